@@ -1,0 +1,204 @@
+//! Files that are there whole or not at all, and durable once the call returns.
+//!
+//! The bytes go to a temporary file in the target's own directory, readable by its owner alone; it gets its final mode
+//! and is fsynced before it takes the target's name, and the directory is fsynced after. A crash in between leaves the
+//! target as it was, at worst with a `.NAME.….tmp` beside it.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+/// Writes `bytes` to `path`, replacing what was there, with exactly the permission bits of `mode` (the umask does not
+/// apply). A symbolic link at `path` is replaced, not followed.
+///
+/// An error from the last step, the directory's fsync, means that the new file is in place but may not survive a power
+/// cut.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = Temporary::write(path, bytes, mode)?;
+    fs::rename(&temporary.path, path)?;
+    sync_directory_of(path)
+}
+
+/// Like [`write_atomic`], but fails with [`io::ErrorKind::AlreadyExists`] if anything, a dangling link included, has the
+/// name `path`. Of several callers at the same time exactly one succeeds.
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = Temporary::write(path, bytes, mode)?;
+    match renameat_with(CWD, &temporary.path, CWD, path, RenameFlags::NOREPLACE) {
+        // NFS and others know no NOREPLACE; a hard link refuses an existing name just as atomically.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(&temporary.path, path)?,
+        renamed => renamed?,
+    }
+    sync_directory_of(path)
+}
+
+/// A complete, synced file under a passing name; the name is removed on drop if it still exists.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn write(target: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
+        let (mut file, temporary) = Self::create(target)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        Ok(temporary)
+    }
+
+    fn create(target: &Path) -> io::Result<(File, Self)> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?
+            .to_string_lossy();
+        // std has no other random source; this needs to be unused, not secret: O_EXCL refuses a name that exists.
+        let random = RandomState::new().build_hasher().finish();
+        let path = directory_of(target).join(format!(".{name}.{random:016x}.tmp"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok((file, Self { path }))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After the rename nothing has this name. If removal fails, the file is as private as the target.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tempfile::{TempDir, tempdir};
+
+    use super::*;
+
+    fn names_in(directory: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(directory.path()).expect("directory reads");
+        entries
+            .map(|entry| {
+                entry
+                    .expect("entry reads")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path)
+            .expect("file exists")
+            .permissions()
+            .mode()
+            & 0o7777
+    }
+
+    #[test]
+    fn write_replaces_content_and_mode_and_leaves_nothing_beside() {
+        let directory = tempdir().expect("temporary directory");
+        let path = directory.path().join("leaf.key");
+        write_atomic(&path, b"old", 0o644).expect("writes");
+        assert_eq!(mode_of(&path), 0o644);
+        write_atomic(&path, b"new", 0o400).expect("replaces");
+        assert_eq!(fs::read(&path).expect("reads"), b"new");
+        assert_eq!(mode_of(&path), 0o400);
+        assert_eq!(names_in(&directory), ["leaf.key"]);
+    }
+
+    #[test]
+    fn unfinished_file_is_the_owners_alone() {
+        let directory = tempdir().expect("temporary directory");
+        let (_file, temporary) =
+            Temporary::create(&directory.path().join("bundle.pem")).expect("creates");
+        assert_eq!(mode_of(&temporary.path), 0o600);
+    }
+
+    #[test]
+    fn failed_write_keeps_the_target_and_leaves_nothing_beside() {
+        let directory = tempdir().expect("temporary directory");
+        let path = directory.path().join("state");
+        fs::create_dir(&path).expect("creates");
+        assert!(write_atomic(&path, b"x", 0o600).is_err());
+        assert!(path.is_dir());
+        assert_eq!(names_in(&directory), ["state"]);
+    }
+
+    #[test]
+    fn link_is_replaced_and_its_target_untouched() {
+        let directory = tempdir().expect("temporary directory");
+        let (target, link) = (
+            directory.path().join("target"),
+            directory.path().join("link"),
+        );
+        fs::write(&target, "kept").expect("writes");
+        std::os::unix::fs::symlink(&target, &link).expect("links");
+        write_atomic(&link, b"new", 0o600).expect("writes");
+        assert_eq!(fs::read(&target).expect("reads"), b"kept");
+        assert!(fs::symlink_metadata(&link).expect("exists").is_file());
+    }
+
+    #[test]
+    fn create_refuses_whatever_has_the_name() {
+        let directory = tempdir().expect("temporary directory");
+        let (file, dangling) = (
+            directory.path().join("file"),
+            directory.path().join("dangling"),
+        );
+        create_new(&file, b"first", 0o600).expect("creates");
+        std::os::unix::fs::symlink("nowhere", &dangling).expect("links");
+        for path in [&file, &dangling] {
+            let error = create_new(path, b"second", 0o600).expect_err("the name is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert_eq!(fs::read(&file).expect("reads"), b"first");
+        assert_eq!(names_in(&directory).len(), 2);
+    }
+
+    #[test]
+    fn one_of_many_creators_wins() {
+        let directory = tempdir().expect("temporary directory");
+        let path = directory.path().join("root.key");
+        let won = thread::scope(|scope| {
+            let create = |byte: u8| {
+                scope.spawn({
+                    let path = &path;
+                    move || create_new(path, &[byte], 0o600).is_ok()
+                })
+            };
+            let creators: Vec<_> = (0..8).map(create).collect();
+            creators
+                .into_iter()
+                .map(|creator| creator.join().expect("no panic"))
+                .filter(|won| *won)
+                .count()
+        });
+        assert_eq!(won, 1);
+    }
+
+    #[test]
+    fn path_without_a_file_name_is_refused() {
+        let error = write_atomic(Path::new("/"), b"x", 0o600).expect_err("names no file");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,17 @@
+//! What every long-running role of Countersign stands on: time, threads, sockets, signals, logs, files, and an orderly
+//! end.
+//!
+//! It must never know certificates, policy or any other crate of the workspace, read an environment variable, or let a
+//! peer grow anything without a bound.
+//!
+//! Read [`drain::Drain`] first: everything that starts here ends through it.
+
+pub mod accept;
+pub mod atomic_file;
+pub mod clock;
+pub mod drain;
+pub mod listen;
+pub mod readiness;
+pub mod shutdown;
+pub mod telemetry;
+pub mod workers;
