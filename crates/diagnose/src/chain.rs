@@ -1,0 +1,701 @@
+//! A refused certificate chain, told with its cause, its values and the facts that it was judged by.
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
+use countersign_pki::name::{NameKind, TypedName};
+use countersign_pki::time::{UnixTime, spoken};
+
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::refusal::Refusal;
+
+/// What to say of a chain that the peer in the role of `side` sent.
+pub fn refusal(fault: &ChainFault, side: Purpose) -> Refusal {
+    Refusal::new(
+        cause(&fault.kind, side),
+        sentence(fault, side),
+        evidence(fault),
+    )
+}
+
+/// The cause of each kind; who is refused decides where a cause names the side.
+pub fn cause(kind: &ChainFaultKind, side: Purpose) -> Cause {
+    match kind {
+        ChainFaultKind::BadSerial { .. } => Cause::BadSerial,
+        ChainFaultKind::BadSignature { .. } => Cause::BadSignature,
+        ChainFaultKind::CaUsedAsEndEntity => Cause::CaUsedAsEndEntity,
+        ChainFaultKind::IdentityAmbiguous { .. } => Cause::IdentityAmbiguous,
+        ChainFaultKind::IntermediateExpired { .. } => Cause::IntermediateExpired,
+        ChainFaultKind::IssuerCannotSign { .. } => Cause::IssuerCannotSign,
+        ChainFaultKind::IssuerEkuExcludesPurpose { .. } => Cause::IssuerEkuExcludesPurpose,
+        ChainFaultKind::IssuerNotACa { .. } => Cause::IssuerNotACa,
+        ChainFaultKind::LeafExpired { .. } => Cause::LeafExpired,
+        ChainFaultKind::Malformed { .. } => Cause::MalformedCertificate,
+        ChainFaultKind::MissingDigitalSignature => Cause::KeyusageMissingDigitalsignature,
+        ChainFaultKind::MissingIntermediate { .. } => Cause::ChainMissingIntermediate,
+        ChainFaultKind::MissingPurpose { .. } => match side {
+            Purpose::ClientAuth => Cause::EkuMissingClientauth,
+            Purpose::ServerAuth => Cause::EkuMissingServerauth,
+        },
+        ChainFaultKind::NameConstraintsUnsupported { .. } => Cause::NameConstraintsUnsupported,
+        ChainFaultKind::NameConstraintsViolated { .. } => Cause::NameConstraintsViolated,
+        ChainFaultKind::NotYetValid { .. } => Cause::NotYetValid,
+        ChainFaultKind::PathLenExceeded { .. } => Cause::PathlenExceeded,
+        ChainFaultKind::Revoked { .. } => Cause::CertificateRevoked,
+        ChainFaultKind::RootExpired { .. } => Cause::RootExpired,
+        ChainFaultKind::SameNameDifferentKey { .. } => Cause::SameNameDifferentKeyCa,
+        ChainFaultKind::TooDeep { .. } => Cause::ChainTooDeep,
+        ChainFaultKind::TooLarge { .. } => Cause::CertificateTooLarge,
+        ChainFaultKind::TrustDomainMismatch { .. } => Cause::TrustDomainMismatch,
+        ChainFaultKind::UnknownIssuer { .. } => match side {
+            Purpose::ClientAuth => Cause::ClientCaNotTrusted,
+            Purpose::ServerAuth => Cause::ServerCaNotTrusted,
+        },
+        ChainFaultKind::UnsupportedAlgorithm { .. } => Cause::SigalgUnsupported,
+        ChainFaultKind::Version1 => Cause::X509V1,
+        ChainFaultKind::WeakKey { .. } => Cause::WeakKey,
+        ChainFaultKind::WeakSignature { .. } => Cause::WeakSignature,
+        ChainFaultKind::WrongOrder => Cause::ChainWrongOrder,
+    }
+}
+
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm a kind: the whole vocabulary reads best in one place"
+)]
+fn sentence(fault: &ChainFault, side: Purpose) -> String {
+    let leaf = leaf_text(fault.leaf.as_deref(), side);
+    let (now, sent) = (fault.now, fault.sent);
+    let expired = |whose: &str, not_after: UnixTime| {
+        format!(
+            "{whose} expired {} ago (not_after {not_after}, now {now})",
+            spoken(now.since(not_after))
+        )
+    };
+    match &fault.kind {
+        ChainFaultKind::BadSerial { subject, why } => {
+            format!("certificate of {subject} has a bad serial number: {why}")
+        }
+        ChainFaultKind::BadSignature { subject } => {
+            format!("signature of the certificate of {subject} does not verify")
+        }
+        ChainFaultKind::CaUsedAsEndEntity => format!(
+            "{leaf} is a CA certificate, presented as a {}'s own",
+            side_text(side)
+        ),
+        ChainFaultKind::IdentityAmbiguous { ids } => format!(
+            "{leaf} holds {} URIs where one is allowed: {}",
+            ids.len(),
+            ids.join(", ")
+        ),
+        ChainFaultKind::IntermediateExpired { subject, not_after } => {
+            format!(
+                "{} above {leaf}",
+                expired(&format!("intermediate {subject}"), *not_after)
+            )
+        }
+        ChainFaultKind::IssuerCannotSign { subject } => {
+            format!("issuer {subject} above {leaf} has a keyUsage without keyCertSign")
+        }
+        ChainFaultKind::IssuerEkuExcludesPurpose { subject } => {
+            format!(
+                "issuer {subject} above {leaf} has an extendedKeyUsage without {}",
+                purpose_text(side)
+            )
+        }
+        ChainFaultKind::IssuerNotACa { subject } => {
+            format!("issuer {subject} above {leaf} is not marked CA:TRUE")
+        }
+        ChainFaultKind::LeafExpired { not_after } => expired(&leaf, *not_after),
+        ChainFaultKind::Malformed { why } => {
+            format!("a certificate of the chain ({sent} sent) cannot be read: {why}")
+        }
+        ChainFaultKind::MissingDigitalSignature => {
+            format!("{leaf} has a keyUsage without digitalSignature")
+        }
+        ChainFaultKind::MissingIntermediate { issuer } => {
+            format!("{leaf} came without its intermediate {issuer} ({sent} sent)")
+        }
+        ChainFaultKind::MissingPurpose { listed } => {
+            format!(
+                "{leaf} has an extendedKeyUsage without {} (it lists {})",
+                purpose_text(side),
+                listed.join(", ")
+            )
+        }
+        ChainFaultKind::NameConstraintsUnsupported { subject } => {
+            format!(
+                "issuer {subject} above {leaf} has name constraints of a type that cannot be judged"
+            )
+        }
+        ChainFaultKind::NameConstraintsViolated { subject } => {
+            format!(
+                "{leaf} holds a name that issuer {subject} is not permitted (names {})",
+                names_text(fault.leaf.as_deref())
+            )
+        }
+        ChainFaultKind::NotYetValid { not_before } => {
+            let wait = spoken(not_before.since(now));
+            format!(
+                "{leaf} or an issuer of it is valid only in {wait} (not_before {not_before}, now {now})"
+            )
+        }
+        ChainFaultKind::PathLenExceeded { subject } => {
+            format!(
+                "more intermediates follow {subject} than its pathLenConstraint allows ({sent} sent)"
+            )
+        }
+        ChainFaultKind::Revoked {
+            subject,
+            serial,
+            revoked_at,
+            reason,
+            ..
+        } => {
+            let ago = spoken(now.since(*revoked_at));
+            format!(
+                "certificate of {subject} with serial {serial} was revoked {ago} ago ({reason}, revoked_at {revoked_at}, now {now})"
+            )
+        }
+        ChainFaultKind::RootExpired { subject, not_after } => {
+            format!(
+                "{} above {leaf}",
+                expired(&format!("trust anchor {subject}"), *not_after)
+            )
+        }
+        ChainFaultKind::SameNameDifferentKey { issuer, bundle } => {
+            format!(
+                "{leaf} is not signed by the key of {issuer} in trust bundle {bundle}, but by another key of that name"
+            )
+        }
+        ChainFaultKind::TooDeep { sent, limit } => {
+            format!("the chain has {sent} certificates, {limit} are allowed")
+        }
+        ChainFaultKind::TooLarge { bytes, limit } => {
+            format!("the certificate or chain has {bytes} bytes, {limit} are allowed")
+        }
+        ChainFaultKind::TrustDomainMismatch {
+            id,
+            bundle,
+            expected,
+        } => {
+            let expected = expected.as_deref().unwrap_or("none");
+            format!("{id} is not of the trust domain of trust bundle {bundle} ({expected})")
+        }
+        ChainFaultKind::UnknownIssuer { issuer } => {
+            format!("no trust bundle holds {issuer}, the topmost issuer of {leaf} ({sent} sent)")
+        }
+        ChainFaultKind::UnsupportedAlgorithm { algorithm } => {
+            format!("{leaf} or an issuer of it uses {algorithm}, which is not accepted")
+        }
+        ChainFaultKind::Version1 => format!(
+            "{} is X.509 version 1 or 2, without extensions",
+            leaf_text(None, side)
+        ),
+        ChainFaultKind::WeakKey { key } => {
+            format!("{leaf} or an issuer of it has a weak key ({key})")
+        }
+        ChainFaultKind::WeakSignature { algorithm } => {
+            format!("{leaf} or an issuer of it has a weak signature ({algorithm})")
+        }
+        ChainFaultKind::WrongOrder => {
+            format!("the first of {sent} certificates, {leaf}, is an issuer of a later one")
+        }
+    }
+}
+
+fn evidence(fault: &ChainFault) -> Evidence {
+    let mut evidence = kind_facts(&fault.kind);
+    if let Some(leaf) = fault.leaf.as_deref() {
+        evidence = evidence
+            .with("subject", leaf.subject())
+            .with("sans", names_text(Some(leaf)))
+            .with("serial", leaf.serial())
+            .with("issuer", leaf.issuer())
+            .with("not_before", leaf.not_before())
+            .with("not_after", leaf.not_after())
+            .with("fingerprint", leaf.fingerprint())
+            .with("spki", leaf.spki());
+    }
+    evidence
+        .with("chain_length", fault.sent)
+        .with("now", fault.now)
+}
+
+/// What the cause was judged by, beyond the leaf; first, so that it is never what a bound drops.
+fn kind_facts(kind: &ChainFaultKind) -> Evidence {
+    let facts = Evidence::new();
+    match kind {
+        ChainFaultKind::BadSerial { subject, why } => {
+            facts.with("at_fault", subject).with("why", why)
+        }
+        ChainFaultKind::BadSignature { subject }
+        | ChainFaultKind::IssuerCannotSign { subject }
+        | ChainFaultKind::IssuerEkuExcludesPurpose { subject }
+        | ChainFaultKind::IssuerNotACa { subject }
+        | ChainFaultKind::NameConstraintsUnsupported { subject }
+        | ChainFaultKind::NameConstraintsViolated { subject }
+        | ChainFaultKind::PathLenExceeded { subject } => facts.with("at_fault", subject),
+        ChainFaultKind::IdentityAmbiguous { ids } => facts.with("ids", ids.join(", ")),
+        ChainFaultKind::IntermediateExpired { subject, not_after }
+        | ChainFaultKind::RootExpired { subject, not_after } => facts
+            .with("at_fault", subject)
+            .with("issuer_not_after", not_after),
+        ChainFaultKind::Malformed { why } => facts.with("why", why),
+        ChainFaultKind::MissingIntermediate { issuer }
+        | ChainFaultKind::UnknownIssuer { issuer } => facts.with("looked_for", issuer),
+        ChainFaultKind::MissingPurpose { listed } => facts.with("purposes", listed.join(", ")),
+        ChainFaultKind::NotYetValid { not_before } => facts.with("valid_from", not_before),
+        ChainFaultKind::Revoked {
+            subject,
+            serial,
+            issuer_key,
+            revoked_at,
+            reason,
+        } => facts
+            .with("at_fault", subject)
+            .with("revoked_serial", serial)
+            .with("issuer_key", issuer_key)
+            .with("revoked_at", revoked_at)
+            .with("reason", reason),
+        ChainFaultKind::SameNameDifferentKey { issuer, bundle } => {
+            facts.with("looked_for", issuer).with("bundle", bundle)
+        }
+        ChainFaultKind::TooDeep { limit, .. } => facts.with("limit", limit),
+        ChainFaultKind::TooLarge { bytes, limit } => {
+            facts.with("bytes", bytes).with("limit", limit)
+        }
+        ChainFaultKind::TrustDomainMismatch {
+            id,
+            bundle,
+            expected,
+        } => facts
+            .with("id", id)
+            .with("bundle", bundle)
+            .with("trust_domain", expected.as_deref().unwrap_or("none")),
+        ChainFaultKind::UnsupportedAlgorithm { algorithm }
+        | ChainFaultKind::WeakSignature { algorithm } => facts.with("algorithm", algorithm),
+        ChainFaultKind::WeakKey { key } => facts.with("key", key),
+        ChainFaultKind::CaUsedAsEndEntity
+        | ChainFaultKind::LeafExpired { .. }
+        | ChainFaultKind::MissingDigitalSignature
+        | ChainFaultKind::Version1
+        | ChainFaultKind::WrongOrder => facts,
+    }
+}
+
+/// `certificate of NAME`: what policy and logs would call its holder, had it been accepted.
+fn leaf_text(leaf: Option<&Certificate>, side: Purpose) -> String {
+    let order = [
+        NameKind::Spiffe,
+        NameKind::Dns,
+        NameKind::Email,
+        NameKind::Cn,
+        NameKind::Dn,
+    ];
+    let name = leaf.and_then(|leaf| {
+        order
+            .into_iter()
+            .find_map(|kind| leaf.names().iter().find(|name| name.kind() == kind))
+    });
+    match name {
+        Some(name) => format!("certificate of {}", name.bare()),
+        None => format!("certificate of the {}", side_text(side)),
+    }
+}
+
+fn names_text(leaf: Option<&Certificate>) -> String {
+    let names: Vec<_> = leaf
+        .map_or(&[][..], Certificate::subject_alt_names)
+        .iter()
+        .map(TypedName::to_string)
+        .collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn side_text(side: Purpose) -> &'static str {
+    match side {
+        Purpose::ClientAuth => "client",
+        Purpose::ServerAuth => "server",
+    }
+}
+
+fn purpose_text(side: Purpose) -> &'static str {
+    match side {
+        Purpose::ClientAuth => "clientAuth",
+        Purpose::ServerAuth => "serverAuth",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use countersign_pki::dn::DistinguishedName;
+    use countersign_pki::feed::RevocationReason;
+    use countersign_pki::fingerprint::Fingerprint;
+    use countersign_pki::identity::BundleName;
+    use countersign_pki::serial::SerialNumber;
+    use countersign_pki::tbs::{SignatureAlgorithm, Template, Usage};
+
+    use super::*;
+
+    fn time(text: &str) -> UnixTime {
+        text.parse().expect("a time")
+    }
+
+    fn now() -> UnixTime {
+        time("2026-01-02T06:04:05Z")
+    }
+
+    fn text(text: &str) -> String {
+        text.to_owned()
+    }
+
+    fn certificate(
+        subject: &str,
+        names: &[&str],
+        usage: Usage,
+        issuer: Option<&Certificate>,
+    ) -> Certificate {
+        let p256 = [
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+            0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+        ];
+        let template = Template {
+            subject: DistinguishedName::parse(subject).expect("a name"),
+            subject_alt_names: names
+                .iter()
+                .map(|name| name.parse().expect("a name"))
+                .collect(),
+            spki_der: [&p256[..], &[7; 64]].concat(),
+            not_before: time("2026-01-01T00:00:00Z"),
+            not_after: time("2026-01-02T03:04:05Z"),
+            serial: "40ab".parse().expect("a serial"),
+            usage,
+        };
+        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
+        let unsigned = issuer.map_or_else(
+            || template.to_be_self_signed(algorithm),
+            |issuer| template.to_be_signed(issuer, algorithm),
+        );
+        unsigned
+            .expect("a sound template")
+            .preview()
+            .expect("decodable")
+    }
+
+    fn fault(kind: ChainFaultKind) -> ChainFault {
+        let issuer = certificate(
+            "CN=Issuing CA",
+            &[],
+            Usage::Authority { path_len: None },
+            None,
+        );
+        let usage = Usage::Leaf {
+            server_auth: true,
+            client_auth: false,
+        };
+        let leaf = certificate(
+            "CN=order",
+            &["dns:order.example.com", "ip:10.0.0.1"],
+            usage,
+            Some(&issuer),
+        );
+        ChainFault {
+            kind,
+            leaf: Some(Arc::new(leaf)),
+            sent: 2,
+            now: now(),
+        }
+    }
+
+    fn check(kind: ChainFaultKind, cause: Cause, sentence: &str) {
+        let refusal = refusal(&fault(kind), Purpose::ClientAuth);
+        assert_eq!((refusal.cause, refusal.sentence()), (cause, sentence));
+    }
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "a table, one row per kind")]
+    fn every_kind_has_its_cause_and_sentence() {
+        let bundle = || BundleName::parse("acme-corp").expect("a name");
+        let serial: SerialNumber = "0b".parse().expect("a serial");
+        let revoked = ChainFaultKind::Revoked {
+            subject: text("CN=order"),
+            serial,
+            issuer_key: Fingerprint::of(b"key"),
+            revoked_at: time("2026-01-02T06:00:00Z"),
+            reason: RevocationReason::KeyCompromise,
+        };
+        let subject = || text("CN=Issuing CA");
+        let ended = time("2026-01-01T00:00:00Z");
+        let ids = vec![text("spiffe://a/b"), text("spiffe://a/c")];
+        let mismatch = ChainFaultKind::TrustDomainMismatch {
+            id: text("spiffe://a/b"),
+            bundle: bundle(),
+            expected: Some(text("acme.example")),
+        };
+        let why = || text("it is zero");
+        let table: [(ChainFaultKind, Cause, &str); 29] = [
+            (
+                ChainFaultKind::BadSerial {
+                    subject: subject(),
+                    why: why(),
+                },
+                Cause::BadSerial,
+                "certificate of CN=Issuing CA has a bad serial number: it is zero",
+            ),
+            (
+                ChainFaultKind::BadSignature { subject: subject() },
+                Cause::BadSignature,
+                "signature of the certificate of CN=Issuing CA does not verify",
+            ),
+            (
+                ChainFaultKind::CaUsedAsEndEntity,
+                Cause::CaUsedAsEndEntity,
+                "certificate of order.example.com is a CA certificate, presented as a client's own",
+            ),
+            (
+                ChainFaultKind::IdentityAmbiguous { ids },
+                Cause::IdentityAmbiguous,
+                "certificate of order.example.com holds 2 URIs where one is allowed: spiffe://a/b, spiffe://a/c",
+            ),
+            (
+                ChainFaultKind::IntermediateExpired {
+                    subject: subject(),
+                    not_after: ended,
+                },
+                Cause::IntermediateExpired,
+                "intermediate CN=Issuing CA expired 1 d 6 h ago (not_after 2026-01-01T00:00:00Z, now 2026-01-02T06:04:05Z) above \
+                 certificate of order.example.com",
+            ),
+            (
+                ChainFaultKind::IssuerCannotSign { subject: subject() },
+                Cause::IssuerCannotSign,
+                "issuer CN=Issuing CA above certificate of order.example.com has a keyUsage without keyCertSign",
+            ),
+            (
+                ChainFaultKind::IssuerEkuExcludesPurpose { subject: subject() },
+                Cause::IssuerEkuExcludesPurpose,
+                "issuer CN=Issuing CA above certificate of order.example.com has an extendedKeyUsage without clientAuth",
+            ),
+            (
+                ChainFaultKind::IssuerNotACa { subject: subject() },
+                Cause::IssuerNotACa,
+                "issuer CN=Issuing CA above certificate of order.example.com is not marked CA:TRUE",
+            ),
+            (
+                ChainFaultKind::LeafExpired {
+                    not_after: time("2026-01-02T03:04:05Z"),
+                },
+                Cause::LeafExpired,
+                "certificate of order.example.com expired 3 h ago (not_after 2026-01-02T03:04:05Z, now 2026-01-02T06:04:05Z)",
+            ),
+            (
+                ChainFaultKind::Malformed { why: why() },
+                Cause::MalformedCertificate,
+                "a certificate of the chain (2 sent) cannot be read: it is zero",
+            ),
+            (
+                ChainFaultKind::MissingDigitalSignature,
+                Cause::KeyusageMissingDigitalsignature,
+                "certificate of order.example.com has a keyUsage without digitalSignature",
+            ),
+            (
+                ChainFaultKind::MissingIntermediate { issuer: subject() },
+                Cause::ChainMissingIntermediate,
+                "certificate of order.example.com came without its intermediate CN=Issuing CA (2 sent)",
+            ),
+            (
+                ChainFaultKind::MissingPurpose {
+                    listed: vec![text("serverAuth"), text("1.2.3")],
+                },
+                Cause::EkuMissingClientauth,
+                "certificate of order.example.com has an extendedKeyUsage without clientAuth (it lists serverAuth, 1.2.3)",
+            ),
+            (
+                ChainFaultKind::NameConstraintsUnsupported { subject: subject() },
+                Cause::NameConstraintsUnsupported,
+                "issuer CN=Issuing CA above certificate of order.example.com has name constraints of a type that cannot be judged",
+            ),
+            (
+                ChainFaultKind::NameConstraintsViolated { subject: subject() },
+                Cause::NameConstraintsViolated,
+                "certificate of order.example.com holds a name that issuer CN=Issuing CA is not permitted (names \
+                 dns:order.example.com, ip:10.0.0.1)",
+            ),
+            (
+                ChainFaultKind::NotYetValid {
+                    not_before: now().plus(Duration::from_secs(90)),
+                },
+                Cause::NotYetValid,
+                "certificate of order.example.com or an issuer of it is valid only in 1 min 30 s (not_before 2026-01-02T06:05:35Z, now \
+                 2026-01-02T06:04:05Z)",
+            ),
+            (
+                ChainFaultKind::PathLenExceeded { subject: subject() },
+                Cause::PathlenExceeded,
+                "more intermediates follow CN=Issuing CA than its pathLenConstraint allows (2 sent)",
+            ),
+            (
+                revoked,
+                Cause::CertificateRevoked,
+                "certificate of CN=order with serial 0b was revoked 4 min 5 s ago (key-compromise, revoked_at 2026-01-02T06:00:00Z, now \
+                 2026-01-02T06:04:05Z)",
+            ),
+            (
+                ChainFaultKind::RootExpired {
+                    subject: subject(),
+                    not_after: ended,
+                },
+                Cause::RootExpired,
+                "trust anchor CN=Issuing CA expired 1 d 6 h ago (not_after 2026-01-01T00:00:00Z, now 2026-01-02T06:04:05Z) above \
+                 certificate of order.example.com",
+            ),
+            (
+                ChainFaultKind::SameNameDifferentKey {
+                    issuer: subject(),
+                    bundle: bundle(),
+                },
+                Cause::SameNameDifferentKeyCa,
+                "certificate of order.example.com is not signed by the key of CN=Issuing CA in trust bundle acme-corp, but by another key \
+                 of that name",
+            ),
+            (
+                ChainFaultKind::TooDeep { sent: 9, limit: 8 },
+                Cause::ChainTooDeep,
+                "the chain has 9 certificates, 8 are allowed",
+            ),
+            (
+                ChainFaultKind::TooLarge {
+                    bytes: 17_000,
+                    limit: 16_384,
+                },
+                Cause::CertificateTooLarge,
+                "the certificate or chain has 17000 bytes, 16384 are allowed",
+            ),
+            (
+                mismatch,
+                Cause::TrustDomainMismatch,
+                "spiffe://a/b is not of the trust domain of trust bundle acme-corp (acme.example)",
+            ),
+            (
+                ChainFaultKind::UnknownIssuer { issuer: subject() },
+                Cause::ClientCaNotTrusted,
+                "no trust bundle holds CN=Issuing CA, the topmost issuer of certificate of order.example.com (2 sent)",
+            ),
+            (
+                ChainFaultKind::UnsupportedAlgorithm {
+                    algorithm: text("Ed448"),
+                },
+                Cause::SigalgUnsupported,
+                "certificate of order.example.com or an issuer of it uses Ed448, which is not accepted",
+            ),
+            (
+                ChainFaultKind::Version1,
+                Cause::X509V1,
+                "certificate of the client is X.509 version 1 or 2, without extensions",
+            ),
+            (
+                ChainFaultKind::WeakKey {
+                    key: text("RSA 1024"),
+                },
+                Cause::WeakKey,
+                "certificate of order.example.com or an issuer of it has a weak key (RSA 1024)",
+            ),
+            (
+                ChainFaultKind::WeakSignature {
+                    algorithm: text("RSA with SHA-1"),
+                },
+                Cause::WeakSignature,
+                "certificate of order.example.com or an issuer of it has a weak signature (RSA with SHA-1)",
+            ),
+            (
+                ChainFaultKind::WrongOrder,
+                Cause::ChainWrongOrder,
+                "the first of 2 certificates, certificate of order.example.com, is an issuer of a later one",
+            ),
+        ];
+        for (kind, cause, sentence) in table {
+            check(kind, cause, sentence);
+        }
+    }
+
+    #[test]
+    fn a_server_is_refused_by_the_causes_of_servers() {
+        let check = |kind, expected, sentence: &str| {
+            let refusal = refusal(&fault(kind), Purpose::ServerAuth);
+            assert_eq!((refusal.cause, refusal.sentence()), (expected, sentence));
+        };
+        check(
+            ChainFaultKind::MissingPurpose {
+                listed: vec![text("clientAuth")],
+            },
+            Cause::EkuMissingServerauth,
+            "certificate of order.example.com has an extendedKeyUsage without serverAuth (it lists clientAuth)",
+        );
+        check(
+            ChainFaultKind::UnknownIssuer {
+                issuer: text("CN=Root"),
+            },
+            Cause::ServerCaNotTrusted,
+            "no trust bundle holds CN=Root, the topmost issuer of certificate of order.example.com (2 sent)",
+        );
+    }
+
+    #[test]
+    fn evidence_holds_the_kinds_facts_then_the_leafs() {
+        let fault = fault(ChainFaultKind::UnknownIssuer {
+            issuer: text("CN=Root"),
+        });
+        let leaf = fault.leaf.clone().expect("a leaf");
+        let refusal = refusal(&fault, Purpose::ClientAuth);
+        let (fingerprint, spki) = (leaf.fingerprint().to_string(), leaf.spki().to_string());
+        let facts: Vec<_> = refusal.evidence.iter().collect();
+        assert_eq!(
+            facts,
+            [
+                ("looked_for", "CN=Root"),
+                ("subject", "CN=order"),
+                ("sans", "dns:order.example.com, ip:10.0.0.1"),
+                ("serial", "40ab"),
+                ("issuer", "CN=Issuing CA"),
+                ("not_before", "2026-01-01T00:00:00Z"),
+                ("not_after", "2026-01-02T03:04:05Z"),
+                ("fingerprint", fingerprint.as_str()),
+                ("spki", spki.as_str()),
+                ("chain_length", "2"),
+                ("now", "2026-01-02T06:04:05Z"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_chain_whose_leaf_cannot_be_read_is_told_without_it() {
+        let fault = ChainFault {
+            leaf: None,
+            ..fault(ChainFaultKind::Malformed {
+                why: text("cut\noff"),
+            })
+        };
+        let refusal = refusal(&fault, Purpose::ClientAuth);
+        assert_eq!(
+            refusal.sentence(),
+            r"a certificate of the chain (2 sent) cannot be read: cut\u{a}off"
+        );
+        let facts: Vec<_> = refusal.evidence.iter().collect();
+        assert_eq!(
+            facts,
+            [
+                ("why", r"cut\u{a}off"),
+                ("chain_length", "2"),
+                ("now", "2026-01-02T06:04:05Z")
+            ]
+        );
+    }
+}

@@ -1,0 +1,438 @@
+//! Why a TLS handshake ended before both sides accepted, as the server saw it.
+//!
+//! What is wrong with a certificate is told elsewhere; here is everything around it: what the client spoke, offered,
+//! left out, or said in an alert of its own.
+
+mod alert;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use self::alert::alert_name;
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::refusal::Refusal;
+
+/// What ended a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeFault {
+    /// The client sent an alert: it refused us.
+    Alert {
+        /// The `AlertDescription` on the wire.
+        code: u8,
+    },
+    /// The client offers application protocols, none of them ours.
+    AlpnMismatch {
+        /// What the listener speaks.
+        served: Vec<Vec<u8>>,
+    },
+    /// The listener requires a certificate, the client sent none.
+    CertificateMissing,
+    /// The certificate message is over the TLS library's limit, so that it was not read.
+    CertificateTooLarge,
+    /// The connection ended.
+    Closed(Stage),
+    /// The `ClientHello` is over the limit.
+    HelloTooLarge,
+    /// The client broke the protocol.
+    Malformed {
+        /// How, in the TLS library's words.
+        why: String,
+    },
+    /// Nothing in common.
+    NothingShared(Offered),
+    /// The first bytes are not TLS.
+    NotTls {
+        /// Those bytes.
+        first: Vec<u8>,
+    },
+    /// The client does not hold the key of the certificate it sent.
+    PossessionUnproved,
+    /// The first bytes are an HTTP request.
+    PlainHttp {
+        /// Its method.
+        method: &'static str,
+    },
+    /// The first bytes are a PROXY header.
+    ProxyHeader,
+    /// The TLS library restored another certificate than the session was admitted with.
+    SessionMixedUp,
+    /// The client took too long.
+    TimedOut {
+        /// How far it came.
+        stage: Stage,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The listener asks for certificates and has nothing to judge them by.
+    TrustMissing,
+    /// No route serves the name.
+    UnknownServerName {
+        /// The name.
+        name: String,
+    },
+    /// The client's newest version is older than TLS 1.2.
+    VersionTooOld,
+}
+
+/// How far a handshake came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Not one byte was received.
+    BeforeFirstByte,
+    /// Part of a `ClientHello` was received.
+    InClientHello,
+    /// The `ClientHello` was answered.
+    Answered,
+}
+
+/// What of the client's offer was of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// Cipher suites.
+    CipherSuites,
+    /// Key exchange groups.
+    Groups,
+    /// Signature schemes.
+    SignatureSchemes,
+}
+
+/// What a `ClientHello` offers, as far as it could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The server name, as sent.
+    pub server_name: Option<String>,
+    /// Application protocols, in the client's order.
+    pub protocols: Vec<Vec<u8>>,
+    /// Protocol versions, without GREASE (RFC 8701).
+    pub versions: Vec<u16>,
+    /// Cipher suites, without GREASE.
+    pub cipher_suites: Vec<u16>,
+    /// Key exchange groups, without GREASE.
+    pub groups: Vec<u16>,
+}
+
+impl Offer {
+    /// Adds who offered and what to the facts of a refusal.
+    pub fn describe(&self, source: SocketAddr, evidence: &mut Evidence) {
+        evidence.push("source", source);
+        if let Some(name) = &self.server_name {
+            evidence.push("sni", name);
+        }
+        if !self.protocols.is_empty() {
+            evidence.push("alpn_offered", protocol_list(&self.protocols));
+        }
+        if !self.versions.is_empty() {
+            evidence.push("tls_versions_offered", version_list(&self.versions));
+        }
+    }
+}
+
+/// The refusal for a fault, with what the client offered among its facts.
+pub fn refusal(fault: &HandshakeFault, source: SocketAddr, offer: &Offer) -> Refusal {
+    let mut refusal = judged(fault, offer);
+    offer.describe(source, &mut refusal.evidence);
+    refusal
+}
+
+fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
+    let plain = |cause, sentence: &str| Refusal::new(cause, sentence, Evidence::new());
+    match fault {
+        HandshakeFault::Alert { code } => alert::refusal(*code),
+        HandshakeFault::AlpnMismatch { served } => {
+            let (served, offered) = (protocol_list(served), protocol_list(&offer.protocols));
+            let sentence = format!(
+                "the client offers the application protocols {offered}, this listener speaks {served}"
+            );
+            Refusal::new(
+                Cause::AlpnMismatch,
+                sentence,
+                Evidence::new().with("alpn_served", served),
+            )
+        }
+        HandshakeFault::CertificateMissing => plain(
+            Cause::ClientCertNotSent,
+            "this listener requires a client certificate, the client sent none",
+        ),
+        HandshakeFault::CertificateTooLarge => plain(
+            Cause::CertificateTooLarge,
+            "the client's certificate message is over 64 KiB and was not read",
+        ),
+        HandshakeFault::Closed(stage) => Refusal::new(
+            Cause::ClientClosedEarly,
+            match stage {
+                Stage::BeforeFirstByte => "the client closed the connection without sending a byte",
+                Stage::InClientHello => {
+                    "the client closed the connection before its ClientHello was complete"
+                }
+                Stage::Answered => "the client closed the connection before the handshake was done",
+            },
+            Evidence::new().with("stage", stage.name()),
+        ),
+        HandshakeFault::HelloTooLarge => plain(
+            Cause::HandshakeTooLarge,
+            "the ClientHello is over 64 KiB and was not read",
+        ),
+        HandshakeFault::Malformed { why } => Refusal::new(
+            Cause::MalformedHandshake,
+            format!("the client broke the TLS protocol: {why}"),
+            Evidence::new().with("detail", why),
+        ),
+        HandshakeFault::NothingShared(what) => nothing_shared(*what, offer),
+        HandshakeFault::NotTls { first } => {
+            let hex = first
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<Vec<_>>()
+                .join(" ");
+            Refusal::new(
+                Cause::MalformedHandshake,
+                format!("the first bytes are not TLS: {hex}"),
+                Evidence::new().with("first_bytes", hex),
+            )
+        }
+        HandshakeFault::PossessionUnproved => plain(
+            Cause::BadSignature,
+            "the client did not prove that it holds the key of the certificate it sent: its CertificateVerify does not verify",
+        ),
+        HandshakeFault::PlainHttp { method } => Refusal::new(
+            Cause::PlainHttpToTlsPort,
+            format!("the client sent a plaintext HTTP request ({method}) to a TLS port"),
+            Evidence::new().with("method", method),
+        ),
+        HandshakeFault::ProxyHeader => plain(
+            Cause::ProxyHeaderUntrusted,
+            "the connection begins with a PROXY header, which this listener takes from nobody",
+        ),
+        HandshakeFault::SessionMixedUp => plain(
+            Cause::ResumptionSkipsCheck,
+            "the resumed session holds another certificate than the one it was admitted with",
+        ),
+        HandshakeFault::TimedOut { stage, limit } => timed_out(*stage, *limit),
+        HandshakeFault::TrustMissing => plain(
+            Cause::TrustBundleEmpty,
+            "this listener asks for client certificates and has no trust bundle to judge them by",
+        ),
+        HandshakeFault::UnknownServerName { name } => Refusal::new(
+            Cause::SniUnknown,
+            format!("no route of this listener serves {name}"),
+            Evidence::new().with("sni", name),
+        ),
+        HandshakeFault::VersionTooOld => Refusal::new(
+            Cause::TlsVersionMismatch,
+            format!(
+                "the client offers {}, this listener speaks {SPOKEN_VERSIONS}",
+                version_list(&offer.versions)
+            ),
+            Evidence::new().with("tls_versions_served", SPOKEN_VERSIONS),
+        ),
+    }
+}
+
+fn nothing_shared(what: Offered, offer: &Offer) -> Refusal {
+    let (cause, lack, offered) = match what {
+        Offered::CipherSuites => (
+            Cause::NoSharedCipher,
+            "cipher suite",
+            &offer.cipher_suites[..],
+        ),
+        Offered::Groups => (
+            Cause::NoSharedCipher,
+            "key exchange group",
+            &offer.groups[..],
+        ),
+        Offered::SignatureSchemes => (
+            Cause::SigalgUnsupported,
+            "signature scheme that fits this server's key",
+            &[][..],
+        ),
+    };
+    let mut evidence = Evidence::new();
+    match what {
+        Offered::CipherSuites => evidence.push("cipher_suites_offered", code_list(offered)),
+        Offered::Groups => evidence.push("groups_offered", code_list(offered)),
+        Offered::SignatureSchemes => {}
+    }
+    Refusal::new(
+        cause,
+        format!("the client offers no {lack} that this listener accepts"),
+        evidence,
+    )
+}
+
+fn timed_out(stage: Stage, limit: Duration) -> Refusal {
+    let came = match stage {
+        Stage::BeforeFirstByte => "did not send a byte",
+        Stage::InClientHello => "did not finish its ClientHello",
+        Stage::Answered => "did not finish the handshake",
+    };
+    let limit = format!("{:.1} s", limit.as_secs_f64());
+    Refusal::new(
+        Cause::HandshakeTimeout,
+        format!("the client {came} within {limit}"),
+        Evidence::new()
+            .with("stage", stage.name())
+            .with("limit", limit),
+    )
+}
+
+impl Stage {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::BeforeFirstByte => "before-first-byte",
+            Self::InClientHello => "in-client-hello",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+fn protocol_list(protocols: &[Vec<u8>]) -> String {
+    let names: Vec<_> = protocols
+        .iter()
+        .map(|name| String::from_utf8_lossy(name))
+        .collect();
+    names.join(", ")
+}
+
+fn version_list(versions: &[u16]) -> String {
+    if versions.is_empty() {
+        return "an unknown version".to_owned();
+    }
+    let names: Vec<_> = versions
+        .iter()
+        .map(|version| match version {
+            0x0002 => "SSLv2".to_owned(),
+            0x0300 => "SSLv3".to_owned(),
+            0x0301 => "TLSv1".to_owned(),
+            0x0302 => "TLSv1.1".to_owned(),
+            0x0303 => "TLSv1.2".to_owned(),
+            0x0304 => "TLSv1.3".to_owned(),
+            other => format!("0x{other:04x}"),
+        })
+        .collect();
+    names.join(", ")
+}
+
+fn code_list(codes: &[u16]) -> String {
+    codes
+        .iter()
+        .map(|code| format!("{code:04x}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+const SPOKEN_VERSIONS: &str = "TLSv1.2 and TLSv1.3";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer {
+            server_name: Some("api.example.com".to_owned()),
+            protocols: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            versions: vec![0x0301, 0x0302],
+            cipher_suites: vec![0x0005],
+            groups: vec![0x0100],
+        }
+    }
+
+    fn check(fault: &HandshakeFault, cause: Cause, sentence: &str) {
+        let source = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let refusal = refusal(fault, source, &offer());
+        assert_eq!((refusal.cause, refusal.sentence()), (cause, sentence));
+        assert_eq!(refusal.evidence.get("source"), Some("192.0.2.1:4711"));
+        assert_eq!(refusal.evidence.get("alpn_offered"), Some("h2, http/1.1"));
+        assert_eq!(
+            refusal.evidence.get("tls_versions_offered"),
+            Some("TLSv1, TLSv1.1")
+        );
+    }
+
+    #[test]
+    fn what_the_client_spoke_or_left_out_is_named() {
+        check(
+            &HandshakeFault::VersionTooOld,
+            Cause::TlsVersionMismatch,
+            "the client offers TLSv1, TLSv1.1, this listener speaks TLSv1.2 and TLSv1.3",
+        );
+        check(
+            &HandshakeFault::AlpnMismatch {
+                served: vec![b"postgresql".to_vec()],
+            },
+            Cause::AlpnMismatch,
+            "the client offers the application protocols h2, http/1.1, this listener speaks postgresql",
+        );
+        check(
+            &HandshakeFault::PlainHttp { method: "GET" },
+            Cause::PlainHttpToTlsPort,
+            "the client sent a plaintext HTTP request (GET) to a TLS port",
+        );
+        check(
+            &HandshakeFault::NotTls {
+                first: b"SSH-".to_vec(),
+            },
+            Cause::MalformedHandshake,
+            "the first bytes are not TLS: 53 53 48 2d",
+        );
+        check(
+            &HandshakeFault::TimedOut {
+                stage: Stage::InClientHello,
+                limit: Duration::from_millis(2500),
+            },
+            Cause::HandshakeTimeout,
+            "the client did not finish its ClientHello within 2.5 s",
+        );
+        check(
+            &HandshakeFault::UnknownServerName {
+                name: "other.example.com".to_owned(),
+            },
+            Cause::SniUnknown,
+            "no route of this listener serves other.example.com",
+        );
+    }
+
+    #[test]
+    fn what_was_not_shared_is_among_the_facts() {
+        let source = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let suites = refusal(
+            &HandshakeFault::NothingShared(Offered::CipherSuites),
+            source,
+            &offer(),
+        );
+        assert_eq!(
+            (suites.cause, suites.evidence.get("cipher_suites_offered")),
+            (Cause::NoSharedCipher, Some("0005"))
+        );
+        let groups = refusal(
+            &HandshakeFault::NothingShared(Offered::Groups),
+            source,
+            &offer(),
+        );
+        assert_eq!(
+            (groups.cause, groups.evidence.get("groups_offered")),
+            (Cause::NoSharedCipher, Some("0100"))
+        );
+        let schemes = refusal(
+            &HandshakeFault::NothingShared(Offered::SignatureSchemes),
+            source,
+            &offer(),
+        );
+        assert_eq!(schemes.cause, Cause::SigalgUnsupported);
+    }
+
+    #[test]
+    fn an_alert_of_the_client_says_who_refused_whom() {
+        check(
+            &HandshakeFault::Alert { code: 48 },
+            Cause::ClientClosedEarly,
+            "the client refused this server's certificate: it trusts no CA above it (alert unknown_ca)",
+        );
+        check(
+            &HandshakeFault::Alert { code: 199 },
+            Cause::ClientClosedEarly,
+            "the client ended the handshake with an alert (alert 199)",
+        );
+    }
+}

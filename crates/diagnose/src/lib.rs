@@ -1,0 +1,15 @@
+//! Says why mTLS failed: observations in, findings out (cause, sentence, evidence, fix).
+//!
+//! The gateway, the log, the console and the doctor all speak through this crate, so that they say the same words.
+//!
+//! It must never look at the world (no clock, file, socket, environment or randomness: `now` and bytes come in as
+//! arguments), never decide who is admitted, and never let through text of a peer that is not escaped and bounded.
+//!
+//! Read [`refusal::Refusal`] first.
+
+pub mod cause;
+pub mod chain;
+pub mod evidence;
+pub mod handshake;
+pub mod refusal;
+pub mod request;

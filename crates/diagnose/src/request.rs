@@ -1,0 +1,160 @@
+//! Requests turned away inside an accepted connection, in words.
+
+use std::fmt::Display;
+
+use countersign_pki::name::DnsName;
+use countersign_policy::access::{Asked, Decision};
+
+use crate::cause::Cause;
+use crate::evidence::Evidence;
+use crate::refusal::Refusal;
+
+/// A request that two servers could read in two ways, or that no server should read at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// CONNECT asks for a tunnel; a gateway is no forward proxy.
+    Connect,
+    /// `Host` is not the host of the target (RFC 9112 §3.2).
+    HostDiffers,
+    /// Several `Host` headers.
+    HostDuplicate,
+    /// Neither a DNS name nor an IP address, with at most a port behind it.
+    HostMalformed,
+    /// Neither `Host` nor `:authority`.
+    HostMissing,
+    /// The policy judges by a path that has a second reading.
+    PathAmbiguous,
+    /// No HTTP, or headers past the limits.
+    Unreadable,
+}
+
+impl Malformed {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Connect => "the request asks for a CONNECT tunnel, which a gateway does not open",
+            Self::HostDiffers => "the Host header and the request's target name different hosts",
+            Self::HostDuplicate => "the request has more than one Host header",
+            Self::HostMalformed => "the requested host is neither a DNS name nor an IP address",
+            Self::HostMissing => "the request names no host",
+            Self::PathAmbiguous => {
+                "the path can be read in two ways (dot segments, empty segments, backslashes or encoded separators), and rules \
+                 depend on it"
+            }
+            Self::Unreadable => "the bytes are no HTTP request, or its headers are over the limits",
+        }
+    }
+}
+
+/// A request that cannot be judged.
+pub fn malformed(fault: Malformed, found: impl Display) -> Refusal {
+    let evidence = Evidence::new().with("found", found);
+    Refusal::new(Cause::MalformedRequest, fault.sentence(), evidence)
+}
+
+/// A connection made for one name that asks for another.
+pub fn sni_host_mismatch(sni: &DnsName, host: impl Display) -> Refusal {
+    let evidence = Evidence::new().with("sni", sni).with("host", &host);
+    let sentence = format!("the connection was made for {sni}, the request asks for {host}");
+    Refusal::new(Cause::SniHostMismatch, sentence, evidence)
+}
+
+/// What the policy said no to; `None` if it said yes. `route` is how the route that decided is called.
+pub fn refused(decision: &Decision, asked: &Asked<'_>, route: &str) -> Option<Refusal> {
+    let evidence = evidence_of(asked);
+    let who = asked.peer.map_or_else(
+        || "an anonymous client".to_owned(),
+        |peer| peer.principal().to_string(),
+    );
+    let (method, path) = (asked.method, asked.path);
+    let (cause, sentence) = match decision {
+        Decision::Allow { .. } => return None,
+        Decision::CertificateNeeded { .. } => (
+            Cause::ClientCertNotSent,
+            format!("{route} needs a client certificate, the client sent none"),
+        ),
+        Decision::IdentityNotAllowed { nearest, .. } => (
+            Cause::IdentityNotAllowed,
+            format!("{who} is not admitted by {route}: {nearest}"),
+        ),
+        Decision::NoRoute => (
+            Cause::RequestNotAllowed,
+            format!(
+                "no route serves {method} {path} on {}",
+                asked.host.map_or("this host", DnsName::as_str)
+            ),
+        ),
+        Decision::RequestNotAllowed { nearest, .. } => (
+            Cause::RequestNotAllowed,
+            format!("{who} may not {method} {path} on {route}: {nearest}"),
+        ),
+    };
+    Some(Refusal::new(cause, sentence, evidence.with("route", route)))
+}
+
+fn evidence_of(asked: &Asked<'_>) -> Evidence {
+    let mut evidence = Evidence::new()
+        .with("method", asked.method)
+        .with("path", asked.path);
+    if let Some(host) = asked.host {
+        evidence.push("host", host);
+    }
+    if let Some(peer) = asked.peer {
+        let names: Vec<String> = peer.names().iter().map(ToString::to_string).collect();
+        evidence.push("principal", &peer.principal().name);
+        evidence.push("bundle", peer.bundle());
+        evidence.push("names", names.join(", "));
+    }
+    evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Asked<'_> = Asked {
+        peer: None,
+        host: None,
+        method: "GET",
+        path: "/admin",
+    };
+
+    fn check(decision: &Decision, cause: Cause, sentence: &str) {
+        let refusal = refused(decision, &ASKED, "route 1").expect("a refusal");
+        assert_eq!((refusal.cause, refusal.sentence()), (cause, sentence));
+        assert_eq!(refusal.evidence.get("path"), Some("/admin"));
+    }
+
+    #[test]
+    fn each_no_of_the_policy_has_its_cause_and_values() {
+        check(
+            &Decision::CertificateNeeded { route: 0 },
+            Cause::ClientCertNotSent,
+            "route 1 needs a client certificate, the client sent none",
+        );
+        check(
+            &Decision::NoRoute,
+            Cause::RequestNotAllowed,
+            "no route serves GET /admin on this host",
+        );
+        check(
+            &Decision::IdentityNotAllowed {
+                route: 0,
+                nearest: "allows cn:a; this is cn:b".to_owned(),
+            },
+            Cause::IdentityNotAllowed,
+            "an anonymous client is not admitted by route 1: allows cn:a; this is cn:b",
+        );
+        check(
+            &Decision::RequestNotAllowed {
+                route: 0,
+                nearest: "allows POST".to_owned(),
+            },
+            Cause::RequestNotAllowed,
+            "an anonymous client may not GET /admin on route 1: allows POST",
+        );
+        assert_eq!(
+            refused(&Decision::Allow { route: 0 }, &ASKED, "route 1"),
+            None
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! A certificate, decoded once and strictly.
+
+mod algorithm;
+mod decode;
+mod extension;
+
+use std::ops::Range;
+
+use rustls_pki_types::CertificateDer;
+
+use crate::asn1::Malformed;
+use crate::dn::DistinguishedName;
+use crate::fingerprint::Fingerprint;
+use crate::name::TypedName;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+pub(crate) use algorithm::PublicKey;
+pub use algorithm::{KeyAlgorithm, SignatureScheme};
+pub(crate) use decode::{extension_list, extensions};
+pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};
+pub(crate) use extension::{SubjectAltNames, id};
+
+/// A decoded X.509 certificate with its DER.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    der: CertificateDer<'static>,
+    fingerprint: Fingerprint,
+    spki: Fingerprint,
+    version: u8,
+    serial: SerialNumber,
+    issuer: DistinguishedName,
+    subject: DistinguishedName,
+    not_before: UnixTime,
+    not_after: UnixTime,
+    key_algorithm: KeyAlgorithm,
+    signature_scheme: SignatureScheme,
+    /// SANs in order, then the names that the other fields make.
+    names: Vec<TypedName>,
+    extensions: Vec<ExtensionPlace>,
+    decoded: extension::Decoded,
+    places: Places,
+}
+
+/// Where things lie in the DER.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    to_be_signed: Range<usize>,
+    issuer: Range<usize>,
+    subject: Range<usize>,
+    spki: Range<usize>,
+    signature: Range<usize>,
+}
+
+/// An extension, as places in the DER.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtensionPlace {
+    pub(crate) oid: Range<usize>,
+    pub(crate) critical: bool,
+    pub(crate) value: Range<usize>,
+}
+
+impl Certificate {
+    /// Decodes DER; refuses over [`MAX_BYTES`], duplicate extensions, NUL in names, bad serials, trailing bytes, and names
+    /// that are not what their type says.
+    pub fn parse(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        Ok(decode::certificate(der)?)
+    }
+
+    /// The bytes.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// 1, 2 or 3; an old version is no fault of decoding.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    /// Subject.
+    pub fn subject(&self) -> &DistinguishedName {
+        &self.subject
+    }
+
+    /// The subject as it is encoded; verifiers compare names in this form.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.der[self.places.subject.clone()]
+    }
+
+    /// Issuer; never empty.
+    pub fn issuer(&self) -> &DistinguishedName {
+        &self.issuer
+    }
+
+    /// The issuer as it is encoded.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.der[self.places.issuer.clone()]
+    }
+
+    /// Serial number.
+    pub fn serial(&self) -> SerialNumber {
+        self.serial
+    }
+
+    /// Beginning.
+    pub fn not_before(&self) -> UnixTime {
+        self.not_before
+    }
+
+    /// End.
+    pub fn not_after(&self) -> UnixTime {
+        self.not_after
+    }
+
+    /// SHA-256 of the whole.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The bytes that were signed.
+    pub fn to_be_signed(&self) -> &[u8] {
+        &self.der[self.places.to_be_signed.clone()]
+    }
+
+    /// The signature's bits; nobody has verified them here.
+    pub fn signature(&self) -> &[u8] {
+        &self.der[self.places.signature.clone()]
+    }
+
+    /// `SubjectPublicKeyInfo` in DER.
+    pub fn spki_der(&self) -> &[u8] {
+        &self.der[self.places.spki.clone()]
+    }
+
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
+    pub fn spki(&self) -> Fingerprint {
+        self.spki
+    }
+
+    /// The kind and size of the key.
+    pub fn public_key_algorithm(&self) -> &KeyAlgorithm {
+        &self.key_algorithm
+    }
+
+    /// What makes the key too weak to rely on, such as `RSA 1024`; `None`: nothing known.
+    pub fn weak_key(&self) -> Option<String> {
+        self.key_algorithm
+            .is_weak()
+            .then(|| self.key_algorithm.to_string())
+    }
+
+    /// What the issuer signed with.
+    pub fn signature_algorithm(&self) -> &SignatureScheme {
+        &self.signature_scheme
+    }
+
+    /// The signature algorithm, if it rests on MD2, MD5, SHA-1 or DSA.
+    pub fn weak_signature(&self) -> Option<String> {
+        self.signature_scheme
+            .is_weak()
+            .then(|| self.signature_scheme.to_string())
+    }
+
+    /// Every typed name: SANs in order, then CN (if exactly one), DN (if not empty), SPKI, serial with issuer.
+    pub fn names(&self) -> &[TypedName] {
+        &self.names
+    }
+
+    /// The names of subjectAltName that have a type here, in order.
+    pub fn subject_alt_names(&self) -> &[TypedName] {
+        &self.names[..self.decoded.typed_alt_names]
+    }
+
+    /// How many names of subjectAltName are of a kind that no rule can use (otherName, directoryName, …).
+    pub fn other_alt_names(&self) -> usize {
+        self.decoded.other_alt_names
+    }
+
+    /// Whether there is a subjectAltName and it is critical (RFC 5280 §4.2.1.6).
+    pub fn san_critical(&self) -> bool {
+        self.is_critical(id::SUBJECT_ALT_NAME)
+    }
+
+    /// basicConstraints CA:TRUE.
+    pub fn is_ca(&self) -> bool {
+        self.decoded.is_ca
+    }
+
+    /// pathLenConstraint; over 255 counts as 255.
+    pub fn path_len(&self) -> Option<u8> {
+        self.decoded.path_len
+    }
+
+    /// Whether there is a basicConstraints at all.
+    pub fn basic_constraints_present(&self) -> bool {
+        self.has(id::BASIC_CONSTRAINTS)
+    }
+
+    /// Whether basicConstraints is critical.
+    pub fn basic_constraints_critical(&self) -> bool {
+        self.is_critical(id::BASIC_CONSTRAINTS)
+    }
+
+    /// keyUsage; `None` when absent.
+    pub fn key_usage(&self) -> Option<KeyUsage> {
+        self.decoded.key_usage
+    }
+
+    /// Whether keyUsage is critical.
+    pub fn key_usage_critical(&self) -> bool {
+        self.is_critical(id::KEY_USAGE)
+    }
+
+    /// subjectKeyIdentifier.
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.decoded
+            .subject_key_id
+            .clone()
+            .map(|place| &self.der[place])
+    }
+
+    /// authorityKeyIdentifier's keyIdentifier.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.decoded
+            .authority_key_id
+            .clone()
+            .map(|place| &self.der[place])
+    }
+
+    /// extendedKeyUsage; `None` when absent.
+    pub fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
+        self.decoded.extended_key_usage.as_ref()
+    }
+
+    /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).
+    pub fn has_name_constraints(&self) -> bool {
+        self.has(id::NAME_CONSTRAINTS)
+    }
+
+    /// Every extension, in order.
+    pub fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
+        self.extensions.iter().map(|place| {
+            Extension::new(
+                &self.der[place.oid.clone()],
+                place.critical,
+                &self.der[place.value.clone()],
+            )
+        })
+    }
+
+    /// The critical extensions that no verifier here processes, as dotted OIDs (RFC 5280 §4.2: they must be refused).
+    pub fn unknown_critical_extensions(&self) -> Vec<String> {
+        self.extensions()
+            .filter(|extension| extension.critical && !extension.is_processed())
+            .map(|extension| extension.oid())
+            .collect()
+    }
+
+    fn has(&self, oid: const_oid::ObjectIdentifier) -> bool {
+        self.extensions
+            .iter()
+            .any(|place| self.der[place.oid.clone()] == *oid.as_bytes())
+    }
+
+    fn is_critical(&self, oid: const_oid::ObjectIdentifier) -> bool {
+        self.extensions
+            .iter()
+            .any(|place| place.critical && self.der[place.oid.clone()] == *oid.as_bytes())
+    }
+}
+
+/// Why bytes are not a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed certificate: {why}")]
+#[non_exhaustive]
+pub struct MalformedCertificate {
+    /// What is wrong, in words.
+    pub why: String,
+}
+
+impl From<Malformed> for MalformedCertificate {
+    fn from(fault: Malformed) -> Self {
+        Self { why: fault.0 }
+    }
+}
+
+/// Larger certificates are refused; a leaf of ours has under 2 KiB, with ML-DSA-87 under 10.
+pub const MAX_BYTES: usize = 64 * 1024;

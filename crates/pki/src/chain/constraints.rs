@@ -1,0 +1,188 @@
+//! Which issuer's name constraints stand in the way. webpki judges them (RFC 5280 §4.2.1.10) and only says no; this
+//! finds whose they are, and whether they were violated or cannot be judged.
+
+use der::{Tag, TagNumber};
+
+use super::anchor::Anchor;
+use super::fault::ChainFaultKind;
+use super::judge::{Case, SignedPath};
+use super::outline::Outline;
+use crate::asn1::Cursor;
+
+/// The topmost issuer whose constraints refuse a certificate below it.
+pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
+    let anchor = Outline::parse(path.anchor.certificate().der()).ok();
+    let anchor_constraints = anchor
+        .and_then(|anchor| anchor.name_constraints)
+        .map(|constraints| (constraints, path.certificates.len()));
+    let issuers = path.certificates.iter().enumerate().rev();
+    let below = issuers
+        .filter_map(|(at, issuer)| issuer.name_constraints.map(|constraints| (constraints, at)));
+
+    let mut constrained = anchor_constraints.into_iter().chain(below).peekable();
+    let topmost = constrained.peek().map(|&(_, at)| at)?;
+    let subject = |at: usize| called(case, path.certificates, path.anchor, at);
+    for (constraints, at) in constrained {
+        let names: Vec<Name<'_>> = path.certificates[..at]
+            .iter()
+            .flat_map(|certificate| names(certificate))
+            .collect();
+        let subtrees = subtrees(constraints);
+        if names.iter().any(|name| subtrees.violates(name)) {
+            return Some(ChainFaultKind::NameConstraintsViolated {
+                subject: subject(at),
+            });
+        }
+        if names.iter().any(|name| subtrees.cannot_judge(name)) {
+            return Some(ChainFaultKind::NameConstraintsUnsupported {
+                subject: subject(at),
+            });
+        }
+    }
+    Some(ChainFaultKind::NameConstraintsViolated {
+        subject: subject(topmost),
+    })
+}
+
+fn called(case: &Case<'_>, certificates: &[&Outline<'_>], anchor: &Anchor, at: usize) -> String {
+    certificates
+        .get(at)
+        .map_or_else(|| anchor.subject(), |issuer| case.called(issuer))
+}
+
+/// A `GeneralName`: its context-specific tag number and content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Name<'a> {
+    form: u32,
+    content: &'a [u8],
+}
+
+const DNS_NAME: u32 = 2;
+const DIRECTORY_NAME: u32 = 4;
+const IP_ADDRESS: u32 = 7;
+
+#[derive(Default)]
+struct Subtrees<'a> {
+    permitted: Vec<Name<'a>>,
+    excluded: Vec<Name<'a>>,
+}
+
+impl Subtrees<'_> {
+    fn violates(&self, name: &Name<'_>) -> bool {
+        let mut permitted = self
+            .permitted
+            .iter()
+            .filter(|base| base.form == name.form)
+            .peekable();
+        let is_judged = matches!(name.form, DNS_NAME | IP_ADDRESS);
+        let is_outside = permitted.peek().is_some() && !permitted.any(|base| base.covers(name));
+        is_judged
+            && (is_outside
+                || self
+                    .excluded
+                    .iter()
+                    .any(|base| base.form == name.form && base.covers(name)))
+    }
+
+    /// webpki refuses wherever a constraint and a name share a form that it does not compare.
+    fn cannot_judge(&self, name: &Name<'_>) -> bool {
+        let is_judged = matches!(name.form, DNS_NAME | IP_ADDRESS);
+        !is_judged
+            && self
+                .permitted
+                .iter()
+                .chain(&self.excluded)
+                .any(|base| base.form == name.form)
+    }
+}
+
+impl Name<'_> {
+    /// Whether this constraint's base covers `name`, of the same form.
+    fn covers(&self, name: &Name<'_>) -> bool {
+        if self.form == IP_ADDRESS {
+            let (address, mask) = self.content.split_at(self.content.len() / 2);
+            return address.len() == name.content.len()
+                && address
+                    .iter()
+                    .zip(mask)
+                    .zip(name.content)
+                    .all(|((base, mask), byte)| base & mask == byte & mask);
+        }
+        let (base, name) = (
+            self.content.to_ascii_lowercase(),
+            name.content.to_ascii_lowercase(),
+        );
+        let base = base.strip_prefix(b".").unwrap_or(&base);
+        name == base
+            || base.is_empty()
+            || name
+                .strip_suffix(base)
+                .is_some_and(|rest| rest.ends_with(b"."))
+    }
+}
+
+/// A subject counts as one directoryName, whatever it says: webpki compares none.
+fn names<'a>(certificate: &Outline<'a>) -> Vec<Name<'a>> {
+    let mut names = certificate
+        .subject_alt_names
+        .map_or_else(Vec::new, |content| general_names(Cursor::new(content)));
+    names.push(Name {
+        form: DIRECTORY_NAME,
+        content: certificate.subject,
+    });
+    names
+}
+
+fn general_names(mut cursor: Cursor<'_>) -> Vec<Name<'_>> {
+    let mut names = Vec::new();
+    while !cursor.is_at_end() {
+        let Ok(element) = cursor.any("a name") else {
+            break;
+        };
+        if let Tag::ContextSpecific {
+            number: TagNumber(form),
+            ..
+        } = element.tag
+        {
+            names.push(Name {
+                form,
+                content: element.content,
+            });
+        }
+    }
+    names
+}
+
+fn subtrees(constraints: &[u8]) -> Subtrees<'_> {
+    let mut found = Subtrees::default();
+    let mut parts = Cursor::new(constraints);
+    while !parts.is_at_end() {
+        let Ok(part) = parts.any("subtrees") else {
+            break;
+        };
+        let bases = bases(part.cursor());
+        match part.tag {
+            Tag::ContextSpecific {
+                number: TagNumber(0),
+                ..
+            } => found.permitted = bases,
+            Tag::ContextSpecific {
+                number: TagNumber(1),
+                ..
+            } => found.excluded = bases,
+            _ => {}
+        }
+    }
+    found
+}
+
+fn bases(mut subtrees: Cursor<'_>) -> Vec<Name<'_>> {
+    let mut bases = Vec::new();
+    while !subtrees.is_at_end() {
+        let Ok(subtree) = subtrees.expect(Tag::Sequence, "a subtree") else {
+            break;
+        };
+        bases.extend(general_names(subtree.cursor()).into_iter().take(1));
+    }
+    bases
+}

@@ -1,0 +1,187 @@
+//! What a refused chain is told to be, with the values.
+
+use std::sync::Arc;
+
+use crate::certificate::Certificate;
+use crate::feed::RevocationReason;
+use crate::fingerprint::Fingerprint;
+use crate::identity::BundleName;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+/// Why a chain was refused, and what was seen of it.
+#[derive(Clone, Debug)]
+pub struct ChainFault {
+    /// What is wrong.
+    pub kind: ChainFaultKind,
+    /// The leaf, if it could be decoded.
+    pub leaf: Option<Arc<Certificate>>,
+    /// How many certificates were sent.
+    pub sent: usize,
+    /// When it was judged.
+    pub now: UnixTime,
+}
+
+/// What is wrong with a chain. Names and times are those of the certificate at fault.
+///
+/// Exhaustive, so that a new kind without a cause and an alert does not compile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChainFaultKind {
+    /// A serial number that is negative, zero or over 20 octets.
+    BadSerial {
+        /// Whose certificate.
+        subject: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A signature in the chain does not verify.
+    BadSignature {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// A CA certificate presented as the leaf.
+    CaUsedAsEndEntity,
+    /// More than one SPIFFE ID, or a SPIFFE ID beside another URI.
+    IdentityAmbiguous {
+        /// All of them.
+        ids: Vec<String>,
+    },
+    /// An intermediate is past its end.
+    IntermediateExpired {
+        /// Whose.
+        subject: String,
+        /// Its end.
+        not_after: UnixTime,
+    },
+    /// An issuer without keyCertSign.
+    IssuerCannotSign {
+        /// Whose.
+        subject: String,
+    },
+    /// An issuer's EKU leaves out the purpose.
+    IssuerEkuExcludesPurpose {
+        /// Whose.
+        subject: String,
+    },
+    /// An issuer without CA:TRUE.
+    IssuerNotACa {
+        /// Whose.
+        subject: String,
+    },
+    /// The leaf is past its end.
+    LeafExpired {
+        /// Its end.
+        not_after: UnixTime,
+    },
+    /// Not decodable, duplicate extensions, NUL in a name…
+    Malformed {
+        /// What, in words.
+        why: String,
+    },
+    /// keyUsage without digitalSignature.
+    MissingDigitalSignature,
+    /// The issuer was not sent, but is known to stand under an anchor.
+    MissingIntermediate {
+        /// The issuer that is missing.
+        issuer: String,
+    },
+    /// The leaf's EKU lacks the purpose.
+    MissingPurpose {
+        /// What it lists.
+        listed: Vec<String>,
+    },
+    /// Constraints of a type that cannot be judged.
+    NameConstraintsUnsupported {
+        /// Whose constraint.
+        subject: String,
+    },
+    /// A name outside what an issuer permits.
+    NameConstraintsViolated {
+        /// Whose constraint.
+        subject: String,
+    },
+    /// The leaf, or an issuer of it, has not begun.
+    NotYetValid {
+        /// Its beginning.
+        not_before: UnixTime,
+    },
+    /// pathLenConstraint.
+    PathLenExceeded {
+        /// Whose constraint.
+        subject: String,
+    },
+    /// The certificate or an issuer of it is revoked.
+    Revoked {
+        /// Whose.
+        subject: String,
+        /// Which.
+        serial: SerialNumber,
+        /// By which key.
+        issuer_key: Fingerprint,
+        /// Since when.
+        revoked_at: UnixTime,
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// The anchor is past its end.
+    RootExpired {
+        /// Whose.
+        subject: String,
+        /// Its end.
+        not_after: UnixTime,
+    },
+    /// An anchor of the right name, with another key.
+    SameNameDifferentKey {
+        /// The name.
+        issuer: String,
+        /// The bundle.
+        bundle: BundleName,
+    },
+    /// More certificates than [`Limits::certificates`](super::Limits::certificates), or than path building follows.
+    TooDeep {
+        /// How many.
+        sent: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Over a byte limit.
+    TooLarge {
+        /// Bytes sent.
+        bytes: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A SPIFFE ID under a bundle of another trust domain.
+    TrustDomainMismatch {
+        /// The ID.
+        id: String,
+        /// The bundle.
+        bundle: BundleName,
+        /// Its trust domain.
+        expected: Option<String>,
+    },
+    /// No bundle has a CA above it.
+    UnknownIssuer {
+        /// The topmost issuer that was looked for.
+        issuer: String,
+    },
+    /// A key or signature algorithm that is not accepted.
+    UnsupportedAlgorithm {
+        /// Which.
+        algorithm: String,
+    },
+    /// X.509 version 1 or 2.
+    Version1,
+    /// RSA under 2048 bits and the like.
+    WeakKey {
+        /// What.
+        key: String,
+    },
+    /// SHA-1 or MD5.
+    WeakSignature {
+        /// What.
+        algorithm: String,
+    },
+    /// The first certificate is not the leaf that the others stand above.
+    WrongOrder,
+}

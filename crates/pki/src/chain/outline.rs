@@ -1,0 +1,270 @@
+//! A certificate as far as path rules need it, over borrowed bytes.
+//!
+//! [`Certificate`](crate::certificate::Certificate) is strict and holds names; this one also reads what that refuses
+//! (version 1, bad serials), so that the true fault can be told, and costs no allocation, because every issuer of every
+//! handshake is read through it. No identity is ever taken from here.
+
+use der::Tag;
+
+use crate::asn1::{Cursor, Malformed, Tlv, constructed, primitive};
+use crate::time::UnixTime;
+
+/// What was read; every slice of names and keys is the whole element with its tag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outline<'a> {
+    pub(super) der: &'a [u8],
+    pub(super) version: u8,
+    /// Content octets, not yet judged.
+    pub(super) serial: &'a [u8],
+    pub(super) issuer: &'a [u8],
+    pub(super) subject: &'a [u8],
+    pub(super) spki: &'a [u8],
+    pub(super) signed: &'a [u8],
+    pub(super) signature_algorithm: Tlv<'a>,
+    pub(super) signature: &'a [u8],
+    pub(super) subject_key_id: Option<&'a [u8]>,
+    pub(super) authority_key_id: Option<&'a [u8]>,
+    /// Content of the SEQUENCE.
+    pub(super) name_constraints: Option<&'a [u8]>,
+    /// Content of the SEQUENCE.
+    pub(super) subject_alt_names: Option<&'a [u8]>,
+    /// The first critical extension that nobody here understands: content of its object identifier.
+    pub(super) unknown_critical: Option<&'a [u8]>,
+    pub(super) terms: Terms,
+}
+
+/// What a certificate permits; an anchor's terms are kept beside its key, so that handshakes need not read it again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+    pub(super) is_ca: bool,
+    pub(super) path_len: Option<u64>,
+    pub(super) key_usage: Option<KeyUsage>,
+    pub(super) purposes: Option<Purposes>,
+}
+
+/// keyUsage, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyUsage {
+    pub(super) digital_signature: bool,
+    pub(super) key_cert_sign: bool,
+}
+
+/// extendedKeyUsage, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Purposes {
+    pub(super) client_auth: bool,
+    pub(super) server_auth: bool,
+}
+
+impl<'a> Outline<'a> {
+    /// Reads `Certificate` (RFC 5280 §4.1).
+    pub(super) fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
+        let mut input = Cursor::new(der);
+        let certificate = input.expect(Tag::Sequence, "the certificate")?;
+        input.finish("the certificate")?;
+        let mut outer = certificate.cursor();
+        let signed = outer.expect(Tag::Sequence, "tbsCertificate")?;
+        let signature_algorithm = outer.expect(Tag::Sequence, "signatureAlgorithm")?;
+        let signature = outer
+            .expect(Tag::BitString, "the signature")?
+            .octet_aligned_bits("the signature")?;
+        outer.finish("the signature")?;
+
+        let mut fields = signed.cursor();
+        let version = version(fields.optional(constructed(0), "the version")?)?;
+        let serial = fields.expect(Tag::Integer, "the serial number")?.content;
+        if fields.expect(Tag::Sequence, "signature")?.content != signature_algorithm.content {
+            // RFC 5280 §4.1.1.2: both fields hold the same algorithm.
+            return Err(Malformed(
+                "signature and signatureAlgorithm name different algorithms".to_owned(),
+            ));
+        }
+        let issuer = fields.expect(Tag::Sequence, "the issuer")?.whole;
+        let mut validity = fields.expect(Tag::Sequence, "the validity")?.cursor();
+        let not_before = validity.any("notBefore")?.time("notBefore")?;
+        let not_after = validity.any("notAfter")?.time("notAfter")?;
+        validity.finish("notAfter")?;
+        let subject = fields.expect(Tag::Sequence, "the subject")?.whole;
+        let spki = fields.expect(Tag::Sequence, "subjectPublicKeyInfo")?.whole;
+
+        let mut outline = Self {
+            der,
+            version,
+            serial,
+            issuer,
+            subject,
+            spki,
+            signed: signed.whole,
+            signature_algorithm,
+            signature,
+            subject_key_id: None,
+            authority_key_id: None,
+            name_constraints: None,
+            subject_alt_names: None,
+            unknown_critical: None,
+            terms: Terms {
+                not_before,
+                not_after,
+                is_ca: false,
+                path_len: None,
+                key_usage: None,
+                purposes: None,
+            },
+        };
+        // RFC 5280 §4.1.2.8: unique identifiers, which only version 2 ever used.
+        for number in [1, 2] {
+            fields.optional(primitive(number), "a unique identifier")?;
+        }
+        if let Some(tagged) = fields.optional(constructed(3), "the extensions")? {
+            let mut tagged = tagged.cursor();
+            let mut extensions = tagged.expect(Tag::Sequence, "the extensions")?.cursor();
+            tagged.finish("the extensions")?;
+            while !extensions.is_at_end() {
+                outline.take_extension(extensions.expect(Tag::Sequence, "an extension")?)?;
+            }
+        }
+        fields.finish("the extensions")?;
+        Ok(outline)
+    }
+
+    /// Whether subject and issuer are one name (RFC 5280 §3.2: self-issued).
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    fn take_extension(&mut self, extension: Tlv<'a>) -> Result<(), Malformed> {
+        let mut parts = extension.cursor();
+        let id = parts
+            .expect(Tag::ObjectIdentifier, "an extension's type")?
+            .content;
+        let critical = match parts.optional(Tag::Boolean, "an extension's criticality")? {
+            Some(flag) => flag.boolean("an extension's criticality")?,
+            None => false,
+        };
+        let value = parts
+            .expect(Tag::OctetString, "an extension's value")?
+            .content;
+        parts.finish("an extension's value")?;
+        let mut value = Cursor::new(value);
+        match id {
+            // id-ce (2.5.29), RFC 5280 §4.2.1
+            [0x55, 0x1d, 14] => {
+                self.subject_key_id = Some(
+                    value
+                        .expect(Tag::OctetString, "subjectKeyIdentifier")?
+                        .content,
+                );
+            }
+            [0x55, 0x1d, 15] => {
+                self.terms.key_usage = Some(key_usage(&value.expect(Tag::BitString, "keyUsage")?)?);
+            }
+            [0x55, 0x1d, 17] => {
+                self.subject_alt_names =
+                    Some(value.expect(Tag::Sequence, "subjectAltName")?.content);
+            }
+            [0x55, 0x1d, 19] => {
+                self.take_basic_constraints(&value.expect(Tag::Sequence, "basicConstraints")?)?;
+            }
+            [0x55, 0x1d, 30] => {
+                self.name_constraints =
+                    Some(value.expect(Tag::Sequence, "nameConstraints")?.content);
+            }
+            [0x55, 0x1d, 35] => {
+                let mut fields = value
+                    .expect(Tag::Sequence, "authorityKeyIdentifier")?
+                    .cursor();
+                self.authority_key_id = fields
+                    .optional(primitive(0), "the key identifier")?
+                    .map(|key| key.content);
+            }
+            [0x55, 0x1d, 37] => {
+                self.terms.purposes =
+                    Some(purposes(&value.expect(Tag::Sequence, "extendedKeyUsage")?)?);
+            }
+            // cRLDistributionPoints: webpki accepts it critical; this system never follows it.
+            [0x55, 0x1d, 31] => {}
+            _ if critical && self.unknown_critical.is_none() => self.unknown_critical = Some(id),
+            _ => {}
+        }
+        // webpki ignores these two where they are not critical, and refuses them where they are.
+        if critical && matches!(id, [0x55, 0x1d, 14 | 35]) && self.unknown_critical.is_none() {
+            self.unknown_critical = Some(id);
+        }
+        Ok(())
+    }
+
+    fn take_basic_constraints(&mut self, sequence: &Tlv<'a>) -> Result<(), Malformed> {
+        let mut fields = sequence.cursor();
+        if let Some(ca) = fields.optional(Tag::Boolean, "cA")? {
+            self.terms.is_ca = ca.boolean("cA")?;
+        }
+        if let Some(length) = fields.optional(Tag::Integer, "pathLenConstraint")? {
+            self.terms.path_len = Some(length.unsigned("pathLenConstraint")?);
+        }
+        fields.finish("pathLenConstraint")
+    }
+}
+
+impl Terms {
+    /// keyUsage, where present, must allow signing certificates (RFC 5280 §4.2.1.3).
+    pub(super) fn may_sign_certificates(&self) -> bool {
+        self.key_usage.is_none_or(|usage| usage.key_cert_sign)
+    }
+
+    /// Absent extendedKeyUsage allows every purpose (RFC 5280 §4.2.1.12).
+    pub(super) fn allows(&self, purpose: super::Purpose) -> bool {
+        self.purposes.is_none_or(|purposes| match purpose {
+            super::Purpose::ClientAuth => purposes.client_auth,
+            super::Purpose::ServerAuth => purposes.server_auth,
+        })
+    }
+}
+
+fn version(tagged: Option<Tlv<'_>>) -> Result<u8, Malformed> {
+    let Some(tagged) = tagged else { return Ok(1) };
+    let mut inner = tagged.cursor();
+    let number = inner
+        .expect(Tag::Integer, "the version")?
+        .unsigned("the version")?;
+    inner.finish("the version")?;
+    match number {
+        0 => Ok(1),
+        1 => Ok(2),
+        2 => Ok(3),
+        other => Err(Malformed(format!(
+            "X.509 has no version {}",
+            other.saturating_add(1)
+        ))),
+    }
+}
+
+fn key_usage(bits: &Tlv<'_>) -> Result<KeyUsage, Malformed> {
+    let (bytes, _) = bits.bit_string("keyUsage")?;
+    let first = bytes.first().copied().unwrap_or(0);
+    Ok(KeyUsage {
+        digital_signature: first & 0x80 != 0,
+        key_cert_sign: first & 0x04 != 0,
+    })
+}
+
+fn purposes(sequence: &Tlv<'_>) -> Result<Purposes, Malformed> {
+    let mut purposes = Purposes::default();
+    let mut ids = sequence.cursor();
+    if ids.is_at_end() {
+        return Err(Malformed("extendedKeyUsage lists nothing".to_owned()));
+    }
+    while !ids.is_at_end() {
+        // id-kp (1.3.6.1.5.5.7.3). anyExtendedKeyUsage counts for nothing: what is meant for mTLS says so.
+        match ids
+            .expect(Tag::ObjectIdentifier, "a purpose in extendedKeyUsage")?
+            .content
+        {
+            [0x2b, 6, 1, 5, 5, 7, 3, 1] => purposes.server_auth = true,
+            [0x2b, 6, 1, 5, 5, 7, 3, 2] => purposes.client_auth = true,
+            _ => {}
+        }
+    }
+    Ok(purposes)
+}

@@ -1,0 +1,297 @@
+//! CRLs that somebody made.
+
+use std::ops::Range;
+
+use der::Tag;
+
+use super::CrlEntry;
+use crate::asn1::{self, Cursor, Malformed, Tlv};
+use crate::certificate::{self, Certificate, PublicKey, SignatureScheme, id};
+use crate::dn::DistinguishedName;
+use crate::feed::RevocationReason;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+/// A decoded CRL. Nothing is verified until [`ParsedCrl::verify`] says so.
+#[derive(Clone, Debug)]
+pub struct ParsedCrl {
+    der: Vec<u8>,
+    to_be_signed: Range<usize>,
+    issuer_place: Range<usize>,
+    algorithm: Range<usize>,
+    signature: Range<usize>,
+    issuer: DistinguishedName,
+    signature_scheme: SignatureScheme,
+    this_update: UnixTime,
+    next_update: Option<UnixTime>,
+    number: Option<u64>,
+    authority_key_id: Option<Vec<u8>>,
+    entries: Vec<CrlEntry>,
+    unprocessed: Vec<String>,
+}
+
+impl ParsedCrl {
+    /// Decodes DER; takes memory in proportion to the input, whose size is the caller's to bound.
+    pub fn parse(der: &[u8]) -> Result<Self, InvalidCrl> {
+        Ok(decode(der)?)
+    }
+
+    /// The bytes.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Issuer.
+    pub fn issuer(&self) -> &DistinguishedName {
+        &self.issuer
+    }
+
+    /// What it is signed with.
+    pub fn signature_algorithm(&self) -> &SignatureScheme {
+        &self.signature_scheme
+    }
+
+    /// thisUpdate.
+    pub fn this_update(&self) -> UnixTime {
+        self.this_update
+    }
+
+    /// nextUpdate, which RFC 5280 §5.1.2.5 demands and old CRLs lack.
+    pub fn next_update(&self) -> Option<UnixTime> {
+        self.next_update
+    }
+
+    /// cRLNumber; over 64 bits counts as the largest of those.
+    pub fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// authorityKeyIdentifier's keyIdentifier.
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.authority_key_id.as_deref()
+    }
+
+    /// Every entry, in order. certificateHold and aACompromise read as `Unspecified`: they revoke as well.
+    pub fn entries(&self) -> &[CrlEntry] {
+        &self.entries
+    }
+
+    /// Critical extensions, of the list or an entry, that change its meaning and are not processed here (delta and
+    /// indirect CRLs, issuing distribution points): who relies on the CRL must refuse it then (RFC 5280 §5.2).
+    pub fn unknown_critical_extensions(&self) -> &[String] {
+        &self.unprocessed
+    }
+
+    /// Whether `issuer` made it: its name, its key identifier, cRLSign, and the signature.
+    pub fn verify(&self, issuer: &Certificate) -> Result<(), InvalidCrl> {
+        if self.der[self.issuer_place.clone()] != *issuer.subject_der() {
+            return Err(InvalidCrl {
+                why: format!("its issuer is {}, not {}", self.issuer, issuer.subject()),
+            });
+        }
+        if let (Some(said), Some(held)) = (self.authority_key_id(), issuer.subject_key_id())
+            && said != held
+        {
+            return Err(InvalidCrl {
+                why: format!("another key of {} signed it", self.issuer),
+            });
+        }
+        if issuer.key_usage().is_some_and(|usage| !usage.crl_sign) {
+            return Err(InvalidCrl {
+                why: format!(
+                    "{} may not sign CRLs (its keyUsage lacks cRLSign)",
+                    self.issuer
+                ),
+            });
+        }
+        let key = PublicKey::from_der(issuer.spki_der())?;
+        let algorithm =
+            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
+        Ok(key.verify(
+            &algorithm,
+            &self.der[self.to_be_signed.clone()],
+            &self.der[self.signature.clone()],
+        )?)
+    }
+}
+
+/// Why bytes are not a CRL, or not this issuer's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("certificate revocation list: {why}")]
+#[non_exhaustive]
+pub struct InvalidCrl {
+    /// What is wrong, in words.
+    pub why: String,
+}
+
+impl From<Malformed> for InvalidCrl {
+    fn from(fault: Malformed) -> Self {
+        Self { why: fault.0 }
+    }
+}
+
+fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
+    let mut outer = Cursor::new(der);
+    let mut parts = outer.expect(Tag::Sequence, "the list")?.cursor();
+    outer.finish("the list")?;
+    let to_be_signed = parts.expect(Tag::Sequence, "the to-be-signed part")?;
+    let algorithm = parts.expect(Tag::Sequence, "the signature algorithm")?;
+    let signature = parts.expect(Tag::BitString, "the signature")?;
+    signature.octet_aligned_bits("the signature")?;
+    parts.finish("the signature")?;
+
+    let mut fields = to_be_signed.cursor();
+    if let Some(version) = fields.optional(Tag::Integer, "the version")?
+        && version.unsigned("the version")? != 1
+    {
+        return Err(Malformed("its version is not 2".to_owned()));
+    }
+    // RFC 5280 §5.1.1.2.
+    if fields
+        .expect(Tag::Sequence, "the inner signature algorithm")?
+        .whole
+        != algorithm.whole
+    {
+        return Err(Malformed(
+            "the signature algorithm inside the signed part is not the one outside".to_owned(),
+        ));
+    }
+    let issuer_place = fields.expect(Tag::Sequence, "the issuer")?;
+    let issuer = DistinguishedName::from_der(issuer_place.whole)
+        .map_err(|fault| Malformed(format!("the issuer is {fault}")))?;
+    let this_update = fields.any("thisUpdate")?.time("thisUpdate")?;
+    let next_update = match fields.optional(Tag::UtcTime, "nextUpdate")? {
+        Some(time) => Some(time),
+        None => fields.optional(Tag::GeneralizedTime, "nextUpdate")?,
+    };
+    let next_update = next_update
+        .map(|time| time.time("nextUpdate"))
+        .transpose()?;
+    let mut unprocessed = Vec::new();
+    let mut entries = Vec::new();
+    if let Some(list) = fields.optional(Tag::Sequence, "the revoked certificates")? {
+        let mut list = list.cursor();
+        while !list.is_at_end() {
+            entries.push(entry(
+                der,
+                &list.expect(Tag::Sequence, "an entry")?,
+                &mut unprocessed,
+            )?);
+        }
+    }
+    let extensions = fields.optional(asn1::constructed(0), "the extensions")?;
+    fields.finish("the to-be-signed part")?;
+    let (number, authority_key_id) = match extensions {
+        Some(extensions) => list_extensions(der, &extensions, &mut unprocessed)?,
+        None => (None, None),
+    };
+    Ok(ParsedCrl {
+        der: der.to_vec(),
+        to_be_signed: to_be_signed.range(),
+        issuer_place: issuer_place.range(),
+        algorithm: algorithm.range(),
+        signature: signature.content_range().start + 1..signature.content_range().end,
+        issuer,
+        signature_scheme: SignatureScheme::decode(&algorithm)?,
+        this_update,
+        next_update,
+        number,
+        authority_key_id,
+        entries,
+        unprocessed,
+    })
+}
+
+fn entry(
+    der: &[u8],
+    entry: &Tlv<'_>,
+    unprocessed: &mut Vec<String>,
+) -> Result<CrlEntry, Malformed> {
+    let mut fields = entry.cursor();
+    let serial = fields.expect(Tag::Integer, "an entry's serial number")?;
+    let serial = SerialNumber::from_der_integer(serial.content)
+        .map_err(|fault| Malformed(format!("an entry's {fault}")))?;
+    let revoked_at = fields.any("an entry's date")?.time("an entry's date")?;
+    let mut reason = RevocationReason::Unspecified;
+    if !fields.is_at_end() {
+        for place in certificate::extension_list(&mut fields)? {
+            let oid = &der[place.oid];
+            if oid == id::REASON_CODE.as_bytes() {
+                let code = Cursor::new(&der[place.value])
+                    .expect(Tag::Enumerated, "reasonCode")?
+                    .content;
+                reason = reason_of(code)?;
+            } else if place.critical {
+                note(oid, unprocessed);
+            }
+        }
+    }
+    fields.finish("an entry")?;
+    Ok(CrlEntry {
+        serial,
+        revoked_at,
+        reason,
+    })
+}
+
+/// RFC 5280 §5.3.1.
+fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
+    let [code] = *code else {
+        return Err(Malformed(
+            "an entry's reasonCode is not one byte".to_owned(),
+        ));
+    };
+    let known = RevocationReason::ALL
+        .into_iter()
+        .find(|reason| reason.code() == code);
+    match (known, code) {
+        (Some(reason), _) => Ok(reason),
+        (None, 6 | 10) => Ok(RevocationReason::Unspecified),
+        (None, 8) => Err(Malformed(
+            "an entry's reasonCode is removeFromCRL, which only a delta CRL may say".to_owned(),
+        )),
+        _ => Err(Malformed(format!(
+            "an entry's reasonCode {code} does not exist"
+        ))),
+    }
+}
+
+type ListFacts = (Option<u64>, Option<Vec<u8>>);
+
+fn list_extensions(
+    der: &[u8],
+    tagged: &Tlv<'_>,
+    unprocessed: &mut Vec<String>,
+) -> Result<ListFacts, Malformed> {
+    let mut facts: ListFacts = (None, None);
+    for place in certificate::extensions(tagged)? {
+        let oid = &der[place.oid];
+        let mut value = Cursor::new(&der[place.value]);
+        if oid == id::CRL_NUMBER.as_bytes() {
+            facts.0 = Some(
+                value
+                    .expect(Tag::Integer, "cRLNumber")?
+                    .unsigned("cRLNumber")?,
+            );
+        } else if oid == id::AUTHORITY_KEY_ID.as_bytes() {
+            let mut fields = value
+                .expect(Tag::Sequence, "authorityKeyIdentifier")?
+                .cursor();
+            facts.1 = fields
+                .optional(asn1::primitive(0), "authorityKeyIdentifier")?
+                .map(|key_id| key_id.content.to_vec());
+        } else if place.critical {
+            note(oid, unprocessed);
+        }
+    }
+    Ok(facts)
+}
+
+/// Once per kind: a list of a million entries has at most a handful.
+fn note(oid: &[u8], unprocessed: &mut Vec<String>) {
+    let shown = const_oid::ObjectIdentifierRef::from_bytes(oid)
+        .map_or_else(|_| "?".to_owned(), asn1::dotted);
+    if unprocessed.len() < 16 && !unprocessed.contains(&shown) {
+        unprocessed.push(shown);
+    }
+}

@@ -1,0 +1,328 @@
+//! The feed: what the authority tells gateways and agents, in order, and what they answer. Wire types and the
+//! receiver's state machine; the transport is elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Fingerprint;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+/// One line of an authority's story: a fresh or restored authority starts a new one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HistoryId(pub String);
+
+/// A position in a history; strictly increasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+/// One message of the feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// Which history it belongs to.
+    pub history: HistoryId,
+    /// Its place there.
+    pub sequence: Sequence,
+    /// When the authority said it.
+    pub at: UnixTime,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Body {
+    /// Nothing happened; what the node holds is confirmed as of `at`.
+    Confirmed,
+    /// A certificate is no longer good.
+    Revoked(Revoked),
+    /// The anchors of a bundle are now exactly these.
+    Bundle {
+        /// Which bundle.
+        name: crate::identity::BundleName,
+        /// Its anchors in DER, base64 on the wire.
+        anchors: Vec<String>,
+    },
+    /// Policy changed to this epoch.
+    Policy {
+        /// Strictly increasing.
+        epoch: u64,
+    },
+}
+
+/// A revocation as nodes need it: by the key that issued, so that a renamed issuer hides nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// SHA-256 of the issuer's `SubjectPublicKeyInfo`.
+    pub issuer_key: Fingerprint,
+    /// The certificate's serial number.
+    pub serial: SerialNumber,
+    /// Why (RFC 5280 §5.3.1).
+    pub reason: RevocationReason,
+    /// Since when.
+    pub revoked_at: UnixTime,
+}
+
+/// RFC 5280 §5.3.1, without those that need a hold or an indirect CRL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RevocationReason {
+    /// Code 0; left out of the CRL entry, as the RFC asks.
+    #[default]
+    Unspecified,
+    /// Code 1.
+    KeyCompromise,
+    /// Code 2.
+    CaCompromise,
+    /// Code 3.
+    AffiliationChanged,
+    /// Code 4.
+    Superseded,
+    /// Code 5.
+    CessationOfOperation,
+    /// Code 9.
+    PrivilegeWithdrawn,
+}
+
+impl RevocationReason {
+    /// Every reason that can be given.
+    pub const ALL: [Self; 7] = [
+        Self::Unspecified,
+        Self::KeyCompromise,
+        Self::CaCompromise,
+        Self::AffiliationChanged,
+        Self::Superseded,
+        Self::CessationOfOperation,
+        Self::PrivilegeWithdrawn,
+    ];
+
+    /// The `CRLReason` code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unspecified => 0,
+            Self::KeyCompromise => 1,
+            Self::CaCompromise => 2,
+            Self::AffiliationChanged => 3,
+            Self::Superseded => 4,
+            Self::CessationOfOperation => 5,
+            Self::PrivilegeWithdrawn => 9,
+        }
+    }
+
+    /// The word on the command line and in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "key-compromise",
+            Self::CaCompromise => "ca-compromise",
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessation-of-operation",
+            Self::PrivilegeWithdrawn => "privilege-withdrawn",
+        }
+    }
+}
+
+impl std::fmt::Display for RevocationReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for RevocationReason {
+    type Err = InvalidReason;
+
+    fn from_str(text: &str) -> Result<Self, InvalidReason> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or(InvalidReason)
+    }
+}
+
+/// The word is no revocation reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a reason is unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn"
+)]
+pub struct InvalidReason;
+
+/// Everything up to a position, for a node that joins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Which history.
+    pub history: HistoryId,
+    /// Up to here.
+    pub sequence: Sequence,
+    /// When it was true.
+    pub at: UnixTime,
+    /// Every revocation in force.
+    pub revoked: Vec<Revoked>,
+}
+
+/// A node's word that a message is in force there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    /// Who says it.
+    pub node: String,
+    /// Which history.
+    pub history: HistoryId,
+    /// Everything up to here is in force.
+    pub sequence: Sequence,
+    /// Resumable sessions that this message took away.
+    pub sessions_declined: u64,
+    /// Open connections that this message cut.
+    pub connections_cut: u64,
+}
+
+/// Where a node stands in the authority's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    history: HistoryId,
+    sequence: Sequence,
+    confirmed_at: UnixTime,
+}
+
+impl Position {
+    /// A node begins at a snapshot.
+    pub fn at(snapshot: &Snapshot) -> Self {
+        Self {
+            history: snapshot.history.clone(),
+            sequence: snapshot.sequence,
+            confirmed_at: snapshot.at,
+        }
+    }
+
+    /// Takes the next message. A feed that goes back, jumps, or tells another history is refused (invariant 5):
+    /// the node keeps what it holds and asks for a snapshot.
+    pub fn advance(self, message: &Message) -> Result<Self, OutOfOrder> {
+        if message.history != self.history {
+            return Err(OutOfOrder::OtherHistory);
+        }
+        let confirmation =
+            matches!(message.body, Body::Confirmed) && message.sequence == self.sequence;
+        if !confirmation && message.sequence <= self.sequence {
+            return Err(OutOfOrder::Older {
+                held: self.sequence.0,
+                told: message.sequence.0,
+            });
+        }
+        if message.sequence.0 > self.sequence.0 + 1 {
+            return Err(OutOfOrder::Gap {
+                held: self.sequence.0,
+                told: message.sequence.0,
+            });
+        }
+        let confirmed_at = self.confirmed_at.max(message.at);
+        Ok(Self {
+            history: self.history,
+            sequence: message.sequence,
+            confirmed_at,
+        })
+    }
+
+    /// The history.
+    pub fn history(&self) -> &HistoryId {
+        &self.history
+    }
+
+    /// The last message that is in force.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// When the authority was last heard.
+    pub fn confirmed_at(&self) -> UnixTime {
+        self.confirmed_at
+    }
+}
+
+/// Why a message is not the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfOrder {
+    /// Messages are missing in between.
+    #[error("feed jumps from {held} to {told}")]
+    Gap {
+        /// What the node holds.
+        held: u64,
+        /// What it was told.
+        told: u64,
+    },
+    /// The authority goes back.
+    #[error("feed goes back from {held} to {told}")]
+    Older {
+        /// What the node holds.
+        held: u64,
+        /// What it was told.
+        told: u64,
+    },
+    /// A restored or foreign authority.
+    #[error("feed tells another history")]
+    OtherHistory,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(history: &str, sequence: u64, body: Body) -> Message {
+        Message {
+            history: HistoryId(history.to_owned()),
+            sequence: Sequence(sequence),
+            at: UnixTime::from_seconds(100 + sequence),
+            body,
+        }
+    }
+
+    fn position() -> Position {
+        Position::at(&Snapshot {
+            history: HistoryId("a".to_owned()),
+            sequence: Sequence(5),
+            at: UnixTime::from_seconds(50),
+            revoked: vec![],
+        })
+    }
+
+    #[test]
+    fn the_next_message_moves_on_and_a_confirmation_stays() {
+        let next = position()
+            .advance(&message("a", 6, Body::Policy { epoch: 1 }))
+            .expect("next");
+        assert_eq!(next.sequence(), Sequence(6));
+        let confirmed = next
+            .advance(&message("a", 6, Body::Confirmed))
+            .expect("confirmation");
+        assert_eq!(
+            (confirmed.sequence(), confirmed.confirmed_at()),
+            (Sequence(6), UnixTime::from_seconds(106))
+        );
+    }
+
+    #[test]
+    fn a_feed_that_goes_back_jumps_or_changes_history_is_refused() {
+        let policy = || Body::Policy { epoch: 1 };
+        assert_eq!(
+            position().advance(&message("a", 5, policy())),
+            Err(OutOfOrder::Older { held: 5, told: 5 })
+        );
+        assert_eq!(
+            position().advance(&message("a", 4, Body::Confirmed)),
+            Err(OutOfOrder::Older { held: 5, told: 4 })
+        );
+        assert_eq!(
+            position().advance(&message("a", 7, policy())),
+            Err(OutOfOrder::Gap { held: 5, told: 7 })
+        );
+        assert_eq!(
+            position().advance(&message("b", 6, policy())),
+            Err(OutOfOrder::OtherHistory)
+        );
+    }
+}

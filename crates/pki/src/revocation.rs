@@ -1,0 +1,222 @@
+//! Which serials are revoked, by issuing key: an index made for one look-up per certificate and handshake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::feed::{RevocationReason, Revoked};
+use crate::fingerprint::Fingerprint;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+/// Immutable; a change makes a new one, which the shell swaps in atomically.
+///
+/// Invariant: each list is sorted by serial and holds a serial once. Lists are shared between generations, so a
+/// revocation copies those of its own issuer only (1 million entries: 32 MB).
+#[derive(Clone, Debug, Default)]
+pub struct RevocationIndex {
+    // Issuers are few, their serials many; a tree needs no random seed, which a pure crate cannot draw.
+    by_issuer: BTreeMap<Fingerprint, Arc<[Entry]>>,
+    generation: u64,
+}
+
+/// When and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Since when.
+    pub revoked_at: UnixTime,
+    /// Why.
+    pub reason: RevocationReason,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    serial: SerialNumber,
+    reason: RevocationReason,
+    revoked_at: UnixTime,
+}
+
+/// A million entries stay within 32 MB.
+const _: () = assert!(size_of::<Entry>() <= 32);
+
+impl RevocationIndex {
+    /// Sorts per issuing key; the first statement about a serial stands. This is generation 0.
+    pub fn new(revoked: impl IntoIterator<Item = Revoked>) -> Self {
+        Self {
+            by_issuer: union(BTreeMap::new(), revoked),
+            generation: 0,
+        }
+    }
+
+    /// A new index that holds these too (a union: nothing is ever forgotten), one generation on.
+    #[must_use]
+    pub fn with(&self, revoked: impl IntoIterator<Item = Revoked>) -> Self {
+        Self {
+            by_issuer: union(self.by_issuer.clone(), revoked),
+            generation: self.generation + 1,
+        }
+    }
+
+    /// Binary search.
+    pub fn find(&self, issuer_key: &Fingerprint, serial: SerialNumber) -> Option<Revocation> {
+        let entries = self.by_issuer.get(issuer_key)?;
+        let at = entries
+            .binary_search_by(|entry| entry.serial.cmp(&serial))
+            .ok()?;
+        Some(Revocation {
+            revoked_at: entries[at].revoked_at,
+            reason: entries[at].reason,
+        })
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.by_issuer.values().map(|entries| entries.len()).sum()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.by_issuer.is_empty()
+    }
+
+    /// Grows by one with each change.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+fn union(
+    mut by_issuer: BTreeMap<Fingerprint, Arc<[Entry]>>,
+    revoked: impl IntoIterator<Item = Revoked>,
+) -> BTreeMap<Fingerprint, Arc<[Entry]>> {
+    let mut added: BTreeMap<Fingerprint, Vec<Entry>> = BTreeMap::new();
+    for Revoked {
+        issuer_key,
+        serial,
+        reason,
+        revoked_at,
+    } in revoked
+    {
+        added.entry(issuer_key).or_default().push(Entry {
+            serial,
+            reason,
+            revoked_at,
+        });
+    }
+    for (issuer_key, mut new) in added {
+        let held = by_issuer.entry(issuer_key).or_default();
+        // What is held comes first and the sort is stable, so the earlier statement survives.
+        let mut all = Vec::with_capacity(held.len() + new.len());
+        all.extend_from_slice(held);
+        all.append(&mut new);
+        all.sort_by_key(|entry| entry.serial);
+        all.dedup_by_key(|entry| entry.serial);
+        *held = all.into();
+    }
+    by_issuer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revoked(issuer: u8, serial: u64, at: u64) -> Revoked {
+        Revoked {
+            issuer_key: Fingerprint::from_bytes([issuer; 32]),
+            serial: SerialNumber::from_magnitude(&serial.to_be_bytes()).expect("not zero"),
+            reason: RevocationReason::KeyCompromise,
+            revoked_at: UnixTime::from_seconds(at),
+        }
+    }
+
+    fn since(index: &RevocationIndex, issuer: u8, serial: u64) -> Option<u64> {
+        let wanted = revoked(issuer, serial, 0);
+        index
+            .find(&wanted.issuer_key, wanted.serial)
+            .map(|revocation| revocation.revoked_at.seconds())
+    }
+
+    #[test]
+    fn a_serial_is_revoked_under_its_own_issuing_key_only() {
+        let index = RevocationIndex::new([revoked(1, 7, 100)]);
+        assert_eq!(since(&index, 1, 7), Some(100));
+        assert_eq!(
+            (
+                since(&index, 2, 7),
+                since(&index, 1, 8),
+                since(&index, 1, 7 << 8)
+            ),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn the_first_statement_stands_within_a_batch_and_across_batches() {
+        let index = RevocationIndex::new([revoked(1, 7, 100), revoked(1, 7, 50)]);
+        assert_eq!(since(&index, 1, 7), Some(100));
+        let next = index.with([revoked(1, 7, 10), revoked(1, 8, 20)]);
+        assert_eq!(
+            (since(&next, 1, 7), since(&next, 1, 8), next.len()),
+            (Some(100), Some(20), 2)
+        );
+    }
+
+    #[test]
+    fn each_change_is_a_generation_and_leaves_the_old_index_as_it_was() {
+        let old = RevocationIndex::default();
+        let new = old.with([revoked(1, 7, 1)]);
+        assert_eq!(
+            (
+                old.generation(),
+                new.generation(),
+                new.with([]).generation()
+            ),
+            (0, 1, 2)
+        );
+        assert!(old.is_empty() && !new.is_empty());
+        assert_eq!((since(&old, 1, 7), new.with([]).len()), (None, 1));
+    }
+
+    #[test]
+    fn any_sequence_of_batches_says_what_a_plain_map_says() {
+        let mut random = 0x5eed_u64;
+        let mut next = |bound: u64| {
+            // Knuth's MMIX generator; the high bits are the good ones.
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % bound
+        };
+        let mut index = RevocationIndex::default();
+        let mut model: BTreeMap<(u8, u64), u64> = BTreeMap::new();
+        for generation in 1..=200 {
+            let batch: Vec<_> = (0..next(20))
+                .map(|_| {
+                    let issuer = if next(3) == 0 { 1 } else { 2 };
+                    // Serials of every length, and near each other so that they collide.
+                    let serial = (next(40) + 1) << (8 * next(7));
+                    (issuer, serial, next(1000))
+                })
+                .collect();
+            for &(issuer, serial, at) in &batch {
+                model.entry((issuer, serial)).or_insert(at);
+            }
+            index = index.with(
+                batch
+                    .iter()
+                    .map(|&(issuer, serial, at)| revoked(issuer, serial, at)),
+            );
+            assert_eq!((index.generation(), index.len()), (generation, model.len()));
+        }
+        for issuer in 1..=3 {
+            for serial in
+                (1..=41).flat_map(|serial| (0..8).map(move |octets| serial << (8 * octets)))
+            {
+                assert_eq!(
+                    since(&index, issuer, serial),
+                    model.get(&(issuer, serial)).copied(),
+                    "{issuer} {serial:x}"
+                );
+            }
+        }
+    }
+}

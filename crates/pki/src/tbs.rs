@@ -1,0 +1,291 @@
+//! Building certificates in two halves: the to-be-signed bytes, which policy and lint judge, and their completion.
+
+use std::net::IpAddr;
+
+use const_oid::ObjectIdentifier;
+use der::Tag;
+use rustls_pki_types::CertificateDer;
+
+use crate::asn1;
+use crate::certificate::{Certificate, MalformedCertificate, PublicKey, id};
+use crate::dn::DistinguishedName;
+use crate::fingerprint::Fingerprint;
+use crate::name::TypedName;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+/// What a certificate shall say.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Subject; may be empty when there are SANs (they become critical then, RFC 5280 §4.2.1.6).
+    pub subject: DistinguishedName,
+    /// SANs: only `Spiffe`, `Dns`, `Ip`, `Email`, `Uri`.
+    pub subject_alt_names: Vec<TypedName>,
+    /// The holder's `SubjectPublicKeyInfo` in DER.
+    pub spki_der: Vec<u8>,
+    /// Beginning.
+    pub not_before: UnixTime,
+    /// End.
+    pub not_after: UnixTime,
+    /// Serial number.
+    pub serial: SerialNumber,
+    /// Leaf or CA.
+    pub usage: Usage,
+}
+
+/// What the key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// keyCertSign and cRLSign, basicConstraints CA:TRUE with this path length.
+    Authority {
+        /// pathLenConstraint; `None` leaves it out.
+        path_len: Option<u8>,
+    },
+    /// digitalSignature, CA:FALSE, with these extended key usages.
+    Leaf {
+        /// id-kp-serverAuth.
+        server_auth: bool,
+        /// id-kp-clientAuth.
+        client_auth: bool,
+    },
+}
+
+/// The algorithm an issuer signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureAlgorithm {
+    /// ECDSA on P-256 with SHA-256 (RFC 5758 §3.2).
+    EcdsaP256Sha256,
+}
+
+/// The exact bytes that a key will sign, and nothing else can be completed from.
+///
+/// Invariant: only [`Template`] makes one, so that whatever is completed was built from typed fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToBeSigned {
+    der: Vec<u8>,
+    algorithm: SignatureAlgorithm,
+}
+
+impl Template {
+    /// Encodes under `issuer` (its subject and key identifier go in).
+    pub fn to_be_signed(
+        &self,
+        issuer: &Certificate,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<ToBeSigned, TemplateError> {
+        // RFC 5280 §4.1.2.4: byte for byte the issuer's subject, whatever string types it chose.
+        self.encode(issuer.subject_der(), &issuer_key_id(issuer), algorithm)
+    }
+
+    /// Encodes a self-signed root.
+    pub fn to_be_self_signed(
+        &self,
+        algorithm: SignatureAlgorithm,
+    ) -> Result<ToBeSigned, TemplateError> {
+        if self.subject.is_empty() {
+            return Err(TemplateError::Nameless);
+        }
+        self.encode(&self.subject.to_der(), &key_id(&self.spki_der)?, algorithm)
+    }
+
+    fn encode(
+        &self,
+        issuer: &[u8],
+        authority_key_id: &[u8],
+        algorithm: SignatureAlgorithm,
+    ) -> Result<ToBeSigned, TemplateError> {
+        let nameless = self.subject.is_empty() && self.subject_alt_names.is_empty();
+        // RFC 5280 §4.1.2.6: a CA needs a subject, which its certificates name as their issuer.
+        let nameless_authority =
+            self.subject.is_empty() && matches!(self.usage, Usage::Authority { .. });
+        if nameless || nameless_authority {
+            return Err(TemplateError::Nameless);
+        }
+        let extensions = self.extensions(authority_key_id)?;
+        let der = asn1::sequence(&[
+            asn1::tlv(asn1::constructed(0), &asn1::unsigned(2)),
+            asn1::tlv(Tag::Integer, &self.serial.to_der_integer()),
+            algorithm.identifier(),
+            issuer.to_vec(),
+            asn1::sequence(&[asn1::time(self.not_before), asn1::time(self.not_after)]),
+            self.subject.to_der(),
+            self.spki_der.clone(),
+            asn1::tlv(asn1::constructed(3), &asn1::sequence(&extensions)),
+        ]);
+        Ok(ToBeSigned { der, algorithm })
+    }
+
+    fn extensions(&self, authority_key_id: &[u8]) -> Result<Vec<Vec<u8>>, TemplateError> {
+        let (constraints, key_usage) = match self.usage {
+            Usage::Authority { path_len } => {
+                let path_len =
+                    path_len.map_or_else(Vec::new, |length| asn1::unsigned(u64::from(length)));
+                // keyCertSign and cRLSign are bits 5 and 6; one bit of the byte is unused.
+                (
+                    asn1::sequence(&[asn1::tlv(Tag::Boolean, &[0xff]), path_len]),
+                    [1, 0b0000_0110],
+                )
+            }
+            // digitalSignature is bit 0; seven bits are unused.
+            Usage::Leaf { .. } => (asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000]),
+        };
+        let mut extensions = vec![
+            asn1::extension(id::BASIC_CONSTRAINTS, true, &constraints),
+            asn1::extension(id::KEY_USAGE, true, &asn1::tlv(Tag::BitString, &key_usage)),
+        ];
+        let purposes = self.usage.purposes();
+        if !purposes.is_empty() {
+            extensions.push(asn1::extension(
+                id::EXTENDED_KEY_USAGE,
+                false,
+                &asn1::sequence(&purposes),
+            ));
+        }
+        extensions.push(asn1::extension(
+            id::SUBJECT_KEY_ID,
+            false,
+            &asn1::tlv(Tag::OctetString, &key_id(&self.spki_der)?),
+        ));
+        let authority_key_id = asn1::sequence(&[asn1::tlv(asn1::primitive(0), authority_key_id)]);
+        extensions.push(asn1::extension(
+            id::AUTHORITY_KEY_ID,
+            false,
+            &authority_key_id,
+        ));
+        if !self.subject_alt_names.is_empty() {
+            let value = subject_alt_names(&self.subject_alt_names)?;
+            extensions.push(asn1::extension(
+                id::SUBJECT_ALT_NAME,
+                self.subject.is_empty(),
+                &value,
+            ));
+        }
+        Ok(extensions)
+    }
+}
+
+impl Usage {
+    fn purposes(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Authority { .. } => Vec::new(),
+            Self::Leaf {
+                server_auth,
+                client_auth,
+            } => {
+                let listed: [(bool, ObjectIdentifier); 2] = [
+                    (server_auth, id::SERVER_AUTH),
+                    (client_auth, id::CLIENT_AUTH),
+                ];
+                listed
+                    .into_iter()
+                    .filter(|(set, _)| *set)
+                    .map(|(_, oid)| asn1::oid(oid))
+                    .collect()
+            }
+        }
+    }
+}
+
+impl SignatureAlgorithm {
+    /// The `AlgorithmIdentifier`; for ECDSA without parameters (RFC 5758 §3.2).
+    pub(crate) fn identifier(self) -> Vec<u8> {
+        match self {
+            Self::EcdsaP256Sha256 => asn1::sequence(&[asn1::oid(ECDSA_WITH_SHA256)]),
+        }
+    }
+}
+
+impl ToBeSigned {
+    /// The DER of `TBSCertificate`.
+    pub fn bytes(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// With what.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
+    /// A view of the bytes as the certificate they will be (its signature empty), for policy and lint.
+    pub fn preview(&self) -> Result<Certificate, MalformedCertificate> {
+        Certificate::parse(&self.complete(&[]))
+    }
+
+    /// Adds the signature (for ECDSA the DER `ECDSA-Sig-Value`).
+    pub fn complete(&self, signature: &[u8]) -> CertificateDer<'static> {
+        CertificateDer::from(signed(&self.der, self.algorithm, signature))
+    }
+}
+
+/// Why a template cannot be encoded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// A name of a kind that cannot stand in subjectAltName.
+    #[error("{name} cannot stand in subjectAltName")]
+    NotASubjectAltName {
+        /// Which.
+        name: String,
+    },
+    /// The key is not a `SubjectPublicKeyInfo`.
+    #[error("the public key is not a SubjectPublicKeyInfo")]
+    BadKey,
+    /// Neither subject nor SAN.
+    #[error("a certificate needs a subject or a subjectAltName")]
+    Nameless,
+}
+
+/// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, as certificates, requests and CRLs have it.
+pub(crate) fn signed(
+    to_be_signed: &[u8],
+    algorithm: SignatureAlgorithm,
+    signature: &[u8],
+) -> Vec<u8> {
+    asn1::sequence(&[
+        to_be_signed.to_vec(),
+        algorithm.identifier(),
+        asn1::bit_string(signature),
+    ])
+}
+
+/// What a certificate or CRL of `issuer` says in authorityKeyIdentifier.
+pub(crate) fn issuer_key_id(issuer: &Certificate) -> Vec<u8> {
+    match issuer.subject_key_id() {
+        Some(key_id) => key_id.to_vec(),
+        None => {
+            key_id(issuer.spki_der()).expect("a parsed certificate holds a SubjectPublicKeyInfo")
+        }
+    }
+}
+
+/// RFC 7093 §2 method 1: the leftmost 160 bits of the SHA-256 of the key's bits.
+fn key_id(spki_der: &[u8]) -> Result<Vec<u8>, TemplateError> {
+    let key = PublicKey::from_der(spki_der).map_err(|_| TemplateError::BadKey)?;
+    Ok(Fingerprint::of(key.bits).as_bytes()[..20].to_vec())
+}
+
+fn subject_alt_names(names: &[TypedName]) -> Result<Vec<u8>, TemplateError> {
+    let mut encoded = Vec::with_capacity(names.len());
+    for name in names {
+        let (number, content) = match name {
+            TypedName::Email(address) => (1, address.as_str().as_bytes().to_vec()),
+            TypedName::Dns(name) => (2, name.as_str().as_bytes().to_vec()),
+            TypedName::Uri(uri) => (6, uri.as_str().as_bytes().to_vec()),
+            TypedName::Spiffe(spiffe) => (6, spiffe.as_str().as_bytes().to_vec()),
+            TypedName::Ip(IpAddr::V4(address)) => (7, address.octets().to_vec()),
+            TypedName::Ip(IpAddr::V6(address)) => (7, address.octets().to_vec()),
+            TypedName::Cn(_)
+            | TypedName::Dn(_)
+            | TypedName::Spki(_)
+            | TypedName::SerialIssuer { .. } => {
+                return Err(TemplateError::NotASubjectAltName {
+                    name: name.to_string(),
+                });
+            }
+        };
+        encoded.push(asn1::tlv(asn1::primitive(number), &content));
+    }
+    Ok(asn1::sequence(&encoded))
+}
+
+const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");

@@ -1,0 +1,382 @@
+use std::collections::BTreeSet;
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::lint;
+
+use crate::certificate::rsa_spki;
+use crate::forge::{
+    AUTHORITY_KEY_ID, BASIC_CONSTRAINTS, BIT_STRING, BOOLEAN, COMMON_NAME, EXTENDED_KEY_USAGE,
+    Forge, INTEGER, KEY_USAGE, OID, SEQUENCE, SUBJECT_ALT_NAME, SUBJECT_KEY_ID, UTF8, alt_names,
+    authority, authority_key_id, extension, name, purposes, tlv,
+};
+
+fn constraints(critical: bool, ca: bool, path_len: Option<u8>) -> Vec<u8> {
+    let ca = if ca {
+        tlv(BOOLEAN, &[0xff])
+    } else {
+        Vec::new()
+    };
+    let path_len = path_len.map_or_else(Vec::new, |length| tlv(INTEGER, &[length]));
+    extension(
+        BASIC_CONSTRAINTS,
+        critical,
+        &tlv(SEQUENCE, &[ca, path_len].concat()),
+    )
+}
+
+fn usage(critical: bool, unused: u8, bits: u8) -> Vec<u8> {
+    extension(KEY_USAGE, critical, &tlv(BIT_STRING, &[unused, bits]))
+}
+
+fn eku(value: &[u8]) -> Vec<u8> {
+    extension(EXTENDED_KEY_USAGE, false, value)
+}
+
+fn sans(critical: bool, names: &[(u8, &[u8])]) -> Vec<u8> {
+    alt_names(critical, names)
+}
+
+fn validity(begin: &[u8], end: &[u8]) -> Vec<u8> {
+    tlv(SEQUENCE, &[tlv(0x17, begin), tlv(0x17, end)].concat())
+}
+
+/// An intermediate that every lint likes.
+fn intermediate(issuer: &Certificate) -> Forge {
+    Forge::leaf(issuer)
+        .with(BASIC_CONSTRAINTS, constraints(true, true, Some(0)))
+        .with(KEY_USAGE, usage(true, 1, 0b110))
+        .without(EXTENDED_KEY_USAGE)
+        .without(SUBJECT_ALT_NAME)
+}
+
+/// Each spoils one thing, and exactly the lint of its name must say so.
+fn cases() -> Vec<(&'static str, Forge, Certificate)> {
+    let (root, _) = authority(None);
+    let leaf = || Forge::leaf(&root);
+    let key_id = |certificate: &Certificate| {
+        authority_key_id(certificate.subject_key_id().expect("made here"))
+    };
+    let issuer = |forge: Forge| {
+        Forge {
+            subject: root.subject_der().to_vec(),
+            ..forge
+        }
+        .parse()
+    };
+    let under = |forge: Forge, issuer: &Certificate| forge.with(AUTHORITY_KEY_ID, key_id(issuer));
+    let last_second = issuer(intermediate(&root));
+    let bounded = issuer(intermediate(&root));
+    let unsigned = issuer(intermediate(&root).with(KEY_USAGE, usage(true, 1, 0b10)));
+    let no_ca = issuer(intermediate(&root).with(BASIC_CONSTRAINTS, constraints(true, false, None)));
+    let servers_only = issuer(intermediate(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[1]))));
+    let weak = issuer(Forge {
+        spki: rsa_spki(1024),
+        ..intermediate(&root)
+    });
+    let other_name = Forge {
+        subject: name(&[(COMMON_NAME, UTF8, b"Other")]),
+        ..intermediate(&root)
+    }
+    .parse();
+    let long = "a".repeat(65);
+    let critical = |mut forge: Forge| {
+        forge.extensions.push(extension(&[0x2a, 3, 4], true, &[]));
+        forge
+    };
+    let whole_ca = |forge: Forge| {
+        forge
+            .with(BASIC_CONSTRAINTS, constraints(true, true, None))
+            .with(KEY_USAGE, usage(true, 1, 0b110))
+    };
+    vec![
+        (
+            "any-purpose",
+            leaf().with(
+                EXTENDED_KEY_USAGE,
+                eku(&tlv(SEQUENCE, &tlv(OID, &[0x55, 0x1d, 37, 0]))),
+            ),
+            root.clone(),
+        ),
+        (
+            "authority-key-id-mismatch",
+            leaf().with(AUTHORITY_KEY_ID, authority_key_id(&[9; 20])),
+            root.clone(),
+        ),
+        (
+            "authority-key-id-missing",
+            leaf().without(AUTHORITY_KEY_ID),
+            root.clone(),
+        ),
+        (
+            "basic-constraints-not-critical",
+            intermediate(&root).with(BASIC_CONSTRAINTS, constraints(false, true, None)),
+            root.clone(),
+        ),
+        (
+            "begins-before-issuer",
+            Forge {
+                validity: validity(b"250101000000Z", b"260801000000Z"),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "ca-subject-empty",
+            Forge {
+                subject: tlv(SEQUENCE, &[]),
+                ..intermediate(&root)
+            }
+            .with(SUBJECT_ALT_NAME, sans(true, &[(0x82, b"a.b")])),
+            root.clone(),
+        ),
+        (
+            "ca-without-cert-sign",
+            intermediate(&root).with(KEY_USAGE, usage(true, 1, 0b10)),
+            root.clone(),
+        ),
+        (
+            "cert-sign-without-ca",
+            leaf().with(KEY_USAGE, usage(true, 1, 0b1000_0100)),
+            root.clone(),
+        ),
+        (
+            "cert-sign-without-ca",
+            leaf().with(KEY_USAGE, usage(true, 1, 0b1000_0010)),
+            root.clone(),
+        ),
+        (
+            "duplicate-alt-name",
+            leaf().with(
+                SUBJECT_ALT_NAME,
+                sans(false, &[(0x82, b"a.b"), (0x82, b"c.d"), (0x82, b"A.b")]),
+            ),
+            root.clone(),
+        ),
+        (
+            "extended-key-usage-missing",
+            leaf().without(EXTENDED_KEY_USAGE),
+            root.clone(),
+        ),
+        ("issuer-cannot-sign", under(leaf(), &unsigned), unsigned),
+        (
+            "issuer-name-mismatch",
+            under(leaf(), &other_name),
+            other_name,
+        ),
+        ("issuer-not-a-ca", under(leaf(), &no_ca), no_ca),
+        ("key-usage-missing", leaf().without(KEY_USAGE), root.clone()),
+        (
+            "key-usage-not-critical",
+            leaf().with(KEY_USAGE, usage(false, 7, 0x80)),
+            root.clone(),
+        ),
+        (
+            "leaf-without-digital-signature",
+            leaf().with(KEY_USAGE, usage(true, 5, 0x20)),
+            root.clone(),
+        ),
+        (
+            "nameless",
+            Forge {
+                subject: tlv(SEQUENCE, &[]),
+                ..leaf()
+            }
+            .without(SUBJECT_ALT_NAME),
+            root.clone(),
+        ),
+        (
+            "outlives-issuer",
+            under(
+                Forge {
+                    validity: validity(b"260601000000Z", b"260801000001Z"),
+                    ..leaf()
+                },
+                &last_second,
+            ),
+            last_second,
+        ),
+        (
+            "path-length-exceeded",
+            under(whole_ca(intermediate(&root)), &bounded),
+            bounded,
+        ),
+        (
+            "path-length-without-ca",
+            leaf().with(BASIC_CONSTRAINTS, constraints(true, false, Some(0))),
+            root.clone(),
+        ),
+        (
+            "purpose-outside-issuer",
+            under(leaf(), &servers_only),
+            servers_only,
+        ),
+        (
+            "san-criticality",
+            leaf().with(SUBJECT_ALT_NAME, sans(true, &[(0x82, b"a.b")])),
+            root.clone(),
+        ),
+        (
+            "san-criticality",
+            Forge {
+                subject: tlv(SEQUENCE, &[]),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "serial-length",
+            Forge {
+                serial: tlv(INTEGER, &[1; 7]),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "serial-length",
+            Forge {
+                serial: tlv(INTEGER, &[&[0][..], &[0xff; 20]].concat()),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "server-without-host-name",
+            leaf()
+                .with(EXTENDED_KEY_USAGE, eku(&purposes(&[1])))
+                .with(SUBJECT_ALT_NAME, sans(false, &[(0x81, b"a@b.c")])),
+            root.clone(),
+        ),
+        (
+            "spiffe-id-not-alone",
+            leaf().with(
+                SUBJECT_ALT_NAME,
+                sans(false, &[(0x86, b"spiffe://a/b"), (0x86, b"spiffe://a/c")]),
+            ),
+            root.clone(),
+        ),
+        (
+            "spiffe-id-not-alone",
+            leaf().with(
+                SUBJECT_ALT_NAME,
+                sans(false, &[(0x86, b"urn:a:b"), (0x86, b"spiffe://a/c")]),
+            ),
+            root.clone(),
+        ),
+        (
+            "subject-attribute-length",
+            Forge {
+                subject: name(&[(COMMON_NAME, UTF8, long.as_bytes())]),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "subject-attribute-length",
+            Forge {
+                subject: name(&[(&[0x55, 4, 6], 0x13, b"DEU")]),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "subject-attribute-length",
+            Forge {
+                subject: name(&[(&[0x55, 4, 11], UTF8, b"")]),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "subject-key-id-missing",
+            leaf().without(SUBJECT_KEY_ID),
+            root.clone(),
+        ),
+        ("unknown-critical-extension", critical(leaf()), root.clone()),
+        (
+            "untyped-alt-name",
+            leaf().with(
+                SUBJECT_ALT_NAME,
+                sans(false, &[(0x82, b"a.b"), (0xa4, &[])]),
+            ),
+            root.clone(),
+        ),
+        (
+            "validity-empty",
+            Forge {
+                validity: validity(b"260601000000Z", b"260601000000Z"),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        (
+            "weak-algorithm",
+            Forge {
+                spki: rsa_spki(1024),
+                ..leaf()
+            },
+            root.clone(),
+        ),
+        ("weak-algorithm", under(leaf(), &weak), weak),
+    ]
+}
+
+fn found(subject: &Certificate, issuer: Option<&Certificate>) -> Vec<&'static str> {
+    lint::check(subject, issuer)
+        .into_iter()
+        .map(|fault| fault.lint)
+        .collect()
+}
+
+#[test]
+fn each_lint_finds_its_fault_and_no_other() {
+    for (lint, forge, issuer) in cases() {
+        assert_eq!(found(&forge.parse(), Some(&issuer)), [lint]);
+    }
+}
+
+#[test]
+fn every_lint_has_a_case() {
+    let covered: BTreeSet<_> = cases()
+        .into_iter()
+        .map(|(lint, ..)| lint)
+        .chain(["version-not-3"])
+        .collect();
+    assert_eq!(covered, lint::names().collect());
+}
+
+#[test]
+fn an_old_version_is_found_beside_what_it_cannot_say() {
+    let (root, _) = authority(None);
+    let old = Forge {
+        version: Vec::new(),
+        extensions: Vec::new(),
+        ..Forge::leaf(&root)
+    }
+    .parse();
+    assert!(found(&old, Some(&root)).contains(&"version-not-3"));
+}
+
+#[test]
+fn good_certificates_have_no_fault() {
+    let (root, _) = authority(None);
+    assert_eq!(found(&Forge::leaf(&root).parse(), Some(&root)), [""; 0]);
+    assert_eq!(found(&intermediate(&root).parse(), Some(&root)), [""; 0]);
+    assert_eq!(found(&root, None), [""; 0]);
+}
+
+#[test]
+fn a_leaf_that_signs_itself_is_no_root() {
+    let (root, _) = authority(None);
+    let own = Forge {
+        subject: root.subject_der().to_vec(),
+        ..Forge::leaf(&root)
+    };
+    assert_eq!(
+        found(
+            &own.with(AUTHORITY_KEY_ID, authority_key_id(&[1; 20]))
+                .parse(),
+            None
+        ),
+        ["issuer-not-a-ca"]
+    );
+}

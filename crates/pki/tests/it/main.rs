@@ -1,0 +1,13 @@
+//! Bytes to types and back, against rcgen and against forgeries.
+
+mod certificate;
+mod chain;
+mod crl;
+mod dn;
+mod forge;
+mod inspect;
+mod lint;
+mod pem;
+mod request;
+mod revocation;
+mod tbs;

@@ -1,0 +1,106 @@
+//! The bytes that two policies share only if they decide alike: every field tagged or counted, every text with its length.
+
+use super::{Allow, Condition, NamePattern, PathPattern, Route};
+
+pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
+    let mut out = Canonical(Vec::new());
+    out.text("countersign access policy 1");
+    out.list(routes, |out, route| {
+        // The label is for people.
+        let Route {
+            label: _,
+            host,
+            path,
+            require_certificate,
+            allow,
+            deny,
+        } = route;
+        out.option(host.as_ref(), |out, host| out.text(host.as_str()));
+        out.option(path.as_ref(), Canonical::path);
+        out.0.push(u8::from(*require_certificate));
+        out.list(allow, Canonical::allow);
+        out.list(deny, Canonical::condition);
+    });
+    out.0
+}
+
+struct Canonical(Vec<u8>);
+
+impl Canonical {
+    fn allow(&mut self, entry: &Allow) {
+        match entry {
+            Allow::Anyone => self.0.push(0),
+            Allow::AnyTrusted => self.0.push(1),
+            Allow::When(condition) => {
+                self.0.push(2);
+                self.condition(condition);
+            }
+        }
+    }
+
+    fn condition(&mut self, condition: &Condition) {
+        let Condition {
+            bundle,
+            names,
+            methods,
+            path,
+            not,
+        } = condition;
+        self.option(bundle.as_ref(), |out, bundle| out.text(bundle.as_str()));
+        self.list(names, Self::name);
+        self.list(methods, |out, method| out.text(method));
+        self.option(path.as_ref(), Self::path);
+        self.option(not.as_deref(), Self::condition);
+    }
+
+    fn name(&mut self, pattern: &NamePattern) {
+        match pattern {
+            NamePattern::Exact(name) => {
+                self.0.push(0);
+                // Typed, and the one spelling that reads back as this name.
+                self.text(&name.to_string());
+            }
+            NamePattern::DnsUnder(name) => {
+                self.0.push(1);
+                self.text(name.as_str());
+            }
+            NamePattern::Spiffe { trust_domain, path } => {
+                self.0.push(2);
+                self.text(trust_domain.as_str());
+                self.path(path);
+            }
+            NamePattern::AnyKind(word) => {
+                self.0.push(3);
+                self.text(word);
+            }
+        }
+    }
+
+    fn path(&mut self, path: &PathPattern) {
+        // No literal segment contains `*` or `/`, so the written form is unambiguous.
+        self.text(&path.to_string());
+    }
+
+    fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
+        self.length(items.len());
+        for item in items {
+            each(self, item);
+        }
+    }
+
+    fn option<T: ?Sized>(&mut self, value: Option<&T>, each: impl FnOnce(&mut Self, &T)) {
+        self.0.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            each(self, value);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn length(&mut self, length: usize) {
+        self.0.extend_from_slice(&(length as u64).to_be_bytes());
+    }
+}

@@ -1,0 +1,308 @@
+//! Why a request was turned away, in words: the nearest rule, so that a typing error shows itself.
+
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::name::{NameKind, TypedName};
+
+use super::condition::{Holds, Known, Unnamed, cut};
+use super::{Allow, Asked, Condition, Decision, NamePattern, Route};
+
+/// Words a refusal that [`Route::admits`] has decided.
+pub(super) fn refusal(index: usize, route: &Route, asked: &Asked<'_>) -> Decision {
+    let anyhow = Known {
+        peer: asked.peer,
+        request: None,
+    };
+    let now = Known {
+        peer: asked.peer,
+        request: Some((asked.method, asked.path)),
+    };
+    if route.admits(anyhow) == Holds::Never {
+        let nearest = match (denied_by(route, anyhow), asked.peer) {
+            (Some(sentence), _) => format!("{sentence}; this is {}", holder(asked.peer)),
+            (None, Some(peer)) => nearest_identity(route, peer),
+            (None, None) => "admits no anonymous client".to_owned(),
+        };
+        return Decision::IdentityNotAllowed {
+            route: index,
+            nearest,
+        };
+    }
+    let request = cut(&format!("{} {}", asked.method, asked.path));
+    let nearest = match denied_by(route, now).or_else(|| nearest_request(route, asked)) {
+        Some(sentence) => format!("{sentence}; this is {request}"),
+        None => format!("does not admit {request}"),
+    };
+    Decision::RequestNotAllowed {
+        route: index,
+        nearest,
+    }
+}
+
+fn denied_by(route: &Route, known: Known<'_>) -> Option<String> {
+    let rule = route
+        .deny
+        .iter()
+        .position(|condition| condition.holds(Unnamed::Every, known) == Holds::Always)?;
+    Some(format!("denied by rule {}: {}", rule + 1, route.deny[rule]))
+}
+
+/// The entry that admits this identity and asks for the least other request.
+fn nearest_request(route: &Route, asked: &Asked<'_>) -> Option<String> {
+    let anyhow = Known {
+        peer: asked.peer,
+        request: None,
+    };
+    let admitting = route
+        .allow
+        .iter()
+        .take(MAX_RULES)
+        .filter_map(|entry| match entry {
+            Allow::When(condition)
+                if condition.holds(Unnamed::Internal, anyhow) != Holds::Never =>
+            {
+                Some(condition)
+            }
+            _ => None,
+        });
+    let nearest = admitting.min_by_key(|condition| {
+        usize::from(!condition.has_method(asked.method))
+            + usize::from(!condition.has_path(asked.path))
+    })?;
+    Some(format!("allows {nearest}"))
+}
+
+/// The entry whose names are the fewest edits away from the peer's.
+fn nearest_identity(route: &Route, peer: &VerifiedPeer) -> String {
+    let mut search = Search {
+        peer,
+        written: peer
+            .names()
+            .iter()
+            .take(MAX_NAMES)
+            .map(|name| (name, name.bare()))
+            .collect(),
+        comparisons: MAX_COMPARISONS,
+    };
+    let mut best: Option<Miss<'_>> = None;
+    for entry in route.allow.iter().take(MAX_RULES) {
+        let Allow::When(condition) = entry else {
+            continue;
+        };
+        let miss = search.miss(condition);
+        if best.as_ref().is_none_or(|best| miss.cost < best.cost) {
+            best = Some(miss);
+        }
+    }
+    best.map_or_else(
+        || format!("does not admit {}", holder(Some(peer))),
+        |miss| miss.sentence(peer),
+    )
+}
+
+struct Search<'a> {
+    peer: &'a VerifiedPeer,
+    written: Vec<(&'a TypedName, String)>,
+    /// How many more there may be.
+    comparisons: usize,
+}
+
+/// How far a peer is from an entry of `allow`.
+struct Miss<'a> {
+    condition: &'a Condition,
+    cost: usize,
+    /// The pattern that is furthest from being met, and what the peer has instead.
+    unmet: Option<(&'a NamePattern, Closest<'a>)>,
+}
+
+#[derive(Clone, Copy)]
+struct Closest<'a> {
+    name: &'a TypedName,
+    cost: usize,
+    /// It reads as the pattern asks, and is of another kind.
+    is_other_kind: bool,
+}
+
+impl<'a> Search<'a> {
+    fn miss(&mut self, condition: &'a Condition) -> Miss<'a> {
+        let mut miss = Miss {
+            condition,
+            cost: usize::from(!is_vouched_for(condition, self.peer)),
+            unmet: None,
+        };
+        for pattern in &condition.names {
+            if self.peer.names().iter().any(|name| pattern.is_met_by(name)) {
+                continue;
+            }
+            let closest = self.closest(pattern);
+            miss.cost = miss.cost.saturating_add(closest.cost);
+            if miss
+                .unmet
+                .is_none_or(|(_, furthest)| closest.cost > furthest.cost)
+            {
+                miss.unmet = Some((pattern, closest));
+            }
+        }
+        miss
+    }
+
+    fn closest(&mut self, pattern: &NamePattern) -> Closest<'a> {
+        let wanted = pattern.bare();
+        let mut best = Closest {
+            name: &self.peer.principal().name,
+            cost: NO_SUCH_NAME,
+            is_other_kind: false,
+        };
+        for (name, written) in &self.written {
+            let closest = if pattern.kind().is_some_and(|kind| kind != name.kind()) {
+                if !would_meet(pattern, &wanted, written) {
+                    continue;
+                }
+                // Less than any typing error: the very text is there.
+                Closest {
+                    name,
+                    cost: 1,
+                    is_other_kind: true,
+                }
+            } else {
+                // Hashes and serials are copied, not typed; the nearest one says nothing.
+                let is_copied = matches!(
+                    name.kind(),
+                    NameKind::Spki | NameKind::SerialIssuer | NameKind::Dn
+                );
+                if self.comparisons == 0 || (pattern.kind().is_none() && is_copied) {
+                    continue;
+                }
+                self.comparisons -= 1;
+                Closest {
+                    name,
+                    cost: 1 + distance(&wanted, written),
+                    is_other_kind: false,
+                }
+            };
+            if closest.cost < best.cost {
+                best = closest;
+            }
+        }
+        best
+    }
+}
+
+impl Miss<'_> {
+    fn sentence(&self, peer: &VerifiedPeer) -> String {
+        let Self { condition, .. } = self;
+        let (ours, theirs) = if is_vouched_for(condition, peer) {
+            (String::new(), String::new())
+        } else {
+            let ours = condition.bundle(Unnamed::Internal).unwrap_or_default();
+            (
+                format!(" under bundle {ours}"),
+                format!(" under bundle {}", peer.bundle()),
+            )
+        };
+        match self.unmet {
+            Some((
+                pattern,
+                Closest {
+                    name,
+                    is_other_kind,
+                    ..
+                },
+            )) => {
+                let has = if is_other_kind {
+                    "this certificate has it only as"
+                } else {
+                    "this is"
+                };
+                format!(
+                    "allows {}{ours}; {has} {}{theirs}",
+                    cut(&pattern.to_string()),
+                    cut(&name.to_string())
+                )
+            }
+            None if ours.is_empty() => {
+                format!("allows {condition}; this is {}", holder(Some(peer)))
+            }
+            None => {
+                let pattern = condition.names.first();
+                let met = pattern
+                    .and_then(|pattern| peer.names().iter().find(|name| pattern.is_met_by(name)));
+                let allowed = pattern.map_or_else(
+                    || "every identity".to_owned(),
+                    |pattern| cut(&pattern.to_string()),
+                );
+                let name = cut(&met.unwrap_or(&peer.principal().name).to_string());
+                format!("allows {allowed}{ours}; this is {name}{theirs}")
+            }
+        }
+    }
+}
+
+/// Whether `written`, were it a name of the pattern's kind, would meet it.
+fn would_meet(pattern: &NamePattern, wanted: &str, written: &str) -> bool {
+    match pattern {
+        NamePattern::Exact(_) | NamePattern::AnyKind(_) => wanted == written,
+        NamePattern::DnsUnder(_) => {
+            TypedName::parse_as(NameKind::Dns, written).is_ok_and(|name| pattern.is_met_by(&name))
+        }
+        NamePattern::Spiffe { .. } => TypedName::parse_as(NameKind::Spiffe, written)
+            .is_ok_and(|name| pattern.is_met_by(&name)),
+    }
+}
+
+fn is_vouched_for(condition: &Condition, peer: &VerifiedPeer) -> bool {
+    condition
+        .bundle(Unnamed::Internal)
+        .is_none_or(|bundle| bundle == peer.bundle().as_str())
+}
+
+fn holder(peer: Option<&VerifiedPeer>) -> String {
+    peer.map_or_else(
+        || "an anonymous client".to_owned(),
+        |peer| {
+            format!(
+                "{} under bundle {}",
+                cut(&peer.principal().name.to_string()),
+                peer.bundle()
+            )
+        },
+    )
+}
+
+/// Levenshtein's distance of what two texts do not share at their beginning and end, in the first [`MAX_COMPARED`] characters of it.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other) = (
+        one.chars().collect::<Vec<_>>(),
+        other.chars().collect::<Vec<_>>(),
+    );
+    let start = one.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    let (one, other) = (&one[start..], &other[start..]);
+    let end = one
+        .iter()
+        .rev()
+        .zip(other.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let (one, other) = (
+        &one[..(one.len() - end).min(MAX_COMPARED)],
+        &other[..(other.len() - end).min(MAX_COMPARED)],
+    );
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, a) in one.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = above + 1;
+        for (left, b) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[left + 1];
+            row[left + 1] = replaced.min(diagonal + 1).min(row[left] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// A refusal must stay in the order of the handshake before it (about a millisecond), whatever names the peer brings and
+/// however long the rules are: at worst 1000 comparisons of 64 characters, 4 million steps.
+const MAX_RULES: usize = 1000;
+const MAX_COMPARISONS: usize = 1000;
+const MAX_COMPARED: usize = 64;
+const MAX_NAMES: usize = 64;
+const NO_SUCH_NAME: usize = 10_000;

@@ -1,0 +1,8 @@
+//! What should happen: who may have which certificate, who may do what, when to renew.
+//!
+//! Must never act, and never read a clock, file, socket, environment or random source. Start with
+//! [`issuance::Authorized`], the key to every signature, and [`access::AccessPolicy`], the door to every service.
+
+pub mod access;
+pub mod issuance;
+pub mod renewal;

@@ -1,0 +1,17 @@
+//! What the policy grants and, far more often, what it does not.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets an unexpected None or Err fails"
+)]
+
+mod access;
+mod canonical;
+mod issuance;
+mod load;
+mod nearest;
+mod path;
+mod pattern;
+mod properties;
+mod renewal;
+mod world;

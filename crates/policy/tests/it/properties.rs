@@ -1,0 +1,350 @@
+//! What must hold of every policy, peer and request.
+
+use countersign_pki::identity::VerifiedPeer;
+use countersign_policy::access::{AccessPolicy, Allow, Asked, Condition, Decision, Route};
+
+use crate::world::{condition, host, peer, place, policy, route};
+
+/// Knuth's MMIX generator; the high bits are the good ones.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+
+    fn one_of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+
+    fn condition(&mut self, depth: usize) -> Condition {
+        let names = [
+            "cn:a",
+            "cn:b",
+            "dns:a.example.com",
+            "dns:*.example.com",
+            "a.example.com",
+            "spiffe://example.com/a",
+            "spiffe://example.com/**",
+            "CN=a",
+        ];
+        let mut text = String::new();
+        for (share, choices) in [
+            (2, &names[..]),
+            (6, &names),
+            (4, &["@internal", "@acme-corp"]),
+            (3, &["GET", "POST", "GET|POST"]),
+            (3, &["/a", "/a/**", "/*", "/a/*", "/**"]),
+        ] {
+            if self.below(share) == 0 {
+                text = format!("{text} {}", self.one_of(choices));
+            }
+        }
+        let mut condition = condition(&text);
+        if depth > 0 && self.below(3) == 0 {
+            condition.not = Some(Box::new(self.condition(depth - 1)));
+        }
+        condition
+    }
+
+    fn route(&mut self) -> Route {
+        let wanted = self.one_of(&[
+            "-",
+            "- /a/**",
+            "- /a",
+            "- /*",
+            "a.example.com",
+            "a.example.com /a/*",
+            "*.example.com",
+            "*.example.com /a",
+        ]);
+        let allow = (0..=self.below(3)).map(|_| match self.below(6) {
+            0 => Allow::Anyone,
+            1 => Allow::AnyTrusted,
+            _ => Allow::When(self.condition(2)),
+        });
+        let allow = allow.collect();
+        let deny = (0..self.below(3)).map(|_| self.condition(2)).collect();
+        Route {
+            allow,
+            deny,
+            require_certificate: self.below(8) == 0,
+            ..place(wanted)
+        }
+    }
+}
+
+struct Cast {
+    peers: Vec<Option<VerifiedPeer>>,
+}
+
+impl Cast {
+    fn new() -> Self {
+        let texts = [
+            "internal cn:a",
+            "internal cn:b",
+            "acme-corp cn:a",
+            "internal cn:a dns:a.example.com",
+            "acme-corp cn:b dns:a.example.com",
+            "internal dns:*.example.com",
+            "internal spiffe://example.com/a",
+            "acme-corp spiffe://acme.example/a cn:a",
+            "internal dn:CN=a,O=b",
+        ];
+        Self {
+            peers: texts
+                .iter()
+                .map(|text| Some(peer(text)))
+                .chain([None])
+                .collect(),
+        }
+    }
+
+    /// Each peer with each request.
+    fn each(&self, mut ask: impl FnMut(&Asked<'_>)) {
+        let hosts = [
+            None,
+            Some(host("a.example.com")),
+            Some(host("b.example.com")),
+        ];
+        for peer in &self.peers {
+            for host in &hosts {
+                for method in ["GET", "POST", "DELETE"] {
+                    for path in ["/", "/a", "/a/b", "/b", "/%61/c"] {
+                        ask(&Asked {
+                            peer: peer.as_ref(),
+                            host: host.as_ref(),
+                            method,
+                            path,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_allowed(policy: &AccessPolicy, asked: &Asked<'_>) -> bool {
+    matches!(policy.decide(asked), Decision::Allow { .. })
+}
+
+/// Calls with random policies of one to three routes that load.
+fn each_policy(seed: u64, mut judge: impl FnMut(&mut Random, &[Route], &AccessPolicy)) {
+    let mut random = Random(seed);
+    let mut loaded = 0;
+    for _ in 0..600 {
+        let routes: Vec<Route> = (0..=random.below(3)).map(|_| random.route()).collect();
+        if let Ok(policy) = policy(routes.clone()) {
+            loaded += 1;
+            judge(&mut random, &routes, &policy);
+        }
+    }
+    assert!(
+        loaded > 100,
+        "too few policies load to prove anything: {loaded}"
+    );
+}
+
+#[test]
+fn one_more_deny_and_one_fewer_allow_never_admit_more() {
+    let cast = Cast::new();
+    each_policy(1, |random, routes, wide| {
+        let changed = random.below(routes.len());
+        let mut more_denied = routes.to_vec();
+        more_denied[changed].deny.push(random.condition(2));
+        let mut less_allowed = routes.to_vec();
+        less_allowed[changed].allow.pop();
+        let mut stricter = routes.to_vec();
+        stricter[changed].require_certificate = true;
+        for narrow in [more_denied, less_allowed, stricter]
+            .into_iter()
+            .filter_map(|routes| policy(routes).ok())
+        {
+            cast.each(|asked| {
+                assert!(
+                    !is_allowed(&narrow, asked) || is_allowed(wide, asked),
+                    "{asked:?} {narrow:?} {wide:?}"
+                );
+            });
+            for peer in &cast.peers {
+                assert!(
+                    !narrow.admits_at_all(peer.as_ref()) || wide.admits_at_all(peer.as_ref()),
+                    "{peer:?} {narrow:?} {wide:?}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn what_a_deny_refuses_anywhere_no_allow_admits() {
+    let cast = Cast::new();
+    each_policy(2, |_, routes, policy_of_all| {
+        for (index, given) in routes.iter().enumerate() {
+            for denied in &given.deny {
+                let lone = Route {
+                    path: given.path.clone(),
+                    deny: vec![denied.clone()],
+                    ..route(&["anyone"], &[])
+                };
+                let lone = policy(vec![lone]).unwrap();
+                cast.each(|asked| {
+                    let refused = matches!(
+                        lone.decide(asked),
+                        Decision::IdentityNotAllowed { .. } | Decision::RequestNotAllowed { .. }
+                    );
+                    let decided = policy_of_all.decide(asked);
+                    assert!(
+                        !refused || decided != Decision::Allow { route: index },
+                        "{asked:?} {denied:?} {routes:?}"
+                    );
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_condition_and_its_negation_deny_everybody_between_them() {
+    let cast = Cast::new();
+    let mut random = Random(3);
+    let mut judged = 0;
+    for _ in 0..2000 {
+        let condition = random.condition(2);
+        let negated = Condition {
+            not: Some(Box::new(condition.clone())),
+            ..Condition::default()
+        };
+        let denying = |condition: &Condition| {
+            policy(vec![Route {
+                deny: vec![condition.clone()],
+                ..route(&["anyone"], &[])
+            }])
+        };
+        let (Ok(one), Ok(other)) = (denying(&condition), denying(&negated)) else {
+            continue;
+        };
+        judged += 1;
+        cast.each(|asked| {
+            assert_ne!(
+                is_allowed(&one, asked),
+                is_allowed(&other, asked),
+                "{asked:?} {condition:?}"
+            );
+        });
+    }
+    assert!(judged > 200, "{judged}");
+}
+
+#[test]
+fn whom_a_policy_does_not_admit_at_all_it_admits_nowhere() {
+    let cast = Cast::new();
+    each_policy(4, |_, _, policy| {
+        cast.each(|asked| {
+            assert!(
+                !is_allowed(policy, asked) || policy.admits_at_all(asked.peer),
+                "{asked:?} {policy:?}"
+            );
+        });
+    });
+}
+
+#[test]
+fn who_is_refused_as_an_identity_has_no_other_request() {
+    let cast = Cast::new();
+    each_policy(5, |_, _, policy| {
+        cast.each(|asked| {
+            let (Decision::IdentityNotAllowed { route, .. }
+            | Decision::CertificateNeeded { route }) = policy.decide(asked)
+            else {
+                return;
+            };
+            for method in ["GET", "POST", "DELETE", "PUT"] {
+                assert_ne!(
+                    policy.decide(&Asked { method, ..*asked }),
+                    Decision::Allow { route },
+                    "{asked:?} {policy:?}"
+                );
+            }
+        });
+    });
+}
+
+#[test]
+fn the_anonymous_need_anyone() {
+    let cast = Cast::new();
+    each_policy(6, |_, routes, policy| {
+        cast.each(|asked| {
+            if let (None, Decision::Allow { route }) = (asked.peer, policy.decide(asked)) {
+                assert!(
+                    routes[route].allow.contains(&Allow::Anyone)
+                        && !routes[route].require_certificate,
+                    "{asked:?} {routes:?}"
+                );
+            }
+        });
+        if routes
+            .iter()
+            .all(|route| !route.allow.contains(&Allow::Anyone))
+        {
+            assert!(!policy.admits_at_all(None), "{routes:?}");
+        }
+    });
+}
+
+#[test]
+fn the_order_of_routes_and_entries_decides_nothing() {
+    let cast = Cast::new();
+    each_policy(7, |_, routes, one| {
+        let mut turned: Vec<Route> = routes.iter().rev().cloned().collect();
+        for route in &mut turned {
+            route.allow.reverse();
+            route.deny.reverse();
+        }
+        let other = policy(turned).unwrap();
+        cast.each(|asked| {
+            let label = |policy: &AccessPolicy| match policy.decide(asked) {
+                Decision::Allow { route } => format!("allow {}", policy.routes()[route].label),
+                Decision::CertificateNeeded { route } => {
+                    format!("certificate {}", policy.routes()[route].label)
+                }
+                Decision::IdentityNotAllowed { route, .. } => {
+                    format!("identity {}", policy.routes()[route].label)
+                }
+                Decision::RequestNotAllowed { route, .. } => {
+                    format!("request {}", policy.routes()[route].label)
+                }
+                Decision::NoRoute => "none".to_owned(),
+            };
+            assert_eq!(label(one), label(&other), "{asked:?} {routes:?}");
+        });
+    });
+}
+
+#[test]
+fn canonical_bytes_are_equal_only_for_equal_rules() {
+    let rules = |routes: &[Route]| {
+        format!(
+            "{:?}",
+            routes
+                .iter()
+                .map(|route| Route {
+                    label: String::new(),
+                    ..route.clone()
+                })
+                .collect::<Vec<_>>()
+        )
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    each_policy(8, |_, routes, policy| {
+        let earlier = seen.insert(policy.canonical(), rules(routes));
+        assert!(
+            earlier.is_none_or(|earlier| earlier == rules(routes)),
+            "{routes:?}"
+        );
+    });
+}

@@ -1,0 +1,214 @@
+//! Two authorities, peers whose chains were really verified, and rules written in one line.
+
+use std::sync::{Arc, LazyLock};
+
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::chain::{Limits, Purpose, Verifier};
+use countersign_pki::dn::DistinguishedName;
+use countersign_pki::identity::{BundleName, VerifiedPeer};
+use countersign_pki::name::{DnsName, TypedName};
+use countersign_pki::revocation::RevocationIndex;
+use countersign_pki::serial::SerialNumber;
+use countersign_pki::spiffe::TrustDomain;
+use countersign_pki::tbs::{SignatureAlgorithm, Template, ToBeSigned, Usage};
+use countersign_pki::time::UnixTime;
+use countersign_policy::access::{
+    AccessPolicy, Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
+};
+use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+use rustls_pki_types::CertificateDer;
+
+/// 2026-11-22T00:00:00Z.
+pub(crate) const NOW: UnixTime = UnixTime::from_seconds(1_795_305_600);
+pub(crate) const DAY_S: u64 = 86_400;
+
+pub(crate) struct Authority {
+    pub(crate) certificate: Certificate,
+    key: KeyPair,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str, not_before: u64, not_after: u64) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let template = Template {
+            subject: DistinguishedName::parse(name).unwrap(),
+            subject_alt_names: Vec::new(),
+            spki_der: key.subject_public_key_info(),
+            not_before: UnixTime::from_seconds(not_before),
+            not_after: UnixTime::from_seconds(not_after),
+            serial: SerialNumber::from_random([7; 20]),
+            usage: Usage::Authority { path_len: None },
+        };
+        let to_be_signed = template
+            .to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256)
+            .unwrap();
+        let der = to_be_signed.complete(&key.sign(to_be_signed.bytes()).unwrap());
+        Self {
+            certificate: Certificate::parse(&der).unwrap(),
+            key,
+        }
+    }
+
+    pub(crate) fn sign(&self, to_be_signed: &ToBeSigned) -> CertificateDer<'static> {
+        to_be_signed.complete(&self.key.sign(to_be_signed.bytes()).unwrap())
+    }
+}
+
+struct World {
+    internal: Authority,
+    acme: Authority,
+    verifier: Verifier,
+    leaf_key: Vec<u8>,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let year = 365 * DAY_S;
+    let authority = |name| Authority::new(name, NOW.seconds() - year, NOW.seconds() + 10 * year);
+    let (internal, acme) = (authority("CN=Internal root"), authority("CN=ACME root"));
+    let bundle = |name, domain, authority: &Authority| {
+        let domain = TrustDomain::parse(domain).unwrap();
+        Arc::new(
+            TrustBundle::new(
+                BundleName::parse(name).unwrap(),
+                Some(domain),
+                vec![authority.certificate.clone()],
+                NOW,
+            )
+            .unwrap(),
+        )
+    };
+    let bundles = vec![
+        bundle("internal", "example.com", &internal),
+        bundle("acme-corp", "acme.example", &acme),
+    ];
+    let verifier = Verifier::new(bundles, Limits::default()).unwrap();
+    World {
+        internal,
+        acme,
+        verifier,
+        leaf_key: KeyPair::generate().unwrap().subject_public_key_info(),
+    }
+});
+
+pub(crate) fn internal() -> &'static Authority {
+    &WORLD.internal
+}
+
+/// A verified peer: `internal cn:order-svc dns:a.example.com`. A `dn:` or `cn:` is its subject.
+pub(crate) fn peer(text: &str) -> VerifiedPeer {
+    let (bundle, names) = text.split_once(' ').unwrap();
+    let names: Vec<TypedName> = names.split(' ').map(|name| name.parse().unwrap()).collect();
+    let mut subject = DistinguishedName::default();
+    for name in &names {
+        match name {
+            TypedName::Cn(name) => subject = subject.append_common_name(name),
+            TypedName::Dn(name) => subject = name.clone(),
+            _ => {}
+        }
+    }
+    let world = &*WORLD;
+    let authority = if bundle == "internal" {
+        &world.internal
+    } else {
+        &world.acme
+    };
+    let template = Template {
+        subject,
+        subject_alt_names: names
+            .into_iter()
+            .filter(|name| !matches!(name, TypedName::Cn(_) | TypedName::Dn(_)))
+            .collect(),
+        spki_der: world.leaf_key.clone(),
+        not_before: UnixTime::from_seconds(NOW.seconds() - 60),
+        not_after: UnixTime::from_seconds(NOW.seconds() + DAY_S),
+        serial: SerialNumber::from_random([9; 20]),
+        usage: Usage::Leaf {
+            server_auth: false,
+            client_auth: true,
+        },
+    };
+    let leaf = authority.sign(
+        &template
+            .to_be_signed(&authority.certificate, SignatureAlgorithm::EcdsaP256Sha256)
+            .unwrap(),
+    );
+    world
+        .verifier
+        .verify(
+            &[leaf],
+            Purpose::ClientAuth,
+            &RevocationIndex::default(),
+            NOW,
+        )
+        .unwrap_or_else(|fault| panic!("{text}: {fault:?}"))
+}
+
+pub(crate) fn host(text: &str) -> DnsName {
+    DnsName::parse(text).unwrap()
+}
+
+pub(crate) fn path(text: &str) -> PathPattern {
+    PathPattern::parse(text).unwrap()
+}
+
+/// `cn:a dns:*.b @acme-corp GET|PUT /path/** ! cn:c`: names, bundle, methods, path, and behind `!` the exception.
+pub(crate) fn condition(text: &str) -> Condition {
+    let mut condition = Condition::default();
+    let (fields, not) = match text.split_once('!') {
+        Some((fields, not)) => (fields, Some(Box::new(self::condition(not)))),
+        None => (text, None),
+    };
+    condition.not = not;
+    for field in fields.split_whitespace() {
+        if let Some(bundle) = field.strip_prefix('@') {
+            condition.bundle = Some(BundleName::parse(bundle).unwrap());
+        } else if field.starts_with('/') {
+            condition.path = Some(path(field));
+        } else if field
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte == b'|')
+        {
+            condition.methods = field.split('|').map(str::to_owned).collect();
+        } else {
+            condition.names.push(NamePattern::parse(field).unwrap());
+        }
+    }
+    condition
+}
+
+pub(crate) fn allow(text: &str) -> Allow {
+    match text {
+        "anyone" => Allow::Anyone,
+        "any-trusted" => Allow::AnyTrusted,
+        text => Allow::When(condition(text)),
+    }
+}
+
+/// A route for every host and path.
+pub(crate) fn route(allowed: &[&str], denied: &[&str]) -> Route {
+    Route {
+        label: "route 1".to_owned(),
+        host: None,
+        path: None,
+        require_certificate: false,
+        allow: allowed.iter().map(|text| allow(text)).collect(),
+        deny: denied.iter().map(|text| condition(text)).collect(),
+    }
+}
+
+/// A route that admits everyone: `api.example.com /charge/**`, with `-` for any host, labelled so.
+pub(crate) fn place(text: &str) -> Route {
+    let mut parts = text.split_whitespace();
+    let (wanted_host, wanted_path) = (parts.next().unwrap(), parts.next());
+    Route {
+        label: text.to_owned(),
+        host: (wanted_host != "-").then(|| host(wanted_host)),
+        path: wanted_path.map(path),
+        ..route(&["anyone"], &[])
+    }
+}
+
+pub(crate) fn policy(routes: Vec<Route>) -> Result<AccessPolicy, InvalidPolicy> {
+    AccessPolicy::new(routes)
+}

@@ -1,0 +1,172 @@
+//! The bypass suite as a table: listener mode × protocol × attack → what has to happen.
+//!
+//! The table is total: [`expected`] answers for every cell, so a new mode, protocol or attack does not compile until
+//! somebody has decided all of its cells. The suite runs each cell against the real binary.
+
+use countersign_diagnose::cause::Cause;
+
+/// What the listener asks of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `client_certificate = "require"`.
+    Require,
+    /// `client_certificate = "request"`, with a route that admits verified clients only.
+    Request,
+}
+
+/// How the client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 in TLS 1.2.
+    Http1Tls12,
+    /// HTTP/1.1 in TLS 1.3.
+    Http1Tls13,
+    /// HTTP/2 in TLS 1.3.
+    Http2Tls13,
+}
+
+/// What the client tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attack {
+    /// Sends no certificate.
+    NoCertificate,
+    /// A leaf past its end.
+    Expired,
+    /// A leaf whose beginning is in the future.
+    NotYetValid,
+    /// A self-made CA.
+    UnknownCa,
+    /// A self-made CA that copies the trusted one's name.
+    SameNameCa,
+    /// Leaves the intermediate out.
+    MissingIntermediate,
+    /// A leaf with serverAuth only.
+    WrongEku,
+    /// A leaf that the authority has revoked.
+    Revoked,
+    /// More certificates than the limit.
+    OverlongChain,
+    /// A subject of 64 KiB.
+    HugeName,
+    /// A dNSName with a NUL in it.
+    NulInSan,
+    /// Two SPIFFE IDs in one leaf.
+    TwoSpiffeIds,
+    /// A CA certificate as the leaf.
+    CaAsLeaf,
+    /// Another's certificate without its key.
+    StolenCertificate,
+    /// A verified client that no rule admits.
+    NotAllowed,
+    /// HTTP without TLS.
+    PlainHttp,
+    /// Offers TLS 1.1 and nothing later.
+    Tls11,
+    /// Random bytes.
+    Garbage,
+    /// Sends half a ClientHello and waits.
+    Slowloris,
+    /// SNI of one host, Host or :authority of another.
+    SniIsNotHost,
+    /// SNI of a host that no route serves.
+    UnknownSni,
+    /// Two Host headers.
+    TwoHosts,
+    /// A path that servers read in two ways.
+    AmbiguousPath,
+    /// Content-Length and Transfer-Encoding together.
+    SmuggledBody,
+    /// CONNECT to somewhere else.
+    Connect,
+}
+
+impl Mode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Require, Self::Request];
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 3] = [Self::Http1Tls12, Self::Http1Tls13, Self::Http2Tls13];
+}
+
+/// What has to happen. In every case no byte reaches the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The handshake fails with this alert (RFC 8446 §6), for this cause.
+    Alert(TlsAlert, Cause),
+    /// The handshake is done, the request is answered with this status, for this cause.
+    Status(u16, Cause),
+    /// The connection ends, for this cause; what the client sees on its way is not TLS.
+    Closed(Cause),
+    /// The attack cannot be put in this protocol.
+    Impossible,
+}
+
+/// TLS alerts by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum TlsAlert {
+    /// 40.
+    HandshakeFailure = 40,
+    /// 42.
+    BadCertificate = 42,
+    /// 43.
+    UnsupportedCertificate = 43,
+    /// 44.
+    CertificateRevoked = 44,
+    /// 45.
+    CertificateExpired = 45,
+    /// 48.
+    UnknownCa = 48,
+    /// 51.
+    DecryptError = 51,
+    /// 70.
+    ProtocolVersion = 70,
+    /// 112.
+    UnrecognizedName = 112,
+    /// 116.
+    CertificateRequired = 116,
+}
+
+/// The table.
+pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
+    use Expected::{Alert, Closed, Impossible, Status};
+    use TlsAlert as A;
+    let http2 = protocol == Protocol::Http2Tls13;
+    match attack {
+        Attack::NoCertificate => match (mode, protocol) {
+            // RFC 5246 §7.4.6 knows no certificate_required.
+            (Mode::Require, Protocol::Http1Tls12) => {
+                Alert(A::HandshakeFailure, Cause::ClientCertNotSent)
+            }
+            (Mode::Require, _) => Alert(A::CertificateRequired, Cause::ClientCertNotSent),
+            (Mode::Request, _) => Status(403, Cause::ClientCertNotSent),
+        },
+        Attack::Expired => Alert(A::CertificateExpired, Cause::LeafExpired),
+        Attack::NotYetValid => Alert(A::CertificateExpired, Cause::NotYetValid),
+        Attack::UnknownCa => Alert(A::UnknownCa, Cause::ClientCaNotTrusted),
+        Attack::SameNameCa => Alert(A::UnknownCa, Cause::SameNameDifferentKeyCa),
+        Attack::MissingIntermediate => Alert(A::UnknownCa, Cause::ChainMissingIntermediate),
+        Attack::WrongEku => Alert(A::UnsupportedCertificate, Cause::EkuMissingClientauth),
+        Attack::Revoked => Alert(A::CertificateRevoked, Cause::CertificateRevoked),
+        Attack::OverlongChain => Alert(A::BadCertificate, Cause::ChainTooDeep),
+        Attack::HugeName => Alert(A::BadCertificate, Cause::CertificateTooLarge),
+        Attack::NulInSan => Alert(A::BadCertificate, Cause::MalformedCertificate),
+        Attack::TwoSpiffeIds => Alert(A::BadCertificate, Cause::IdentityAmbiguous),
+        Attack::CaAsLeaf => Alert(A::BadCertificate, Cause::CaUsedAsEndEntity),
+        Attack::StolenCertificate => Alert(A::DecryptError, Cause::BadSignature),
+        Attack::NotAllowed => Status(403, Cause::IdentityNotAllowed),
+        Attack::PlainHttp => Closed(Cause::PlainHttpToTlsPort),
+        Attack::Tls11 => Alert(A::ProtocolVersion, Cause::TlsVersionMismatch),
+        Attack::Garbage => Closed(Cause::MalformedHandshake),
+        Attack::Slowloris => Closed(Cause::HandshakeTimeout),
+        Attack::SniIsNotHost => Status(421, Cause::SniHostMismatch),
+        Attack::UnknownSni => Alert(A::UnrecognizedName, Cause::SniUnknown),
+        Attack::AmbiguousPath => Status(400, Cause::MalformedRequest),
+        // RFC 9113 has one :authority and frames bodies itself.
+        Attack::TwoHosts | Attack::SmuggledBody if http2 => Impossible,
+        Attack::TwoHosts | Attack::SmuggledBody => Status(400, Cause::MalformedRequest),
+        Attack::Connect => Status(405, Cause::MalformedRequest),
+    }
+}

@@ -1,0 +1,245 @@
+//! The only acceptor of mTLS: one path from an accepted socket to an identity or a refusal.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countersign_diagnose::handshake::{HandshakeFault, Stage};
+use countersign_diagnose::refusal::Refusal;
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::name::DnsName;
+use rustls::ProtocolVersion;
+use rustls::server::Accepted;
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+use crate::credentials::SharedCredentials;
+use crate::enforcement::Enforcement;
+use crate::farewell::{alert_record, part};
+use crate::fault::{self, Fault};
+use crate::hello::Greeting;
+use crate::judge::Judge;
+pub use crate::live::Lifeline;
+use crate::scope::{ClientCertificate, Scope, ScopeSettings};
+use crate::sessions::Origin;
+pub use crate::stream::Stream;
+
+/// One per listener; shared by the workers. Settings can be replaced while it accepts.
+pub struct Acceptor {
+    enforcement: Enforcement,
+    scope: ArcSwap<Scope>,
+}
+
+impl Acceptor {
+    /// Ready to accept.
+    pub fn new(settings: ScopeSettings, credentials: SharedCredentials, enforcement: Enforcement) -> Arc<Self> {
+        let scope = Scope::new(settings, credentials, &enforcement);
+        Arc::new(Self { enforcement, scope: ArcSwap::from_pointee(scope) })
+    }
+
+    /// New handshakes are judged by `settings`; sessions live on only if the scope's id is unchanged.
+    ///
+    /// Those under way are judged once more when they are done. Connections that are open stay: see
+    /// [`Enforcement::withdraw`].
+    pub fn replace(&self, settings: ScopeSettings, credentials: SharedCredentials) {
+        let successor = self.scope.load().succeeded_by(settings, credentials, &self.enforcement);
+        self.scope.store(Arc::new(successor));
+    }
+
+    /// Takes the handshake to its end. On a refusal the right alert (or, for plaintext HTTP, a 400) has been sent, the
+    /// socket half-closed and drained for a moment, so that the alert is not lost to a reset.
+    pub async fn accept(&self, socket: TcpStream, source: SocketAddr) -> Result<Connection, Box<HandshakeRefusal>> {
+        // On the heap, so that the task that goes on to serve the connection does not carry the handshake's state.
+        let (greeting, outcome) = Box::pin(self.shake_hands(socket, source)).await;
+        outcome.map_err(|fault| {
+            let offer = greeting.offer();
+            let (refusal, fingerprint) = fault::refusal(&fault, source, &offer);
+            Box::new(HandshakeRefusal { refusal, source, sni: offer.server_name, fingerprint })
+        })
+    }
+
+    async fn shake_hands(&self, mut socket: TcpStream, source: SocketAddr) -> (Greeting, Result<Connection, Fault>) {
+        let scope = self.scope.load_full();
+        let deadline = Instant::now() + scope.settings.handshake_timeout;
+        let mut greeting = Greeting::default();
+        let outcome = match timeout_at(deadline, greeting.read(&mut socket)).await {
+            Ok(Ok(accepted)) => self.answer(scope, accepted, socket, source, deadline).await,
+            Ok(Err(rejected)) => {
+                if let Some(answer) = rejected.answer {
+                    part(socket, &answer).await;
+                }
+                Err(rejected.fault.into())
+            }
+            Err(_) => Err(timed_out(&scope, greeting.stage())),
+        };
+        (greeting, outcome)
+    }
+
+    async fn answer(
+        &self,
+        scope: Arc<Scope>,
+        accepted: Accepted,
+        socket: TcpStream,
+        source: SocketAddr,
+        deadline: Instant,
+    ) -> Result<Connection, Fault> {
+        let sni = match scope.served_name(accepted.client_hello().server_name()) {
+            Ok(sni) => sni,
+            Err(fault) => {
+                part(socket, &alert_record(UNRECOGNIZED_NAME)).await;
+                return Err(fault.into());
+            }
+        };
+        let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
+        let handshake = StartHandshake::from_parts(accepted, socket).into_stream(judge.config()).into_fallible();
+        let tls = match timeout_at(deadline, handshake).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((error, socket))) => {
+                let fault = judge.fault().unwrap_or_else(|| fault::of_io(&error, &scope.settings.alpn).into());
+                if !has_gone(&fault) {
+                    // tokio-rustls has written the alert.
+                    part(socket, &[]).await;
+                }
+                return Err(fault);
+            }
+            Err(_) => return Err(timed_out(&scope, Stage::Answered)),
+        };
+        match self.admit(&scope, &judge, &tls) {
+            Ok((peer, lifeline)) => Ok(connection(&scope, tls, peer, lifeline, source, sni)),
+            Err(fault) => {
+                turn_away(tls).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// The last look: what was withdrawn while the handshake ran counts, too.
+    ///
+    /// Invariant: the connection is registered before the scope and the revocations are read again, and whoever changes
+    /// them changes them before cutting connections. So a withdrawal either finds the connection or is found here.
+    fn admit(
+        &self,
+        judged_by: &Arc<Scope>,
+        judge: &Judge,
+        tls: &TlsStream<TcpStream>,
+    ) -> Result<(Option<Arc<VerifiedPeer>>, Lifeline), Fault> {
+        let mut origin = judge.origin(tls.get_ref().1)?;
+        let mut scope = Arc::clone(judged_by);
+        loop {
+            let lifeline = self.enforcement.register(Arc::clone(&scope.listener), origin.peer.clone());
+            let present = self.scope.load_full();
+            let is_revoked = origin.peer.as_ref().is_some_and(|peer| self.enforcement.is_revoked(peer));
+            if present.id == scope.id && !is_revoked {
+                if present.id == judged_by.id {
+                    judge.keep_tickets(&origin);
+                }
+                return Ok((origin.peer, lifeline));
+            }
+            origin = self.judge_again(&present, &origin)?;
+            scope = present;
+        }
+    }
+
+    fn judge_again(&self, scope: &Scope, origin: &Origin) -> Result<Origin, Fault> {
+        let peer = match (scope.settings.client_certificate, &origin.peer) {
+            (ClientCertificate::Off, _) | (ClientCertificate::Request, None) => None,
+            (ClientCertificate::Require, None) => return Err(HandshakeFault::CertificateMissing.into()),
+            (_, Some(peer)) => {
+                let chain: Vec<_> = peer.chain().iter().map(|der| CertificateDer::from_slice(der)).collect();
+                Some(scope.verify(&chain, &self.enforcement)?)
+            }
+        };
+        Ok(Origin { peer, first_handshake: origin.first_handshake })
+    }
+}
+
+/// A finished handshake.
+pub struct Connection {
+    /// Decrypted bytes.
+    pub stream: Stream,
+    /// Who, and until when.
+    pub session: Session,
+}
+
+/// What is known of a connection beside its bytes. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    /// `None`: anonymous.
+    pub peer: Option<Arc<VerifiedPeer>>,
+    /// Where from.
+    pub source: SocketAddr,
+    /// Server name indication in lower case.
+    pub sni: Option<DnsName>,
+    /// Negotiated application protocol.
+    pub alpn: Option<Arc<[u8]>>,
+    /// `TLSv1.3`, `TLSv1.2`.
+    pub protocol: &'static str,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Cut when access is withdrawn.
+    pub lifeline: Lifeline,
+}
+
+/// A refused handshake, for log, metric and explanation.
+#[derive(Debug)]
+pub struct HandshakeRefusal {
+    /// Why.
+    pub refusal: Refusal,
+    /// Where from.
+    pub source: SocketAddr,
+    /// Server name indication, as far as it was read.
+    pub sni: Option<String>,
+    /// SHA-256 of the leaf that was presented, to tell clients behind one address apart.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+fn connection(
+    scope: &Scope,
+    tls: TlsStream<TcpStream>,
+    peer: Option<Arc<VerifiedPeer>>,
+    lifeline: Lifeline,
+    source: SocketAddr,
+    sni: Option<DnsName>,
+) -> Connection {
+    let (_, state) = tls.get_ref();
+    let session = Session {
+        peer,
+        source,
+        sni,
+        alpn: state.alpn_protocol().map(|negotiated| scope.protocol(negotiated)),
+        protocol: match state.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        lifeline: lifeline.clone(),
+    };
+    Connection { stream: Stream::new(tls, lifeline), session }
+}
+
+fn timed_out(scope: &Scope, stage: Stage) -> Fault {
+    HandshakeFault::TimedOut { stage, limit: scope.settings.handshake_timeout }.into()
+}
+
+fn has_gone(fault: &Fault) -> bool {
+    matches!(fault, Fault::Handshake(HandshakeFault::Closed(_) | HandshakeFault::Alert { .. }, _))
+}
+
+/// After the handshake rustls lets no alert through but `close_notify`.
+async fn turn_away(mut tls: TlsStream<TcpStream>) {
+    tls.get_mut().1.send_close_notify();
+    let mut last_words = Vec::new();
+    while tls.get_mut().1.wants_write() {
+        // Writing to a Vec cannot fail.
+        let _ = tls.get_mut().1.write_tls(&mut last_words);
+    }
+    let (socket, _) = tls.into_inner();
+    part(socket, &last_words).await;
+}
+
+/// RFC 6066 §3.
+const UNRECOGNIZED_NAME: u8 = 112;

@@ -1,0 +1,148 @@
+//! What takes access away while the process runs: the revocation index, session stores and live connections together.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countersign_pki::feed::Revoked;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::revocation::RevocationIndex;
+use countersign_pki::time::UnixTime;
+use countersign_runtime::clock::SharedClock;
+
+use crate::live::{Cut, Lifeline, Registry};
+use crate::sessions::SessionStore;
+
+/// One per process, shared by every acceptor. Cheap to clone.
+#[derive(Clone)]
+pub struct Enforcement {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: SharedClock,
+    revocations: ArcSwap<RevocationIndex>,
+    // Held while an index is made out of the present one, so that of two revocations at once none is lost.
+    revoking: Mutex<()>,
+    stores: Mutex<Vec<Weak<SessionStore>>>,
+    connections: Arc<Registry>,
+}
+
+/// What a withdrawal did here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Resumable sessions taken away.
+    pub sessions_declined: u64,
+    /// Open connections cut.
+    pub connections_cut: u64,
+}
+
+impl Enforcement {
+    /// Begins with the revocations that are known.
+    pub fn new(index: RevocationIndex, clock: SharedClock) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                clock,
+                revocations: ArcSwap::from_pointee(index),
+                revoking: Mutex::default(),
+                stores: Mutex::default(),
+                connections: Arc::default(),
+            }),
+        }
+    }
+
+    /// What is revoked now.
+    pub fn revocations(&self) -> Arc<RevocationIndex> {
+        self.shared.revocations.load_full()
+    }
+
+    /// Adds these (union), then ends their sessions and connections, all before this returns; when the future is done
+    /// every cut connection's task has ended too, or had 5 s to do so.
+    ///
+    /// Each step covers what the one before left open: a handshake judged by the old index registers its connection
+    /// before it looks at the index again, so either the cut finds it or it finds the revocation.
+    pub fn revoke(&self, revoked: Vec<Revoked>) -> impl Future<Output = Effects> + Send + use<> {
+        let index = self.shared.add(revoked);
+        let is_good = |peer: Option<&VerifiedPeer>| !peer.is_some_and(|peer| is_revoked(&index, peer));
+        let (sessions_declined, cut) = self.shared.end_all_but(|_, peer| is_good(peer));
+        effects(sessions_declined, cut)
+    }
+
+    /// Ends sessions and connections of those for whom `keep` says no (policy or trust changed, certificate expired).
+    /// `listener` is the name in [`crate::scope::ScopeSettings`]; anonymous connections come as `None`.
+    ///
+    /// Replace the listener's settings first, so that nobody is admitted by the old ones behind its back. Acts and waits
+    /// like [`Enforcement::revoke`].
+    pub fn withdraw(
+        &self,
+        keep: impl Fn(&str, Option<&VerifiedPeer>) -> bool + Send,
+    ) -> impl Future<Output = Effects> + Send {
+        let (sessions_declined, cut) = self.shared.end_all_but(keep);
+        effects(sessions_declined, cut)
+    }
+
+    /// Cuts connections past their certificate's end; to be called every second by the control plane.
+    pub fn expire(&self) -> u64 {
+        self.shared.connections.cut_expired(self.now()).count
+    }
+
+    /// Open connections.
+    pub fn live(&self) -> usize {
+        self.shared.connections.len()
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.shared.clock.unix_seconds())
+    }
+
+    pub(crate) fn is_revoked(&self, peer: &VerifiedPeer) -> bool {
+        is_revoked(&self.shared.revocations.load(), peer)
+    }
+
+    pub(crate) fn register(&self, listener: Arc<str>, peer: Option<Arc<VerifiedPeer>>) -> Lifeline {
+        self.shared.connections.register(listener, peer)
+    }
+
+    /// From here on the store's sessions can be taken away.
+    pub(crate) fn watch(&self, store: &Arc<SessionStore>) {
+        let mut stores = self.shared.stores();
+        stores.retain(|known| known.strong_count() > 0);
+        stores.push(Arc::downgrade(store));
+    }
+}
+
+impl Shared {
+    fn add(&self, revoked: Vec<Revoked>) -> Arc<RevocationIndex> {
+        let _alone = self.revoking.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = Arc::new(self.revocations.load().with(revoked));
+        self.revocations.store(Arc::clone(&index));
+        index
+    }
+
+    /// Sessions first: a client that is cut comes back at once.
+    fn end_all_but(&self, keep: impl Fn(&str, Option<&VerifiedPeer>) -> bool) -> (u64, Cut) {
+        let stores: Vec<_> = self.stores().iter().filter_map(Weak::upgrade).collect();
+        let sessions_declined = stores.iter().map(|store| store.retain(|peer| keep(store.listener(), peer))).sum();
+        (sessions_declined, self.connections.cut(|listener, peer| !keep(listener, peer)))
+    }
+
+    fn stores(&self) -> MutexGuard<'_, Vec<Weak<SessionStore>>> {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_revoked(index: &RevocationIndex, peer: &VerifiedPeer) -> bool {
+    peer.path().iter().any(|element| index.find(&element.issuer_key, element.serial).is_some())
+}
+
+async fn effects(sessions_declined: u64, cut: Cut) -> Effects {
+    let connections_cut = cut.count;
+    if tokio::time::timeout(END_WAIT, cut.ended()).await.is_err() {
+        tracing::error!(connections_cut, "a cut connection's task has not ended");
+    }
+    Effects { sessions_declined, connections_cut }
+}
+
+/// A task that is told has nothing left to wait for; half of the 10 s that a waiting `revoke` has in all.
+const END_WAIT: Duration = Duration::from_secs(5);

@@ -1,0 +1,330 @@
+//! The judge of one handshake: decides on the client's certificate and on its sessions, and remembers what it found.
+//!
+//! rustls asks it through two traits, in the middle of the handshake, and keeps only an alert of the answer. So each
+//! handshake has a judge of its own, which is asked afterwards whom it accepted or why it did not. Tickets are handed to
+//! the session store only then: a handshake that was refused leaves no session.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_diagnose::handshake::HandshakeFault;
+use countersign_pki::identity::VerifiedPeer;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::server::StoresServerSessions;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind, ServerConfig, ServerConnection, SignatureScheme};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::credentials::SharedCredentials;
+use crate::enforcement::Enforcement;
+use crate::fault::{Fault, certificate_error};
+use crate::provider::provider;
+use crate::scope::{ClientCertificate, Scope};
+use crate::sessions::Origin;
+
+pub(crate) struct Judge {
+    scope: Arc<Scope>,
+    enforcement: Enforcement,
+    // Written and read by the one task that drives the handshake; rustls wants `&self` and `Sync`.
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    peer: Option<Arc<VerifiedPeer>>,
+    fault: Option<Fault>,
+    /// Of the session that was last given to rustls, which is the one it resumes if it resumes any.
+    offered: Option<Origin>,
+    tickets: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Judge {
+    pub(crate) fn new(scope: Arc<Scope>, enforcement: Enforcement) -> Arc<Self> {
+        Arc::new(Self { scope, enforcement, found: Mutex::default() })
+    }
+
+    /// What rustls needs for this handshake. It lets go of it at the end, so none of this is held by open connections.
+    pub(crate) fn config(self: &Arc<Self>) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .expect("the provider has suites for both versions")
+            .with_client_cert_verifier(Arc::<Self>::clone(self))
+            .with_cert_resolver(Arc::<SharedCredentials>::clone(&self.scope.credentials));
+        config.session_storage = Arc::<Self>::clone(self);
+        config.alpn_protocols.clone_from(&self.scope.settings.alpn);
+        config.max_early_data_size = 0;
+        // Two, as clients open connections in pairs; each is good for one resumption (RFC 8446 appendix C.4).
+        config.send_tls13_tickets = if self.can_cache() { 2 } else { 0 };
+        Arc::new(config)
+    }
+
+    /// Whom the finished handshake has admitted, and since when.
+    pub(crate) fn origin(&self, tls: &ServerConnection) -> Result<Origin, Fault> {
+        let mut found = self.found();
+        if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+            let peer = found.peer.take();
+            return match self.scope.settings.client_certificate {
+                // rustls has seen to it; without a peer here nobody is let in all the same.
+                ClientCertificate::Require if peer.is_none() => Err(HandshakeFault::CertificateMissing.into()),
+                _ => Ok(Origin { peer, first_handshake: self.enforcement.now() }),
+            };
+        }
+        let origin = found.offered.take().ok_or(HandshakeFault::SessionMixedUp)?;
+        let restored = tls.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref);
+        let admitted = origin.peer.as_ref().and_then(|peer| peer.chain().first()).map(Vec::as_slice);
+        if restored == admitted { Ok(origin) } else { Err(HandshakeFault::SessionMixedUp.into()) }
+    }
+
+    /// Makes the tickets good that the client was given.
+    pub(crate) fn keep_tickets(&self, origin: &Origin) {
+        for (key, value) in self.found().tickets.drain(..) {
+            self.scope.sessions.put(&key, value, origin.clone());
+        }
+    }
+
+    /// What it refused, if it was the judge who ended the handshake.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.found().fault.clone()
+    }
+
+    /// Whether a session may still be resumed; otherwise a full handshake follows, which fails with the right alert.
+    fn is_good(&self, origin: &Origin) -> bool {
+        let now = self.enforcement.now();
+        let age = now.since(origin.first_handshake);
+        let is_young = now >= origin.first_handshake && age < self.scope.settings.session_lifetime;
+        is_young
+            && match &origin.peer {
+                Some(peer) => {
+                    peer.not_before() <= now && now <= peer.not_after() && !self.enforcement.is_revoked(peer)
+                }
+                None => self.scope.settings.client_certificate != ClientCertificate::Require,
+            }
+    }
+
+    fn offer(&self, session: Option<(Vec<u8>, Origin)>) -> Option<Vec<u8>> {
+        let (value, origin) = session.filter(|(_, origin)| self.is_good(origin))?;
+        self.found().offered = Some(origin);
+        Some(value)
+    }
+
+    fn possession(&self, proof: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
+        if proof.is_err() {
+            let mut found = self.found();
+            let leaf = found.peer.take().map(|peer| peer.fingerprint());
+            found.fault = Some(Fault::Handshake(HandshakeFault::PossessionUnproved, leaf));
+        }
+        proof
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Judge({:?})", self.scope.id)
+    }
+}
+
+impl ClientCertVerifier for Judge {
+    fn offer_client_auth(&self) -> bool {
+        self.scope.settings.client_certificate != ClientCertificate::Off
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.scope.settings.client_certificate == ClientCertificate::Require
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.scope.root_hints
+    }
+
+    /// By our clock, not by the time that rustls gives.
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let chain: Vec<_> = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|certificate| CertificateDer::from_slice(certificate))
+            .collect();
+        match self.scope.verify(&chain, &self.enforcement) {
+            Ok(peer) => {
+                self.found().peer = Some(peer);
+                Ok(ClientCertVerified::assertion())
+            }
+            Err(fault) => {
+                let error = match &fault {
+                    Fault::Chain(fault) => certificate_error(&fault.kind),
+                    Fault::Handshake(..) => CertificateError::UnknownIssuer,
+                };
+                self.found().fault = Some(fault);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        self.possession(verify_tls12_signature(message, certificate, signature, algorithms))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        self.possession(verify_tls13_signature(message, certificate, signature, algorithms))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl StoresServerSessions for Judge {
+    /// Held back until [`Judge::keep_tickets`].
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.found().tickets.push((key, value));
+        true
+    }
+
+    /// TLS 1.2, where a session id may come again.
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.offer(self.scope.sessions.get(key))
+    }
+
+    /// TLS 1.3, where a ticket is good once.
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.offer(self.scope.sessions.take(key))
+    }
+
+    fn can_cache(&self) -> bool {
+        !self.scope.settings.session_lifetime.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use countersign_pki::bundle::TrustBundle;
+    use countersign_pki::certificate::Certificate;
+    use countersign_pki::chain::{Limits, Verifier};
+    use countersign_pki::feed::{RevocationReason, Revoked};
+    use countersign_pki::identity::BundleName;
+    use countersign_pki::revocation::RevocationIndex;
+    use countersign_pki::time::UnixTime;
+    use countersign_policy::access::{AccessPolicy, Allow, Route};
+    use countersign_runtime::clock::{Clock, ManualClock, SystemClock};
+    use countersign_testkit::pki::{Leaf, TestCa};
+
+    use super::*;
+    use crate::credentials::Credentials;
+    use crate::scope::ScopeSettings;
+
+    struct Case {
+        judge: Arc<Judge>,
+        clock: Arc<ManualClock>,
+        peer: Arc<VerifiedPeer>,
+    }
+
+    impl Case {
+        /// A judge under whom the peer's certificate is good but for `revoked`.
+        fn new(client_certificate: ClientCertificate, revoked: bool) -> Self {
+            let clock = Arc::new(ManualClock::new(SystemClock.unix_seconds()));
+            let now = UnixTime::from_seconds(clock.unix_seconds());
+            let ca = TestCa::new("internal");
+            let root = Certificate::parse(ca.root.der()).expect("a certificate");
+            let bundle = TrustBundle::new(BundleName::internal(), None, vec![root], now).expect("a bundle");
+            let verifier = Verifier::new(vec![Arc::new(bundle)], Limits::default()).expect("a verifier");
+            let route = Route {
+                label: "route 1".to_owned(),
+                host: None,
+                path: None,
+                require_certificate: false,
+                allow: vec![Allow::AnyTrusted],
+                deny: Vec::new(),
+            };
+            let settings = ScopeSettings {
+                listener: "front".to_owned(),
+                client_certificate,
+                verifier: Some(Arc::new(verifier)),
+                policy: Arc::new(AccessPolicy::new(vec![route]).expect("a policy")),
+                alpn: Vec::new(),
+                session_lifetime: Duration::from_hours(1),
+                handshake_timeout: Duration::from_secs(10),
+            };
+            let server = ca.issue(Leaf::server(&["localhost"]));
+            let credentials = Credentials::from_pem(server.chain_pem().as_bytes(), server.key_pem.as_bytes());
+            let credentials = SharedCredentials::new(credentials.expect("good credentials"));
+            let trusting = Enforcement::new(RevocationIndex::default(), Arc::<ManualClock>::clone(&clock));
+            let scope = Scope::new(settings, credentials, &trusting);
+            let Ok(peer) = scope.verify(&ca.issue(Leaf::client("you").valid(-60, 1800)).chain, &trusting) else {
+                panic!("the certificate is good");
+            };
+            let element = peer.path()[0];
+            let index = RevocationIndex::new(revoked.then_some(Revoked {
+                issuer_key: element.issuer_key,
+                serial: element.serial,
+                reason: RevocationReason::Superseded,
+                revoked_at: now,
+            }));
+            // An index that knew it from the start has purged nothing.
+            let enforcement = Enforcement::new(index, Arc::<ManualClock>::clone(&clock));
+            Self { judge: Judge::new(Arc::new(scope), enforcement), clock, peer }
+        }
+
+        /// Whether sessions begun now are resumed `later`, of the peer and of nobody.
+        fn resumes(&self, later: Duration) -> (bool, bool) {
+            let first_handshake = self.judge.enforcement.now();
+            let origin = |peer| Origin { peer, first_handshake };
+            for (key, peer) in [([1; 32], Some(Arc::clone(&self.peer))), ([2; 32], None)] {
+                self.judge.scope.sessions.put(&key, vec![0], origin(peer));
+            }
+            self.clock.advance(later);
+            let by_id = [[1; 32], [2; 32]].map(|key| self.judge.get(&key).is_some());
+            let by_ticket = [[1; 32], [2; 32]].map(|key| self.judge.take(&key).is_some());
+            assert_eq!(by_id, by_ticket);
+            (by_ticket[0], by_ticket[1])
+        }
+    }
+
+    #[test]
+    fn sessions_are_looked_up_in_the_revocations_each_time() {
+        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::ZERO), (true, true));
+        assert_eq!(Case::new(ClientCertificate::Request, true).resumes(Duration::ZERO), (false, true));
+    }
+
+    #[test]
+    fn sessions_end_with_the_certificate_and_with_the_ceiling() {
+        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1790)), (true, true));
+        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1810)), (false, true));
+        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_hours(1)), (false, false));
+    }
+
+    #[test]
+    fn nobody_resumes_where_somebody_is_required() {
+        assert_eq!(Case::new(ClientCertificate::Require, false).resumes(Duration::ZERO), (true, false));
+    }
+
+    #[test]
+    fn tickets_wait_for_the_end_of_the_handshake() {
+        let case = Case::new(ClientCertificate::Request, false);
+        assert!(case.judge.put(vec![3; 32], vec![0]));
+        assert!(case.judge.take(&[3; 32]).is_none());
+        case.judge.keep_tickets(&Origin { peer: None, first_handshake: case.judge.enforcement.now() });
+        assert!(case.judge.take(&[3; 32]).is_some());
+    }
+}

@@ -1,0 +1,17 @@
+//! The only acceptor of mutual TLS: scopes, verification, identity, sessions, revocation, live connections.
+//!
+//! Must never let rustls types out, admit on a name without its bundle, or keep a session past what its scope says.
+//! Start with [`acceptor::Acceptor`].
+
+pub mod acceptor;
+pub mod credentials;
+pub mod enforcement;
+mod farewell;
+mod fault;
+mod hello;
+mod judge;
+mod live;
+mod provider;
+pub mod scope;
+mod sessions;
+mod stream;

@@ -1,0 +1,204 @@
+//! Scope: everything that decides whom a listener admits. A TLS session belongs to one scope and to no other.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use countersign_diagnose::handshake::HandshakeFault;
+use countersign_pki::chain::{Purpose, Verifier};
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::name::DnsName;
+use countersign_policy::access::AccessPolicy;
+use rustls::DistinguishedName;
+use rustls_pki_types::CertificateDer;
+
+use crate::credentials::SharedCredentials;
+use crate::enforcement::Enforcement;
+use crate::fault::Fault;
+use crate::sessions::SessionStore;
+
+/// What a listener asks of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClientCertificate {
+    /// Never asks; every client is anonymous.
+    Off,
+    /// Asks; a client without a certificate is anonymous, one with a bad certificate is refused (invariant 10).
+    Request,
+    /// A client without a certificate is refused.
+    Require,
+}
+
+/// The settings that a scope is made from.
+#[derive(Clone, Debug)]
+pub struct ScopeSettings {
+    /// The listener's name: two listeners never share sessions, whatever else is equal.
+    pub listener: String,
+    /// Whether a certificate is asked for.
+    pub client_certificate: ClientCertificate,
+    /// Against whose anchors; `None` only with [`ClientCertificate::Off`]: otherwise everybody is refused.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Who may do what.
+    pub policy: Arc<AccessPolicy>,
+    /// Application protocols in the order of preference, such as `h2`, `http/1.1`; empty: any bytes.
+    pub alpn: Vec<Vec<u8>>,
+    /// The ceiling from the first handshake, however often a session is resumed. Default 1 h; zero turns resumption off.
+    pub session_lifetime: Duration,
+    /// From the first byte to the finished handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+}
+
+/// SHA-256 over mode, anchors, policy, ALPN and listener. Revocation is no part of it: it is looked up at each
+/// resumption, so that one revocation does not make everybody handshake again (invariant 7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScopeId([u8; 32]);
+
+impl ScopeId {
+    /// Changes when anything changes that decides whom the listener admits.
+    pub fn of(settings: &ScopeSettings) -> Self {
+        let mut fields = Fields(digest::Context::new(&digest::SHA256));
+        fields.add(settings.listener.as_bytes());
+        fields.add(match settings.client_certificate {
+            ClientCertificate::Off => b"off",
+            ClientCertificate::Request => b"request",
+            ClientCertificate::Require => b"require",
+        });
+        fields.add_verifier(settings.verifier.as_deref());
+        fields.add(&settings.policy.canonical());
+        fields.count(settings.alpn.len());
+        for protocol in &settings.alpn {
+            fields.add(protocol);
+        }
+        let mut id = [0; 32];
+        id.copy_from_slice(fields.0.finish().as_ref());
+        Self(id)
+    }
+}
+
+impl fmt::Debug for ScopeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopeId(")?;
+        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
+    }
+}
+
+/// Each field is preceded by its length, each list by its count, so that no two settings run into the same bytes.
+struct Fields(digest::Context);
+
+impl Fields {
+    fn add(&mut self, field: &[u8]) {
+        self.count(field.len());
+        self.0.update(field);
+    }
+
+    fn count(&mut self, number: usize) {
+        self.0.update(&(number as u64).to_be_bytes());
+    }
+
+    fn add_verifier(&mut self, verifier: Option<&Verifier>) {
+        let Some(verifier) = verifier else {
+            return self.count(0);
+        };
+        let limits = verifier.limits();
+        for limit in [limits.certificates, limits.certificate_bytes, limits.chain_bytes] {
+            self.count(limit);
+        }
+        let mut bundles: Vec<_> = verifier.bundles().iter().collect();
+        bundles.sort_by(|a, b| a.name().cmp(b.name()));
+        self.count(bundles.len());
+        for bundle in bundles {
+            self.add(bundle.name().as_str().as_bytes());
+            // A trust domain is never empty, so none and one cannot be confused.
+            self.add(bundle.trust_domain().map_or("", |domain| domain.as_str()).as_bytes());
+            let mut anchors: Vec<&[u8]> = bundle.anchors().iter().map(|anchor| anchor.der().as_ref()).collect();
+            anchors.sort_unstable();
+            self.count(anchors.len());
+            for anchor in anchors {
+                self.add(anchor);
+            }
+        }
+    }
+}
+
+/// A scope at work: what every handshake that begins under it shares.
+pub(crate) struct Scope {
+    pub(crate) id: ScopeId,
+    pub(crate) settings: ScopeSettings,
+    pub(crate) credentials: Arc<SharedCredentials>,
+    pub(crate) listener: Arc<str>,
+    pub(crate) sessions: Arc<SessionStore>,
+    pub(crate) root_hints: Vec<DistinguishedName>,
+    protocols: Vec<Arc<[u8]>>,
+}
+
+impl Scope {
+    /// With a session store of its own.
+    pub(crate) fn new(settings: ScopeSettings, credentials: SharedCredentials, enforcement: &Enforcement) -> Self {
+        let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
+        enforcement.watch(&sessions);
+        Self::with_sessions(ScopeId::of(&settings), settings, credentials, sessions)
+    }
+
+    /// Takes over the sessions of `self` if the id is the same; otherwise they are gone.
+    pub(crate) fn succeeded_by(&self, settings: ScopeSettings, credentials: SharedCredentials, enforcement: &Enforcement) -> Self {
+        let id = ScopeId::of(&settings);
+        if id == self.id {
+            Self::with_sessions(id, settings, credentials, Arc::clone(&self.sessions))
+        } else {
+            Self::new(settings, credentials, enforcement)
+        }
+    }
+
+    /// The name that the client asks for, if a route serves it. `None`: it asks for none, and Host will have to tell.
+    pub(crate) fn served_name(&self, sent: Option<&str>) -> Result<Option<DnsName>, HandshakeFault> {
+        let Some(sent) = sent else { return Ok(None) };
+        match DnsName::parse(sent) {
+            Ok(name) if !name.is_wildcard() && self.settings.policy.serves(&name) => Ok(Some(name)),
+            // A name that is none is not "no name": that would be a failed sniff taken for a default (invariant 8).
+            _ => Err(HandshakeFault::UnknownServerName { name: sent.to_owned() }),
+        }
+    }
+
+    /// Judges a chain as it stands now.
+    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], enforcement: &Enforcement) -> Result<Arc<VerifiedPeer>, Fault> {
+        let verifier = self.settings.verifier.as_ref().ok_or(HandshakeFault::TrustMissing)?;
+        verifier
+            .verify(chain, Purpose::ClientAuth, &enforcement.revocations(), enforcement.now())
+            .map(Arc::new)
+            .map_err(|fault| Fault::Chain(Box::new(fault)))
+    }
+
+    /// Shared with the scope, because most connections have one of few.
+    pub(crate) fn protocol(&self, negotiated: &[u8]) -> Arc<[u8]> {
+        let known = self.protocols.iter().find(|protocol| ***protocol == *negotiated);
+        known.map_or_else(|| negotiated.into(), Arc::clone)
+    }
+
+    fn with_sessions(id: ScopeId, settings: ScopeSettings, credentials: SharedCredentials, sessions: Arc<SessionStore>) -> Self {
+        Self {
+            id,
+            credentials: Arc::new(credentials),
+            listener: settings.listener.as_str().into(),
+            sessions,
+            root_hints: root_hints(settings.verifier.as_deref()),
+            protocols: settings.alpn.iter().map(|protocol| protocol.as_slice().into()).collect(),
+            settings,
+        }
+    }
+}
+
+/// As their certificates encode them: Go compares bytes. None when there are many: a long list leaks whom we trust and
+/// overflows clients' limits, and no list means "send what you have" (RFC 8446 §4.2.4).
+fn root_hints(verifier: Option<&Verifier>) -> Vec<DistinguishedName> {
+    let bundles = verifier.map_or(&[][..], Verifier::bundles);
+    let anchors: Vec<_> = bundles.iter().flat_map(|bundle| bundle.anchors()).collect();
+    if anchors.len() > MAX_ROOT_HINTS {
+        return Vec::new();
+    }
+    let subjects = anchors.into_iter().filter(|anchor| !anchor.subject().is_empty());
+    subjects.map(|anchor| DistinguishedName::from(anchor.subject_der().to_vec())).collect()
+}
+
+/// Some 2 KiB of names; more is a public root store.
+const MAX_ROOT_HINTS: usize = 20;

@@ -1,0 +1,10 @@
+//! Real handshakes over loopback: clients that behave, clients that do not, and access that is taken away.
+
+mod credentials;
+mod hellos;
+mod peer;
+mod refusals;
+mod scopes;
+mod sessions;
+mod site;
+mod withdrawal;

@@ -1,0 +1,12 @@
+//! The fuzz targets, one module a parser or state machine. Modules that are not declared here would not run;
+//! `./test` compares the list of files with the list of targets that ran.
+
+mod certificate;
+mod chain;
+mod crl;
+mod evidence;
+mod feed;
+mod name;
+mod path;
+mod pem;
+mod request;
