@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -151,7 +153,20 @@ impl Client {
         stream: TlsStream<TcpStream>,
         request: Request<Full<Bytes>>,
     ) -> Outcome {
-        let io = TokioIo::new(stream);
+        let alert = Arc::new(OnceLock::new());
+        let io = TokioIo::new(Watched {
+            stream,
+            alert: alert.clone(),
+        });
+        let outcome = self.answer(io, request).await;
+        // HTTP/2 keeps only the text of what ended its connection.
+        alert
+            .get()
+            .filter(|_| outcome.status().is_none())
+            .map_or(outcome, |alert| Outcome::Alert(*alert))
+    }
+
+    async fn answer(&self, io: TokioIo<Watched>, request: Request<Full<Bytes>>) -> Outcome {
         let sent = if self.http2 {
             match hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await {
                 Ok((mut sender, connection)) => {
@@ -261,6 +276,46 @@ fn parsed(answer: &[u8]) -> Outcome {
             body: body.into(),
         },
         None => Outcome::Closed(format!("{} bytes that are no answer", answer.len())),
+    }
+}
+
+/// A stream that remembers the alert that it was ended with.
+struct Watched {
+    stream: TlsStream<TcpStream>,
+    alert: Arc<OnceLock<u8>>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Poll::Ready(Err(error)) = &read
+            && let Outcome::Alert(alert) = failed(error)
+        {
+            let _ = self.alert.set(alert);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

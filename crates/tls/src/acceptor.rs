@@ -36,9 +36,16 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Ready to accept.
-    pub fn new(settings: ScopeSettings, credentials: SharedCredentials, enforcement: Enforcement) -> Arc<Self> {
+    pub fn new(
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: Enforcement,
+    ) -> Arc<Self> {
         let scope = Scope::new(settings, credentials, &enforcement);
-        Arc::new(Self { enforcement, scope: ArcSwap::from_pointee(scope) })
+        Arc::new(Self {
+            enforcement,
+            scope: ArcSwap::from_pointee(scope),
+        })
     }
 
     /// New handshakes are judged by `settings`; sessions live on only if the scope's id is unchanged.
@@ -46,23 +53,39 @@ impl Acceptor {
     /// Those under way are judged once more when they are done. Connections that are open stay: see
     /// [`Enforcement::withdraw`].
     pub fn replace(&self, settings: ScopeSettings, credentials: SharedCredentials) {
-        let successor = self.scope.load().succeeded_by(settings, credentials, &self.enforcement);
+        let successor = self
+            .scope
+            .load()
+            .succeeded_by(settings, credentials, &self.enforcement);
         self.scope.store(Arc::new(successor));
     }
 
     /// Takes the handshake to its end. On a refusal the right alert (or, for plaintext HTTP, a 400) has been sent, the
     /// socket half-closed and drained for a moment, so that the alert is not lost to a reset.
-    pub async fn accept(&self, socket: TcpStream, source: SocketAddr) -> Result<Connection, Box<HandshakeRefusal>> {
+    pub async fn accept(
+        &self,
+        socket: TcpStream,
+        source: SocketAddr,
+    ) -> Result<Connection, Box<HandshakeRefusal>> {
         // On the heap, so that the task that goes on to serve the connection does not carry the handshake's state.
         let (greeting, outcome) = Box::pin(self.shake_hands(socket, source)).await;
         outcome.map_err(|fault| {
             let offer = greeting.offer();
             let (refusal, fingerprint) = fault::refusal(&fault, source, &offer);
-            Box::new(HandshakeRefusal { refusal, source, sni: offer.server_name, fingerprint })
+            Box::new(HandshakeRefusal {
+                refusal,
+                source,
+                sni: offer.server_name,
+                fingerprint,
+            })
         })
     }
 
-    async fn shake_hands(&self, mut socket: TcpStream, source: SocketAddr) -> (Greeting, Result<Connection, Fault>) {
+    async fn shake_hands(
+        &self,
+        mut socket: TcpStream,
+        source: SocketAddr,
+    ) -> (Greeting, Result<Connection, Fault>) {
         let scope = self.scope.load_full();
         let deadline = Instant::now() + scope.settings.handshake_timeout;
         let mut greeting = Greeting::default();
@@ -95,11 +118,15 @@ impl Acceptor {
             }
         };
         let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
-        let handshake = StartHandshake::from_parts(accepted, socket).into_stream(judge.config()).into_fallible();
+        let handshake = StartHandshake::from_parts(accepted, socket)
+            .into_stream(judge.config())
+            .into_fallible();
         let tls = match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, socket))) => {
-                let fault = judge.fault().unwrap_or_else(|| fault::of_io(&error, &scope.settings.alpn).into());
+                let fault = judge
+                    .fault()
+                    .unwrap_or_else(|| fault::of_io(&error, &scope.settings.alpn).into());
                 if !has_gone(&fault) {
                     // tokio-rustls has written the alert.
                     part(socket, &[]).await;
@@ -130,9 +157,14 @@ impl Acceptor {
         let mut origin = judge.origin(tls.get_ref().1)?;
         let mut scope = Arc::clone(judged_by);
         loop {
-            let lifeline = self.enforcement.register(Arc::clone(&scope.listener), origin.peer.clone());
+            let lifeline = self
+                .enforcement
+                .register(Arc::clone(&scope.listener), origin.peer.clone());
             let present = self.scope.load_full();
-            let is_revoked = origin.peer.as_ref().is_some_and(|peer| self.enforcement.is_revoked(peer));
+            let is_revoked = origin
+                .peer
+                .as_ref()
+                .is_some_and(|peer| self.enforcement.is_revoked(peer));
             if present.id == scope.id && !is_revoked {
                 if present.id == judged_by.id {
                     judge.keep_tickets(&origin);
@@ -147,13 +179,22 @@ impl Acceptor {
     fn judge_again(&self, scope: &Scope, origin: &Origin) -> Result<Origin, Fault> {
         let peer = match (scope.settings.client_certificate, &origin.peer) {
             (ClientCertificate::Off, _) | (ClientCertificate::Request, None) => None,
-            (ClientCertificate::Require, None) => return Err(HandshakeFault::CertificateMissing.into()),
+            (ClientCertificate::Require, None) => {
+                return Err(HandshakeFault::CertificateMissing.into());
+            }
             (_, Some(peer)) => {
-                let chain: Vec<_> = peer.chain().iter().map(|der| CertificateDer::from_slice(der)).collect();
+                let chain: Vec<_> = peer
+                    .chain()
+                    .iter()
+                    .map(|der| CertificateDer::from_slice(der))
+                    .collect();
                 Some(scope.verify(&chain, &self.enforcement)?)
             }
         };
-        Ok(Origin { peer, first_handshake: origin.first_handshake })
+        Ok(Origin {
+            peer,
+            first_handshake: origin.first_handshake,
+        })
     }
 }
 
@@ -210,7 +251,9 @@ fn connection(
         peer,
         source,
         sni,
-        alpn: state.alpn_protocol().map(|negotiated| scope.protocol(negotiated)),
+        alpn: state
+            .alpn_protocol()
+            .map(|negotiated| scope.protocol(negotiated)),
         protocol: match state.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
@@ -218,15 +261,25 @@ fn connection(
         resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         lifeline: lifeline.clone(),
     };
-    Connection { stream: Stream::new(tls, lifeline), session }
+    Connection {
+        stream: Stream::new(tls, lifeline),
+        session,
+    }
 }
 
 fn timed_out(scope: &Scope, stage: Stage) -> Fault {
-    HandshakeFault::TimedOut { stage, limit: scope.settings.handshake_timeout }.into()
+    HandshakeFault::TimedOut {
+        stage,
+        limit: scope.settings.handshake_timeout,
+    }
+    .into()
 }
 
 fn has_gone(fault: &Fault) -> bool {
-    matches!(fault, Fault::Handshake(HandshakeFault::Closed(_) | HandshakeFault::Alert { .. }, _))
+    matches!(
+        fault,
+        Fault::Handshake(HandshakeFault::Closed(_) | HandshakeFault::Alert { .. }, _)
+    )
 }
 
 /// After the handshake rustls lets no alert through but `close_notify`.

@@ -26,23 +26,50 @@ impl Credentials {
         let key_blocks = blocks(key, "key")?;
         let certificates = certificates(&chain_blocks, &key_blocks)?;
         let private_key = private_key(&key_blocks)?;
-        let signing_key = provider().key_provider.load_private_key(private_key).map_err(|error| {
-            invalid(Cause::SigalgUnsupported, format!("the private key is of no kind that is supported: {error}"))
-        })?;
+        let signing_key = provider()
+            .key_provider
+            .load_private_key(private_key)
+            .map_err(|error| {
+                invalid(
+                    Cause::SigalgUnsupported,
+                    format!("the private key is of no kind that is supported: {error}"),
+                )
+            })?;
         let leaf = certificates[0].clone();
         let public = signing_key.public_key();
-        let holds = |certificate: &Certificate| public.as_ref().is_some_and(|key| key.as_ref() == certificate.spki_der());
+        let holds = |certificate: &Certificate| {
+            public
+                .as_ref()
+                .is_some_and(|key| key.as_ref() == certificate.spki_der())
+        };
         if !holds(&leaf) {
-            return Err(match certificates.iter().find(|certificate| holds(certificate)) {
-                Some(own) => invalid(
-                    Cause::ChainWrongOrder,
-                    format!("the key belongs to {}, which is not the first certificate of the file", own.subject()),
-                ),
-                None => invalid(Cause::KeyCertMismatch, format!("the key does not belong to the certificate of {}", leaf.subject())),
-            });
+            return Err(
+                match certificates.iter().find(|certificate| holds(certificate)) {
+                    Some(own) => invalid(
+                        Cause::ChainWrongOrder,
+                        format!(
+                            "the key belongs to {}, which is not the first certificate of the file",
+                            own.subject()
+                        ),
+                    ),
+                    None => invalid(
+                        Cause::KeyCertMismatch,
+                        format!(
+                            "the key does not belong to the certificate of {}",
+                            leaf.subject()
+                        ),
+                    ),
+                },
+            );
         }
-        let chain = certificates.iter().map(|certificate| certificate.der().clone()).collect();
-        Ok(Self { leaf, certified: Arc::new(CertifiedKey::new(chain, signing_key)) })
+        let chain = certificates
+            .iter()
+            .map(|certificate| certificate.der().clone())
+            .collect();
+        Ok(Self {
+            leaf,
+            certified: Arc::new(CertifiedKey::new(chain, signing_key)),
+        })
     }
 
     /// The leaf.
@@ -60,7 +87,9 @@ pub struct SharedCredentials {
 impl SharedCredentials {
     /// Begins with these.
     pub fn new(credentials: Credentials) -> Self {
-        Self { present: Arc::new(ArcSwap::from_pointee(credentials)) }
+        Self {
+            present: Arc::new(ArcSwap::from_pointee(credentials)),
+        }
     }
 
     /// New handshakes present these from now on.
@@ -76,7 +105,11 @@ impl SharedCredentials {
 
 impl fmt::Debug for SharedCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SharedCredentials({})", self.present.load().leaf.subject())
+        write!(
+            f,
+            "SharedCredentials({})",
+            self.present.load().leaf.subject()
+        )
     }
 }
 
@@ -99,7 +132,10 @@ pub struct InvalidCredentials {
 
 fn blocks(file: &[u8], what: &str) -> Result<Vec<Block>, InvalidCredentials> {
     if file.is_empty() {
-        return Err(invalid(Cause::FileMissing, format!("the {what} file is empty")));
+        return Err(invalid(
+            Cause::FileMissing,
+            format!("the {what} file is empty"),
+        ));
     }
     pem::decode_all(file).map_err(|fault| {
         let cause = match fault {
@@ -125,11 +161,20 @@ fn certificates(chain: &[Block], key: &[Block]) -> Result<Vec<Certificate>, Inva
     }
     let has = |blocks: &[Block], part: &str| blocks.iter().any(|block| block.label.contains(part));
     Err(if has(chain, "PRIVATE KEY") && has(key, "CERTIFICATE") {
-        invalid(Cause::FilesSwapped, "the certificate file holds the key and the key file the certificate")
+        invalid(
+            Cause::FilesSwapped,
+            "the certificate file holds the key and the key file the certificate",
+        )
     } else if has(chain, "CERTIFICATE REQUEST") {
-        invalid(Cause::FileIsCsr, "the certificate file holds a certificate request")
+        invalid(
+            Cause::FileIsCsr,
+            "the certificate file holds a certificate request",
+        )
     } else {
-        invalid(Cause::FileNotPem, "the certificate file holds no certificate")
+        invalid(
+            Cause::FileNotPem,
+            "the certificate file holds no certificate",
+        )
     })
 }
 
@@ -140,14 +185,22 @@ fn private_key(blocks: &[Block]) -> Result<PrivateKeyDer<'static>, InvalidCreden
             "PRIVATE KEY" => Some(Ok(PrivatePkcs8KeyDer::from(der()).into())),
             "RSA PRIVATE KEY" => Some(Ok(PrivatePkcs1KeyDer::from(der()).into())),
             "EC PRIVATE KEY" => Some(Ok(PrivateSec1KeyDer::from(der()).into())),
-            "ENCRYPTED PRIVATE KEY" => Some(Err(invalid(Cause::KeyEncrypted, "the key is encrypted and no passphrase is known"))),
+            "ENCRYPTED PRIVATE KEY" => Some(Err(invalid(
+                Cause::KeyEncrypted,
+                "the key is encrypted and no passphrase is known",
+            ))),
             _ => None,
         }
     });
     found.unwrap_or_else(|| {
-        let holds_certificate = blocks.iter().any(|block| CERTIFICATE_LABELS.contains(&block.label.as_str()));
+        let holds_certificate = blocks
+            .iter()
+            .any(|block| CERTIFICATE_LABELS.contains(&block.label.as_str()));
         Err(if holds_certificate {
-            invalid(Cause::FilesSwapped, "the key file holds a certificate and no private key")
+            invalid(
+                Cause::FilesSwapped,
+                "the key file holds a certificate and no private key",
+            )
         } else {
             invalid(Cause::FileNotPem, "the key file holds no private key")
         })
@@ -159,7 +212,10 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 }
 
 fn invalid(cause: Cause, why: impl Into<String>) -> InvalidCredentials {
-    InvalidCredentials { cause, why: why.into() }
+    InvalidCredentials {
+        cause,
+        why: why.into(),
+    }
 }
 
 /// RFC 7468 §5.1 and the two that old software writes.

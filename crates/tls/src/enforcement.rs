@@ -64,7 +64,8 @@ impl Enforcement {
     /// before it looks at the index again, so either the cut finds it or it finds the revocation.
     pub fn revoke(&self, revoked: Vec<Revoked>) -> impl Future<Output = Effects> + Send + use<> {
         let index = self.shared.add(revoked);
-        let is_good = |peer: Option<&VerifiedPeer>| !peer.is_some_and(|peer| is_revoked(&index, peer));
+        let is_good =
+            |peer: Option<&VerifiedPeer>| !peer.is_some_and(|peer| is_revoked(&index, peer));
         let (sessions_declined, cut) = self.shared.end_all_but(|_, peer| is_good(peer));
         effects(sessions_declined, cut)
     }
@@ -123,8 +124,14 @@ impl Shared {
     /// Sessions first: a client that is cut comes back at once.
     fn end_all_but(&self, keep: impl Fn(&str, Option<&VerifiedPeer>) -> bool) -> (u64, Cut) {
         let stores: Vec<_> = self.stores().iter().filter_map(Weak::upgrade).collect();
-        let sessions_declined = stores.iter().map(|store| store.retain(|peer| keep(store.listener(), peer))).sum();
-        (sessions_declined, self.connections.cut(|listener, peer| !keep(listener, peer)))
+        let sessions_declined = stores
+            .iter()
+            .map(|store| store.retain(|peer| keep(store.listener(), peer)))
+            .sum();
+        (
+            sessions_declined,
+            self.connections.cut(|listener, peer| !keep(listener, peer)),
+        )
     }
 
     fn stores(&self) -> MutexGuard<'_, Vec<Weak<SessionStore>>> {
@@ -133,7 +140,9 @@ impl Shared {
 }
 
 fn is_revoked(index: &RevocationIndex, peer: &VerifiedPeer) -> bool {
-    peer.path().iter().any(|element| index.find(&element.issuer_key, element.serial).is_some())
+    peer.path()
+        .iter()
+        .any(|element| index.find(&element.issuer_key, element.serial).is_some())
 }
 
 async fn effects(sessions_declined: u64, cut: Cut) -> Effects {
@@ -141,7 +150,10 @@ async fn effects(sessions_declined: u64, cut: Cut) -> Effects {
     if tokio::time::timeout(END_WAIT, cut.ended()).await.is_err() {
         tracing::error!(connections_cut, "a cut connection's task has not ended");
     }
-    Effects { sessions_declined, connections_cut }
+    Effects {
+        sessions_declined,
+        connections_cut,
+    }
 }
 
 /// A task that is told has nothing left to wait for; half of the 10 s that a waiting `revoke` has in all.

@@ -34,16 +34,19 @@ pub(crate) fn of_hello(error: &Error, offer: &Offer) -> HandshakeFault {
         {
             HandshakeFault::VersionTooOld
         }
-        Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::MessageTooLarge) => {
-            HandshakeFault::HelloTooLarge
-        }
+        Error::InvalidMessage(
+            InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::MessageTooLarge,
+        ) => HandshakeFault::HelloTooLarge,
         other => of_rustls(other, &[]),
     }
 }
 
 /// The fault behind an error after the `ClientHello`. `served`: the listener's application protocols.
 pub(crate) fn of_io(error: &io::Error, served: &[Vec<u8>]) -> HandshakeFault {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    {
         Some(error) => of_rustls(error, served),
         // What rustls says through io::Error alone: a message is larger than its buffer may grow.
         None if error.kind() == io::ErrorKind::InvalidData => HandshakeFault::CertificateTooLarge,
@@ -55,7 +58,9 @@ pub(crate) fn of_io(error: &io::Error, served: &[Vec<u8>]) -> HandshakeFault {
 pub(crate) fn certificate_error(kind: &ChainFaultKind) -> CertificateError {
     use ChainFaultKind as Kind;
     match kind {
-        Kind::LeafExpired { .. } | Kind::IntermediateExpired { .. } | Kind::RootExpired { .. } => CertificateError::Expired,
+        Kind::LeafExpired { .. } | Kind::IntermediateExpired { .. } | Kind::RootExpired { .. } => {
+            CertificateError::Expired
+        }
         Kind::NotYetValid { .. } => CertificateError::NotValidYet,
         Kind::Revoked { .. } => CertificateError::Revoked,
         Kind::MissingIntermediate { .. }
@@ -87,24 +92,32 @@ pub(crate) fn certificate_error(kind: &ChainFaultKind) -> CertificateError {
 
 fn of_rustls(error: &Error, served: &[Vec<u8>]) -> HandshakeFault {
     match error {
-        Error::AlertReceived(alert) => HandshakeFault::Alert { code: (*alert).into() },
+        Error::AlertReceived(alert) => HandshakeFault::Alert {
+            code: (*alert).into(),
+        },
         Error::NoCertificatesPresented => HandshakeFault::CertificateMissing,
-        Error::NoApplicationProtocol => HandshakeFault::AlpnMismatch { served: served.to_vec() },
+        Error::NoApplicationProtocol => HandshakeFault::AlpnMismatch {
+            served: served.to_vec(),
+        },
         Error::PeerIncompatible(incompatible) => of_incompatible(incompatible),
         // Nothing else that a client sends after its hello can be so large.
         Error::InvalidMessage(
-            InvalidMessage::CertificatePayloadTooLarge | InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::MessageTooLarge,
+            InvalidMessage::CertificatePayloadTooLarge
+            | InvalidMessage::HandshakePayloadTooLarge
+            | InvalidMessage::MessageTooLarge,
         ) => HandshakeFault::CertificateTooLarge,
-        other => HandshakeFault::Malformed { why: other.to_string() },
+        other => HandshakeFault::Malformed {
+            why: other.to_string(),
+        },
     }
 }
 
 fn of_incompatible(incompatible: &PeerIncompatible) -> HandshakeFault {
     use PeerIncompatible as Peer;
     match incompatible {
-        Peer::Tls12NotOffered | Peer::Tls12NotOfferedOrEnabled | Peer::SupportedVersionsExtensionRequired => {
-            HandshakeFault::VersionTooOld
-        }
+        Peer::Tls12NotOffered
+        | Peer::Tls12NotOfferedOrEnabled
+        | Peer::SupportedVersionsExtensionRequired => HandshakeFault::VersionTooOld,
         Peer::NoCipherSuitesInCommon => HandshakeFault::NothingShared(Offered::CipherSuites),
         Peer::NoKxGroupsInCommon
         | Peer::NamedGroupsExtensionRequired
@@ -113,7 +126,9 @@ fn of_incompatible(incompatible: &PeerIncompatible) -> HandshakeFault {
         Peer::NoSignatureSchemesInCommon | Peer::SignatureAlgorithmsExtensionRequired => {
             HandshakeFault::NothingShared(Offered::SignatureSchemes)
         }
-        other => HandshakeFault::Malformed { why: format!("{other:?}") },
+        other => HandshakeFault::Malformed {
+            why: format!("{other:?}"),
+        },
     }
 }
 
@@ -124,11 +139,15 @@ pub(crate) fn refusal(
     offer: &Offer,
 ) -> (Refusal, Option<Fingerprint>) {
     match fault {
-        Fault::Handshake(fault, fingerprint) => (handshake::refusal(fault, source, offer), *fingerprint),
+        Fault::Handshake(fault, fingerprint) => {
+            (handshake::refusal(fault, source, offer), *fingerprint)
+        }
         Fault::Chain(fault) => {
             let mut refusal = chain::refusal(fault, Purpose::ClientAuth);
             // What the client's own log says, for who compares the two.
-            if let Some(alert) = alert_name(AlertDescription::from(certificate_error(&fault.kind)).into()) {
+            if let Some(alert) =
+                alert_name(AlertDescription::from(certificate_error(&fault.kind)).into())
+            {
                 refusal.evidence.push("alert_sent", alert);
             }
             offer.describe(source, &mut refusal.evidence);

@@ -33,7 +33,11 @@ impl Greeting {
         loop {
             let start = self.received.len();
             self.received.reserve(READ_BYTES);
-            match (&mut *socket).take(READ_BYTES as u64).read_buf(&mut self.received).await {
+            match (&mut *socket)
+                .take(READ_BYTES as u64)
+                .read_buf(&mut self.received)
+                .await
+            {
                 Ok(0) | Err(_) => return Err(self.closed()),
                 Ok(_) => {}
             }
@@ -50,7 +54,11 @@ impl Greeting {
 
     /// How far the client came, given that it has not been answered.
     pub(crate) fn stage(&self) -> Stage {
-        if self.received.is_empty() { Stage::BeforeFirstByte } else { Stage::InClientHello }
+        if self.received.is_empty() {
+            Stage::BeforeFirstByte
+        } else {
+            Stage::InClientHello
+        }
     }
 
     /// What the client offers, as far as it can be read.
@@ -64,14 +72,24 @@ impl Greeting {
         let mut unread = &self.received[start..];
         while !unread.is_empty() {
             match acceptor.read_tls(&mut unread) {
-                Ok(0) | Err(_) => return Err(Rejected::new(HandshakeFault::HelloTooLarge, alert_record(DECODE_ERROR))),
+                Ok(0) | Err(_) => {
+                    return Err(Rejected::new(
+                        HandshakeFault::HelloTooLarge,
+                        alert_record(DECODE_ERROR),
+                    ));
+                }
                 Ok(_) => {}
             }
             match acceptor.accept() {
                 Ok(Some(accepted)) if unread.is_empty() => return Ok(Some(accepted)),
                 Ok(Some(_)) => {
-                    let why = "more follows the ClientHello than a client may send before the answer".to_owned();
-                    return Err(Rejected::new(HandshakeFault::Malformed { why }, alert_record(UNEXPECTED_MESSAGE)));
+                    let why =
+                        "more follows the ClientHello than a client may send before the answer"
+                            .to_owned();
+                    return Err(Rejected::new(
+                        HandshakeFault::Malformed { why },
+                        alert_record(UNEXPECTED_MESSAGE),
+                    ));
                 }
                 Ok(None) => {}
                 Err((error, alert)) => return Err(self.refused(&error, alert)),
@@ -97,16 +115,28 @@ impl Greeting {
 
     fn closed(&self) -> Rejected {
         match opening(&self.received) {
-            Opening::Tls => Rejected { fault: HandshakeFault::Closed(Stage::InClientHello), answer: None },
-            _ if self.received.is_empty() => Rejected { fault: HandshakeFault::Closed(Stage::BeforeFirstByte), answer: None },
-            _ => Rejected { fault: not_tls(&self.received), answer: None },
+            Opening::Tls => Rejected {
+                fault: HandshakeFault::Closed(Stage::InClientHello),
+                answer: None,
+            },
+            _ if self.received.is_empty() => Rejected {
+                fault: HandshakeFault::Closed(Stage::BeforeFirstByte),
+                answer: None,
+            },
+            _ => Rejected {
+                fault: not_tls(&self.received),
+                answer: None,
+            },
         }
     }
 }
 
 impl Rejected {
     fn new(fault: HandshakeFault, answer: Vec<u8>) -> Self {
-        Self { fault, answer: Some(answer) }
+        Self {
+            fault,
+            answer: Some(answer),
+        }
     }
 }
 
@@ -123,19 +153,30 @@ fn opening(received: &[u8]) -> Opening {
         [20..=24, ..] => return Opening::Tls,
         // RFC 5246 appendix E.2: the hello of SSLv2, which old clients used to announce newer versions with.
         [0x80..=0xff, _, 1, ..] => {
-            return Opening::Other(Rejected::new(HandshakeFault::VersionTooOld, alert_record(PROTOCOL_VERSION)));
+            return Opening::Other(Rejected::new(
+                HandshakeFault::VersionTooOld,
+                alert_record(PROTOCOL_VERSION),
+            ));
         }
         [] | [0x80..=0xff] | [0x80..=0xff, _] => return Opening::Unclear,
         _ => {}
     }
-    if let Some(method) = HTTP_METHODS.iter().find(|method| begins(received, &[method.as_bytes(), b" "].concat())) {
-        return Opening::Other(Rejected::new(HandshakeFault::PlainHttp { method }, HTTP_ANSWER.into()));
+    if let Some(method) = HTTP_METHODS
+        .iter()
+        .find(|method| begins(received, &[method.as_bytes(), b" "].concat()))
+    {
+        return Opening::Other(Rejected::new(
+            HandshakeFault::PlainHttp { method },
+            HTTP_ANSWER.into(),
+        ));
     }
     if PROXY_HEADERS.iter().any(|header| begins(received, header)) {
         return Opening::Other(Rejected::new(HandshakeFault::ProxyHeader, Vec::new()));
     }
     let could_become = |known: &[u8]| known.starts_with(received);
-    if HTTP_METHODS.iter().any(|method| could_become(&[method.as_bytes(), b" "].concat()))
+    if HTTP_METHODS
+        .iter()
+        .any(|method| could_become(&[method.as_bytes(), b" "].concat()))
         || PROXY_HEADERS.iter().any(|header| could_become(header))
     {
         return Opening::Unclear;
@@ -149,11 +190,15 @@ fn begins(received: &[u8], known: &[u8]) -> bool {
 
 fn not_tls(received: &[u8]) -> HandshakeFault {
     // Enough to know a protocol by, too little to hold somebody's password.
-    HandshakeFault::NotTls { first: received.iter().copied().take(8).collect() }
+    HandshakeFault::NotTls {
+        first: received.iter().copied().take(8).collect(),
+    }
 }
 
 /// RFC 9110 §9.3, RFC 5789, and the preface of HTTP/2 (RFC 9113 §3.4).
-const HTTP_METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
+const HTTP_METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI",
+];
 
 const HTTP_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 33\r\nConnection: close\r\n\r\n\
     this is a TLS port, use https://\n";
@@ -198,8 +243,14 @@ mod tests {
             (b"\x80\x2e", "unclear"),
             (b"\x80\x2e\x01\x03\x01", "VersionTooOld"),
             (b"GOT", "NotTls { first: [71, 79, 84] }"),
-            (b"get / HTTP/1.1", "NotTls { first: [103, 101, 116, 32, 47, 32, 72, 84] }"),
-            (b"\0\0\0\x08\x04\xd2\x16\x2f", "NotTls { first: [0, 0, 0, 8, 4, 210, 22, 47] }"),
+            (
+                b"get / HTTP/1.1",
+                "NotTls { first: [103, 101, 116, 32, 47, 32, 72, 84] }",
+            ),
+            (
+                b"\0\0\0\x08\x04\xd2\x16\x2f",
+                "NotTls { first: [0, 0, 0, 8, 4, 210, 22, 47] }",
+            ),
         ] {
             assert_eq!(named(received), expected, "{received:?}");
         }
@@ -207,7 +258,13 @@ mod tests {
 
     #[test]
     fn the_answer_to_plaintext_http_is_as_long_as_it_says() {
-        let (_, body) = HTTP_ANSWER.split_once("\r\n\r\n").expect("a head and a body");
-        assert!(HTTP_ANSWER.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        let (_, body) = HTTP_ANSWER
+            .split_once("\r\n\r\n")
+            .expect("a head and a body");
+        assert!(
+            HTTP_ANSWER.contains(&format!("Content-Length: {}\r\n", body.len())),
+            "{}",
+            body.len()
+        );
     }
 }

@@ -13,7 +13,10 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind, ServerConfig, ServerConnection, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind, ServerConfig,
+    ServerConnection, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::credentials::SharedCredentials;
@@ -41,7 +44,11 @@ struct Found {
 
 impl Judge {
     pub(crate) fn new(scope: Arc<Scope>, enforcement: Enforcement) -> Arc<Self> {
-        Arc::new(Self { scope, enforcement, found: Mutex::default() })
+        Arc::new(Self {
+            scope,
+            enforcement,
+            found: Mutex::default(),
+        })
     }
 
     /// What rustls needs for this handshake. It lets go of it at the end, so none of this is held by open connections.
@@ -66,14 +73,30 @@ impl Judge {
             let peer = found.peer.take();
             return match self.scope.settings.client_certificate {
                 // rustls has seen to it; without a peer here nobody is let in all the same.
-                ClientCertificate::Require if peer.is_none() => Err(HandshakeFault::CertificateMissing.into()),
-                _ => Ok(Origin { peer, first_handshake: self.enforcement.now() }),
+                ClientCertificate::Require if peer.is_none() => {
+                    Err(HandshakeFault::CertificateMissing.into())
+                }
+                _ => Ok(Origin {
+                    peer,
+                    first_handshake: self.enforcement.now(),
+                }),
             };
         }
         let origin = found.offered.take().ok_or(HandshakeFault::SessionMixedUp)?;
-        let restored = tls.peer_certificates().and_then(<[_]>::first).map(AsRef::as_ref);
-        let admitted = origin.peer.as_ref().and_then(|peer| peer.chain().first()).map(Vec::as_slice);
-        if restored == admitted { Ok(origin) } else { Err(HandshakeFault::SessionMixedUp.into()) }
+        let restored = tls
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(AsRef::as_ref);
+        let admitted = origin
+            .peer
+            .as_ref()
+            .and_then(|peer| peer.chain().first())
+            .map(Vec::as_slice);
+        if restored == admitted {
+            Ok(origin)
+        } else {
+            Err(HandshakeFault::SessionMixedUp.into())
+        }
     }
 
     /// Makes the tickets good that the client was given.
@@ -96,7 +119,9 @@ impl Judge {
         is_young
             && match &origin.peer {
                 Some(peer) => {
-                    peer.not_before() <= now && now <= peer.not_after() && !self.enforcement.is_revoked(peer)
+                    peer.not_before() <= now
+                        && now <= peer.not_after()
+                        && !self.enforcement.is_revoked(peer)
                 }
                 None => self.scope.settings.client_certificate != ClientCertificate::Require,
             }
@@ -108,7 +133,10 @@ impl Judge {
         Some(value)
     }
 
-    fn possession(&self, proof: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
+    fn possession(
+        &self,
+        proof: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
         if proof.is_err() {
             let mut found = self.found();
             let leaf = found.peer.take().map(|peer| peer.fingerprint());
@@ -175,7 +203,12 @@ impl ClientCertVerifier for Judge {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &provider().signature_verification_algorithms;
-        self.possession(verify_tls12_signature(message, certificate, signature, algorithms))
+        self.possession(verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        ))
     }
 
     fn verify_tls13_signature(
@@ -185,11 +218,18 @@ impl ClientCertVerifier for Judge {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &provider().signature_verification_algorithms;
-        self.possession(verify_tls13_signature(message, certificate, signature, algorithms))
+        self.possession(verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        ))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -247,8 +287,10 @@ mod tests {
             let now = UnixTime::from_seconds(clock.unix_seconds());
             let ca = TestCa::new("internal");
             let root = Certificate::parse(ca.root.der()).expect("a certificate");
-            let bundle = TrustBundle::new(BundleName::internal(), None, vec![root], now).expect("a bundle");
-            let verifier = Verifier::new(vec![Arc::new(bundle)], Limits::default()).expect("a verifier");
+            let bundle =
+                TrustBundle::new(BundleName::internal(), None, vec![root], now).expect("a bundle");
+            let verifier =
+                Verifier::new(vec![Arc::new(bundle)], Limits::default()).expect("a verifier");
             let route = Route {
                 label: "route 1".to_owned(),
                 host: None,
@@ -267,11 +309,18 @@ mod tests {
                 handshake_timeout: Duration::from_secs(10),
             };
             let server = ca.issue(Leaf::server(&["localhost"]));
-            let credentials = Credentials::from_pem(server.chain_pem().as_bytes(), server.key_pem.as_bytes());
+            let credentials =
+                Credentials::from_pem(server.chain_pem().as_bytes(), server.key_pem.as_bytes());
             let credentials = SharedCredentials::new(credentials.expect("good credentials"));
-            let trusting = Enforcement::new(RevocationIndex::default(), Arc::<ManualClock>::clone(&clock));
+            let trusting = Enforcement::new(
+                RevocationIndex::default(),
+                Arc::<ManualClock>::clone(&clock),
+            );
             let scope = Scope::new(settings, credentials, &trusting);
-            let Ok(peer) = scope.verify(&ca.issue(Leaf::client("you").valid(-60, 1800)).chain, &trusting) else {
+            let Ok(peer) = scope.verify(
+                &ca.issue(Leaf::client("you").valid(-60, 1800)).chain,
+                &trusting,
+            ) else {
                 panic!("the certificate is good");
             };
             let element = peer.path()[0];
@@ -283,13 +332,20 @@ mod tests {
             }));
             // An index that knew it from the start has purged nothing.
             let enforcement = Enforcement::new(index, Arc::<ManualClock>::clone(&clock));
-            Self { judge: Judge::new(Arc::new(scope), enforcement), clock, peer }
+            Self {
+                judge: Judge::new(Arc::new(scope), enforcement),
+                clock,
+                peer,
+            }
         }
 
         /// Whether sessions begun now are resumed `later`, of the peer and of nobody.
         fn resumes(&self, later: Duration) -> (bool, bool) {
             let first_handshake = self.judge.enforcement.now();
-            let origin = |peer| Origin { peer, first_handshake };
+            let origin = |peer| Origin {
+                peer,
+                first_handshake,
+            };
             for (key, peer) in [([1; 32], Some(Arc::clone(&self.peer))), ([2; 32], None)] {
                 self.judge.scope.sessions.put(&key, vec![0], origin(peer));
             }
@@ -303,20 +359,38 @@ mod tests {
 
     #[test]
     fn sessions_are_looked_up_in_the_revocations_each_time() {
-        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::ZERO), (true, true));
-        assert_eq!(Case::new(ClientCertificate::Request, true).resumes(Duration::ZERO), (false, true));
+        assert_eq!(
+            Case::new(ClientCertificate::Request, false).resumes(Duration::ZERO),
+            (true, true)
+        );
+        assert_eq!(
+            Case::new(ClientCertificate::Request, true).resumes(Duration::ZERO),
+            (false, true)
+        );
     }
 
     #[test]
     fn sessions_end_with_the_certificate_and_with_the_ceiling() {
-        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1790)), (true, true));
-        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1810)), (false, true));
-        assert_eq!(Case::new(ClientCertificate::Request, false).resumes(Duration::from_hours(1)), (false, false));
+        assert_eq!(
+            Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1790)),
+            (true, true)
+        );
+        assert_eq!(
+            Case::new(ClientCertificate::Request, false).resumes(Duration::from_secs(1810)),
+            (false, true)
+        );
+        assert_eq!(
+            Case::new(ClientCertificate::Request, false).resumes(Duration::from_hours(1)),
+            (false, false)
+        );
     }
 
     #[test]
     fn nobody_resumes_where_somebody_is_required() {
-        assert_eq!(Case::new(ClientCertificate::Require, false).resumes(Duration::ZERO), (true, false));
+        assert_eq!(
+            Case::new(ClientCertificate::Require, false).resumes(Duration::ZERO),
+            (true, false)
+        );
     }
 
     #[test]
@@ -324,7 +398,10 @@ mod tests {
         let case = Case::new(ClientCertificate::Request, false);
         assert!(case.judge.put(vec![3; 32], vec![0]));
         assert!(case.judge.take(&[3; 32]).is_none());
-        case.judge.keep_tickets(&Origin { peer: None, first_handshake: case.judge.enforcement.now() });
+        case.judge.keep_tickets(&Origin {
+            peer: None,
+            first_handshake: case.judge.enforcement.now(),
+        });
         assert!(case.judge.take(&[3; 32]).is_some());
     }
 }

@@ -64,7 +64,11 @@ pub(crate) struct Cut {
 
 impl Registry {
     /// From here on the connection is found by [`Registry::cut`].
-    pub(crate) fn register(self: &Arc<Self>, listener: Arc<str>, peer: Option<Arc<VerifiedPeer>>) -> Lifeline {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        listener: Arc<str>,
+        peer: Option<Arc<VerifiedPeer>>,
+    ) -> Lifeline {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let ends = peer.as_ref().map_or(UnixTime::MAX, |peer| peer.not_after());
         let life = Arc::new(Life {
@@ -76,13 +80,22 @@ impl Registry {
             woken: Notify::new(),
             awaited_by: Mutex::default(),
         });
-        self.shard(id).insert(id, Entry { life: Arc::downgrade(&life), ends });
+        self.shard(id).insert(
+            id,
+            Entry {
+                life: Arc::downgrade(&life),
+                ends,
+            },
+        );
         Lifeline { life }
     }
 
     /// Cuts those for whom `doomed` says yes.
     pub(crate) fn cut(&self, doomed: impl Fn(&str, Option<&VerifiedPeer>) -> bool) -> Cut {
-        self.cut_where(|_| true, |life| doomed(&life.listener, life.peer.as_deref()))
+        self.cut_where(
+            |_| true,
+            |life| doomed(&life.listener, life.peer.as_deref()),
+        )
     }
 
     /// Cuts those whose certificate has ended.
@@ -100,8 +113,11 @@ impl Registry {
         let mut count = 0;
         for shard in &self.shards {
             // The drop of a life takes the shard's lock, so none may happen while it is held.
-            let lives: Vec<_> =
-                lock(shard).values().filter(|entry| candidate(entry)).filter_map(|entry| entry.life.upgrade()).collect();
+            let lives: Vec<_> = lock(shard)
+                .values()
+                .filter(|entry| candidate(entry))
+                .filter_map(|entry| entry.life.upgrade())
+                .collect();
             for life in lives.into_iter().filter(|life| doomed(life)) {
                 lock(&life.awaited_by).push(awaited_by.clone());
                 if !life.is_cut.swap(true, Ordering::SeqCst) {
@@ -156,7 +172,10 @@ mod tests {
     #[test]
     fn a_cut_reaches_its_listener_only_and_ends_with_the_last_clone() {
         let registry = Arc::new(Registry::default());
-        let (one, other) = (registry.register("one".into(), None), registry.register("other".into(), None));
+        let (one, other) = (
+            registry.register("one".into(), None),
+            registry.register("other".into(), None),
+        );
         let clone = one.clone();
         let mut told = pin!(one.cut());
         assert!(poll(told.as_mut()).is_pending());

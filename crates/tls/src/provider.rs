@@ -30,7 +30,9 @@ mod tests {
     #[test]
     fn the_hybrid_group_comes_first_and_ml_dsa_is_accepted() {
         assert_eq!(provider().kx_groups[0].name(), NamedGroup::X25519MLKEM768);
-        let schemes = provider().signature_verification_algorithms.supported_schemes();
+        let schemes = provider()
+            .signature_verification_algorithms
+            .supported_schemes();
         assert!(schemes.contains(&SignatureScheme::ML_DSA_65));
         assert!(!schemes.contains(&SignatureScheme::RSA_PKCS1_SHA1));
     }

@@ -78,7 +78,10 @@ impl ScopeId {
 impl fmt::Debug for ScopeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScopeId(")?;
-        self.0.iter().take(6).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0
+            .iter()
+            .take(6)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -101,7 +104,11 @@ impl Fields {
             return self.count(0);
         };
         let limits = verifier.limits();
-        for limit in [limits.certificates, limits.certificate_bytes, limits.chain_bytes] {
+        for limit in [
+            limits.certificates,
+            limits.certificate_bytes,
+            limits.chain_bytes,
+        ] {
             self.count(limit);
         }
         let mut bundles: Vec<_> = verifier.bundles().iter().collect();
@@ -110,8 +117,17 @@ impl Fields {
         for bundle in bundles {
             self.add(bundle.name().as_str().as_bytes());
             // A trust domain is never empty, so none and one cannot be confused.
-            self.add(bundle.trust_domain().map_or("", |domain| domain.as_str()).as_bytes());
-            let mut anchors: Vec<&[u8]> = bundle.anchors().iter().map(|anchor| anchor.der().as_ref()).collect();
+            self.add(
+                bundle
+                    .trust_domain()
+                    .map_or("", |domain| domain.as_str())
+                    .as_bytes(),
+            );
+            let mut anchors: Vec<&[u8]> = bundle
+                .anchors()
+                .iter()
+                .map(|anchor| anchor.der().as_ref())
+                .collect();
             anchors.sort_unstable();
             self.count(anchors.len());
             for anchor in anchors {
@@ -134,14 +150,23 @@ pub(crate) struct Scope {
 
 impl Scope {
     /// With a session store of its own.
-    pub(crate) fn new(settings: ScopeSettings, credentials: SharedCredentials, enforcement: &Enforcement) -> Self {
+    pub(crate) fn new(
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: &Enforcement,
+    ) -> Self {
         let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
         enforcement.watch(&sessions);
         Self::with_sessions(ScopeId::of(&settings), settings, credentials, sessions)
     }
 
     /// Takes over the sessions of `self` if the id is the same; otherwise they are gone.
-    pub(crate) fn succeeded_by(&self, settings: ScopeSettings, credentials: SharedCredentials, enforcement: &Enforcement) -> Self {
+    pub(crate) fn succeeded_by(
+        &self,
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: &Enforcement,
+    ) -> Self {
         let id = ScopeId::of(&settings);
         if id == self.id {
             Self::with_sessions(id, settings, credentials, Arc::clone(&self.sessions))
@@ -151,38 +176,68 @@ impl Scope {
     }
 
     /// The name that the client asks for, if a route serves it. `None`: it asks for none, and Host will have to tell.
-    pub(crate) fn served_name(&self, sent: Option<&str>) -> Result<Option<DnsName>, HandshakeFault> {
+    pub(crate) fn served_name(
+        &self,
+        sent: Option<&str>,
+    ) -> Result<Option<DnsName>, HandshakeFault> {
         let Some(sent) = sent else { return Ok(None) };
         match DnsName::parse(sent) {
             Ok(name) if !name.is_wildcard() && self.settings.policy.serves(&name) => Ok(Some(name)),
             // A name that is none is not "no name": that would be a failed sniff taken for a default (invariant 8).
-            _ => Err(HandshakeFault::UnknownServerName { name: sent.to_owned() }),
+            _ => Err(HandshakeFault::UnknownServerName {
+                name: sent.to_owned(),
+            }),
         }
     }
 
     /// Judges a chain as it stands now.
-    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], enforcement: &Enforcement) -> Result<Arc<VerifiedPeer>, Fault> {
-        let verifier = self.settings.verifier.as_ref().ok_or(HandshakeFault::TrustMissing)?;
+    pub(crate) fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        enforcement: &Enforcement,
+    ) -> Result<Arc<VerifiedPeer>, Fault> {
+        let verifier = self
+            .settings
+            .verifier
+            .as_ref()
+            .ok_or(HandshakeFault::TrustMissing)?;
         verifier
-            .verify(chain, Purpose::ClientAuth, &enforcement.revocations(), enforcement.now())
+            .verify(
+                chain,
+                Purpose::ClientAuth,
+                &enforcement.revocations(),
+                enforcement.now(),
+            )
             .map(Arc::new)
             .map_err(|fault| Fault::Chain(Box::new(fault)))
     }
 
     /// Shared with the scope, because most connections have one of few.
     pub(crate) fn protocol(&self, negotiated: &[u8]) -> Arc<[u8]> {
-        let known = self.protocols.iter().find(|protocol| ***protocol == *negotiated);
+        let known = self
+            .protocols
+            .iter()
+            .find(|protocol| ***protocol == *negotiated);
         known.map_or_else(|| negotiated.into(), Arc::clone)
     }
 
-    fn with_sessions(id: ScopeId, settings: ScopeSettings, credentials: SharedCredentials, sessions: Arc<SessionStore>) -> Self {
+    fn with_sessions(
+        id: ScopeId,
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        sessions: Arc<SessionStore>,
+    ) -> Self {
         Self {
             id,
             credentials: Arc::new(credentials),
             listener: settings.listener.as_str().into(),
             sessions,
             root_hints: root_hints(settings.verifier.as_deref()),
-            protocols: settings.alpn.iter().map(|protocol| protocol.as_slice().into()).collect(),
+            protocols: settings
+                .alpn
+                .iter()
+                .map(|protocol| protocol.as_slice().into())
+                .collect(),
             settings,
         }
     }
@@ -196,8 +251,12 @@ fn root_hints(verifier: Option<&Verifier>) -> Vec<DistinguishedName> {
     if anchors.len() > MAX_ROOT_HINTS {
         return Vec::new();
     }
-    let subjects = anchors.into_iter().filter(|anchor| !anchor.subject().is_empty());
-    subjects.map(|anchor| DistinguishedName::from(anchor.subject_der().to_vec())).collect()
+    let subjects = anchors
+        .into_iter()
+        .filter(|anchor| !anchor.subject().is_empty());
+    subjects
+        .map(|anchor| DistinguishedName::from(anchor.subject_der().to_vec()))
+        .collect()
 }
 
 /// Some 2 KiB of names; more is a public root store.

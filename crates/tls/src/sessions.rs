@@ -67,7 +67,9 @@ impl SessionStore {
         sessions.by_age.insert(age, key);
         sessions.by_key.insert(key, Held { value, origin, age });
         while sessions.by_key.len() > self.limits.entries || sessions.bytes > self.limits.bytes {
-            let Some((_, oldest)) = sessions.by_age.pop_first() else { break };
+            let Some((_, oldest)) = sessions.by_age.pop_first() else {
+                break;
+            };
             sessions.remove(&oldest);
         }
     }
@@ -88,8 +90,12 @@ impl SessionStore {
     /// Drops the sessions of those for whom `keep` says no; how many.
     pub(crate) fn retain(&self, keep: impl Fn(Option<&VerifiedPeer>) -> bool) -> u64 {
         let mut sessions = self.lock();
-        let doomed: Vec<Key> =
-            sessions.by_key.iter().filter(|(_, held)| !keep(held.origin.peer.as_deref())).map(|(key, _)| *key).collect();
+        let doomed: Vec<Key> = sessions
+            .by_key
+            .iter()
+            .filter(|(_, held)| !keep(held.origin.peer.as_deref()))
+            .map(|(key, _)| *key)
+            .collect();
         for key in &doomed {
             sessions.remove(key);
         }
@@ -97,7 +103,11 @@ impl SessionStore {
     }
 
     fn with_limits(listener: Arc<str>, limits: Limits) -> Self {
-        Self { listener, limits, sessions: Mutex::default() }
+        Self {
+            listener,
+            limits,
+            sessions: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Sessions> {
@@ -109,7 +119,12 @@ impl SessionStore {
 impl fmt::Debug for SessionStore {
     /// Without keys and values: either resumes a session.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionStore({}, {} sessions)", self.listener, self.lock().by_key.len())
+        write!(
+            f,
+            "SessionStore({}, {} sessions)",
+            self.listener,
+            self.lock().by_key.len()
+        )
     }
 }
 
@@ -124,7 +139,10 @@ impl Sessions {
 
 /// Two tickets for each of 16 Ki clients; with a leaf and an intermediate a session has about 1.5 KiB, so that entries
 /// run out before bytes do, unless chains are long.
-const LIMITS: Limits = Limits { entries: 32 * 1024, bytes: 64 * 1024 * 1024 };
+const LIMITS: Limits = Limits {
+    entries: 32 * 1024,
+    bytes: 64 * 1024 * 1024,
+};
 
 #[cfg(test)]
 mod tests {
@@ -135,12 +153,17 @@ mod tests {
     }
 
     fn put(store: &SessionStore, key: u8, length: usize) {
-        let origin = Origin { peer: None, first_handshake: UnixTime::from_seconds(u64::from(key)) };
+        let origin = Origin {
+            peer: None,
+            first_handshake: UnixTime::from_seconds(u64::from(key)),
+        };
         store.put(&[key; 32], vec![key; length], origin);
     }
 
     fn held(store: &SessionStore) -> Vec<u8> {
-        (0..=u8::MAX).filter(|&key| store.get(&[key; 32]).is_some()).collect()
+        (0..=u8::MAX)
+            .filter(|&key| store.get(&[key; 32]).is_some())
+            .collect()
     }
 
     #[test]

@@ -22,7 +22,10 @@ pub struct Stream {
 
 impl Stream {
     pub(crate) fn new(tls: TlsStream<TcpStream>, lifeline: Lifeline) -> Self {
-        Self { tls: Box::new(tls), lifeline }
+        Self {
+            tls: Box::new(tls),
+            lifeline,
+        }
     }
 
     fn tls(self: Pin<&mut Self>) -> Pin<&mut TlsStream<TcpStream>> {
@@ -31,16 +34,27 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.lifeline.is_cut() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, "access was withdrawn")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "access was withdrawn",
+            )));
         }
         self.tls().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.tls().poll_write(cx, buf)
     }
 

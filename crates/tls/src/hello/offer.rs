@@ -7,7 +7,9 @@ pub(super) fn read(received: &[u8]) -> Offer {
     let mut offer = Offer::default();
     let _ = match received {
         // RFC 5246 appendix E.2.
-        [0x80..=0xff, _, 1, version @ ..] => Reader(version).number().map(|version| offer.versions.push(version)),
+        [0x80..=0xff, _, 1, version @ ..] => Reader(version)
+            .number()
+            .map(|version| offer.versions.push(version)),
         records => read_hello(Reader(&handshake_bytes(records)), &mut offer),
     };
     offer
@@ -58,14 +60,19 @@ fn server_name(mut list: Reader<'_>) -> Option<String> {
 
 /// RFC 7301 §3.1.
 fn protocols(mut list: Reader<'_>) -> Vec<Vec<u8>> {
-    std::iter::from_fn(|| list.short_vector().map(<[u8]>::to_vec)).take(MAX_PROTOCOLS).collect()
+    std::iter::from_fn(|| list.short_vector().map(<[u8]>::to_vec))
+        .take(MAX_PROTOCOLS)
+        .collect()
 }
 
 /// Without the values of GREASE (RFC 8701 §2).
 fn numbers(list: &[u8]) -> Vec<u16> {
     let is_grease = |number: &u16| number & 0x0f0f == 0x0a0a && number >> 8 == number & 0xff;
     let mut list = Reader(list);
-    std::iter::from_fn(|| list.number()).filter(|number| !is_grease(number)).take(MAX_NUMBERS).collect()
+    std::iter::from_fn(|| list.number())
+        .filter(|number| !is_grease(number))
+        .take(MAX_NUMBERS)
+        .collect()
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -78,7 +85,8 @@ impl<'a> Reader<'a> {
     }
 
     fn number(&mut self) -> Option<u16> {
-        self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        self.take(2)
+            .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 
     fn short_vector(&mut self) -> Option<&'a [u8]> {
@@ -126,14 +134,27 @@ mod tests {
     fn hello() -> Vec<u8> {
         let extensions = [
             extension(0x0a0a, b""),
-            extension(SERVER_NAME, &vector(2, &[&[0][..], &vector(2, b"api.example.com")].concat())),
+            extension(
+                SERVER_NAME,
+                &vector(2, &[&[0][..], &vector(2, b"api.example.com")].concat()),
+            ),
             extension(SUPPORTED_GROUPS, &vector(2, &[0x11, 0xec, 0x00, 0x1d])),
-            extension(ALPN, &vector(2, &[vector(1, b"h2"), vector(1, b"http/1.1")].concat())),
+            extension(
+                ALPN,
+                &vector(2, &[vector(1, b"h2"), vector(1, b"http/1.1")].concat()),
+            ),
             extension(SUPPORTED_VERSIONS, &vector(1, &[0x7a, 0x7a, 3, 4, 3, 3])),
         ]
         .concat();
-        let body = [&[3, 3][..], &[7; 32], &vector(1, &[9; 32]), &vector(2, &[0x1a, 0x1a, 0x13, 0x02]), &vector(1, &[0]), &vector(2, &extensions)]
-            .concat();
+        let body = [
+            &[3, 3][..],
+            &[7; 32],
+            &vector(1, &[9; 32]),
+            &vector(2, &[0x1a, 0x1a, 0x13, 0x02]),
+            &vector(1, &[0]),
+            &vector(2, &extensions),
+        ]
+        .concat();
         [&[CLIENT_HELLO][..], &vector(3, &body)].concat()
     }
 
@@ -156,7 +177,11 @@ mod tests {
         let hello = hello();
         assert_eq!(read(&record(&hello)), expected());
         for at in 0..hello.len() {
-            assert_eq!(read(&[record(&hello[..at]), record(&hello[at..])].concat()), expected(), "{at}");
+            assert_eq!(
+                read(&[record(&hello[..at]), record(&hello[at..])].concat()),
+                expected(),
+                "{at}"
+            );
         }
         let each: Vec<u8> = hello.chunks(1).flat_map(record).collect();
         assert_eq!(read(&each), expected());
@@ -168,7 +193,10 @@ mod tests {
         let mut known = 0;
         for end in 0..=whole.len() {
             let offer = read(&whole[..end]);
-            let now = usize::from(offer.server_name.is_some()) + offer.cipher_suites.len() + offer.groups.len() + offer.protocols.len();
+            let now = usize::from(offer.server_name.is_some())
+                + offer.cipher_suites.len()
+                + offer.groups.len()
+                + offer.protocols.len();
             assert!(now >= known, "{end}");
             known = now;
         }

@@ -9,7 +9,10 @@ use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
+    SignatureScheme, SupportedProtocolVersion,
+};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,7 +45,11 @@ impl Meeting {
     }
 }
 
-pub(crate) fn config(site: &Site, identity: Option<&TestIdentity>, version: &'static SupportedProtocolVersion) -> ClientConfig {
+pub(crate) fn config(
+    site: &Site,
+    identity: Option<&TestIdentity>,
+    version: &'static SupportedProtocolVersion,
+) -> ClientConfig {
     config_with(default_provider(), site, identity, version)
 }
 
@@ -60,7 +67,9 @@ pub(crate) fn config_with(
         .with_root_certificates(roots);
     match identity {
         None => builder.with_no_client_auth(),
-        Some(identity) => builder.with_client_cert_resolver(Arc::new(Presents(certified(identity)))),
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(Presents(certified(identity))))
+        }
     }
 }
 
@@ -74,26 +83,52 @@ pub(crate) async fn meet_as(site: &Site, config: &Arc<ClientConfig>, name: &str)
     let client = tokio::spawn(connect(address, Arc::clone(config), name.to_owned()));
     let mut server = accepting.await.expect("no panic");
     if let Ok(connection) = &mut server {
-        connection.stream.write_all(b"ok").await.expect("the client reads");
+        connection
+            .stream
+            .write_all(b"ok")
+            .await
+            .expect("the client reads");
         connection.stream.flush().await.expect("the client reads");
     }
-    Meeting { server, client: client.await.expect("no panic") }
+    Meeting {
+        server,
+        client: client.await.expect("no panic"),
+    }
 }
 
-async fn connect(address: SocketAddr, config: Arc<ClientConfig>, name: String) -> Result<Met, rustls::Error> {
-    let tcp = TcpStream::connect(address).await.expect("the listener accepts");
+async fn connect(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    name: String,
+) -> Result<Met, rustls::Error> {
+    let tcp = TcpStream::connect(address)
+        .await
+        .expect("the listener accepts");
     let name = ServerName::try_from(name).expect("a name");
-    let mut stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| reason(&error))?;
+    let mut stream = TlsConnector::from(config)
+        .connect(name, tcp)
+        .await
+        .map_err(|error| reason(&error))?;
     // With TLS 1.3 the client is done before the server has judged its certificate: the first read tells.
     let mut ok = [0; 2];
-    stream.read_exact(&mut ok).await.map_err(|error| reason(&error))?;
+    stream
+        .read_exact(&mut ok)
+        .await
+        .map_err(|error| reason(&error))?;
     assert_eq!(&ok, b"ok");
-    let kind = stream.get_ref().1.handshake_kind().expect("the handshake is done");
+    let kind = stream
+        .get_ref()
+        .1
+        .handshake_kind()
+        .expect("the handshake is done");
     Ok(Met { stream, kind })
 }
 
 fn reason(error: &std::io::Error) -> rustls::Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
         Some(reason) => reason.clone(),
         None => rustls::Error::General(error.to_string()),
     }
@@ -110,7 +145,10 @@ impl ByHand {
         let name = ServerName::try_from("localhost").expect("a name");
         let tcp = std::net::TcpStream::connect(address).expect("the listener accepts");
         tcp.set_nodelay(true).expect("loopback");
-        Self { tls: ClientConnection::new(Arc::new(config), name).expect("a good configuration"), tcp }
+        Self {
+            tls: ClientConnection::new(Arc::new(config), name).expect("a good configuration"),
+            tcp,
+        }
     }
 
     /// What the client wants to send now.
@@ -129,9 +167,14 @@ impl ByHand {
     /// Reads what the server sends until the client has something to say.
     pub(crate) fn listen(&mut self) {
         while !self.tls.wants_write() {
-            let read = self.tls.read_tls(&mut self.tcp).expect("the server answers");
+            let read = self
+                .tls
+                .read_tls(&mut self.tcp)
+                .expect("the server answers");
             assert_ne!(read, 0, "the server has closed");
-            self.tls.process_new_packets().expect("the server keeps to the protocol");
+            self.tls
+                .process_new_packets()
+                .expect("the server keeps to the protocol");
         }
     }
 
@@ -146,12 +189,16 @@ impl ByHand {
 /// Reads whatever the server sends until it closes.
 pub(crate) fn read_to_end(mut tcp: &std::net::TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
-    tcp.read_to_end(&mut all).expect("closed in order, without a reset");
+    tcp.read_to_end(&mut all)
+        .expect("closed in order, without a reset");
     all
 }
 
 fn certified(identity: &TestIdentity) -> Arc<CertifiedKey> {
-    let key = default_provider().key_provider.load_private_key(identity.key.clone_key()).expect("a key");
+    let key = default_provider()
+        .key_provider
+        .load_private_key(identity.key.clone_key())
+        .expect("a key");
     // Not checked to belong together, so that tests can present what is not theirs.
     Arc::new(CertifiedKey::new(identity.chain.clone(), key))
 }

@@ -15,7 +15,10 @@ use crate::site::{Site, name_of, policy, server_credentials, trusting};
 /// Whether the handshake was resumed, as both sides see it, and who came.
 async fn check(site: &Site, client: &Arc<ClientConfig>, resumed: bool, name: Option<&str>) {
     let meeting = meet(site, client).await;
-    let session = meeting.server.unwrap_or_else(|refusal| panic!("refused: {}", refusal.refusal.sentence())).session;
+    let session = meeting
+        .server
+        .unwrap_or_else(|refusal| panic!("refused: {}", refusal.refusal.sentence()))
+        .session;
     assert_eq!(name_of(session.peer.as_deref()).as_deref(), name);
     assert_eq!(session.resumed, resumed);
     let kind = meeting.client.map(|met| met.kind).expect("admitted");
@@ -39,12 +42,28 @@ async fn a_resumed_session_carries_its_identity() {
 #[tokio::test]
 async fn a_ticket_is_good_once() {
     let site = Site::new();
-    let you = Arc::new(config(&site, Some(&site.client("you")), &rustls::version::TLS13));
+    let you = Arc::new(config(
+        &site,
+        Some(&site.client("you")),
+        &rustls::version::TLS13,
+    ));
     check(&site, &you, false, YOU).await;
-    assert_eq!(site.enforcement.withdraw(|_, _| true).await.sessions_declined, 0);
+    assert_eq!(
+        site.enforcement
+            .withdraw(|_, _| true)
+            .await
+            .sessions_declined,
+        0
+    );
     check(&site, &you, true, YOU).await;
     // Two tickets of the first handshake, two of the second, one of them used.
-    assert_eq!(site.enforcement.withdraw(|_, _| false).await.sessions_declined, 3);
+    assert_eq!(
+        site.enforcement
+            .withdraw(|_, _| false)
+            .await
+            .sessions_declined,
+        3
+    );
 }
 
 #[tokio::test]
@@ -57,10 +76,16 @@ async fn a_revoked_client_does_not_resume() {
         check(&site, &you, false, YOU).await;
         check(&site, &them, false, Some("cn:other (internal)")).await;
         let effects = site.revoke(&identity).await;
-        assert_eq!(effects.sessions_declined, if version == TLS12 { 1 } else { 2 });
+        assert_eq!(
+            effects.sessions_declined,
+            if version == TLS12 { 1 } else { 2 }
+        );
         let meeting = meet(&site, &you).await;
         assert_eq!(meeting.alert(), Some(AlertDescription::CertificateRevoked));
-        assert_eq!(meeting.server.err().expect("refused").refusal.cause, Cause::CertificateRevoked);
+        assert_eq!(
+            meeting.server.err().expect("refused").refusal.cause,
+            Cause::CertificateRevoked
+        );
         check(&site, &them, true, Some("cn:other (internal)")).await;
     }
 }
@@ -90,7 +115,12 @@ async fn a_client_whose_ca_was_removed_does_not_resume() {
         let you = Arc::new(config(&site, Some(&site.client("you")), version));
         check(&site, &you, false, YOU).await;
         site.replace(|settings| settings.verifier = Some(Arc::new(trusting(&TestCa::new("next")))));
-        let refusal = meet(&site, &you).await.server.err().expect("refused").refusal;
+        let refusal = meet(&site, &you)
+            .await
+            .server
+            .err()
+            .expect("refused")
+            .refusal;
         assert_eq!(refusal.cause, Cause::ClientCaNotTrusted);
     }
 }
@@ -98,7 +128,11 @@ async fn a_client_whose_ca_was_removed_does_not_resume() {
 #[tokio::test]
 async fn a_renewed_server_certificate_ends_no_session() {
     let site = Site::new();
-    let you = Arc::new(config(&site, Some(&site.client("you")), &rustls::version::TLS13));
+    let you = Arc::new(config(
+        &site,
+        Some(&site.client("you")),
+        &rustls::version::TLS13,
+    ));
     check(&site, &you, false, YOU).await;
     let before = site.credentials.leaf().fingerprint();
     site.credentials.swap(server_credentials(&site.ca));
@@ -132,14 +166,21 @@ async fn no_session_outlives_the_certificate() {
         site.clock.advance(Duration::from_secs(200));
         let meeting = meet(&site, &you).await;
         assert_eq!(meeting.alert(), Some(AlertDescription::CertificateExpired));
-        assert_eq!(meeting.server.err().expect("refused").refusal.cause, Cause::LeafExpired);
+        assert_eq!(
+            meeting.server.err().expect("refused").refusal.cause,
+            Cause::LeafExpired
+        );
     }
 }
 
 #[tokio::test]
 async fn a_clock_that_went_back_makes_no_session_younger() {
     let site = Site::new();
-    let you = Arc::new(config(&site, Some(&site.client("you")), &rustls::version::TLS13));
+    let you = Arc::new(config(
+        &site,
+        Some(&site.client("you")),
+        &rustls::version::TLS13,
+    ));
     check(&site, &you, false, YOU).await;
     site.clock.set(crate::site::now() - 600);
     check(&site, &you, false, YOU).await;
@@ -153,7 +194,11 @@ async fn a_session_of_one_listener_is_nothing_to_another() {
         check(&site, &you, false, YOU).await;
         // All that differs is the name of the listener.
         site.settings.listener = "back".to_owned();
-        site.acceptor = Acceptor::new(site.settings.clone(), site.credentials.clone(), site.enforcement.clone());
+        site.acceptor = Acceptor::new(
+            site.settings.clone(),
+            site.credentials.clone(),
+            site.enforcement.clone(),
+        );
         check(&site, &you, false, YOU).await;
         check(&site, &you, true, YOU).await;
     }
@@ -181,5 +226,11 @@ async fn a_lifetime_of_zero_turns_resumption_off() {
         check(&site, &you, false, YOU).await;
         check(&site, &you, false, YOU).await;
     }
-    assert_eq!(site.enforcement.withdraw(|_, _| false).await.sessions_declined, 0);
+    assert_eq!(
+        site.enforcement
+            .withdraw(|_, _| false)
+            .await
+            .sessions_declined,
+        0
+    );
 }

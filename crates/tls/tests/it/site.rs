@@ -45,7 +45,11 @@ impl Site {
     }
 
     /// `shared` is what the product sees of `clock`.
-    pub(crate) fn with_clock(shared: SharedClock, clock: Arc<ManualClock>, change: impl FnOnce(&mut ScopeSettings)) -> Self {
+    pub(crate) fn with_clock(
+        shared: SharedClock,
+        clock: Arc<ManualClock>,
+        change: impl FnOnce(&mut ScopeSettings),
+    ) -> Self {
         let ca = TestCa::new("internal");
         let credentials = SharedCredentials::new(server_credentials(&ca));
         let mut settings = ScopeSettings {
@@ -60,7 +64,14 @@ impl Site {
         change(&mut settings);
         let enforcement = Enforcement::new(RevocationIndex::default(), shared);
         let acceptor = Acceptor::new(settings.clone(), credentials.clone(), enforcement.clone());
-        Self { ca, clock, enforcement, acceptor, settings, credentials }
+        Self {
+            ca,
+            clock,
+            enforcement,
+            acceptor,
+            settings,
+            credentials,
+        }
     }
 
     pub(crate) fn client(&self, name: &str) -> TestIdentity {
@@ -69,7 +80,8 @@ impl Site {
 
     pub(crate) fn replace(&mut self, change: impl FnOnce(&mut ScopeSettings)) {
         change(&mut self.settings);
-        self.acceptor.replace(self.settings.clone(), self.credentials.clone());
+        self.acceptor
+            .replace(self.settings.clone(), self.credentials.clone());
     }
 
     /// Accepts one connection at the address.
@@ -85,8 +97,13 @@ impl Site {
         (address, accepting)
     }
 
-    pub(crate) async fn revoke(&self, identity: &TestIdentity) -> countersign_tls::enforcement::Effects {
-        self.enforcement.revoke(vec![self.revocation(identity)]).await
+    pub(crate) async fn revoke(
+        &self,
+        identity: &TestIdentity,
+    ) -> countersign_tls::enforcement::Effects {
+        self.enforcement
+            .revoke(vec![self.revocation(identity)])
+            .await
     }
 
     pub(crate) fn revocation(&self, identity: &TestIdentity) -> Revoked {
@@ -103,13 +120,19 @@ impl Site {
 
 pub(crate) fn server_credentials(ca: &TestCa) -> Credentials {
     let server = ca.issue(Leaf::server(&["localhost"]));
-    Credentials::from_pem(server.chain_pem().as_bytes(), server.key_pem.as_bytes()).expect("good credentials")
+    Credentials::from_pem(server.chain_pem().as_bytes(), server.key_pem.as_bytes())
+        .expect("good credentials")
 }
 
 pub(crate) fn trusting(ca: &TestCa) -> Verifier {
     let root = Certificate::parse(ca.root.der()).expect("a certificate");
     let domain = TrustDomain::parse("example.com").expect("a trust domain");
-    let bundle = TrustBundle::new(BundleName::internal(), Some(domain), vec![root], UnixTime::from_seconds(now()));
+    let bundle = TrustBundle::new(
+        BundleName::internal(),
+        Some(domain),
+        vec![root],
+        UnixTime::from_seconds(now()),
+    );
     let intermediate = Certificate::parse(ca.intermediate.der()).expect("a certificate");
     Verifier::new(vec![Arc::new(bundle.expect("a bundle"))], Limits::default())
         .expect("a verifier")
@@ -134,5 +157,8 @@ pub(crate) fn name_of(peer: Option<&VerifiedPeer>) -> Option<String> {
 }
 
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }

@@ -18,8 +18,15 @@ use crate::peer::{ByHand, Met, TLS12, TLS13, config, meet};
 use crate::site::{Outcome, Site, now, trusting};
 
 async fn connected(site: &Site, name: &str) -> (Connection, Met) {
-    let meeting = meet(site, &Arc::new(config(site, Some(&site.client(name)), TLS13))).await;
-    (meeting.server.expect("admitted"), meeting.client.expect("admitted"))
+    let meeting = meet(
+        site,
+        &Arc::new(config(site, Some(&site.client(name)), TLS13)),
+    )
+    .await;
+    (
+        meeting.server.expect("admitted"),
+        meeting.client.expect("admitted"),
+    )
 }
 
 /// A task as the proxy has: it ends when it is told to, after some last turns.
@@ -48,7 +55,13 @@ async fn when_a_revocation_returns_the_connection_has_ended() {
     assert_eq!(site.enforcement.live(), 2);
     let effects = site.revoke(&identity).await;
     assert!(ended.load(Ordering::SeqCst));
-    assert_eq!(effects, Effects { sessions_declined: 2, connections_cut: 1 });
+    assert_eq!(
+        effects,
+        Effects {
+            sessions_declined: 2,
+            connections_cut: 1
+        }
+    );
     assert_eq!(site.enforcement.live(), 1);
     assert!(!other.session.lifeline.is_cut());
     assert!(client.stream.read_u8().await.is_err());
@@ -61,12 +74,20 @@ async fn the_revocation_of_an_issuer_ends_all_below_it() {
     let (first, _first_client) = connected(&site, "first").await;
     let (second, _second_client) = connected(&site, "second").await;
     let ((one, _), (two, _)) = (serve(first), serve(second));
-    let root = countersign_pki::certificate::Certificate::parse(site.ca.root.der()).expect("a certificate");
-    let intermediate = countersign_pki::certificate::Certificate::parse(site.ca.intermediate.der()).expect("a certificate");
+    let root = countersign_pki::certificate::Certificate::parse(site.ca.root.der())
+        .expect("a certificate");
+    let intermediate = countersign_pki::certificate::Certificate::parse(site.ca.intermediate.der())
+        .expect("a certificate");
     let mut revoked = site.revocation(&site.client("you"));
     (revoked.issuer_key, revoked.serial) = (root.spki(), intermediate.serial());
     let effects = site.enforcement.revoke(vec![revoked]).await;
-    assert_eq!(effects, Effects { sessions_declined: 4, connections_cut: 2 });
+    assert_eq!(
+        effects,
+        Effects {
+            sessions_declined: 4,
+            connections_cut: 2
+        }
+    );
     one.await.expect("no panic");
     two.await.expect("no panic");
 }
@@ -77,16 +98,27 @@ async fn a_cut_stream_reads_no_more() {
     let site = Site::new();
     let identity = site.client("you");
     let meeting = meet(&site, &Arc::new(config(&site, Some(&identity), TLS13))).await;
-    let (mut connection, mut client) = (meeting.server.expect("admitted"), meeting.client.expect("admitted"));
+    let (mut connection, mut client) = (
+        meeting.server.expect("admitted"),
+        meeting.client.expect("admitted"),
+    );
     client.stream.write_all(b"GET").await.expect("open");
     client.stream.flush().await.expect("open");
     let mut read = [0; 1];
     connection.stream.read_exact(&mut read).await.expect("open");
     let revoking = tokio::spawn(site.enforcement.revoke(vec![site.revocation(&identity)]));
     connection.session.lifeline.cut().await;
-    let error = connection.stream.read_exact(&mut read).await.expect_err("what was sent before does not get through either");
+    let error = connection
+        .stream
+        .read_exact(&mut read)
+        .await
+        .expect_err("what was sent before does not get through either");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
-    connection.stream.write_all(b"bye").await.expect("a farewell is allowed");
+    connection
+        .stream
+        .write_all(b"bye")
+        .await
+        .expect("a farewell is allowed");
     drop(connection);
     assert_eq!(revoking.await.expect("no panic").connections_cut, 1);
 }
@@ -98,7 +130,15 @@ async fn expired_certificates_end_their_connections() {
     let meeting = meet(&site, &Arc::new(config(&site, Some(&short), TLS13))).await;
     let connection = meeting.server.expect("admitted");
     let (lasting, _client) = connected(&site, "lasting").await;
-    site.clock.set(connection.session.peer.as_ref().expect("known").not_after().seconds());
+    site.clock.set(
+        connection
+            .session
+            .peer
+            .as_ref()
+            .expect("known")
+            .not_after()
+            .seconds(),
+    );
     assert_eq!(site.enforcement.expire(), 0);
     site.clock.advance(Duration::from_secs(1));
     assert_eq!(site.enforcement.expire(), 1);
@@ -111,7 +151,10 @@ async fn who_is_no_longer_admitted_is_cut_by_listener_and_name() {
     let site = Site::with(|settings| settings.client_certificate = ClientCertificate::Request);
     let (gone, _gone_client) = connected(&site, "gone").await;
     let (kept, _kept_client) = connected(&site, "kept").await;
-    let nobody = meet(&site, &Arc::new(config(&site, None, TLS13))).await.server.expect("admitted");
+    let nobody = meet(&site, &Arc::new(config(&site, None, TLS13)))
+        .await
+        .server
+        .expect("admitted");
     let (gone, _) = serve(gone);
     let effects = site
         .enforcement
@@ -120,12 +163,24 @@ async fn who_is_no_longer_admitted_is_cut_by_listener_and_name() {
             peer.is_none_or(|peer| peer.principal().name.to_string() != "cn:gone")
         })
         .await;
-    assert_eq!(effects, Effects { sessions_declined: 2, connections_cut: 1 });
+    assert_eq!(
+        effects,
+        Effects {
+            sessions_declined: 2,
+            connections_cut: 1
+        }
+    );
     gone.await.expect("no panic");
     assert!(!kept.session.lifeline.is_cut() && !nobody.session.lifeline.is_cut());
     let (nobody, _) = serve(nobody);
     let effects = site.enforcement.withdraw(|_, peer| peer.is_some()).await;
-    assert_eq!(effects, Effects { sessions_declined: 2, connections_cut: 1 });
+    assert_eq!(
+        effects,
+        Effects {
+            sessions_declined: 2,
+            connections_cut: 1
+        }
+    );
     nobody.await.expect("no panic");
 }
 
@@ -151,10 +206,15 @@ struct AlmostIn {
 }
 
 impl AlmostIn {
-    async fn new(change: impl FnOnce(&mut ScopeSettings)) -> (Self, countersign_testkit::pki::TestIdentity) {
+    async fn new(
+        change: impl FnOnce(&mut ScopeSettings),
+    ) -> (Self, countersign_testkit::pki::TestIdentity) {
         let (read, mut judged) = mpsc::unbounded_channel();
         let clock = Arc::new(ManualClock::new(now()));
-        let watched = Arc::new(Watched { clock: Arc::clone(&clock), read });
+        let watched = Arc::new(Watched {
+            clock: Arc::clone(&clock),
+            read,
+        });
         let site = Site::with_clock(watched, clock, change);
         let identity = site.client("you");
         let (address, accepting) = site.open().await;
@@ -173,7 +233,15 @@ impl AlmostIn {
         .await
         .expect("no panic");
         judged.recv().await.expect("the site lives");
-        (Self { site, accepting, client, finished }, identity)
+        (
+            Self {
+                site,
+                accepting,
+                client,
+                finished,
+            },
+            identity,
+        )
     }
 
     async fn enter(mut self) -> (Site, Outcome) {
@@ -183,8 +251,12 @@ impl AlmostIn {
         });
         let mut outcome = self.accepting.await.expect("no panic");
         if let Ok(connection) = &mut outcome {
-            tokio::io::AsyncWriteExt::write_all(&mut connection.stream, b"ok").await.expect("the client reads");
-            tokio::io::AsyncWriteExt::flush(&mut connection.stream).await.expect("the client reads");
+            tokio::io::AsyncWriteExt::write_all(&mut connection.stream, b"ok")
+                .await
+                .expect("the client reads");
+            tokio::io::AsyncWriteExt::flush(&mut connection.stream)
+                .await
+                .expect("the client reads");
         }
         assert_eq!(client.await.expect("no panic").is_ok(), outcome.is_ok());
         (self.site, outcome)
@@ -196,25 +268,48 @@ async fn who_is_revoked_between_certificate_and_finished_does_not_get_in() {
     let (almost, identity) = AlmostIn::new(|_| {}).await;
     assert_eq!(almost.site.revoke(&identity).await, Effects::default());
     let (site, outcome) = almost.enter().await;
-    assert_eq!(outcome.err().expect("refused").refusal.cause, Cause::CertificateRevoked);
+    assert_eq!(
+        outcome.err().expect("refused").refusal.cause,
+        Cause::CertificateRevoked
+    );
     assert_eq!(site.enforcement.live(), 0);
-    assert_eq!(site.enforcement.withdraw(|_, _| false).await.sessions_declined, 0);
+    assert_eq!(
+        site.enforcement
+            .withdraw(|_, _| false)
+            .await
+            .sessions_declined,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whose_ca_is_removed_between_certificate_and_finished_does_not_get_in() {
     let (mut almost, _) = AlmostIn::new(|_| {}).await;
-    almost.site.replace(|settings| settings.verifier = Some(Arc::new(trusting(&TestCa::new("next")))));
+    almost
+        .site
+        .replace(|settings| settings.verifier = Some(Arc::new(trusting(&TestCa::new("next")))));
     let (site, outcome) = almost.enter().await;
-    assert_eq!(outcome.err().expect("refused").refusal.cause, Cause::ClientCaNotTrusted);
+    assert_eq!(
+        outcome.err().expect("refused").refusal.cause,
+        Cause::ClientCaNotTrusted
+    );
     assert_eq!(site.enforcement.live(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_still_good_under_new_settings_gets_in_without_a_session() {
-    let (mut almost, _) = AlmostIn::new(|settings| settings.client_certificate = ClientCertificate::Request).await;
-    almost.site.replace(|settings| settings.client_certificate = ClientCertificate::Require);
+    let (mut almost, _) =
+        AlmostIn::new(|settings| settings.client_certificate = ClientCertificate::Request).await;
+    almost
+        .site
+        .replace(|settings| settings.client_certificate = ClientCertificate::Require);
     let (site, outcome) = almost.enter().await;
     assert!(outcome.expect("admitted").session.peer.is_some());
-    assert_eq!(site.enforcement.withdraw(|_, _| false).await.sessions_declined, 0);
+    assert_eq!(
+        site.enforcement
+            .withdraw(|_, _| false)
+            .await
+            .sessions_declined,
+        0
+    );
 }
