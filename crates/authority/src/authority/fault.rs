@@ -1,0 +1,263 @@
+//! Why the authority did not do what it was asked to.
+
+use std::path::PathBuf;
+
+use countersign_pki::certificate::MalformedCertificate;
+use countersign_pki::serial::SerialNumber;
+use countersign_pki::tbs::TemplateError;
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Denied;
+use countersign_store::error::StoreError;
+
+use crate::secret::PassphraseError;
+use crate::signer::SignError;
+
+/// Why certificates cannot be issued.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotReady {
+    /// In words.
+    pub why: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Why the authority cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The clock is before the CA's birth: every certificate would be "not yet valid".
+    #[error("the clock says {now}, but the CA {subject} is valid from {not_before}")]
+    ClockBeforeBirth {
+        /// Whose.
+        subject: String,
+        /// Its beginning.
+        not_before: UnixTime,
+        /// What the clock says.
+        now: UnixTime,
+    },
+    /// A file of the state cannot be read or understood.
+    #[error("{} cannot be used: {why}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Certificate and inventory do not belong together.
+    #[error("the CA certificate {} is not in the inventory", .path.display())]
+    Mixed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is no authority in the folder.
+    #[error("there is no authority in {}", .path.display())]
+    NotInitialised {
+        /// Which folder.
+        path: PathBuf,
+    },
+    /// The passphrase cannot be read.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// The inventory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No thread could be started.
+    #[error("no thread can be started to unseal the CA key: {source}")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl OpenError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::ClockBeforeBirth { .. } => {
+                Some("set the clock (timedatectl, chronyd); nothing was changed".to_owned())
+            }
+            Self::File { .. } | Self::Mixed { .. } => {
+                Some("restore the state folder from a backup as a whole".to_owned())
+            }
+            Self::NotInitialised { .. } => {
+                Some("`countersign init` makes one, `countersign up` too".to_owned())
+            }
+            Self::Passphrase(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Thread { .. } => None,
+        }
+    }
+}
+
+/// Why a certificate was not issued.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// Policy or lint says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The task that issued has ended early: our bug.
+    #[error("issuance was interrupted")]
+    Interrupted,
+    /// The to-be-signed bytes cannot be decoded: our bug.
+    #[error(transparent)]
+    Malformed(#[from] MalformedCertificate),
+    /// The operating system has none.
+    #[error("the operating system gives no randomness")]
+    NoRandomness,
+    /// The CA key is not there.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The key was used in vain; the serial stays reserved.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The record could not be made durable, so nothing was handed out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was authorized cannot be encoded.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+impl IssueError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Denied(denied) => denied.hint(),
+            Self::NotReady(error) => error.hint.clone(),
+            Self::Sign(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Why a certificate was not renewed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RenewError {
+    /// Different certificates are meant.
+    #[error("{what} means {count} certificates of different names or profiles")]
+    Ambiguous {
+        /// What was asked for.
+        what: String,
+        /// How many.
+        count: usize,
+    },
+    /// Too late.
+    #[error("certificate {serial} expired at {not_after} (now {now})")]
+    Expired {
+        /// Which.
+        serial: SerialNumber,
+        /// Its end.
+        not_after: UnixTime,
+        /// When it was asked for.
+        now: UnixTime,
+    },
+    /// Issuing failed.
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    /// The serial was reserved, but nobody holds a certificate of it.
+    #[error("serial {serial} was reserved, but no certificate of it was handed out")]
+    NeverSigned {
+        /// Which.
+        serial: SerialNumber,
+    },
+    /// No such certificate.
+    #[error("no certificate is known as {what}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// Somebody else's.
+    #[error("{actor} may not renew certificate {serial}, which is not theirs")]
+    NotTheHolder {
+        /// Who.
+        actor: String,
+        /// Which.
+        serial: SerialNumber,
+    },
+    /// Withdrawn.
+    #[error("certificate {serial} was revoked at {revoked_at} and cannot be renewed")]
+    Revoked {
+        /// Which.
+        serial: SerialNumber,
+        /// Since when.
+        revoked_at: UnixTime,
+    },
+}
+
+impl RenewError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ambiguous { .. } => {
+                Some("name one by its serial or fingerprint (`countersign list`)".to_owned())
+            }
+            Self::Expired { .. } | Self::NeverSigned { .. } | Self::Revoked { .. } => {
+                Some("an admin can issue a new one: `countersign issue`".to_owned())
+            }
+            Self::Issue(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Why nothing was revoked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// By name, live certificates are meant, and there is none.
+    #[error("every certificate known as {what} has expired, the last at {not_after} (now {now})")]
+    Expired {
+        /// What was asked for.
+        what: String,
+        /// The end of the newest.
+        not_after: UnixTime,
+        /// When it was asked for.
+        now: UnixTime,
+    },
+    /// No such certificate.
+    #[error("no certificate is known as {what}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// The actor may not revoke.
+    #[error("{actor} may not revoke")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// The revocation could not be made durable; nothing was revoked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RevokeError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Expired { .. } => Some("an expired certificate is refused anyway; name it by serial to revoke it all the same".to_owned()),
+            Self::NotFound { .. } => Some("`countersign list` shows what there is".to_owned()),
+            Self::NotPermitted { .. } => None,
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShowError {
+    /// No such certificate.
+    #[error("no certificate is known as {what}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// The inventory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,226 @@
+//! One way to the admin API, whether another process serves it or this one holds the authority.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use countersign_policy::issuance::Actor;
+use http_body_util::{BodyExt, Limited};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tower::ServiceExt as _;
+
+use crate::admin::with_fallbacks;
+use crate::problem::Problem;
+
+/// Calls the admin API.
+#[derive(Clone, Debug)]
+pub struct AdminClient {
+    to: To,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Socket(PathBuf),
+    InProcess(Router, Actor),
+}
+
+impl AdminClient {
+    /// Over the socket of a running process.
+    pub fn socket(path: &Path) -> Self {
+        Self {
+            to: To::Socket(path.to_owned()),
+        }
+    }
+
+    /// The same routes in this process.
+    pub fn in_process(router: Router, actor: Actor) -> Self {
+        Self {
+            to: To::InProcess(with_fallbacks(router), actor),
+        }
+    }
+
+    /// `GET`.
+    pub async fn get<Res: DeserializeOwned>(&self, path: &str) -> Result<Res, ClientError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// `POST`.
+    pub async fn post<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Req,
+    ) -> Result<Res, ClientError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Any call.
+    pub async fn call<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Req>,
+    ) -> Result<Res, ClientError> {
+        let body = body
+            .map(serde_json::to_vec)
+            .transpose()
+            .map_err(|error| malformed(&error))?
+            .unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "admin")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .map_err(|error| malformed(&error))?;
+        let exchange = async {
+            match &self.to {
+                To::Socket(socket) => over_socket(socket, request).await,
+                To::InProcess(router, actor) => {
+                    in_process(router.clone(), actor.clone(), request).await
+                }
+            }
+        };
+        let (status, bytes) = tokio::time::timeout(DEADLINE, exchange)
+            .await
+            .map_err(|_| ClientError::Transport {
+                why: format!("no answer within {} s", DEADLINE.as_secs()),
+            })??;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|error| malformed(&error));
+        }
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(ClientError::Refused { problem }),
+            Err(_) => Err(ClientError::Malformed {
+                why: format!("status {status} without a problem"),
+            }),
+        }
+    }
+}
+
+/// Why a call has no answer, or not the one hoped for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The answer is not one of the admin API.
+    #[error("the answer of the admin API cannot be read: {why}")]
+    Malformed {
+        /// In words.
+        why: String,
+    },
+    /// Nobody serves the socket.
+    #[error("nobody answers on admin socket {}: {source}", .path.display())]
+    NotRunning {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The API said no.
+    #[error("{}", .problem.detail)]
+    Refused {
+        /// Its words.
+        problem: Problem,
+    },
+    /// The connection broke.
+    #[error("the connection to the admin socket broke: {why}")]
+    Transport {
+        /// In words.
+        why: String,
+    },
+}
+
+impl ClientError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRunning { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("the admin socket is for root and the user that runs countersign".to_owned())
+            }
+            Self::NotRunning { .. } => Some(
+                "start it with `countersign up`, or see whether --state names its folder"
+                    .to_owned(),
+            ),
+            Self::Refused { problem } => problem.hint.clone(),
+            Self::Malformed { .. } => {
+                Some("is the process that serves the socket of the same version?".to_owned())
+            }
+            Self::Transport { .. } => None,
+        }
+    }
+}
+
+type Answer = (StatusCode, Vec<u8>);
+
+async fn over_socket(path: &Path, request: Request<Body>) -> Result<Answer, ClientError> {
+    let not_running = |source| ClientError::NotRunning {
+        path: path.to_owned(),
+        source,
+    };
+    let stream = UnixStream::connect(path).await.map_err(not_running)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| transport(&error))?;
+    let exchange = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| transport(&error))?;
+        let status = response.status();
+        Ok((status, collect(response.into_body()).await?))
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        // The other end may close behind its answer, which is read then.
+        _ = &mut connection => exchange.await,
+    }
+}
+
+async fn in_process(
+    router: Router,
+    actor: Actor,
+    mut request: Request<Body>,
+) -> Result<Answer, ClientError> {
+    request.extensions_mut().insert(actor);
+    let Ok(response) = router.oneshot(request).await;
+    let status = response.status();
+    Ok((status, collect(response.into_body()).await?))
+}
+
+async fn collect<B>(body: B) -> Result<Vec<u8>, ClientError>
+where
+    B: hyper::body::Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collected = Limited::new(body, MAX_ANSWER).collect().await;
+    collected
+        .map(|collected| collected.to_bytes().to_vec())
+        .map_err(|error| ClientError::Transport {
+            why: error.to_string(),
+        })
+}
+
+fn malformed(error: &dyn std::error::Error) -> ClientError {
+    ClientError::Malformed {
+        why: error.to_string(),
+    }
+}
+
+fn transport(error: &dyn std::error::Error) -> ClientError {
+    ClientError::Transport {
+        why: error.to_string(),
+    }
+}
+
+/// A page of 1000 certificates with their PEM has 3 MiB.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Longer than the longest wait for nodes that the API grants.
+const DEADLINE: Duration = Duration::from_secs(330);

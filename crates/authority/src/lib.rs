@@ -1,0 +1,23 @@
+//! The certificate authority: load, decide, commit, publish; the admin API.
+//!
+//! Must never use a CA key before the intent is durable, let a CA key out of its signer, or answer a revocation that is
+//! not durable. Start with [`authority::Authority`].
+
+pub mod admin;
+pub mod api;
+pub mod authority;
+pub mod client;
+mod conversion;
+pub mod feed;
+pub mod init;
+mod meta;
+mod open;
+pub mod problem;
+pub mod receipt;
+mod renewal;
+pub mod sealed;
+pub mod secret;
+pub mod signer;
+pub mod state;
+mod status;
+pub mod what;

@@ -1,0 +1,204 @@
+//! Opening an authority: what must be right before it serves, and the CA key, which is unsealed beside it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::crl::ParsedCrl;
+use countersign_pki::pem;
+use countersign_pki::time::UnixTime;
+use countersign_runtime::clock::SharedClock;
+use countersign_store::issuer::{Issuer, IssuerRole};
+use countersign_store::store::Store;
+use tokio::sync::watch;
+
+use crate::authority::{Authority, NotReady, OpenError, Unsealing};
+use crate::feed::Hub;
+use crate::meta::Meta;
+use crate::sealed::{self, SealError};
+use crate::secret::{Passphrase, Secret};
+use crate::signer::{FileSigner, Signer};
+use crate::state::{StateFolder, StateLock};
+
+impl Authority {
+    /// Opens an initialised state folder within milliseconds; the CA key is unsealed on a thread of its own.
+    pub fn open(
+        state: StateFolder,
+        lock: StateLock,
+        passphrase: &Passphrase,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, OpenError> {
+        refuse_uninitialised(&state)?;
+        let path = match passphrase {
+            Passphrase::FromFile(path) => path.clone(),
+            Passphrase::StateFile => state.passphrase(),
+        };
+        let passphrase = Secret::read_passphrase(&path)?;
+        let (progress, unsealing) = watch::channel(Unsealing::Running);
+        let authority = Self::open_beside(state, lock, unsealing, clock)?;
+        let issuer = authority.intermediate.clone();
+        let sealed = authority.state.ca().join("intermediate.key.sealed");
+        let signer = Arc::clone(&authority.signer);
+        thread::Builder::new()
+            .name("unseal".to_owned())
+            .spawn(move || {
+                let outcome = match unseal(&sealed, issuer, &passphrase) {
+                    Ok(unsealed) => {
+                        let _first = signer.set(Arc::new(unsealed));
+                        Unsealing::Done
+                    }
+                    Err(error) => Unsealing::Failed(error),
+                };
+                // Nobody may be left to hear it.
+                let _ = progress.send(outcome);
+            })
+            .map_err(|source| OpenError::Thread { source })?;
+        Ok(authority)
+    }
+
+    /// Opens with a signer that holds the intermediate's key already.
+    pub fn open_with_signer(
+        state: StateFolder,
+        lock: StateLock,
+        signer: Arc<dyn Signer>,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, OpenError> {
+        refuse_uninitialised(&state)?;
+        let (_, unsealing) = watch::channel(Unsealing::Done);
+        let authority = Self::open_beside(state, lock, unsealing, clock)?;
+        if signer.certificate().der() != authority.intermediate.der() {
+            return Err(OpenError::Mixed {
+                path: authority.state.ca().join("intermediate.pem"),
+            });
+        }
+        let _first = authority.signer.set(signer);
+        Ok(authority)
+    }
+
+    fn open_beside(
+        state: StateFolder,
+        lock: StateLock,
+        unsealing: watch::Receiver<Unsealing>,
+        clock: SharedClock,
+    ) -> Result<Arc<Self>, OpenError> {
+        let meta = Meta::load(&state.meta()).map_err(|error| OpenError::File {
+            path: state.meta(),
+            why: error.to_string(),
+        })?;
+        let root = certificate(&state, IssuerRole::Root)?;
+        refuse_early_clock(&root, &clock)?;
+        let root_crl_next_update = root_crl_next_update(&state.ca().join("root.crl"))?;
+
+        let hub = Hub::new();
+        let publish = Arc::clone(&hub);
+        let store = Store::open(
+            &state.inventory(),
+            Box::new(move |messages| publish.publish(messages)),
+        )?;
+        hub.begin_at(store.opened_at());
+        let intermediate = recorded(&state, &store, IssuerRole::Intermediate)?;
+        let operator = recorded(&state, &store, IssuerRole::Operator)?.certificate;
+        recorded(&state, &store, IssuerRole::Root)?;
+        Ok(Arc::new(Self {
+            state,
+            meta,
+            root,
+            intermediate: intermediate.certificate,
+            intermediate_id: intermediate.id,
+            operator,
+            root_crl_next_update,
+            unsealing,
+            signer: Arc::default(),
+            clock,
+            hub,
+            store,
+            _lock: lock,
+        }))
+    }
+}
+
+fn refuse_uninitialised(state: &StateFolder) -> Result<(), OpenError> {
+    if state.is_initialised() {
+        Ok(())
+    } else {
+        Err(OpenError::NotInitialised {
+            path: state.path().to_owned(),
+        })
+    }
+}
+
+fn refuse_early_clock(root: &Certificate, clock: &SharedClock) -> Result<(), OpenError> {
+    let now = UnixTime::from_seconds(clock.unix_seconds());
+    if now < root.not_before() {
+        return Err(OpenError::ClockBeforeBirth {
+            subject: root.subject().to_string(),
+            not_before: root.not_before(),
+            now,
+        });
+    }
+    Ok(())
+}
+
+fn recorded(state: &StateFolder, store: &Store, role: IssuerRole) -> Result<Issuer, OpenError> {
+    let certificate = certificate(state, role)?;
+    let known = store
+        .issuers()
+        .iter()
+        .find(|issuer| issuer.role == role && issuer.certificate.der() == certificate.der());
+    known.cloned().ok_or_else(|| OpenError::Mixed {
+        path: state.ca().join(format!("{role}.pem")),
+    })
+}
+
+fn certificate(state: &StateFolder, role: IssuerRole) -> Result<Certificate, OpenError> {
+    let path = state.ca().join(format!("{role}.pem"));
+    let der = only_block(&path, "CERTIFICATE")?;
+    Certificate::parse(&der).map_err(|error| OpenError::File {
+        path,
+        why: error.to_string(),
+    })
+}
+
+fn root_crl_next_update(path: &Path) -> Result<UnixTime, OpenError> {
+    let file = |why: String| OpenError::File {
+        path: path.to_owned(),
+        why,
+    };
+    let crl = ParsedCrl::parse(&only_block(path, "X509 CRL")?)
+        .map_err(|error| file(error.to_string()))?;
+    crl.next_update()
+        .ok_or_else(|| file("it has no nextUpdate".to_owned()))
+}
+
+fn only_block(path: &Path, label: &str) -> Result<Vec<u8>, OpenError> {
+    let file = |why: String| OpenError::File {
+        path: path.to_owned(),
+        why,
+    };
+    let bytes = fs::read(path).map_err(|error| file(error.to_string()))?;
+    let blocks = pem::decode_all(&bytes).map_err(|error| file(error.to_string()))?;
+    match <[pem::Block; 1]>::try_from(blocks) {
+        Ok([block]) if block.label == label => Ok(block.der),
+        _ => Err(file(format!("it does not hold exactly one {label}"))),
+    }
+}
+
+fn unseal(path: &Path, issuer: Certificate, passphrase: &Secret) -> Result<FileSigner, NotReady> {
+    let not_ready = |why: String, hint: Option<String>| NotReady {
+        why: format!("{}: {why}", path.display()),
+        hint,
+    };
+    let sealed = fs::read(path).map_err(|error| not_ready(error.to_string(), None))?;
+    let key = sealed::unseal(&sealed, IssuerRole::Intermediate, passphrase).map_err(|error| {
+        let hint = match error {
+            SealError::WrongPassphrase => {
+                "--passphrase-file names the file that the authority was initialised with"
+            }
+            _ => "restore the state folder's ca/ from a backup as a whole",
+        };
+        not_ready(error.to_string(), Some(hint.to_owned()))
+    })?;
+    FileSigner::new(issuer, &key).map_err(|error| not_ready(error.to_string(), error.hint()))
+}

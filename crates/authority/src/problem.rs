@@ -1,0 +1,138 @@
+//! Errors of the admin API as RFC 9457 problems: the one place that maps faults to HTTP.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use countersign_policy::issuance::Denied;
+use countersign_store::error::StoreError;
+use serde::{Deserialize, Serialize};
+
+use crate::authority::{IssueError, NotReady, RenewError, RevokeError, ShowError};
+
+/// `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The fault, as a sentence.
+    pub detail: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank".to_owned(),
+            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    #[must_use]
+    pub(crate) fn with_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint;
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        response
+    }
+}
+
+impl From<NotReady> for Problem {
+    fn from(error: NotReady) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.why).with_hint(error.hint)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::PredecessorRevoked { .. } => StatusCode::CONFLICT,
+            StoreError::Corrupt { .. }
+            | StoreError::Io { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string()).with_hint(error.hint())
+    }
+}
+
+impl From<IssueError> for Problem {
+    fn from(error: IssueError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            IssueError::NotReady(error) => return error.into(),
+            IssueError::Store(error) => return error.into(),
+            IssueError::Denied(Denied::NotPermitted { .. }) => StatusCode::FORBIDDEN,
+            IssueError::Denied(Denied::BytesDiffer { .. } | Denied::Lint { .. })
+            | IssueError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            IssueError::Denied(_) | IssueError::Template(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            IssueError::NoRandomness | IssueError::Sign(_) | IssueError::Malformed(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<RenewError> for Problem {
+    fn from(error: RenewError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            RenewError::Issue(error) => return error.into(),
+            RenewError::NotFound { .. } => StatusCode::NOT_FOUND,
+            RenewError::NotTheHolder { .. } => StatusCode::FORBIDDEN,
+            RenewError::Ambiguous { .. }
+            | RenewError::Expired { .. }
+            | RenewError::NeverSigned { .. }
+            | RenewError::Revoked { .. } => StatusCode::CONFLICT,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<RevokeError> for Problem {
+    fn from(error: RevokeError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            RevokeError::Store(error) => return error.into(),
+            RevokeError::Expired { .. } => StatusCode::CONFLICT,
+            RevokeError::NotFound { .. } => StatusCode::NOT_FOUND,
+            RevokeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<ShowError> for Problem {
+    fn from(error: ShowError) -> Self {
+        match error {
+            ShowError::Store(error) => error.into(),
+            ShowError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, error.to_string()),
+        }
+    }
+}
+
+const MEDIA_TYPE: &str = "application/problem+json";

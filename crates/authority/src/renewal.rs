@@ -1,0 +1,100 @@
+//! Which certificate is renewed, and what its next one shall be.
+
+use countersign_pki::identity::BundleName;
+use countersign_pki::name::{NameKind, TypedName};
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::{Actor, Profile, Request};
+use countersign_store::inventory::{Entry, Status};
+
+use crate::authority::RenewError;
+use crate::what::What;
+
+/// The newest valid one; all valid ones that are meant must be for the same names and profile.
+pub(crate) fn choose(
+    entries: Vec<Entry>,
+    actor: &Actor,
+    what: &What,
+    now: UnixTime,
+) -> Result<Entry, RenewError> {
+    let newest = entries.first().map(|entry| why_not(entry, now));
+    let valid: Vec<Entry> = entries
+        .into_iter()
+        .filter(|entry| entry.status_at(now) == Status::Valid)
+        .collect();
+    let differ =
+        |entry: &Entry| (entry.profile, &entry.names) != (valid[0].profile, &valid[0].names);
+    if valid.iter().any(differ) {
+        return Err(RenewError::Ambiguous {
+            what: what.to_string(),
+            count: valid.len(),
+        });
+    }
+    let Some(chosen) = valid.into_iter().next() else {
+        return Err(newest.flatten().unwrap_or_else(|| RenewError::NotFound {
+            what: what.to_string(),
+        }));
+    };
+    match actor {
+        Actor::Authority | Actor::LocalAdmin { .. } => Ok(chosen),
+        Actor::Holder { identity, .. }
+            if identity.bundle == BundleName::internal()
+                && chosen.names.contains(&identity.name) =>
+        {
+            Ok(chosen)
+        }
+        Actor::Holder { identity, .. } => Err(RenewError::NotTheHolder {
+            actor: identity.to_string(),
+            serial: chosen.serial,
+        }),
+    }
+}
+
+/// The same names, profile and length of life under the new key.
+pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Request {
+    let kinds: &[NameKind] = match predecessor.profile {
+        Profile::Client => &[NameKind::Cn],
+        Profile::Peer | Profile::Server => &[NameKind::Dns, NameKind::Ip],
+        Profile::Workload => &[NameKind::Spiffe],
+    };
+    let first = predecessor
+        .names
+        .iter()
+        .find(|name| kinds.contains(&name.kind()));
+    let is_further = |name: &&TypedName| is_subject_alt_name(name) && Some(*name) != first;
+    Request {
+        profile: predecessor.profile,
+        name: first.map(TypedName::bare).unwrap_or_default(),
+        subject_alt_names: predecessor
+            .names
+            .iter()
+            .filter(is_further)
+            .cloned()
+            .collect(),
+        lifetime: Some(predecessor.not_after.since(predecessor.intended_at)),
+        spki_der,
+    }
+}
+
+fn why_not(entry: &Entry, now: UnixTime) -> Option<RenewError> {
+    let serial = entry.serial;
+    match (entry.status_at(now), entry.revocation) {
+        (_, Some(revocation)) => Some(RenewError::Revoked {
+            serial,
+            revoked_at: revocation.revoked_at,
+        }),
+        (Status::Expired, None) => Some(RenewError::Expired {
+            serial,
+            not_after: entry.not_after,
+            now,
+        }),
+        (Status::Unknown, None) => Some(RenewError::NeverSigned { serial }),
+        (Status::Revoked | Status::Valid, None) => None,
+    }
+}
+
+fn is_subject_alt_name(name: &TypedName) -> bool {
+    matches!(
+        name.kind(),
+        NameKind::Spiffe | NameKind::Dns | NameKind::Ip | NameKind::Email | NameKind::Uri
+    )
+}

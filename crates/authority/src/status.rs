@@ -1,0 +1,134 @@
+//! How the authority is, and which risks stand.
+
+use std::path::Path;
+use std::time::Duration;
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::time::{UnixTime, spoken};
+use countersign_store::error::StoreError;
+use countersign_store::issuer::IssuerRole;
+
+use crate::api::{IssuerView, IssuingState, Risk, StatusResponse};
+use crate::authority::{Authority, Unsealing};
+
+impl Authority {
+    /// How the authority is.
+    pub async fn status(&self) -> Result<StatusResponse, StoreError> {
+        let (history, sequence) = self.feed_position().await?;
+        let certificates = self.tally().await?.into();
+        let now = self.now();
+        let (issuing, issuing_fault) = match &*self.unsealing.borrow() {
+            Unsealing::Done => (IssuingState::Ready, None),
+            Unsealing::Failed(error) => (IssuingState::Failed, Some(error.to_string())),
+            Unsealing::Running => (IssuingState::Unsealing, None),
+        };
+        Ok(StatusResponse {
+            trust_domain: self.meta.trust_domain.to_string(),
+            created_at: self.meta.created_at,
+            issuing,
+            issuing_fault,
+            issuers: self
+                .issuers()
+                .map(|(role, certificate)| issuer_view(role, certificate))
+                .to_vec(),
+            certificates,
+            root_crl_next_update: self.root_crl_next_update,
+            history,
+            sequence,
+            nodes: self.hub.nodes(),
+            risks: self.risks(now),
+        })
+    }
+
+    fn issuers(&self) -> [(IssuerRole, &Certificate); 3] {
+        [
+            (IssuerRole::Root, &self.root),
+            (IssuerRole::Intermediate, &self.intermediate),
+            (IssuerRole::Operator, &self.operator),
+        ]
+    }
+
+    fn risks(&self, now: UnixTime) -> Vec<Risk> {
+        let passphrase = self.state.passphrase();
+        let beside = passphrase
+            .exists()
+            .then(|| passphrase_beside_key(&passphrase));
+        let root_key = self.state.ca().join("root.key.sealed");
+        let online = root_key.exists().then(|| root_key_online(&root_key));
+        let ending = self
+            .issuers()
+            .into_iter()
+            .filter_map(|(role, certificate)| {
+                ends_soon(
+                    &format!("the {role} certificate"),
+                    certificate.not_after(),
+                    now,
+                    "a new authority has to replace it before",
+                )
+            });
+        let crl = ends_soon(
+            "the root's CRL",
+            self.root_crl_next_update,
+            now,
+            "verifiers that ask for it will refuse every certificate then",
+        );
+        beside
+            .into_iter()
+            .chain(online)
+            .chain(ending)
+            .chain(crl)
+            .collect()
+    }
+}
+
+fn issuer_view(role: IssuerRole, certificate: &Certificate) -> IssuerView {
+    IssuerView {
+        role: role.to_string(),
+        subject: certificate.subject().to_string(),
+        fingerprint: certificate.fingerprint(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+    }
+}
+
+fn passphrase_beside_key(path: &Path) -> Risk {
+    Risk {
+        sentence: format!(
+            "the passphrase of the CA keys lies beside the keys that it seals: {}",
+            path.display()
+        ),
+        hint: format!(
+            "move it out of the state folder and start with --passphrase-file: whoever copies {} has the CA",
+            parent(path)
+        ),
+    }
+}
+
+fn root_key_online(path: &Path) -> Risk {
+    Risk {
+        sentence: format!("the root's key is on this machine: {}", path.display()),
+        hint: "daily work does not need it: keep it offline".to_owned(),
+    }
+}
+
+fn ends_soon(what: &str, at: UnixTime, now: UnixTime, consequence: &str) -> Option<Risk> {
+    if now.plus(WARN_BEFORE) < at {
+        return None;
+    }
+    let when = if now < at {
+        format!("ends in {}", spoken(at.since(now)))
+    } else {
+        format!("ended {} ago", spoken(now.since(at)))
+    };
+    Some(Risk {
+        sentence: format!("{what} {when} ({at})"),
+        hint: consequence.to_owned(),
+    })
+}
+
+fn parent(path: &Path) -> String {
+    path.parent().unwrap_or(path).display().to_string()
+}
+
+/// A quarter: enough for a change that involves other people.
+const WARN_BEFORE: Duration = Duration::from_hours(90 * 24);

@@ -1,0 +1,148 @@
+//! WHAT of the command line: which certificates are meant.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use countersign_pki::dn::DistinguishedName;
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::name::{NameKind, TypedName};
+use countersign_pki::serial::SerialNumber;
+use countersign_pki::spiffe::TrustDomain;
+use countersign_store::inventory::Selector;
+
+/// Which certificates are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// One certificate by the SHA-256 of its DER.
+    Fingerprint(Fingerprint),
+    /// Every certificate of exactly this typed name.
+    Name(TypedName),
+    /// The certificate of this serial number.
+    Serial(SerialNumber),
+    /// A bare word: every certificate that has it as a typed name of any kind.
+    Word(String),
+}
+
+impl What {
+    /// A word is a name of every kind that it can be one of, and a SPIFFE ID by its path in the authority's own domain.
+    pub(crate) fn selector(&self, trust_domain: &TrustDomain) -> Selector {
+        match self {
+            Self::Fingerprint(fingerprint) => Selector::Fingerprint(*fingerprint),
+            Self::Name(name) => Selector::Names(vec![name.clone()]),
+            Self::Serial(serial) => Selector::Serial(*serial),
+            Self::Word(word) => {
+                let of_kind = |kind: NameKind| TypedName::parse_as(kind, word).ok();
+                let path = word.strip_prefix('/').unwrap_or(word);
+                let spiffe = trust_domain
+                    .id(&format!("/{path}"))
+                    .ok()
+                    .map(TypedName::Spiffe);
+                Selector::Names(BARE.into_iter().filter_map(of_kind).chain(spiffe).collect())
+            }
+        }
+    }
+}
+
+impl FromStr for What {
+    type Err = Infallible;
+
+    /// 64 hexadecimal digits are a fingerprint; 40, or any with colons, a serial; then typed names and DNs; the rest is
+    /// a word. Our serials have 40 digits, so that a short word such as `cafe` stays a name.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+        let only_digits = text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        if only_digits
+            && digits == 64
+            && let Ok(fingerprint) = text.parse()
+        {
+            return Ok(Self::Fingerprint(fingerprint));
+        }
+        if only_digits
+            && (digits == 40 || digits > 0 && text.contains(':'))
+            && let Ok(serial) = text.parse()
+        {
+            return Ok(Self::Serial(serial));
+        }
+        if let Ok(name) = text.parse() {
+            return Ok(Self::Name(name));
+        }
+        if text.contains('=')
+            && let Ok(name) = DistinguishedName::parse(text)
+            && !name.is_empty()
+        {
+            return Ok(Self::Name(TypedName::Dn(name)));
+        }
+        Ok(Self::Word(text.to_owned()))
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fingerprint(fingerprint) => fingerprint.fmt(f),
+            Self::Name(name) => name.fmt(f),
+            Self::Serial(serial) => serial.fmt(f),
+            // What a person or program typed: quoted and escaped.
+            Self::Word(word) => write!(f, "{word:?}"),
+        }
+    }
+}
+
+/// The kinds that a word is tried as. A SPIFFE ID, an SPKI hash and a serial with issuer have a spelling of their own.
+const BARE: [NameKind; 6] = [
+    NameKind::Dns,
+    NameKind::Ip,
+    NameKind::Email,
+    NameKind::Uri,
+    NameKind::Cn,
+    NameKind::Dn,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let what: What = text.parse().expect("infallible");
+        let kind = match &what {
+            What::Fingerprint(_) => "fingerprint".to_owned(),
+            What::Name(name) => format!("name {name}"),
+            What::Serial(serial) => format!("serial {serial}"),
+            What::Word(word) => format!("word {word}"),
+        };
+        assert_eq!(kind, expected, "{text}");
+    }
+
+    #[test]
+    fn what_is_read_by_its_form() {
+        check(&"ab".repeat(32), "fingerprint");
+        check(&["ab"; 32].join(":"), "fingerprint");
+        check(&"4c".repeat(20), &format!("serial {}", "4c".repeat(20)));
+        check("0A:FF", "serial 0aff");
+        check("dns:api.example.com", "name dns:api.example.com");
+        check("spiffe://example.com/a", "name spiffe://example.com/a");
+        check("CN=api,O=Example", "name dn:CN=api,O=Example");
+        check("/O=Example/CN=api", "name dn:CN=api,O=Example");
+        check("cafe", "word cafe");
+        check("you", "word you");
+        check("", "word ");
+    }
+
+    #[test]
+    fn word_means_every_kind_of_name_and_the_path_of_an_own_spiffe_id() {
+        let domain = TrustDomain::parse("example.com").expect("a trust domain");
+        let names = |what: &str| match what.parse::<What>().expect("infallible").selector(&domain) {
+            Selector::Names(names) => names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            names("billing"),
+            ["dns:billing", "cn:billing", "spiffe://example.com/billing"]
+        );
+        assert_eq!(names("cn:billing"), ["cn:billing"]);
+        assert!(names("\u{7}").is_empty());
+    }
+}

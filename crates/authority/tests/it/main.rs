@@ -1,0 +1,10 @@
+//! The authority on a real state folder.
+
+mod api;
+mod fixture;
+mod init;
+mod issuance;
+mod revocation;
+mod sealed_keys;
+mod socket;
+mod state_folder;

@@ -1,0 +1,103 @@
+//! The audit log: who did what, how they were authenticated, why and when. It is only ever added to.
+
+use std::fmt;
+
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Actor;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+use crate::row::{json, time, to_json, to_seconds, word};
+use crate::store::Store;
+
+/// One change and its circumstances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its place; strictly increasing.
+    pub id: i64,
+    /// When.
+    pub at: UnixTime,
+    /// Who.
+    pub actor: Actor,
+    /// How that is known.
+    pub authenticated: String,
+    /// What was done.
+    pub action: Action,
+    /// To what: a serial, or the name of an issuer.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// An issuer came into the inventory.
+    AddIssuer,
+    /// A serial was reserved and the bytes to be signed recorded.
+    Intend,
+    /// A certificate was signed and recorded.
+    Issue,
+    /// A certificate was revoked.
+    Revoke,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AddIssuer => "add-issuer",
+            Self::Intend => "intend",
+            Self::Issue => "issue",
+            Self::Revoke => "revoke",
+        })
+    }
+}
+
+impl Store {
+    /// Records after number `after`, oldest first, at most `limit`.
+    pub async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        self.reader
+            .read(move |sql| {
+                let mut statement = sql.prepare_cached(
+                    "SELECT id, at, actor, authenticated, action, object, reason FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
+                )?;
+                let records = statement.query_map(params![after, limit], |row| {
+                    Ok(AuditRecord {
+                        id: row.get(0)?,
+                        at: time(row, 1)?,
+                        actor: json(row, 2)?,
+                        authenticated: row.get(3)?,
+                        action: word(row, 4)?,
+                        object: row.get(5)?,
+                        reason: row.get(6)?,
+                    })
+                })?;
+                records.collect()
+            })
+            .await
+    }
+}
+
+/// To be called in the transaction of the change itself.
+pub(crate) fn record(
+    sql: &Connection,
+    at: UnixTime,
+    actor: &Actor,
+    action: Action,
+    object: &str,
+    reason: &str,
+) -> rusqlite::Result<()> {
+    sql.prepare_cached("INSERT INTO audit (at, actor, authenticated, action, object, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![to_seconds(at), to_json(actor)?, authentication(actor), action.to_string(), object, reason])
+        .map(drop)
+}
+
+fn authentication(actor: &Actor) -> &'static str {
+    match actor {
+        Actor::Authority => "this process",
+        Actor::Holder { .. } => "mutual TLS",
+        Actor::LocalAdmin { .. } => "credentials of the local process",
+    }
+}

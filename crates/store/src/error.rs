@@ -1,0 +1,153 @@
+//! Why the store did not do it.
+
+use std::path::{Path, PathBuf};
+
+use countersign_pki::serial::SerialNumber;
+use rusqlite::ErrorCode;
+
+/// Why the store did not do it. Nothing has changed then.
+///
+/// Cloneable, because one failed commit is the answer to every change of its group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Something other than a state of ours is in the file, or it is damaged.
+    #[error("inventory {} is damaged: {why}", .path.display())]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// SQLite's words.
+        why: String,
+    },
+    /// No space.
+    #[error("the disk that holds inventory {} is full", .path.display())]
+    DiskFull {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is one already.
+    #[error("inventory {} exists already", .path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The operating system says no.
+    #[error("inventory {} cannot be used: {why}", .path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// SQLite's words.
+        why: String,
+    },
+    /// Another process holds it.
+    #[error("inventory {} is locked by another process", .path.display())]
+    Locked {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("inventory {} is missing", .path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Written by a newer version.
+    #[error("inventory {} has schema {found}, this version knows {known}", .path.display())]
+    NewerSchema {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// A database of another program.
+    #[error("{} is not an inventory of countersign (application id {found:#010x})", .path.display())]
+    NotAnInventory {
+        /// Which file.
+        path: PathBuf,
+        /// Its application id.
+        found: u32,
+    },
+    /// The certificate to be renewed was revoked while its next one was prepared.
+    #[error("certificate {serial} has been revoked")]
+    PredecessorRevoked {
+        /// Which.
+        serial: SerialNumber,
+    },
+    /// The signature completes bytes that are no certificate: our bug, stopped here.
+    #[error("the completed certificate cannot be decoded: {why}")]
+    NotACertificate {
+        /// In words.
+        why: String,
+    },
+    /// Two certificates would have one serial.
+    #[error("serial {serial} is taken")]
+    SerialTaken {
+        /// Which.
+        serial: SerialNumber,
+    },
+    /// SQL that should have worked: our bug.
+    #[error("inventory {}: {why}", .path.display())]
+    Sql {
+        /// Which file.
+        path: PathBuf,
+        /// SQLite's words.
+        why: String,
+    },
+    /// The writer or the reader is gone.
+    #[error("the inventory is closed")]
+    Stopped,
+    /// An issuer that the inventory does not know.
+    #[error("issuer {issuer} is not in the inventory")]
+    UnknownIssuer {
+        /// Its number.
+        issuer: i64,
+    },
+}
+
+impl StoreError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Corrupt { .. } | Self::Missing { .. } => {
+                "restore the state folder from a backup; certificates go on being verified without it, none is issued"
+                    .to_owned()
+            }
+            Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
+            Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
+            Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
+            Self::NotAnInventory { .. } => "--state names the folder; choose one that is empty or ours".to_owned(),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn from_sql(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, why) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { path, why }
+            }
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed,
+            ) => Self::Locked { path },
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::NoLargeFileSupport,
+            ) => Self::Io { path, why },
+            _ => match error {
+                // A row that does not read as what was written there.
+                rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Corrupt { path, why },
+                _ => Self::Sql { path, why },
+            },
+        }
+    }
+}

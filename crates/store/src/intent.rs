@@ -1,0 +1,211 @@
+//! No signature without a record: the intent is durable before a key is used, the certificate before it is handed out.
+
+use std::fmt;
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::name::NameKind;
+use countersign_pki::serial::SerialNumber;
+use countersign_pki::tbs::ToBeSigned;
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::{Actor, Approved, Profile};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use crate::audit::{self, Action};
+use crate::error::StoreError;
+use crate::inventory::EntryId;
+use crate::issuer::IssuerId;
+use crate::row::{serial, to_json, to_seconds};
+use crate::store::Store;
+use crate::writer::Writing;
+
+/// The permission to sign: its serial is reserved and its bytes are on disk.
+///
+/// Only [`Store::intend`] makes one, and [`Store::complete`] takes it back, so that what is signed is what is recorded.
+pub struct Intended {
+    id: EntryId,
+    approved: Approved,
+}
+
+impl Intended {
+    /// What to sign.
+    pub fn to_be_signed(&self) -> &ToBeSigned {
+        self.approved.to_be_signed()
+    }
+
+    /// Its row in the inventory.
+    pub fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// The reserved serial.
+    pub fn serial(&self) -> SerialNumber {
+        self.approved.serial()
+    }
+
+    /// Which profile.
+    pub fn profile(&self) -> Profile {
+        self.approved.profile()
+    }
+}
+
+impl fmt::Debug for Intended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intended")
+            .field("serial", &self.serial())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate whose record is durable: it may be handed out.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    id: EntryId,
+    certificate: Certificate,
+}
+
+impl Stored {
+    /// Its row in the inventory.
+    pub fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// Itself.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+}
+
+impl Store {
+    /// Reserves the serial and records the bytes that will be signed. `renews`: the certificate that this one follows,
+    /// which must not be revoked.
+    pub async fn intend(
+        &self,
+        approved: Approved,
+        issuer: IssuerId,
+        renews: Option<EntryId>,
+        reason: String,
+        now: UnixTime,
+    ) -> Result<Intended, StoreError> {
+        self.writer
+            .write(move |writing| {
+                if let Some(predecessor) = renews {
+                    refuse_revoked(writing, predecessor)?;
+                }
+                let id = insert_intent(writing, &approved, issuer, renews, now)?;
+                insert_names(writing.sql, id, approved.preview())
+                    .and_then(|()| {
+                        audit::record(
+                            writing.sql,
+                            now,
+                            approved.actor(),
+                            Action::Intend,
+                            &approved.serial().to_string(),
+                            &reason,
+                        )
+                    })
+                    .map_err(|error| writing.fault(&error))?;
+                Ok(Intended { id, approved })
+            })
+            .await
+    }
+
+    /// Records the certificate that `signature` makes of the intent.
+    pub async fn complete(
+        &self,
+        intended: Intended,
+        signature: &[u8],
+        now: UnixTime,
+    ) -> Result<Stored, StoreError> {
+        let Intended { id, approved } = intended;
+        let der = approved.to_be_signed().complete(signature);
+        let certificate = Certificate::parse(&der)
+            .map_err(|fault| StoreError::NotACertificate { why: fault.why })?;
+        let actor: Actor = approved.actor().clone();
+        self.writer
+            .write(move |writing| {
+                let insert = || {
+                    writing
+                        .sql
+                        .prepare_cached("INSERT INTO certificate (id, fingerprint, der, issued_at) VALUES (?1, ?2, ?3, ?4)")?
+                        .execute(params![id.0, certificate.fingerprint().as_bytes(), certificate.der().as_ref(), to_seconds(now)])?;
+                    audit::record(writing.sql, now, &actor, Action::Issue, &certificate.serial().to_string(), &certificate.fingerprint().to_string())
+                };
+                insert().map_err(|error| writing.fault(&error))?;
+                Ok(Stored { id, certificate })
+            })
+            .await
+    }
+}
+
+fn refuse_revoked(writing: &Writing<'_>, predecessor: EntryId) -> Result<(), StoreError> {
+    let find = || {
+        writing
+            .sql
+            .prepare_cached("SELECT i.serial FROM intent i JOIN revocation r USING (serial, issuer_id) WHERE i.id = ?1")?
+            .query_row([predecessor.0], |row| serial(row, 0))
+            .optional()
+    };
+    match find() {
+        Ok(None) => Ok(()),
+        Ok(Some(serial)) => Err(StoreError::PredecessorRevoked { serial }),
+        Err(error) => Err(writing.fault(&error)),
+    }
+}
+
+fn insert_intent(
+    writing: &Writing<'_>,
+    approved: &Approved,
+    issuer: IssuerId,
+    renews: Option<EntryId>,
+    now: UnixTime,
+) -> Result<EntryId, StoreError> {
+    let preview = approved.preview();
+    let insert = || {
+        writing
+            .sql
+            .prepare_cached(
+                "INSERT INTO intent (issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .insert(params![
+                issuer.0,
+                approved.serial().magnitude(),
+                approved.profile().to_string(),
+                preview.spki().as_bytes(),
+                to_seconds(preview.not_before()),
+                to_seconds(preview.not_after()),
+                approved.to_be_signed().bytes(),
+                to_json(approved.actor())?,
+                renews.map(|id| id.0),
+                to_seconds(now),
+            ])
+            .map(EntryId)
+    };
+    insert().map_err(|error| match error.sqlite_error() {
+        Some(fault) if fault.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
+            StoreError::SerialTaken {
+                serial: approved.serial(),
+            }
+        }
+        Some(fault)
+            if fault.code == ErrorCode::ConstraintViolation
+                && fault.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY =>
+        {
+            StoreError::UnknownIssuer { issuer: issuer.0 }
+        }
+        _ => writing.fault(&error),
+    })
+}
+
+fn insert_names(sql: &Connection, id: EntryId, preview: &Certificate) -> rusqlite::Result<()> {
+    let mut insert = sql.prepare_cached(
+        "INSERT OR IGNORE INTO name (kind, value, intent_id, position) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for (position, name) in (0_i64..).zip(preview.names()) {
+        if matches!(name.kind(), NameKind::SerialIssuer | NameKind::Spki) {
+            continue;
+        }
+        insert.execute(params![name.kind().prefix(), name.bare(), id.0, position])?;
+    }
+    Ok(())
+}

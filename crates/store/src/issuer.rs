@@ -1,0 +1,77 @@
+//! The authority's own CA certificates.
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::time::UnixTime;
+use rusqlite::types::Type;
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+
+use crate::row::{damaged, to_seconds, word};
+
+/// A CA certificate in the inventory.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// Its number there.
+    pub id: IssuerId,
+    /// What it is for.
+    pub role: IssuerRole,
+    /// Itself.
+    pub certificate: Certificate,
+}
+
+/// An issuer's number in the inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuerId(pub(crate) i64);
+
+/// What an issuer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IssuerRole {
+    /// Issues leaves.
+    Intermediate,
+    /// Issues operators and nodes, and is an anchor of its own.
+    Operator,
+    /// Issues the others.
+    Root,
+}
+
+impl std::fmt::Display for IssuerRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Intermediate => "intermediate",
+            Self::Operator => "operator",
+            Self::Root => "root",
+        })
+    }
+}
+
+pub(crate) fn load(sql: &Connection) -> rusqlite::Result<Vec<Issuer>> {
+    let mut statement = sql.prepare("SELECT id, role, der FROM issuer ORDER BY id")?;
+    let issuers = statement.query_map([], |row| {
+        let der: Vec<u8> = row.get(2)?;
+        Ok(Issuer {
+            id: IssuerId(row.get(0)?),
+            role: word(row, 1)?,
+            certificate: Certificate::parse(&der).map_err(|error| damaged(2, Type::Blob, error))?,
+        })
+    })?;
+    issuers.collect()
+}
+
+pub(crate) fn insert(
+    sql: &Connection,
+    role: IssuerRole,
+    certificate: &Certificate,
+    now: UnixTime,
+) -> rusqlite::Result<()> {
+    sql.prepare_cached("INSERT INTO issuer (role, fingerprint, spki, subject, der, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![
+            role.to_string(),
+            certificate.fingerprint().as_bytes(),
+            certificate.spki().as_bytes(),
+            certificate.subject().to_string(),
+            certificate.der().as_ref(),
+            to_seconds(now),
+        ])
+        .map(drop)
+}

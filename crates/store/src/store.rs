@@ -1,0 +1,138 @@
+//! The store as a whole: one file, one writer, one reader.
+
+use std::path::Path;
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Actor;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::audit::{self, Action};
+use crate::error::StoreError;
+use crate::issuer::{self, Issuer, IssuerRole};
+use crate::reader::Reader;
+use crate::row::sequence;
+use crate::schema;
+use crate::writer::Writer;
+
+pub use crate::writer::Publish;
+
+/// The inventory. Dropping it writes what is queued and closes the file.
+pub struct Store {
+    // Closed first, so that the writer is the last to leave and folds the write-ahead log into the file.
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+    pub(crate) history: HistoryId,
+    opened_at: Sequence,
+    issuers: Vec<Issuer>,
+}
+
+/// What an inventory begins with.
+#[derive(Clone, Debug)]
+pub struct Founding {
+    /// The feed's history.
+    pub history: HistoryId,
+    /// Its first message comes after this.
+    pub base: Sequence,
+    /// The authority's issuers.
+    pub issuers: Vec<(IssuerRole, Certificate)>,
+    /// Who founds.
+    pub actor: Actor,
+    /// When.
+    pub now: UnixTime,
+}
+
+impl Store {
+    /// Makes a new inventory with its issuers: a new history of the feed, whose first message follows `founding.base`.
+    /// Durable on return, and closed.
+    pub fn create(path: &Path, founding: &Founding) -> Result<(), StoreError> {
+        let mut connection = schema::create(path)?;
+        let mut found = || {
+            let transaction = connection.transaction()?;
+            let mut insert =
+                transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+            insert.execute(params![HISTORY, founding.history.0])?;
+            insert.execute(params![SEQUENCE_BASE, founding.base.0.to_string()])?;
+            drop(insert);
+            for (role, certificate) in &founding.issuers {
+                issuer::insert(&transaction, *role, certificate, founding.now)?;
+                let object = certificate.subject().to_string();
+                audit::record(
+                    &transaction,
+                    founding.now,
+                    &founding.actor,
+                    Action::AddIssuer,
+                    &object,
+                    "first run",
+                )?;
+            }
+            transaction.commit()
+        };
+        found().map_err(|error| StoreError::from_sql(path, &error))?;
+        // Closing moves everything into the one file, so that it can be renamed.
+        connection
+            .close()
+            .map_err(|(_, error)| StoreError::from_sql(path, &error))
+    }
+
+    /// Opens an inventory that exists; a missing one is never made anew. `publish` hears every feed message once it is
+    /// durable, in order, on the writer's thread.
+    pub fn open(path: &Path, publish: Publish) -> Result<Self, StoreError> {
+        let connection = schema::open_writer(path)?;
+        let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
+        let missing = |key: &str| StoreError::Corrupt {
+            path: path.to_owned(),
+            why: format!("meta has no {key}"),
+        };
+        let history = meta(&connection, HISTORY)
+            .map_err(sql)?
+            .ok_or_else(|| missing(HISTORY))?;
+        let issuers = issuer::load(&connection).map_err(sql)?;
+        let opened_at = last_sequence(&connection).map_err(sql)?;
+        let reader = Reader::start(schema::open_reader(path)?, path)?;
+        let writer = Writer::start(connection, path, publish)?;
+        Ok(Self {
+            reader,
+            writer,
+            history: HistoryId(history),
+            opened_at,
+            issuers,
+        })
+    }
+
+    /// The issuers as they were when the store was opened.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// The feed's history.
+    pub fn history(&self) -> &HistoryId {
+        &self.history
+    }
+
+    /// The last message of the feed when the store was opened.
+    pub fn opened_at(&self) -> Sequence {
+        self.opened_at
+    }
+
+    /// The last message of the feed.
+    pub async fn sequence(&self) -> Result<Sequence, StoreError> {
+        self.reader.read(last_sequence).await
+    }
+}
+
+pub(crate) fn last_sequence(sql: &Connection) -> rusqlite::Result<Sequence> {
+    sql.prepare_cached("SELECT coalesce((SELECT max(sequence) FROM feed), (SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1))")?
+        .query_row([SEQUENCE_BASE], |row| sequence(row, 0))
+}
+
+fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    sql.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+        row.get(0)
+    })
+    .optional()
+}
+
+const HISTORY: &str = "history";
+const SEQUENCE_BASE: &str = "sequence-base";

@@ -1,0 +1,7 @@
+//! The store against a real SQLite file.
+
+mod damage;
+mod fixture;
+mod intents;
+mod inventory;
+mod revocations;

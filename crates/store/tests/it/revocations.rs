@@ -1,0 +1,163 @@
+//! Revocations and the feed's log.
+
+use std::time::Duration;
+
+use countersign_pki::feed::{Body, RevocationReason, Sequence};
+use countersign_store::inventory::Selector;
+
+use crate::fixture::{ADMIN, BASE, Fixture, HOUR, now};
+
+fn name(text: &str) -> Selector {
+    Selector::Names(vec![text.parse().expect("a name")])
+}
+
+async fn revoke(fixture: &Fixture, selector: Selector, after: Duration) -> (usize, usize, usize) {
+    let at = now().plus(after);
+    let outcome = fixture
+        .store
+        .revoke(selector, ADMIN, RevocationReason::KeyCompromise, at)
+        .await
+        .expect("answers");
+    (
+        outcome.revoked.len(),
+        outcome.already_revoked.len(),
+        outcome.expired.len(),
+    )
+}
+
+#[tokio::test]
+async fn name_revokes_every_live_certificate_of_that_name_and_an_open_intent() {
+    let fixture = Fixture::new();
+    fixture.issue("api", HOUR).await;
+    fixture.issue("api", 30 * HOUR).await;
+    fixture.intend("api", 30 * HOUR).await;
+    fixture.issue("other", 30 * HOUR).await;
+    assert_eq!(revoke(&fixture, name("cn:api"), 2 * HOUR).await, (2, 0, 1));
+    assert_eq!(revoke(&fixture, name("cn:api"), 2 * HOUR).await, (0, 2, 1));
+    assert_eq!(
+        revoke(&fixture, name("cn:nobody"), 2 * HOUR).await,
+        (0, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn expired_certificate_is_revoked_by_its_serial() {
+    let fixture = Fixture::new();
+    let stored = fixture.issue("api", HOUR).await;
+    assert_eq!(
+        revoke(
+            &fixture,
+            Selector::Serial(stored.certificate().serial()),
+            2 * HOUR
+        )
+        .await,
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn first_revocation_stands() {
+    let fixture = Fixture::new();
+    let serial = fixture.issue("api", HOUR).await.certificate().serial();
+    revoke(&fixture, Selector::Serial(serial), Duration::ZERO).await;
+    let again = fixture
+        .store
+        .revoke(
+            Selector::Serial(serial),
+            ADMIN,
+            RevocationReason::Superseded,
+            now().plus(HOUR),
+        )
+        .await;
+    let revocation = again.expect("answers").already_revoked[0]
+        .revocation
+        .expect("revoked");
+    assert_eq!(
+        (revocation.reason, revocation.revoked_at),
+        (RevocationReason::KeyCompromise, now())
+    );
+}
+
+#[tokio::test]
+async fn feed_is_told_in_order_after_the_commit_and_survives() {
+    let fixture = Fixture::new();
+    for _ in 0..3 {
+        fixture.issue("api", HOUR).await;
+    }
+    let serial = fixture.issue("other", HOUR).await.certificate().serial();
+    revoke(&fixture, name("cn:api"), Duration::ZERO).await;
+    revoke(&fixture, Selector::Serial(serial), Duration::ZERO).await;
+    let told = fixture.told.lock().expect("no panic").clone();
+    let sequences: Vec<u64> = told.iter().map(|message| message.sequence.0).collect();
+    assert_eq!(sequences, [BASE + 1, BASE + 2, BASE + 3, BASE + 4]);
+    assert!(matches!(told[3].body, Body::Revoked(revoked) if revoked.serial == serial));
+
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.store.opened_at(), Sequence(BASE + 4));
+    assert_eq!(
+        fixture
+            .store
+            .messages(Sequence(BASE), 100)
+            .await
+            .expect("reads"),
+        told
+    );
+    assert_eq!(
+        fixture
+            .store
+            .messages(Sequence(BASE + 3), 100)
+            .await
+            .expect("reads"),
+        told[3..]
+    );
+}
+
+#[tokio::test]
+async fn snapshot_holds_every_revocation_that_still_matters() {
+    let fixture = Fixture::new();
+    assert_eq!(
+        fixture.store.snapshot(now()).await.expect("reads").sequence,
+        Sequence(BASE)
+    );
+    let short = fixture.issue("short", HOUR).await.certificate().serial();
+    let long = fixture
+        .issue("long", 200 * HOUR)
+        .await
+        .certificate()
+        .clone();
+    fixture.issue("live", 200 * HOUR).await;
+    revoke(&fixture, Selector::Serial(short), Duration::ZERO).await;
+    revoke(
+        &fixture,
+        Selector::Fingerprint(long.fingerprint()),
+        Duration::ZERO,
+    )
+    .await;
+
+    let snapshot = fixture
+        .store
+        .snapshot(now().plus(2 * HOUR))
+        .await
+        .expect("reads");
+    assert_eq!(
+        (snapshot.sequence, snapshot.revoked.len()),
+        (Sequence(BASE + 2), 2)
+    );
+    let snapshot = fixture
+        .store
+        .snapshot(now().plus(48 * HOUR))
+        .await
+        .expect("reads");
+    assert_eq!(
+        snapshot
+            .revoked
+            .iter()
+            .map(|revoked| revoked.serial)
+            .collect::<Vec<_>>(),
+        [long.serial()]
+    );
+    assert_eq!(
+        snapshot.revoked[0].issuer_key,
+        fixture.store.issuers()[0].certificate.spki()
+    );
+}
