@@ -1,0 +1,181 @@
+//! Whether a connection does something: what its time limits are measured by.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// One connection's. Written on each request and read, so without locks or clocks where those can be spared.
+pub(crate) struct Activity {
+    in_flight: Cell<u32>,
+    idle_since: Cell<Instant>,
+    /// When the first bytes came that no request was made of yet.
+    head_since: Cell<Option<Instant>>,
+    has_moved: Cell<bool>,
+}
+
+/// What is waited for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// A request is being answered: the upstream's time counts, not the client's.
+    Answer,
+    /// The rest of a request's headers.
+    Head(Instant),
+    /// The next request.
+    Request(Instant),
+}
+
+/// A request in flight; its answer's body counts.
+pub(crate) struct Busy(Rc<Activity>);
+
+impl Activity {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            in_flight: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            head_since: Cell::new(None),
+            has_moved: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn begin(self: &Rc<Self>) -> Busy {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.head_since.set(None);
+        Busy(Rc::clone(self))
+    }
+
+    /// Without `head`, bytes between requests are no beginning of one: HTTP/2 has pings and settings there.
+    pub(crate) fn waiting(&self, head: Option<Duration>, idle: Duration) -> Waiting {
+        match (self.in_flight.get(), self.head_since.get().zip(head)) {
+            (0, Some((since, head))) => Waiting::Head(since + head),
+            (0, None) => Waiting::Request(self.idle_since.get() + idle),
+            _ => Waiting::Answer,
+        }
+    }
+
+    /// Whether a byte was read or written since this was last asked.
+    pub(crate) fn take_moved(&self) -> bool {
+        self.has_moved.replace(false)
+    }
+
+    fn note_read(&self) {
+        self.has_moved.set(true);
+        if self.in_flight.get() == 0 && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let left = self.0.in_flight.get() - 1;
+        self.0.in_flight.set(left);
+        if left == 0 {
+            self.0.idle_since.set(Instant::now());
+        }
+    }
+}
+
+/// A stream that tells [`Activity`] of its bytes.
+pub(crate) struct Observed<S> {
+    pub(crate) stream: S,
+    pub(crate) activity: Rc<Activity>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.note_read();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if polled.is_ready() {
+            self.activity.has_moved.set(true);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        if polled.is_ready() {
+            self.activity.has_moved.set(true);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_head_has_less_time_than_an_idle_connection() {
+        let (head, idle) = (Some(Duration::from_secs(10)), Duration::from_secs(75));
+        let activity = Activity::new();
+        let start = Instant::now();
+        assert_eq!(activity.waiting(head, idle), Waiting::Request(start + idle));
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut server = Observed {
+            stream: server,
+            activity: Rc::clone(&activity),
+        };
+        client.write_all(b"GET / HT").await.expect("room");
+        tokio::time::advance(Duration::from_secs(5)).await;
+        server.read_u8().await.expect("a byte");
+        let first = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        server.read_u8().await.expect("a byte");
+        assert_eq!(
+            activity.waiting(head, idle),
+            Waiting::Head(first + Duration::from_secs(10))
+        );
+        assert_eq!(activity.waiting(None, idle), Waiting::Request(start + idle));
+        let busy = activity.begin();
+        assert_eq!(activity.waiting(head, idle), Waiting::Answer);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        drop(busy);
+        assert_eq!(
+            activity.waiting(head, idle),
+            Waiting::Request(Instant::now() + idle)
+        );
+        assert!(activity.take_moved() && !activity.take_moved());
+    }
+}

@@ -1,0 +1,274 @@
+//! What an operator writes about a gateway, and its way into a [`GatewayPlan`](crate::plan::GatewayPlan).
+//!
+//! Raw text becomes these types (unknown keys are refused), [`GatewayConfig::build`] turns them into a plan. A key is
+//! here only if its effect is built.
+
+pub mod amount;
+mod build;
+mod reference;
+mod route;
+pub mod rule;
+mod trust;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use countersign_pki::name::DnsName;
+use countersign_tls::scope::ClientCertificate;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::reference::{Explained, default_toml, explain};
+pub use self::trust::TrustConfig;
+use crate::config::amount::{ByteSize, TimeSpan};
+use crate::config::rule::{AllowEntry, ConditionConfig};
+
+/// The gateway: ends mutual TLS from clients and forwards to services.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Data-plane threads. Default: one per core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<NonZeroUsize>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, in plaintext. Default: "127.0.0.1:9443".
+    pub metrics_address: SocketAddr,
+    /// The life of the certificate that the authority issues to this gateway; it is renewed at half of it. Default: "30d".
+    pub certificate_lifetime: TimeSpan,
+    /// The forms in which an upstream is told who the client is. Whatever stands here, a client's own headers of all these
+    /// forms are removed. Default: all.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
+    pub refusal_ring_size: ByteSize,
+    /// The addresses that accept clients.
+    pub listener: Vec<ListenerConfig>,
+}
+
+/// A way of telling an upstream who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityHeader {
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+    ClientCert,
+    /// `X-Client-Verify`, `X-Client-DN` and `X-Client-CN`, as nginx configurations name them.
+    Nginx,
+    /// `X-Forwarded-Client-Cert`, as Envoy writes it.
+    Xfcc,
+}
+
+/// An address that accepts clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// How logs and metrics call it: 1 to 63 lower-case letters, digits and hyphens. Default: "listener-1" for the first,
+    /// and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// IP address and port.
+    pub address: SocketAddr,
+    /// Whether clients must show a certificate. Default: "require".
+    #[serde(default)]
+    pub client_certificate: ClientCertificateMode,
+    /// The trust bundles whose certificates are accepted. Default: `["internal"]`.
+    #[serde(default = "default_trust")]
+    pub trust: Vec<String>,
+    /// PEM file with the certificate chain, leaf first; needs `key`. Default: issued and renewed by the authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// How long a TLS session may be resumed, counted from its first handshake. Default: "1h".
+    #[serde(default = "default_session_lifetime")]
+    pub session_lifetime: TimeSpan,
+    /// From the first byte to the finished handshake. Default: "10s".
+    #[serde(default = "default_handshake_timeout")]
+    pub handshake_timeout: TimeSpan,
+    /// How long the headers of a request may take. Default: "10s".
+    #[serde(default = "default_header_timeout")]
+    pub header_timeout: TimeSpan,
+    /// A connection without a request for so long is closed. Default: "75s".
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: TimeSpan,
+    /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: NonZeroUsize,
+    /// What is served there; the most specific route decides.
+    pub route: Vec<RouteConfig>,
+}
+
+/// Whether a listener asks for client certificates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificateMode {
+    /// Never asks: every client is anonymous.
+    Off,
+    /// Asks; a client without a certificate is anonymous, one with a bad certificate is refused.
+    Request,
+    /// A client without a good certificate is refused.
+    #[default]
+    Require,
+}
+
+/// What matches inside a listener, whom it admits and where it forwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteConfig {
+    /// The host asked for: a DNS name, or "*.example.com" for one label. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The path: "*" stands for one segment, "**" at the end for any number of them. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Where requests go: "http://host:port", or "demo" for the built-in page that shows who the client is.
+    pub upstream: String,
+    /// "require": a certificate is needed here, though the listener only asks for one. Default: as the listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<RouteClientCertificate>,
+    /// Whom it admits; one entry that holds is enough.
+    pub allow: Vec<AllowEntry>,
+    /// Whom it refuses, whatever `allow` says; an entry means every bundle unless it names one. Default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<ConditionConfig>,
+}
+
+/// A route can add a requirement and never remove one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteClientCertificate {
+    /// Anonymous clients are refused.
+    Require,
+}
+
+/// Why a configuration cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct ConfigError {
+    /// Which key, such as `gateway.listener[0].route[1].allow[0]`.
+    pub place: String,
+    /// In words.
+    pub why: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl GatewayConfig {
+    /// The hosts that its routes name, each once: what a certificate issued to this gateway should cover.
+    pub fn hosts(&self) -> Vec<DnsName> {
+        let named = self.listener.iter().flat_map(|listener| &listener.route);
+        let mut hosts: Vec<DnsName> = named
+            .filter_map(|route| DnsName::parse(route.host.as_deref()?).ok())
+            .collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+
+    /// Whether some listener serves with the certificate that the authority issues.
+    pub fn needs_own_certificate(&self) -> bool {
+        self.listener.iter().any(|it| it.certificate.is_none())
+    }
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            metrics_address: SocketAddr::from(([127, 0, 0, 1], 9443)),
+            certificate_lifetime: TimeSpan::from_seconds(30 * 24 * 3600),
+            identity_headers: IdentityHeader::ALL.to_vec(),
+            refusal_ring_size: ByteSize::from_bytes(64 << 20),
+            listener: Vec::new(),
+        }
+    }
+}
+
+impl IdentityHeader {
+    /// Every form.
+    pub const ALL: [Self; 3] = [Self::ClientCert, Self::Xfcc, Self::Nginx];
+}
+
+impl ListenerConfig {
+    /// A listener with every default, on `address`.
+    pub fn new(address: SocketAddr, route: Vec<RouteConfig>) -> Self {
+        Self {
+            name: None,
+            address,
+            client_certificate: ClientCertificateMode::default(),
+            trust: default_trust(),
+            certificate: None,
+            key: None,
+            session_lifetime: default_session_lifetime(),
+            handshake_timeout: default_handshake_timeout(),
+            header_timeout: default_header_timeout(),
+            idle_timeout: default_idle_timeout(),
+            max_connections: default_max_connections(),
+            route,
+        }
+    }
+}
+
+impl RouteConfig {
+    /// A route for every host and path.
+    pub fn new(upstream: impl Into<String>, allow: Vec<AllowEntry>) -> Self {
+        Self {
+            host: None,
+            path: None,
+            upstream: upstream.into(),
+            client_certificate: None,
+            allow,
+            deny: Vec::new(),
+        }
+    }
+}
+
+impl From<ClientCertificateMode> for ClientCertificate {
+    fn from(mode: ClientCertificateMode) -> Self {
+        match mode {
+            ClientCertificateMode::Off => Self::Off,
+            ClientCertificateMode::Request => Self::Request,
+            ClientCertificateMode::Require => Self::Require,
+        }
+    }
+}
+
+impl ConfigError {
+    pub(crate) fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            why: why.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+fn default_trust() -> Vec<String> {
+    vec![countersign_pki::identity::BundleName::INTERNAL.to_owned()]
+}
+
+fn default_session_lifetime() -> TimeSpan {
+    TimeSpan::from_seconds(3600)
+}
+
+fn default_handshake_timeout() -> TimeSpan {
+    TimeSpan::from_seconds(10)
+}
+
+fn default_header_timeout() -> TimeSpan {
+    TimeSpan::from_seconds(10)
+}
+
+// nginx's keepalive_timeout: clients and balancers in the field are tuned to it.
+fn default_idle_timeout() -> TimeSpan {
+    TimeSpan::from_seconds(75)
+}
+
+// DESIGN §7: 100,000 idle connections fit in a few GiB.
+fn default_max_connections() -> NonZeroUsize {
+    NonZeroUsize::new(100_000).expect("not zero")
+}

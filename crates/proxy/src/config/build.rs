@@ -1,0 +1,277 @@
+//! From configuration to plan: everything that can be found wrong before a socket is bound.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::chain::{Limits, Verifier};
+use countersign_pki::identity::BundleName;
+use countersign_policy::access::AccessPolicy;
+use countersign_tls::credentials::{Credentials, SharedCredentials};
+use countersign_tls::scope::ScopeSettings;
+
+use crate::config::route::{Admission, build_route};
+use crate::config::{
+    ClientCertificateMode, ConfigError, GatewayConfig, IdentityHeader, ListenerConfig,
+};
+use crate::plan::{GatewayPlan, ListenerPlan, Serving};
+
+impl GatewayConfig {
+    /// What the gateway will do, or the first key that it cannot do. `own` is the certificate that the authority issued;
+    /// `known_intermediates` tell a chain that lacks one from a stranger's.
+    pub fn build(
+        &self,
+        bundles: &BTreeMap<BundleName, Arc<TrustBundle>>,
+        known_intermediates: Vec<Certificate>,
+        own: Option<SharedCredentials>,
+        read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<GatewayPlan, ConfigError> {
+        if self.listener.is_empty() {
+            return Err(ConfigError::new(
+                "gateway.listener",
+                "there is none, so that nobody would be served",
+            )
+            .hint("add [[gateway.listener]] with an address and a route"));
+        }
+        check_distinct(&self.identity_headers)?;
+        let build = Build {
+            config: self,
+            bundles,
+            known_intermediates,
+            own,
+            read,
+        };
+        let mut listeners = Vec::with_capacity(self.listener.len());
+        let (mut names, mut addresses) = (HashMap::new(), HashMap::new());
+        for (index, listener) in self.listener.iter().enumerate() {
+            let plan = build.listener(index, listener)?;
+            let place = format!("gateway.listener[{index}]");
+            if let Some(other) = names.insert(plan.name.clone(), index) {
+                let why = format!("{} is the name of gateway.listener[{other}] too", plan.name);
+                return Err(ConfigError::new(format!("{place}.name"), why));
+            }
+            // Port 0 is another port each time.
+            if plan.address.port() != 0
+                && let Some(other) = addresses.insert(plan.address, index)
+            {
+                let why = format!(
+                    "{} is the address of gateway.listener[{other}] too",
+                    plan.address
+                );
+                return Err(ConfigError::new(format!("{place}.address"), why));
+            }
+            listeners.push(plan);
+        }
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self.workers.map_or_else(cores, NonZeroUsize::get);
+        if workers > MAX_WORKERS {
+            let why = format!("{workers} threads are more than any machine has cores");
+            return Err(ConfigError::new("gateway.workers", why));
+        }
+        Ok(GatewayPlan { workers, listeners })
+    }
+}
+
+struct Build<'a, R> {
+    config: &'a GatewayConfig,
+    bundles: &'a BTreeMap<BundleName, Arc<TrustBundle>>,
+    known_intermediates: Vec<Certificate>,
+    own: Option<SharedCredentials>,
+    read: R,
+}
+
+impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
+    fn listener(
+        &self,
+        index: usize,
+        listener: &ListenerConfig,
+    ) -> Result<ListenerPlan, ConfigError> {
+        let place = format!("gateway.listener[{index}]");
+        let name = listener
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("listener-{}", index + 1));
+        // The same alphabet: both go into logs, metrics and addresses of pages as they are.
+        if BundleName::parse(&name).is_err() {
+            return Err(ConfigError::new(
+                format!("{place}.name"),
+                format!("{name:?} cannot name a listener"),
+            )
+            .hint("use 1 to 63 lower-case letters, digits and hyphens"));
+        }
+        for (key, span) in [
+            ("handshake_timeout", listener.handshake_timeout),
+            ("header_timeout", listener.header_timeout),
+            ("idle_timeout", listener.idle_timeout),
+        ] {
+            if span.duration().is_zero() {
+                return Err(ConfigError::new(
+                    format!("{place}.{key}"),
+                    "no client is that fast",
+                ));
+            }
+        }
+        let trust = self.trust(&place, listener)?;
+        let admission = Admission {
+            mode: listener.client_certificate,
+            trust: &trust,
+        };
+        if listener.route.is_empty() {
+            return Err(ConfigError::new(
+                format!("{place}.route"),
+                "there is none, so that every request would be refused",
+            )
+            .hint("add [[gateway.listener.route]] with upstream and allow"));
+        }
+        let mut routes = Vec::with_capacity(listener.route.len());
+        let mut upstreams = Vec::with_capacity(listener.route.len());
+        for (number, route) in listener.route.iter().enumerate() {
+            let (route, upstream) = build_route(
+                &format!("{place}.route[{number}]"),
+                number,
+                route,
+                &admission,
+            )?;
+            routes.push(route);
+            upstreams.push(upstream);
+        }
+        let policy = AccessPolicy::new(routes)
+            .map_err(|invalid| ConfigError::new(format!("{place}.route"), invalid.to_string()))?;
+        let policy = Arc::new(policy);
+        let verifier = match listener.client_certificate {
+            ClientCertificateMode::Off => None,
+            ClientCertificateMode::Request | ClientCertificateMode::Require => {
+                let verifier =
+                    Verifier::new(trust.clone(), Limits::default()).map_err(|invalid| {
+                        ConfigError::new(format!("{place}.trust"), invalid.to_string())
+                    })?;
+                Some(Arc::new(
+                    verifier.with_known_intermediates(self.known_intermediates.clone()),
+                ))
+            }
+        };
+        Ok(ListenerPlan {
+            address: listener.address,
+            settings: ScopeSettings {
+                listener: name.clone(),
+                client_certificate: listener.client_certificate.into(),
+                verifier,
+                policy: Arc::clone(&policy),
+                alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                session_lifetime: listener.session_lifetime.duration(),
+                handshake_timeout: listener.handshake_timeout.duration(),
+            },
+            credentials: self.credentials(&place, listener)?,
+            max_connections: listener.max_connections.get(),
+            serving: Arc::new(Serving {
+                policy,
+                upstreams,
+                identity_headers: self.config.identity_headers.clone(),
+                header_timeout: listener.header_timeout.duration(),
+                idle_timeout: listener.idle_timeout.duration(),
+            }),
+            name,
+        })
+    }
+
+    fn trust(
+        &self,
+        place: &str,
+        listener: &ListenerConfig,
+    ) -> Result<Vec<Arc<TrustBundle>>, ConfigError> {
+        if listener.client_certificate == ClientCertificateMode::Off {
+            return Ok(Vec::new());
+        }
+        let mut seen = HashSet::new();
+        let mut trusted = Vec::with_capacity(listener.trust.len());
+        for (number, name) in listener.trust.iter().enumerate() {
+            let place = format!("{place}.trust[{number}]");
+            let bundle = BundleName::parse(name)
+                .ok()
+                .and_then(|name| self.bundles.get(&name));
+            let Some(bundle) = bundle else {
+                return Err(ConfigError::new(
+                    place,
+                    format!("there is no trust bundle called {name:?}"),
+                )
+                .hint(format!("add [trust.{name}] with bundle = \"FILE\"")));
+            };
+            if !seen.insert(name) {
+                return Err(ConfigError::new(
+                    place,
+                    format!("{name} stands there twice"),
+                ));
+            }
+            trusted.push(Arc::clone(bundle));
+        }
+        if trusted.is_empty() {
+            return Err(ConfigError::new(
+                format!("{place}.trust"),
+                "it is empty, so that no certificate would be accepted",
+            )
+            .hint("name a trust bundle, or set client_certificate = \"off\""));
+        }
+        Ok(trusted)
+    }
+
+    fn credentials(
+        &self,
+        place: &str,
+        listener: &ListenerConfig,
+    ) -> Result<SharedCredentials, ConfigError> {
+        let missing = |missing: &str, given: &str| {
+            Err(ConfigError::new(
+                format!("{place}.{missing}"),
+                format!("{given} is given without it"),
+            )
+            .hint("give certificate and key, or neither, and the authority issues one"))
+        };
+        let (certificate, key) = match (&listener.certificate, &listener.key) {
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => return missing("key", "certificate"),
+            (None, Some(_)) => return missing("certificate", "key"),
+            (None, None) => {
+                return self.own.clone().ok_or_else(|| {
+                    ConfigError::new(
+                        format!("{place}.certificate"),
+                        "there is no authority here that could issue one",
+                    )
+                    .hint("give certificate = \"FILE\" and key = \"FILE\"")
+                });
+            }
+        };
+        let read = |name: &str, path: &Path| {
+            (self.read)(path).map_err(|error| {
+                ConfigError::new(
+                    format!("{place}.{name}"),
+                    format!("{}: {error}", path.display()),
+                )
+            })
+        };
+        let credentials =
+            Credentials::from_pem(&read("certificate", certificate)?, &read("key", key)?);
+        let credentials = credentials.map_err(|invalid| {
+            let why = format!("{}, {}: {invalid}", certificate.display(), key.display());
+            ConfigError::new(format!("{place}.certificate"), why).hint(invalid.cause.fix())
+        })?;
+        Ok(SharedCredentials::new(credentials))
+    }
+}
+
+fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
+    let twice = (1..forms.len()).find(|&index| forms[..index].contains(&forms[index]));
+    match twice {
+        Some(index) => Err(ConfigError::new(
+            format!("gateway.identity_headers[{index}]"),
+            "it stands there twice",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A typing error in `workers` is refused rather than tried.
+const MAX_WORKERS: usize = 1024;

@@ -1,0 +1,455 @@
+//! One request's way through: judged, freed of what the client says of itself, told who it is from, forwarded.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use countersign_diagnose::cause::Cause;
+use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
+use countersign_policy::access::{Asked, Decision, unambiguous_path};
+use countersign_tls::acceptor::Session;
+use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
+
+use crate::activity::{Activity, Busy};
+use crate::body::{ToClient, ToUpstream};
+use crate::connection::Tunnel;
+use crate::headers::identity::{IdentityHeaders, X_FORWARDED_HOST};
+use crate::headers::{hop, stripped};
+use crate::host::{self, Host};
+use crate::listener::Listener;
+use crate::plan::Serving;
+use crate::refusals::RefusedRequest;
+use crate::upstream::{Address, Upstream, UpstreamFault, UpstreamPool};
+use crate::{demo, problem};
+
+/// Access was withdrawn: no request of this connection goes through any more.
+#[derive(Debug, thiserror::Error)]
+#[error("access was withdrawn")]
+pub(crate) struct Withdrawn;
+
+/// The client of a connection, and what was found out about it once for all its requests.
+pub(crate) struct Caller {
+    pub(crate) session: Session,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) activity: Rc<Activity>,
+    pool: Rc<UpstreamPool>,
+    view: RefCell<Option<Rc<View>>>,
+    /// The host that was read last: a connection rarely asks for two.
+    host: RefCell<Option<Rc<ReadHost>>>,
+    tunnel: Cell<Option<Tunnel>>,
+}
+
+/// What is served and what is said of the client, until a reload changes it.
+struct View {
+    serving: Arc<Serving>,
+    identity: IdentityHeaders,
+}
+
+struct ReadHost {
+    written: HeaderValue,
+    host: Host,
+}
+
+/// A request that goes through.
+struct Admitted {
+    route: usize,
+    host: Rc<ReadHost>,
+}
+
+/// A request that does not.
+struct Refusing {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+impl Caller {
+    pub(crate) fn new(
+        session: Session,
+        listener: Arc<Listener>,
+        pool: Rc<UpstreamPool>,
+        activity: Rc<Activity>,
+    ) -> Self {
+        let (view, host, tunnel) = Default::default();
+        Self {
+            session,
+            listener,
+            activity,
+            pool,
+            view,
+            host,
+            tunnel,
+        }
+    }
+
+    /// The tunnel that the last request opened.
+    pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
+    fn view(&self) -> Rc<View> {
+        let serving = self.listener.serving.load();
+        let mut view = self.view.borrow_mut();
+        match &*view {
+            Some(view) if Arc::ptr_eq(&view.serving, &serving) => Rc::clone(view),
+            _ => {
+                let peer = self.session.peer.as_deref();
+                let identity =
+                    IdentityHeaders::new(peer, self.session.source, &serving.identity_headers);
+                let fresh = Rc::new(View {
+                    serving: Arc::clone(&serving),
+                    identity,
+                });
+                *view = Some(Rc::clone(&fresh));
+                fresh
+            }
+        }
+    }
+
+    fn host(&self, parts: &Parts) -> Result<Rc<ReadHost>, Malformed> {
+        let written = host::written(&parts.uri, &parts.headers)?;
+        let mut known = self.host.borrow_mut();
+        if let Some(known) = known
+            .as_ref()
+            .filter(|known| known.written.as_bytes() == written)
+        {
+            return Ok(Rc::clone(known));
+        }
+        let host =
+            Host::parse(std::str::from_utf8(written).map_err(|_| Malformed::HostMalformed)?)?;
+        let written = HeaderValue::from_bytes(written).map_err(|_| Malformed::HostMalformed)?;
+        let read = Rc::new(ReadHost { written, host });
+        *known = Some(Rc::clone(&read));
+        Ok(read)
+    }
+}
+
+/// Answers one request; an error ends the connection.
+pub(crate) async fn exchange(
+    caller: Rc<Caller>,
+    request: Request<Incoming>,
+) -> Result<Response<ToClient>, Withdrawn> {
+    if caller.session.lifeline.is_cut() {
+        return Err(Withdrawn);
+    }
+    let busy = caller.activity.begin();
+    let access = AccessEvent::begin(&request);
+    let (parts, body) = request.into_parts();
+    let view = caller.view();
+    let response = match judge(&caller, &view, &parts) {
+        Ok(admitted) => forward(&caller, &view, admitted, parts, body, busy).await,
+        Err(refusing) => refuse(&caller, refusing, &parts),
+    };
+    caller.listener.metrics.answered(response.status());
+    if let Some(access) = access {
+        access.end(&caller, response.status());
+    }
+    Ok(response)
+}
+
+fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {
+    let policy = &view.serving.policy;
+    let bad = |fault, found: &dyn std::fmt::Display| Refusing {
+        status: StatusCode::BAD_REQUEST,
+        refusal: malformed(fault, found),
+    };
+    if parts.method == Method::CONNECT {
+        return Err(bad(Malformed::Connect, &parts.uri));
+    }
+    let host = caller
+        .host(parts)
+        .map_err(|fault| bad(fault, &shown_host(parts)))?;
+    if let Some(sni) = &caller.session.sni
+        && !host::may_ask(Some(sni), &host.host)
+    {
+        // RFC 9110 §15.5.20: this connection is not the one to ask.
+        return Err(Refusing {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            refusal: sni_host_mismatch(sni, shown_host(parts)),
+        });
+    }
+    let path = parts.uri.path();
+    if policy.looks_at_paths() && !unambiguous_path(path) {
+        return Err(bad(Malformed::PathAmbiguous, &path));
+    }
+    let asked = Asked {
+        peer: caller.session.peer.as_deref(),
+        host: host.host.name(),
+        method: parts.method.as_str(),
+        path,
+    };
+    let decision = policy.decide(&asked);
+    let route = match &decision {
+        Decision::Allow { route } => {
+            return Ok(Admitted {
+                route: *route,
+                host,
+            });
+        }
+        Decision::CertificateNeeded { route }
+        | Decision::IdentityNotAllowed { route, .. }
+        | Decision::RequestNotAllowed { route, .. } => policy.routes().get(*route),
+        Decision::NoRoute => None,
+    };
+    let label = route.map_or("no route", |route| route.label.as_str());
+    let refusal = refused(&decision, &asked, label);
+    Err(Refusing {
+        status: StatusCode::FORBIDDEN,
+        refusal: refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path)),
+    })
+}
+
+fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Response<ToClient> {
+    let Refusing { status, refusal } = refusing;
+    let class = refusal.class();
+    let needs_new_connection = refusal.cause == Cause::SniHostMismatch;
+    let request = RefusedRequest::new(&parts.method, shown_host(parts), parts.uri.path());
+    let id = caller
+        .listener
+        .refuse_request(refusal, &caller.session, Some(request));
+    let mut response = problem::refusal(status, class, &id);
+    if needs_new_connection && parts.version < http::Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn forward(
+    caller: &Caller,
+    view: &View,
+    admitted: Admitted,
+    mut parts: Parts,
+    body: Incoming,
+    busy: Busy,
+) -> Response<ToClient> {
+    // First what the client named for removal, then its identity headers, then ours: so that nothing a client names can
+    // take ours away, and nothing it sends can stand beside them.
+    let websocket = hop::prepare_request(&parts.method, parts.version, &mut parts.headers);
+    stripped::strip(&mut parts.headers);
+    view.identity.set(&mut parts.headers);
+    parts
+        .headers
+        .insert(X_FORWARDED_HOST, admitted.host.written.clone());
+    parts.headers.insert(HOST, admitted.host.written.clone());
+    join_cookies(&mut parts.headers);
+    parts.uri = origin_form(parts.uri);
+    match &view.serving.upstreams[admitted.route] {
+        Upstream::Demo => demo::answer(&caller.session, &parts),
+        Upstream::Http(address) => match send(caller, address, parts, body).await {
+            Ok((response, lease)) => {
+                let (mut head, upstream) = response.into_parts();
+                if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                    return switch(caller, address, websocket, head.headers, lease).await;
+                }
+                hop::prepare_response(&mut head.headers);
+                let mut response = Response::new(ToClient::streamed(upstream, lease, busy));
+                *response.status_mut() = head.status;
+                *response.headers_mut() = head.headers;
+                response
+            }
+            Err(fault) => unanswered(caller, address, &fault),
+        },
+    }
+}
+
+async fn send(
+    caller: &Caller,
+    address: &Arc<Address>,
+    parts: Parts,
+    body: Incoming,
+) -> Result<(Response<Incoming>, crate::upstream::Lease), UpstreamFault> {
+    let has_body = !body.is_end_stream();
+    let lease = caller.pool.lease(address).await?;
+    // RFC 9110 §9.2.2: what an upstream did with a request before it closed cannot be known, and does not matter here.
+    let again = (lease.is_reused() && !has_body && parts.method.is_idempotent()).then(|| {
+        to_upstream(
+            parts.method.clone(),
+            parts.uri.clone(),
+            parts.headers.clone(),
+            ToUpstream::empty(),
+        )
+    });
+    let body = if has_body {
+        ToUpstream::streamed(body)
+    } else {
+        ToUpstream::empty()
+    };
+    match (
+        lease
+            .send(to_upstream(parts.method, parts.uri, parts.headers, body))
+            .await,
+        again,
+    ) {
+        (Err(UpstreamFault::Broken(_) | UpstreamFault::Closed), Some(again)) => {
+            caller.pool.lease_new(address).await?.send(again).await
+        }
+        (sent, _) => sent,
+    }
+}
+
+fn to_upstream(
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: ToUpstream,
+) -> Request<ToUpstream> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}
+
+async fn switch(
+    caller: &Caller,
+    address: &Address,
+    websocket: bool,
+    mut headers: HeaderMap,
+    lease: crate::upstream::Lease,
+) -> Response<ToClient> {
+    if !websocket {
+        return unanswered(caller, address, &UpstreamFault::Switched);
+    }
+    match lease.into_tunnel().await {
+        Ok((upstream, first)) => caller.tunnel.set(Some(Tunnel::new(upstream, first))),
+        Err(fault) => return unanswered(caller, address, &fault),
+    }
+    hop::prepare_response(&mut headers);
+    headers.insert(
+        http::header::CONNECTION,
+        HeaderValue::from_static("upgrade"),
+    );
+    headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+    let mut response = Response::new(ToClient::Empty);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Response<ToClient> {
+    if fault.is_of_client() {
+        return problem::broken_request();
+    }
+    if caller.pool.may_warn(address) {
+        tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream does not answer");
+    }
+    let status = if fault.is_timeout() {
+        StatusCode::GATEWAY_TIMEOUT
+    } else {
+        StatusCode::BAD_GATEWAY
+    };
+    problem::upstream(status)
+}
+
+/// RFC 9113 §8.2.3: HTTP/2 may split what HTTP/1.1 has in one header.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in std::iter::once(second).chain(cookies) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// The path and query that the policy saw, byte by byte, without scheme and authority.
+fn origin_form(uri: Uri) -> Uri {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return uri;
+    }
+    let path = uri
+        .into_parts()
+        .path_and_query
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::from(path)
+}
+
+fn shown_host(parts: &Parts) -> String {
+    let header = parts
+        .headers
+        .get(HOST)
+        .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    header
+        .or_else(|| parts.uri.authority().map(ToString::to_string))
+        .unwrap_or_default()
+}
+
+/// One event per request, at debug level: what is not asked for costs nothing.
+struct AccessEvent {
+    begun: Instant,
+    method: Method,
+    uri: Uri,
+}
+
+impl AccessEvent {
+    fn begin(request: &Request<Incoming>) -> Option<Self> {
+        tracing::enabled!(target: "access", tracing::Level::DEBUG).then(|| Self {
+            begun: Instant::now(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        })
+    }
+
+    fn end(self, caller: &Caller, status: StatusCode) {
+        let principal = caller
+            .session
+            .peer
+            .as_ref()
+            .map(|peer| peer.principal().to_string());
+        tracing::debug!(
+            target: "access",
+            listener = caller.listener.name,
+            src.addr = %caller.session.source,
+            src.id = principal,
+            method = %self.method,
+            path = self.uri.path(),
+            status = status.as_u16(),
+            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "request"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_cookies_become_one_header() {
+        let mut headers = HeaderMap::new();
+        for cookie in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(cookie));
+        }
+        join_cookies(&mut headers);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn path_goes_upstream_byte_by_byte() {
+        for (target, expected) in [
+            ("/a/%2e?x=%20&y#f", "/a/%2e?x=%20&y"),
+            ("https://a.example/a//b?c", "/a//b?c"),
+            ("https://a.example", "/"),
+            ("https://a.example?c", "/?c"),
+            ("*", "*"),
+        ] {
+            assert_eq!(
+                origin_form(target.parse().expect("a target")).to_string(),
+                expected
+            );
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The running gateway: its listeners, its workers, its reload.
+
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_runtime::clock::SharedClock;
+use countersign_runtime::drain::Drain;
+use countersign_runtime::listen::{BindError, ListenerSet};
+use countersign_runtime::readiness::Readiness;
+use countersign_runtime::workers::{WorkerPanicked, Workers};
+use countersign_tls::enforcement::Enforcement;
+use serde::Serialize;
+use tokio::sync::Mutex;
+
+use crate::listener::Listener;
+use crate::metrics::Metrics;
+use crate::plan::GatewayPlan;
+use crate::refusals::RefusalLog;
+
+/// Starts gateways.
+pub struct Gateway;
+
+/// What a gateway shares with the rest of the process.
+#[derive(Clone)]
+pub struct Context {
+    /// Revocations, sessions and live connections.
+    pub enforcement: Enforcement,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// Where refusals are kept.
+    pub refusals: RefusalLog,
+    /// Where things are counted.
+    pub metrics: Metrics,
+    /// The process's end.
+    pub drain: Drain,
+    /// Held until every listener accepts.
+    pub readiness: Readiness,
+}
+
+impl Gateway {
+    /// Binds every address, then starts the workers. When one address cannot be bound, none is served.
+    ///
+    /// To be called inside the control runtime, which from then on looks for expired certificates of live connections.
+    pub fn start(plan: GatewayPlan, context: Context) -> Result<RunningGateway, StartError> {
+        let pending = context.readiness.pending("the gateway's listeners");
+        let mut of_workers: Vec<Vec<Share>> = (0..plan.workers).map(|_| Vec::new()).collect();
+        let mut listeners = Vec::with_capacity(plan.listeners.len());
+        for listener in &plan.listeners {
+            let bound = ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
+                StartError::Bind {
+                    listener: listener.name.clone(),
+                    error,
+                }
+            })?;
+            let shared = Arc::new(Listener::new(listener, bound.address, &context));
+            for (share, socket) in of_workers.iter_mut().zip(bound.sockets) {
+                share.push((Arc::clone(&shared), socket));
+            }
+            listeners.push(shared);
+        }
+        watch_certificates(&context.metrics, &plan);
+        let drain = context.drain.clone();
+        let workers = worker::start(of_workers, &drain).map_err(StartError::Threads)?;
+        tokio::spawn(expire(context.enforcement.clone(), drain));
+        drop(pending);
+        let shared = Shared {
+            listeners,
+            context,
+            plan: ArcSwap::from_pointee(plan),
+            reloading: Mutex::new(()),
+        };
+        Ok(RunningGateway {
+            handle: GatewayHandle {
+                shared: Arc::new(shared),
+            },
+            workers,
+        })
+    }
+}
+
+/// A listener with the socket that one worker accepts on.
+type Share = (Arc<Listener>, std::net::TcpListener);
+
+/// A gateway that accepts clients until its drain. Dropping it leaves the workers running.
+pub struct RunningGateway {
+    handle: GatewayHandle,
+    workers: Workers,
+}
+
+impl RunningGateway {
+    /// The part that can be shared: addresses, status, reload.
+    pub fn handle(&self) -> GatewayHandle {
+        self.handle.clone()
+    }
+
+    /// The addresses as bound, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.handle.addresses()
+    }
+
+    /// See [`GatewayHandle::reload`].
+    pub async fn reload(&self, plan: GatewayPlan) -> Result<ReloadReport, ReloadError> {
+        self.handle.reload(plan).await
+    }
+
+    /// Resolves when the first worker has ended, which before a drain means that something is wrong.
+    pub fn one_ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.workers.one_ended()
+    }
+
+    /// Blocks until every worker has ended.
+    pub fn join(self) -> Result<(), WorkerPanicked> {
+        self.workers.join()
+    }
+}
+
+/// A running gateway as the control plane holds it.
+#[derive(Clone)]
+pub struct GatewayHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    listeners: Vec<Arc<Listener>>,
+    context: Context,
+    plan: ArcSwap<GatewayPlan>,
+    /// Held during a reload: two at a time could leave listeners on different plans.
+    reloading: Mutex<()>,
+}
+
+impl GatewayHandle {
+    /// The addresses as bound, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared
+            .listeners
+            .iter()
+            .map(|listener| listener.address)
+            .collect()
+    }
+
+    /// Serves by `plan` from now on. Sessions and connections that it no longer admits have ended when the future is done.
+    ///
+    /// The plan must have the same listeners (name and address, in the same order), connection limits and workers: those need a restart.
+    pub async fn reload(&self, plan: GatewayPlan) -> Result<ReloadReport, ReloadError> {
+        let _reloading = self.shared.reloading.lock().await;
+        check_same(&self.shared.plan.load(), &plan)?;
+        for (listener, planned) in self.shared.listeners.iter().zip(&plan.listeners) {
+            listener
+                .acceptor
+                .replace(planned.settings.clone(), planned.credentials.clone());
+            listener.serving.store(Arc::clone(&planned.serving));
+        }
+        watch_certificates(&self.shared.context.metrics, &plan);
+        let plan = Arc::new(plan);
+        self.shared.plan.store(Arc::clone(&plan));
+        // Only now: whoever connects in between is judged by the new plan already.
+        let names = plan
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone())
+            .collect();
+        let keep = move |name: &str, peer: Option<&VerifiedPeer>| {
+            let listener = plan.listeners.iter().find(|listener| listener.name == name);
+            // Other acceptors of this process share the enforcement; they are not ours to judge.
+            listener.is_none_or(|listener| listener.still_admits(peer))
+        };
+        let effects = self.shared.context.enforcement.withdraw(keep).await;
+        Ok(ReloadReport {
+            listeners: names,
+            sessions_declined: effects.sessions_declined,
+            connections_cut: effects.connections_cut,
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        &self.shared.context.clock
+    }
+
+    pub(crate) fn refusals(&self) -> &RefusalLog {
+        &self.shared.context.refusals
+    }
+
+    /// What it serves now.
+    pub fn status(&self) -> GatewayStatus {
+        let plan = self.shared.plan.load();
+        let listeners =
+            plan.listeners
+                .iter()
+                .zip(&self.shared.listeners)
+                .map(|(plan, listener)| {
+                    let leaf = plan.credentials.leaf();
+                    ListenerStatus {
+                        name: plan.name.clone(),
+                        address: listener.address,
+                        client_certificate: plan.client_certificate(),
+                        trust: plan.trust(),
+                        routes: plan
+                            .serving
+                            .policy
+                            .routes()
+                            .iter()
+                            .map(|route| route.label.clone())
+                            .collect(),
+                        connections: listener.limit.in_use(),
+                        certificate_not_after_unix_s: leaf.not_after().seconds(),
+                        certificate_fingerprint: leaf.fingerprint().to_string(),
+                    }
+                });
+        GatewayStatus {
+            workers: plan.workers,
+            live_connections: self.shared.context.enforcement.live(),
+            listeners: listeners.collect(),
+        }
+    }
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReloadReport {
+    /// The listeners that serve by the new plan.
+    pub listeners: Vec<String>,
+    /// Resumable sessions taken away.
+    pub sessions_declined: u64,
+    /// Open connections cut.
+    pub connections_cut: u64,
+}
+
+/// What a gateway serves, for `status` and the admin API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GatewayStatus {
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Open connections of every listener.
+    pub live_connections: usize,
+    /// In the order of the configuration.
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// One listener of a [`GatewayStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// As bound.
+    pub address: SocketAddr,
+    /// `require`, `request` or `off`.
+    pub client_certificate: &'static str,
+    /// The bundles it trusts.
+    pub trust: Vec<String>,
+    /// How its routes are called.
+    pub routes: Vec<String>,
+    /// Open connections, those in their handshake included.
+    pub connections: usize,
+    /// The end of the certificate that it presents, in Unix seconds.
+    pub certificate_not_after_unix_s: u64,
+    /// SHA-256 of that certificate.
+    pub certificate_fingerprint: String,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("listener {listener}: {error}")]
+    Bind {
+        /// Which listener.
+        listener: String,
+        /// What the system said.
+        error: BindError,
+    },
+    /// The system gave no thread or no event queue.
+    #[error("the data plane's threads cannot start: {0}")]
+    Threads(std::io::Error),
+}
+
+impl StartError {
+    /// What the operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bind { error, .. } => error.hint(),
+            Self::Threads(_) => None,
+        }
+    }
+}
+
+/// Why a plan cannot take over without a restart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}: this takes a restart")]
+pub struct ReloadError {
+    why: String,
+}
+
+fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), ReloadError> {
+    let changed = |what: &str| {
+        Err(ReloadError {
+            why: format!("{what} changed"),
+        })
+    };
+    if running.workers != planned.workers {
+        return changed("the number of workers");
+    }
+    if !running.listeners().eq(planned.listeners()) {
+        return changed("names, addresses or order of listeners");
+    }
+    let limits = |plan: &GatewayPlan| {
+        plan.listeners
+            .iter()
+            .map(|it| it.max_connections)
+            .collect::<Vec<_>>()
+    };
+    if limits(running) != limits(planned) {
+        return changed("max_connections");
+    }
+    Ok(())
+}
+
+fn watch_certificates(metrics: &Metrics, plan: &GatewayPlan) {
+    let credentials = plan
+        .listeners
+        .iter()
+        .map(|listener| (listener.name.clone(), listener.credentials.clone()));
+    metrics.watch_certificates(credentials.collect());
+}
+
+async fn expire(enforcement: Enforcement, drain: Drain) {
+    let mut ended = std::pin::pin!(drain.ended());
+    let mut seconds = tokio::time::interval(EXPIRY_CHECK);
+    loop {
+        tokio::select! {
+            () = &mut ended => return,
+            _ = seconds.tick() => {
+                let cut = enforcement.expire();
+                if cut > 0 {
+                    tracing::info!(connections = cut, "connections ended with their certificates");
+                }
+            }
+        }
+    }
+}
+
+/// A certificate's end is a second, so is the grain in which it takes effect.
+const EXPIRY_CHECK: Duration = Duration::from_secs(1);

@@ -1,0 +1,175 @@
+//! The names by which upstreams of this field are told who a client is. A client's own are removed always, configured or
+//! not (invariant 9): headers of a request, and trailers.
+
+use http::HeaderMap;
+use http::header::HeaderName;
+
+/// Removes every identity header.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    // Honest clients send none: the common case allocates nothing.
+    let forged: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_stripped(name))
+        .cloned()
+        .collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+/// Whether a client may never send this to an upstream.
+pub(crate) fn is_stripped(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    // One comparison for most headers of most requests.
+    if !name
+        .first()
+        .is_some_and(|first| FIRST_LETTERS.contains(first))
+    {
+        return false;
+    }
+    FAMILIES
+        .iter()
+        .any(|family| begins_with(name, family.as_bytes()))
+        || NAMES
+            .iter()
+            .any(|whole| name.len() == whole.len() && begins_with(name, whole.as_bytes()))
+}
+
+/// CGI and its heirs read `_`, and some of them every sign, as `-`: so do we.
+fn begins_with(name: &[u8], family: &[u8]) -> bool {
+    name.len() >= family.len()
+        && name.iter().zip(family).all(|(&found, &listed)| {
+            let found = if found.is_ascii_alphanumeric() {
+                found
+            } else {
+                b'-'
+            };
+            found == listed
+        })
+}
+
+const FIRST_LETTERS: &[u8] = b"cfltsx";
+
+/// Every name that begins so.
+const FAMILIES: &[&str] = &[
+    "cf-client-cert",
+    "client-cert",
+    "ssl-client-",
+    "tls-client-",
+    "x-amzn-mtls-",
+    "x-client-cert",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-mtls-",
+    "x-spiffe-",
+    "x-ssl-",
+    "x-tls-client-",
+];
+
+/// These names alone: `x-client-` begins many headers that say nothing of certificates.
+const NAMES: &[&str] = &[
+    // A client's word on where it comes from is as little worth as on who it is; the gateway sets its own.
+    "forwarded",
+    "l5d-client-id",
+    "ssl-client",
+    "x-arr-clientcert",
+    "x-client-cn",
+    "x-client-dn",
+    "x-client-fingerprint",
+    "x-client-i-dn",
+    "x-client-issuer",
+    "x-client-issuer-dn",
+    "x-client-s-dn",
+    "x-client-san",
+    "x-client-serial",
+    "x-client-spiffe-id",
+    "x-client-subject",
+    "x-client-subject-dn",
+    "x-client-trust-bundle",
+    "x-client-verify",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// What upstreams of the field read, one of each family.
+    const IDENTITY: &[&str] = &[
+        "cf-client-cert-der-base64",
+        "client-cert",
+        "client-cert-chain",
+        "forwarded",
+        "l5d-client-id",
+        "ssl-client-cert",
+        "ssl-client-verify",
+        "x-amzn-mtls-clientcert",
+        "x-amzn-mtls-clientcert-leaf",
+        "x-arr-clientcert",
+        "x-client-cert",
+        "x-client-certificate",
+        "x-client-cn",
+        "x-client-dn",
+        "x-client-trust-bundle",
+        "x-client-verify",
+        "x-forwarded-client-cert",
+        "x-forwarded-for",
+        "x-forwarded-tls-client-cert",
+        "x-forwarded-tls-client-cert-info",
+        "x-real-ip",
+        "x-spiffe-id",
+        "x-ssl-client-cn",
+        "x-ssl-cert",
+    ];
+
+    fn check(spelling: impl Fn(&str) -> String) {
+        for name in IDENTITY {
+            let mut headers = HeaderMap::new();
+            let spelled = HeaderName::try_from(spelling(name)).expect("a header name");
+            headers.insert("accept", HeaderValue::from_static("*/*"));
+            headers.append(&spelled, HeaderValue::from_static("CN=admin"));
+            headers.append(&spelled, HeaderValue::from_static("CN=admin, too"));
+            strip(&mut headers);
+            assert_eq!(headers.len(), 1, "{spelled}");
+        }
+    }
+
+    #[test]
+    fn forged_identity_is_removed_in_every_spelling() {
+        check(ToOwned::to_owned);
+        check(str::to_ascii_uppercase);
+        check(|name| name.replace('-', "_"));
+        check(|name| name.replacen('-', "_", 1));
+        check(|name| name.replace('-', "."));
+    }
+
+    #[test]
+    fn gateway_set_names_are_all_stripped() {
+        for name in crate::headers::identity::SET_BY_GATEWAY {
+            let name = &name;
+            assert!(is_stripped(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_headers_stay() {
+        for name in [
+            "x-client-version",
+            "content-length",
+            "cookie",
+            "x-request-id",
+            "client",
+            "x-forwarded",
+            "traceparent",
+            "x-client-cnx",
+        ] {
+            assert!(!is_stripped(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+}

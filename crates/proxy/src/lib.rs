@@ -1,0 +1,23 @@
+//! The gateway: ends mutual TLS, decides per request, forwards, and says who was turned away and why.
+//!
+//! It must never accept a connection past `tls`, judge by anything that `policy` did not decide, let a client's own
+//! identity header through, or do control work (disk, scrapes, parsing) on a data-plane thread.
+//!
+//! Read [`gateway::Gateway`] first, then `exchange`, one request's way through.
+
+mod activity;
+pub mod admin;
+mod body;
+pub mod config;
+mod connection;
+mod demo;
+mod exchange;
+pub mod gateway;
+mod headers;
+mod host;
+mod listener;
+pub mod metrics;
+pub mod plan;
+mod problem;
+pub mod refusals;
+mod upstream;

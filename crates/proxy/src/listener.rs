@@ -1,0 +1,89 @@
+//! One listener as its connections see it, on every worker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countersign_diagnose::refusal::{Refusal, RefusalId};
+use countersign_runtime::accept::ConnectionLimit;
+use countersign_runtime::drain::Drain;
+use countersign_tls::acceptor::{Acceptor, HandshakeRefusal, Session};
+
+use crate::gateway::Context;
+use crate::metrics::ListenerMetrics;
+use crate::plan::{ListenerPlan, Serving};
+use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
+
+/// Shared by the workers; what a reload changes is swapped.
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) acceptor: Arc<Acceptor>,
+    pub(crate) serving: ArcSwap<Serving>,
+    pub(crate) limit: ConnectionLimit,
+    pub(crate) metrics: ListenerMetrics,
+    pub(crate) drain: Drain,
+    refusals: RefusalLog,
+}
+
+impl Listener {
+    pub(crate) fn new(plan: &ListenerPlan, address: SocketAddr, context: &Context) -> Self {
+        let credentials = plan.credentials.clone();
+        Self {
+            name: plan.name.clone(),
+            address,
+            acceptor: Acceptor::new(
+                plan.settings.clone(),
+                credentials,
+                context.enforcement.clone(),
+            ),
+            serving: ArcSwap::new(Arc::clone(&plan.serving)),
+            limit: ConnectionLimit::new(plan.max_connections),
+            metrics: context.metrics.listener(&plan.name),
+            drain: context.drain.clone(),
+            refusals: context.refusals.clone(),
+        }
+    }
+
+    pub(crate) fn refuse_handshake(&self, refused: HandshakeRefusal) {
+        let HandshakeRefusal {
+            refusal,
+            source,
+            sni,
+            fingerprint,
+        } = refused;
+        self.metrics.refused_handshake(refusal.cause);
+        self.refusals.record(Refused {
+            refusal,
+            source,
+            listener: self.name.clone(),
+            phase: Phase::Handshake,
+            sni: sni.map(printable),
+            request: None,
+            principal: None,
+            fingerprint,
+        });
+    }
+
+    pub(crate) fn refuse_request(
+        &self,
+        refusal: Refusal,
+        session: &Session,
+        request: Option<RefusedRequest>,
+    ) -> RefusalId {
+        self.metrics.refused(refusal.cause);
+        self.refusals.record(Refused {
+            refusal,
+            source: session.source,
+            listener: self.name.clone(),
+            phase: Phase::Request,
+            sni: session.sni.as_ref().map(ToString::to_string),
+            request,
+            principal: session
+                .peer
+                .as_ref()
+                .map(|peer| printable(peer.principal())),
+            fingerprint: session.peer.as_ref().map(|peer| peer.fingerprint()),
+        })
+    }
+}

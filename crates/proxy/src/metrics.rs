@@ -1,0 +1,274 @@
+//! What the gateway counts, and the endpoint that shows it.
+//!
+//! Labels are listeners' names and closed sets, never what a peer chose. Counters are looked up once per listener: a
+//! request costs one addition.
+
+mod endpoint;
+mod text;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use arc_swap::ArcSwap;
+use countersign_diagnose::cause::Cause;
+use countersign_tls::credentials::SharedCredentials;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+pub use self::endpoint::serve_metrics;
+
+/// The process's metrics. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Registry,
+    handshakes: Family<HandshakeLabels, Counter>,
+    refusals: Family<CauseLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    connections: Family<ListenerLabels, Gauge>,
+    not_after: Family<ListenerLabels, Gauge>,
+    /// Whose certificates are looked at when somebody asks.
+    credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    listener: String,
+    outcome: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    listener: String,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: String,
+}
+
+impl Metrics {
+    /// Nothing counted yet; `version` is shown in `countersign_gateway_build_info`.
+    pub fn new(version: &str) -> Self {
+        let mut registry = Registry::default();
+        let handshakes = Family::default();
+        let refusals = Family::default();
+        let requests = Family::default();
+        let connections = Family::default();
+        let not_after = Family::default();
+        registry.register(
+            "countersign_gateway_handshakes",
+            "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
+            handshakes.clone(),
+        );
+        registry.register(
+            "countersign_gateway_refusals",
+            "Connections and requests turned away, by cause",
+            refusals.clone(),
+        );
+        registry.register(
+            "countersign_gateway_requests",
+            "Requests answered, by class of status code",
+            requests.clone(),
+        );
+        registry.register(
+            "countersign_gateway_connections_open",
+            "Connections that have finished their handshake and are open",
+            connections.clone(),
+        );
+        registry.register(
+            "countersign_gateway_certificate_not_after_seconds",
+            "End of the certificate that a listener presents, in seconds since the Unix epoch",
+            not_after.clone(),
+        );
+        registry.register(
+            "countersign_gateway_build",
+            "The running version",
+            Info::new(vec![("version".to_owned(), version.to_owned())]),
+        );
+        let credentials = ArcSwap::default();
+        Self {
+            shared: Arc::new(Shared {
+                registry,
+                handshakes,
+                refusals,
+                requests,
+                connections,
+                not_after,
+                credentials,
+            }),
+        }
+    }
+
+    /// Both text forms; see [`text`].
+    fn encode(&self, form: text::Form) -> String {
+        let shared = &self.shared;
+        for (listener, credentials) in shared.credentials.load().iter() {
+            let seconds =
+                i64::try_from(credentials.leaf().not_after().seconds()).unwrap_or(i64::MAX);
+            shared
+                .not_after
+                .get_or_create(&ListenerLabels {
+                    listener: listener.clone(),
+                })
+                .set(seconds);
+        }
+        text::encode(&shared.registry, form)
+    }
+
+    pub(crate) fn watch_certificates(&self, credentials: Vec<(String, SharedCredentials)>) {
+        self.shared.credentials.store(Arc::new(credentials));
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> ListenerMetrics {
+        let shared = &self.shared;
+        let accepted = |outcome| {
+            let labels = HandshakeLabels {
+                listener: name.to_owned(),
+                outcome,
+                cause: Cause::Healthy.slug(),
+            };
+            shared.handshakes.get_or_create_owned(&labels)
+        };
+        let answered = |code| {
+            shared.requests.get_or_create_owned(&RequestLabels {
+                listener: name.to_owned(),
+                code,
+            })
+        };
+        ListenerMetrics {
+            metrics: self.clone(),
+            listener: name.to_owned(),
+            full: accepted("full"),
+            resumed: accepted("resumed"),
+            answered: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(answered),
+            open: shared.connections.get_or_create_owned(&ListenerLabels {
+                listener: name.to_owned(),
+            }),
+        }
+    }
+}
+
+/// One listener's counters.
+pub(crate) struct ListenerMetrics {
+    metrics: Metrics,
+    listener: String,
+    full: Counter<u64, AtomicU64>,
+    resumed: Counter<u64, AtomicU64>,
+    answered: [Counter<u64, AtomicU64>; 5],
+    open: Gauge<i64, AtomicI64>,
+}
+
+impl ListenerMetrics {
+    pub(crate) fn accepted(&self, resumed: bool) {
+        if resumed {
+            self.resumed.inc()
+        } else {
+            self.full.inc()
+        };
+    }
+
+    pub(crate) fn refused_handshake(&self, cause: Cause) {
+        let labels = HandshakeLabels {
+            listener: self.listener.clone(),
+            outcome: "refused",
+            cause: cause.slug(),
+        };
+        self.metrics.shared.handshakes.get_or_create(&labels).inc();
+        self.refused(cause);
+    }
+
+    pub(crate) fn refused(&self, cause: Cause) {
+        self.metrics
+            .shared
+            .refusals
+            .get_or_create(&CauseLabels {
+                cause: cause.slug(),
+            })
+            .inc();
+    }
+
+    pub(crate) fn answered(&self, status: http::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5);
+        self.answered[class - 1].inc();
+    }
+
+    /// Counts a connection as open until dropped.
+    pub(crate) fn open(&self) -> OpenConnection {
+        self.open.inc();
+        OpenConnection(self.open.clone())
+    }
+}
+
+pub(crate) struct OpenConnection(Gauge<i64, AtomicI64>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn counted() -> Metrics {
+        let metrics = Metrics::new("0.1.0");
+        let listener = metrics.listener("listener-1");
+        listener.accepted(false);
+        listener.accepted(true);
+        listener.refused_handshake(Cause::LeafExpired);
+        listener.refused(Cause::IdentityNotAllowed);
+        listener.answered(http::StatusCode::OK);
+        listener.answered(http::StatusCode::FORBIDDEN);
+        std::mem::forget(listener.open());
+        metrics
+    }
+
+    #[test]
+    fn what_happened_is_counted_under_its_labels() {
+        let text = counted().encode(text::Form::Prometheus);
+        for line in [
+            r#"countersign_gateway_handshakes_total{listener="listener-1",outcome="full",cause="healthy"} 1"#,
+            r#"countersign_gateway_handshakes_total{listener="listener-1",outcome="resumed",cause="healthy"} 1"#,
+            r#"countersign_gateway_handshakes_total{listener="listener-1",outcome="refused",cause="leaf-expired"} 1"#,
+            r#"countersign_gateway_refusals_total{cause="leaf-expired"} 1"#,
+            r#"countersign_gateway_refusals_total{cause="identity-not-allowed"} 1"#,
+            r#"countersign_gateway_requests_total{listener="listener-1",code="2xx"} 1"#,
+            r#"countersign_gateway_requests_total{listener="listener-1",code="4xx"} 1"#,
+            r#"countersign_gateway_requests_total{listener="listener-1",code="5xx"} 0"#,
+            r#"countersign_gateway_connections_open{listener="listener-1"} 1"#,
+            r#"countersign_gateway_build_info{version="0.1.0"} 1"#,
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn closed_connection_is_not_open() {
+        let metrics = Metrics::new("0.1.0");
+        drop(metrics.listener("a").open());
+        assert!(
+            metrics
+                .encode(text::Form::Prometheus)
+                .contains(r#"connections_open{listener="a"} 0"#)
+        );
+    }
+}

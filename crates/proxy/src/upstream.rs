@@ -1,0 +1,280 @@
+//! Connections to upstreams: one pool per worker, each connection driven by the task that uses it.
+//!
+//! hyper's client is a handle and a connection that has to be polled. Usually a task of its own polls it; here the task of
+//! the client's connection does, so that a request costs two wake-ups of one task and no message between tasks. Nobody
+//! polls an idle connection: whether it still stands is asked when it is taken out.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout};
+
+use crate::body::ToUpstream;
+
+/// Where a route forwards.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Upstream {
+    /// The built-in page that shows who the client is.
+    Demo,
+    /// An HTTP/1.1 server, without TLS.
+    Http(Arc<Address>),
+}
+
+/// `host:port`, looked up at each connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// The idle connections of one worker.
+#[derive(Default)]
+pub(crate) struct UpstreamPool {
+    idle: RefCell<HashMap<Arc<Address>, Vec<Idle>>>,
+    warned: RefCell<HashMap<Address, Instant>>,
+}
+
+struct Idle {
+    line: Line,
+    since: Instant,
+}
+
+/// A connection and the handle to send on it.
+struct Line {
+    sender: SendRequest<ToUpstream>,
+    connection: Box<Connection<TokioIo<TcpStream>, ToUpstream>>,
+}
+
+/// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it.
+pub(crate) struct Lease {
+    line: Line,
+    address: Arc<Address>,
+    pool: Rc<UpstreamPool>,
+    /// Whether it has served before, so that the upstream may have closed it in the meantime.
+    reused: bool,
+    /// Whether the connection's future has ended: it may not be polled again.
+    closed: bool,
+}
+
+/// Why an upstream did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamFault {
+    #[error("no answer within {} s", ANSWER_LIMIT.as_secs())]
+    AnswerTimeout,
+    #[error("the connection broke: {0}")]
+    Broken(hyper::Error),
+    #[error("the connection was closed before an answer")]
+    Closed,
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("cannot connect within {} s", CONNECT_LIMIT.as_secs())]
+    ConnectTimeout,
+    #[error("it switched protocols without being asked to")]
+    Switched,
+}
+
+impl UpstreamFault {
+    /// Whether the upstream was too slow, and not wrong.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::AnswerTimeout | Self::ConnectTimeout)
+    }
+
+    /// Whether it was the client's body that broke off, and not the upstream.
+    pub(crate) fn is_of_client(&self) -> bool {
+        matches!(self, Self::Broken(error) if error.is_user())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+impl UpstreamPool {
+    /// An idle connection that still stands, else a new one.
+    pub(crate) async fn lease(
+        self: &Rc<Self>,
+        address: &Arc<Address>,
+    ) -> Result<Lease, UpstreamFault> {
+        match self.take(address) {
+            Some(line) => Ok(self.leased(line, address, true)),
+            None => self.lease_new(address).await,
+        }
+    }
+
+    /// A new connection.
+    pub(crate) async fn lease_new(
+        self: &Rc<Self>,
+        address: &Arc<Address>,
+    ) -> Result<Lease, UpstreamFault> {
+        let connecting = TcpStream::connect((address.host.as_str(), address.port));
+        let stream = timeout(CONNECT_LIMIT, connecting)
+            .await
+            .map_err(|_| UpstreamFault::ConnectTimeout)?
+            .map_err(UpstreamFault::Connect)?;
+        // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
+        let _ = stream.set_nodelay(true);
+        let handshake = Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(UpstreamFault::Broken)?;
+        let line = Line {
+            sender,
+            connection: Box::new(connection),
+        };
+        Ok(self.leased(line, address, false))
+    }
+
+    /// Closes connections that nobody wanted for a while; to be called every few seconds.
+    pub(crate) fn reap(&self) {
+        self.idle.borrow_mut().retain(|_, lines| {
+            lines.retain_mut(|idle| idle.since.elapsed() < IDLE_LIMIT && idle.line.stands());
+            !lines.is_empty()
+        });
+    }
+
+    /// Whether an upstream that fails each request should be told of again.
+    pub(crate) fn may_warn(&self, address: &Address) -> bool {
+        let mut warned = self.warned.borrow_mut();
+        warned.retain(|_, at| at.elapsed() < WARN_INTERVAL);
+        if warned.contains_key(address) {
+            return false;
+        }
+        warned.insert(address.clone(), Instant::now());
+        true
+    }
+
+    fn take(&self, address: &Arc<Address>) -> Option<Line> {
+        let mut idle = self.idle.borrow_mut();
+        let lines = idle.get_mut(address)?;
+        // The last one used is the least likely to have been closed.
+        while let Some(mut idle) = lines.pop() {
+            if idle.since.elapsed() < IDLE_LIMIT && idle.line.stands() {
+                return Some(idle.line);
+            }
+        }
+        None
+    }
+
+    fn put(&self, address: Arc<Address>, line: Line) {
+        let mut idle = self.idle.borrow_mut();
+        let lines = idle.entry(address).or_default();
+        if lines.len() < MAX_IDLE {
+            lines.push(Idle {
+                line,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    fn leased(self: &Rc<Self>, line: Line, address: &Arc<Address>, reused: bool) -> Lease {
+        Lease {
+            line,
+            address: Arc::clone(address),
+            pool: Rc::clone(self),
+            reused,
+            closed: false,
+        }
+    }
+}
+
+impl Line {
+    /// Whether it can take a request: the upstream has neither closed it nor spoken out of turn.
+    fn stands(&mut self) -> bool {
+        let quiet = &mut Context::from_waker(Waker::noop());
+        Pin::new(&mut self.connection).poll(quiet).is_pending() && self.sender.is_ready()
+    }
+}
+
+impl Lease {
+    pub(crate) fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends the request and waits for the head of the answer. An error ends the connection.
+    pub(crate) async fn send(
+        mut self,
+        request: Request<ToUpstream>,
+    ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
+        // `unconstrained`: out of budget, tokio would wake a waker that wakes nobody.
+        let mut answer = pin!(unconstrained(self.line.sender.send_request(request)));
+        // As in `body`: the answer becomes ready by polling the connection, which only this does.
+        let quiet = &mut Context::from_waker(Waker::noop());
+        let answered = poll_fn(|cx| {
+            let closed = self.poll_driven(cx).is_ready();
+            match answer.as_mut().poll(quiet) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending if closed => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let answered = timeout(ANSWER_LIMIT, answered)
+            .await
+            .map_err(|_| UpstreamFault::AnswerTimeout)?;
+        match answered {
+            Some(answer) => Ok((answer.map_err(UpstreamFault::Broken)?, self)),
+            None => Err(UpstreamFault::Closed),
+        }
+    }
+
+    /// Lets the connection progress; ready when it has closed.
+    pub(crate) fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.closed = self.closed || Pin::new(&mut self.line.connection).poll(cx).is_ready();
+        if self.closed {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Keeps the connection for another request. To be called when the answer has ended.
+    pub(crate) fn give_back(mut self) {
+        let quiet = &mut Context::from_waker(Waker::noop());
+        if self.poll_driven(quiet).is_pending() {
+            self.pool.put(self.address, self.line);
+        }
+    }
+
+    /// The bare connection after the upstream has switched protocols, with the bytes that it sent since.
+    pub(crate) async fn into_tunnel(mut self) -> Result<(TcpStream, Bytes), UpstreamFault> {
+        timeout(CONNECT_LIMIT, poll_fn(|cx| self.poll_driven(cx)))
+            .await
+            .map_err(|_| UpstreamFault::AnswerTimeout)?;
+        let parts = self.line.connection.into_parts();
+        Ok((parts.io.into_inner(), parts.read_buf))
+    }
+}
+
+/// Long enough for a SYN to be sent a third time; a client waits no longer with patience.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Long polls of the field last up to a minute or two.
+const ANSWER_LIMIT: Duration = Duration::from_mins(5);
+
+/// Below the 60 s after which most upstreams close, so that we close first.
+const IDLE_LIMIT: Duration = Duration::from_secs(55);
+
+/// Idle connections per upstream and worker. nginx's documentation calls 32 enough; bursts of h2 streams want more.
+const MAX_IDLE: usize = 128;
+
+/// What an upstream's header section may take, and the read buffer with it.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// An upstream that is down is one line each 10 s and worker, not one per request.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,0 +1,278 @@
+//! What is refused at load, and that everything documented loads.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::identity::BundleName;
+use countersign_proxy::config::{ConfigError, GatewayConfig, TrustConfig, default_toml, explain};
+use countersign_proxy::plan::GatewayPlan;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    gateway: GatewayConfig,
+    #[serde(default)]
+    trust: BTreeMap<String, TrustConfig>,
+}
+
+const LISTENER: &str = "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\n";
+const ROUTE: &str = "[[gateway.listener.route]]\nupstream = \"http://127.0.0.1:3000\"\n";
+const TRUSTED: &str = "allow = [\"any-trusted\"]\n";
+
+fn check_unreadable(text: &str, part: &str) {
+    let error = toml::from_str::<File>(text).expect_err(text).to_string();
+    assert!(error.contains(part), "{error}");
+}
+
+fn build(text: &str) -> Result<GatewayPlan, ConfigError> {
+    let file: File = toml::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let bundles: BTreeMap<BundleName, Arc<TrustBundle>> = BTreeMap::new();
+    file.gateway.build(&bundles, Vec::new(), None, |_: &Path| {
+        Err(io::ErrorKind::NotFound.into())
+    })
+}
+
+/// What is said of a configuration on an anonymous listener (`off`), which needs no trust bundle.
+fn check_refused(text: &str, place: &str, part: &str) {
+    let error = build(text)
+        .err()
+        .unwrap_or_else(|| panic!("accepted:\n{text}"));
+    assert!(
+        error.place == place && error.why.contains(part),
+        "{error} (hint: {:?})\n{text}",
+        error.hint
+    );
+}
+
+#[test]
+fn keys_without_effect_are_unknown() {
+    for (text, key) in [
+        ("[gateway]\nheaders = []\n".to_owned(), "headers"),
+        (
+            format!("{LISTENER}upstream = \"tcp://127.0.0.1:5432\"\n{ROUTE}{TRUSTED}"),
+            "upstream",
+        ),
+        (
+            format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadow]\nallow = []\n"),
+            "shadow",
+        ),
+        (
+            format!("{LISTENER}{ROUTE}{TRUSTED}trust = [\"internal\"]\n"),
+            "trust",
+        ),
+        (
+            format!("{LISTENER}{ROUTE}allow = [{{ header = \"x\" }}]\n"),
+            "header",
+        ),
+        (
+            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\ncrl = [\"a.crl\"]\n".to_owned(),
+            "crl",
+        ),
+        (
+            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\nnotice = \"30d\"\n".to_owned(),
+            "notice",
+        ),
+    ] {
+        check_unreadable(&text, &format!("unknown field `{key}`"));
+    }
+}
+
+#[test]
+fn values_that_cannot_be_read_are_named() {
+    check_unreadable(&format!("{LISTENER}{ROUTE}"), "missing field `allow`");
+    check_unreadable(
+        &format!("{LISTENER}{ROUTE}allow = [\"everyone\"]\n"),
+        "any-trusted",
+    );
+    check_unreadable(
+        &format!("{LISTENER}client_certificate = \"optional\"\n{ROUTE}{TRUSTED}"),
+        "optional",
+    );
+    check_unreadable(
+        &format!("{LISTENER}{ROUTE}client_certificate = \"off\"\n{TRUSTED}"),
+        "off",
+    );
+    check_unreadable(
+        &format!("{LISTENER}idle_timeout = 75\n{ROUTE}{TRUSTED}"),
+        "string",
+    );
+    check_unreadable(
+        &format!("{LISTENER}idle_timeout = \"soon\"\n{ROUTE}{TRUSTED}"),
+        "soon",
+    );
+    check_unreadable(
+        &format!("{LISTENER}max_connections = 0\n{ROUTE}{TRUSTED}"),
+        "nonzero",
+    );
+    check_unreadable("[[gateway.listener]]\naddress = \"localhost\"\n", "address");
+    check_unreadable("[gateway]\nrefusal_ring_size = \"64MB\"\n", "64MB");
+}
+
+#[test]
+fn what_cannot_be_evaluated_where_it_stands_is_refused() {
+    let off = format!("{LISTENER}client_certificate = \"off\"\n");
+    let route = "gateway.listener[0].route[0]";
+    check_refused("[gateway]\n", "gateway.listener", "nobody would be served");
+    check_refused(
+        &format!("{LISTENER}{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].trust[0]",
+        "no trust bundle called \"internal\"",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}{TRUSTED}"),
+        &format!("{route}.allow[0]"),
+        "never asks",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [{{ cn = \"a\" }}]\n"),
+        &format!("{route}.allow[0]"),
+        "never asks",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [\"anyone\"]\ndeny = [{{ cn = \"a\" }}]\n"),
+        &format!("{route}.deny[0]"),
+        "never asks",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [\"anyone\"]\nclient_certificate = \"require\"\n"),
+        &format!("{route}.client_certificate"),
+        "never asks",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = []\n"),
+        &format!("{route}.allow"),
+        "nobody",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [\"anyone\"]\npath = \"charge\"\n"),
+        &format!("{route}.path"),
+        "start with /",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [\"anyone\"]\nhost = \"127.0.0.1\"\n"),
+        &format!("{route}.host"),
+        "DNS name",
+    );
+    check_refused(
+        &format!("{off}{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].certificate",
+        "no authority",
+    );
+    check_refused(
+        &format!("{off}certificate = \"a.pem\"\n{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].key",
+        "without it",
+    );
+    check_refused(
+        &format!("{off}certificate = \"a.pem\"\nkey = \"a.key\"\n{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].certificate",
+        "a.pem",
+    );
+    check_refused(
+        &format!("{off}name = \"Öffentlich\"\n{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].name",
+        "cannot name",
+    );
+    check_refused(
+        &format!("{off}idle_timeout = \"0s\"\n{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].idle_timeout",
+        "fast",
+    );
+}
+
+#[test]
+fn upstream_is_plain_http_without_a_path() {
+    for (upstream, part) in [
+        ("127.0.0.1:3000", "http://"),
+        ("https://127.0.0.1:3000", "http://"),
+        ("tcp://127.0.0.1:3000", "http://"),
+        ("http://127.0.0.1:3000/app", "path"),
+        ("http://127.0.0.1:3000?a", "path"),
+        ("http://user@127.0.0.1:3000", "user name"),
+        ("http://127.0.0.1:0", "port"),
+        ("http://127.0.0.1:70000", "port"),
+        ("http://127.0.0.1:", "port"),
+        ("http://", "is no URL"),
+        ("unix:/run/app.sock", "is no URL"),
+    ] {
+        let text = format!(
+            "{LISTENER}client_certificate = \"off\"\n[[gateway.listener.route]]\nupstream = \"{upstream}\"\nallow = [\"anyone\"]\n"
+        );
+        check_refused(&text, "gateway.listener[0].route[0].upstream", part);
+    }
+}
+
+#[test]
+fn documented_defaults_are_the_defaults() {
+    let text = default_toml();
+    let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let listener = file.gateway.listener.first().expect("a listener").clone();
+    assert_eq!(
+        GatewayConfig {
+            listener: Vec::new(),
+            ..file.gateway
+        },
+        GatewayConfig::default()
+    );
+    let minimal: File = toml::from_str(&format!("{LISTENER}{ROUTE}{TRUSTED}")).expect("minimal");
+    assert_eq!(minimal.gateway.listener, [listener]);
+    assert!(file.trust.contains_key("internal"));
+    for line in text
+        .lines()
+        .filter(|line| !line.starts_with('#') && line.contains(" = "))
+    {
+        let before = text
+            .lines()
+            .take_while(|other| other != &line)
+            .last()
+            .unwrap_or_default();
+        assert!(
+            before.starts_with("# ") && before.len() > 4,
+            "{line} is not documented\n{text}"
+        );
+    }
+}
+
+#[test]
+fn explanation_says_where_each_value_came_from() {
+    let text = format!("[gateway]\nrefusal_ring_size = \"1GiB\"\n{LISTENER}{ROUTE}{TRUSTED}");
+    let written: toml::Table = toml::from_str(&text).expect("toml");
+    let file: File = toml::from_str(&text).expect("a configuration");
+    let mut effective = toml::Table::new();
+    effective.insert(
+        "gateway".to_owned(),
+        toml::Value::try_from(&file.gateway).expect("toml"),
+    );
+    let explained = explain(&effective, &written);
+    let find = |key: &str| {
+        let row = explained
+            .iter()
+            .find(|row| row.key == key)
+            .unwrap_or_else(|| panic!("{key} in {explained:?}"));
+        (row.value.clone(), row.from_file)
+    };
+    assert_eq!(
+        find("gateway.refusal_ring_size"),
+        ("\"1GiB\"".to_owned(), true)
+    );
+    assert_eq!(
+        find("gateway.certificate_lifetime"),
+        ("\"30d\"".to_owned(), false)
+    );
+    assert_eq!(
+        find("gateway.listener[0].address"),
+        ("\"127.0.0.1:8443\"".to_owned(), true)
+    );
+    assert_eq!(
+        find("gateway.listener[0].session_lifetime"),
+        ("\"1h\"".to_owned(), false)
+    );
+    assert_eq!(
+        find("gateway.listener[0].route[0].allow"),
+        ("[\"any-trusted\"]".to_owned(), true)
+    );
+}

@@ -1,0 +1,10 @@
+//! The gateway's public face: configuration, refusals that survive, and one worker on loopback with real clients.
+
+mod administration;
+mod configuration;
+mod forwarding;
+mod harness;
+mod limits;
+mod refusals;
+mod requests;
+mod withdrawal;

@@ -1,0 +1,204 @@
+//! Access that is taken away ends what is open; a drain ends it in good order.
+
+use std::time::Duration;
+
+use countersign_testkit::bypass::Protocol;
+use countersign_testkit::service::Service;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::forwarding::{read_until, upgrade};
+use crate::harness::{Harness, get, to};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: api.example.com\r\n\r\n";
+
+/// Answers `/` and keeps everybody else waiting.
+fn service() -> Service {
+    Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            if head.contains("websocket") {
+                conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+            } else if head.contains("/wait") {
+                conversation.bytes(1);
+            } else if head.contains("/stream") {
+                conversation
+                    .send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n");
+            } else {
+                conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            }
+        }
+    })
+}
+
+async fn ends(mut stream: impl AsyncReadExt + Unpin) {
+    let mut rest = Vec::new();
+    let ended = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(
+        ended.is_ok(),
+        "still open after {:?}",
+        String::from_utf8_lossy(&rest)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawn_access_ends_every_kind_of_open_connection() {
+    let service = service();
+    let gateway = Harness::start("", &to(service.address()));
+    let mut idle = gateway.connect().await;
+    idle.write_all(GET).await.expect("open");
+    read_until(&mut idle, "ok").await;
+    let mut websocket = gateway.connect().await;
+    websocket
+        .write_all(upgrade("websocket").as_bytes())
+        .await
+        .expect("open");
+    read_until(&mut websocket, "\r\n\r\n").await;
+    let mut waiting = gateway.connect().await;
+    waiting
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    let mut streaming = gateway.connect().await;
+    streaming
+        .write_all(b"GET /stream HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    read_until(&mut streaming, "a\r\n").await;
+
+    let h2 = gateway
+        .client(Protocol::Http2Tls13)
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    let io = hyper_util::rt::TokioIo::new(h2);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io)
+            .await
+            .expect("h2");
+    let connection = tokio::spawn(connection);
+    assert_eq!(
+        sender
+            .send_request(get(Protocol::Http2Tls13, "/"))
+            .await
+            .expect("an answer")
+            .status(),
+        200
+    );
+    let in_flight = tokio::spawn(sender.send_request(get(Protocol::Http2Tls13, "/wait")));
+    // The request has reached the service when a later one on the same connection is answered.
+    assert_eq!(
+        sender
+            .send_request(get(Protocol::Http2Tls13, "/"))
+            .await
+            .expect("an answer")
+            .status(),
+        200
+    );
+
+    assert_eq!(gateway.enforcement.live(), 5);
+    let effects = timeout(
+        Duration::from_secs(5),
+        gateway.enforcement.withdraw(|_, _| false),
+    )
+    .await;
+    assert_eq!(
+        effects
+            .expect("every connection's task has ended")
+            .connections_cut,
+        5
+    );
+    assert_eq!(gateway.enforcement.live(), 0);
+    ends(idle).await;
+    ends(websocket).await;
+    ends(waiting).await;
+    ends(streaming).await;
+    let _ = timeout(Duration::from_secs(5), connection)
+        .await
+        .expect("ended");
+    assert!(in_flight.await.expect("no panic").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_ends_those_whom_the_new_rules_do_not_admit_and_no_others() {
+    let service = service();
+    let route = |common_name: &str| {
+        format!(
+            "upstream = \"http://{}\"\nallow = [{{ cn = \"{common_name}\" }}]\n",
+            service.address()
+        )
+    };
+    let both = format!(
+        "upstream = \"http://{}\"\nallow = [\"any-trusted\"]\n",
+        service.address()
+    );
+    let gateway = Harness::start("", &both);
+    let other = gateway
+        .ca
+        .issue(countersign_testkit::pki::Leaf::client("billing"));
+    let other = countersign_testkit::client::Client::new(
+        gateway.ca.root.der(),
+        Some(&other),
+        Protocol::Http1Tls13,
+        "api.example.com",
+    );
+    let mut kept = gateway.connect().await;
+    let mut cut = other
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    for stream in [&mut kept, &mut cut] {
+        stream.write_all(GET).await.expect("open");
+        read_until(stream, "ok").await;
+    }
+    let report = gateway
+        .handle
+        .reload(gateway.plan("", &route("order-service")))
+        .await
+        .expect("the same listeners");
+    assert_eq!(
+        (report.listeners, report.connections_cut),
+        (vec!["listener-1".to_owned()], 1)
+    );
+    ends(cut).await;
+    kept.write_all(GET).await.expect("open");
+    read_until(&mut kept, "ok").await;
+    let outcome = other
+        .request(gateway.address(), get(Protocol::Http1Tls13, "/"))
+        .await;
+    assert_ne!(outcome.status(), Some(200), "{outcome:?}");
+    let renamed = gateway.plan("name = \"public\"", &both);
+    let error = gateway
+        .handle
+        .reload(renamed)
+        .await
+        .expect_err("another listener");
+    assert!(error.to_string().contains("restart"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_answers_what_is_in_flight_and_closes_the_rest() {
+    let service = Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            if head.contains("/slow") {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let mut gateway = Harness::start("", &to(service.address()));
+    let mut idle = gateway.connect().await;
+    idle.write_all(GET).await.expect("open");
+    read_until(&mut idle, "ok").await;
+    let mut slow = gateway.connect().await;
+    slow.write_all(b"GET /slow HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    let mut both = gateway.connect().await;
+    both.write_all(GET).await.expect("open");
+    read_until(&mut both, "ok").await;
+    assert!(gateway.stop(Duration::from_secs(10)).await);
+    read_until(&mut slow, "ok").await;
+    ends(idle).await;
+    ends(slow).await;
+    ends(both).await;
+}
