@@ -5,6 +5,7 @@ mod arrows;
 mod borders;
 mod built;
 mod docs;
+mod guards;
 mod lengths;
 mod names;
 mod purity;
@@ -26,6 +27,10 @@ pub(crate) fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
         faults.extend(borders::check(&file.path, &file.text));
         faults.extend(docs::check(&file.path, &file.text));
     }
+    faults.extend(guards::check(
+        &read(root, "ARCHITECTURE.md")?,
+        sources.iter().map(|file| file.text.as_str()),
+    ));
     let metadata = tree::cargo(root, &["metadata", "--no-deps", "--format-version", "1"])?;
     let crates = arrows::crates(&metadata)?;
     faults.extend(arrows::check(&crates));

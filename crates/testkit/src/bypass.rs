@@ -156,10 +156,10 @@ pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::Slowloris => Closed(Cause::HandshakeTimeout),
         Attack::SniIsNotHost => Status(421, Cause::SniHostMismatch),
         Attack::UnknownSni => Alert(A::UnrecognizedName, Cause::SniUnknown),
-        Attack::AmbiguousPath => Status(400, Cause::MalformedRequest),
         // RFC 9113 §8.3.1: one :authority, and no Host beside it that differs.
         Attack::TwoHosts if protocol == Protocol::Http2Tls13 => Impossible,
-        Attack::TwoHosts => Status(400, Cause::MalformedRequest),
-        Attack::Connect => Status(400, Cause::MalformedRequest),
+        Attack::AmbiguousPath | Attack::Connect | Attack::TwoHosts => {
+            Status(400, Cause::MalformedRequest)
+        }
     }
 }

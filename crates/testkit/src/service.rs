@@ -40,7 +40,7 @@ impl Service {
                 std::thread::spawn(move || {
                     serve(Conversation {
                         stream: BufReader::new(stream),
-                    })
+                    });
                 });
             }
         });

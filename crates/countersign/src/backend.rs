@@ -1,0 +1,182 @@
+//! One way to the authority, whether another process serves the state folder or nobody does.
+//!
+//! The lock decides: whoever gets it holds the authority and answers itself, through the same routes; whoever does not
+//! asks the holder over the admin socket. A short-lived command holds the lock too and serves no socket: it is waited
+//! for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_authority::admin;
+use countersign_authority::api::{self, IssuingState, StatusResponse};
+use countersign_authority::authority::Authority;
+use countersign_authority::client::{AdminClient, ClientError};
+use countersign_authority::secret::Passphrase;
+use countersign_authority::state::{StateError, StateFolder, StateLock};
+use countersign_policy::issuance::Actor;
+use countersign_runtime::clock::{SharedClock, SystemClock};
+use tokio::time::{Instant, sleep};
+
+use crate::fault::Fault;
+use crate::serve::process::{PROCESS, ProcessView};
+
+/// A connection to the authority of a state folder.
+pub(crate) struct Backend {
+    /// Calls the admin API.
+    pub(crate) client: AdminClient,
+    /// Whether another process serves the state folder.
+    pub(crate) is_served: bool,
+    // Holds the state's lock.
+    _authority: Option<Arc<Authority>>,
+}
+
+impl Backend {
+    /// Connects to the authority in `state`, which must be initialised.
+    pub(crate) async fn connect(state: &Path, passphrase: &Passphrase) -> Result<Self, Fault> {
+        let state = existing(state)?;
+        let give_up = Instant::now() + LOCK_PATIENCE;
+        loop {
+            let pid = match state.lock() {
+                Ok(lock) => {
+                    let clock: SharedClock = Arc::new(SystemClock);
+                    let authority = Authority::open(state, lock, passphrase, clock)?;
+                    let client =
+                        AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
+                    return Ok(Self {
+                        client,
+                        is_served: false,
+                        _authority: Some(authority),
+                    });
+                }
+                Err(StateError::InUse { pid, .. }) => pid,
+                Err(error) => return Err(error.into()),
+            };
+            let client = AdminClient::socket(&state.socket());
+            match client.get::<StatusResponse>(api::STATUS).await {
+                Ok(_) => {
+                    return Ok(Self {
+                        client,
+                        is_served: true,
+                        _authority: None,
+                    });
+                }
+                Err(ClientError::NotRunning { .. }) if Instant::now() < give_up => {
+                    sleep(LOCK_POLL).await;
+                }
+                Err(ClientError::NotRunning { .. }) => {
+                    return Err(StateError::InUse {
+                        path: state.path().to_owned(),
+                        pid,
+                    }
+                    .into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits until certificates can be issued: the CA key is unsealed in the background.
+    pub(crate) async fn issuing(&self) -> Result<(), Fault> {
+        let give_up = Instant::now() + UNSEAL_PATIENCE;
+        loop {
+            let status: StatusResponse = self.client.get(api::STATUS).await?;
+            match status.issuing {
+                IssuingState::Ready => return Ok(()),
+                IssuingState::Unsealing if Instant::now() < give_up => sleep(UNSEAL_POLL).await,
+                IssuingState::Unsealing => {
+                    return Err(Fault::world("the CA key is still being unsealed"));
+                }
+                IssuingState::Failed => {
+                    let why = status
+                        .issuing_fault
+                        .unwrap_or_else(|| "the CA key cannot be used".to_owned());
+                    return Err(Fault::configuration(why).hint(
+                        "--passphrase-file names the file that the authority was initialised with",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// The lock for a process that serves. Short-lived commands are waited for, another serving process is not.
+pub(crate) async fn take_lock(state: &StateFolder) -> Result<StateLock, Fault> {
+    let give_up = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let error = match state.lock() {
+            Ok(lock) => return Ok(lock),
+            Err(error) => error,
+        };
+        let held = matches!(error, StateError::InUse { .. });
+        let client = AdminClient::socket(&state.socket());
+        let silent = || async {
+            matches!(
+                client.get::<ProcessView>(PROCESS).await,
+                Err(ClientError::NotRunning { .. })
+            )
+        };
+        if held && Instant::now() < give_up && silent().await {
+            sleep(LOCK_POLL).await;
+        } else {
+            return Err(error.into());
+        }
+    }
+}
+
+/// The state folder, if an authority is there. Nothing is made where there is none.
+pub(crate) fn existing(path: &Path) -> Result<StateFolder, Fault> {
+    let state = folder(path)?;
+    if state.is_initialised() {
+        Ok(state)
+    } else {
+        Err(no_authority(path))
+    }
+}
+
+/// The state folder, if there is one.
+pub(crate) fn folder(path: &Path) -> Result<StateFolder, Fault> {
+    if path.try_exists().unwrap_or(true) {
+        Ok(StateFolder::prepare(path)?)
+    } else {
+        Err(no_authority(path))
+    }
+}
+
+/// Nothing to ask.
+pub(crate) fn no_authority(path: &Path) -> Fault {
+    Fault::configuration(format_args!(
+        "no authority is initialised in {}",
+        path.display()
+    ))
+    .hint("`countersign init` or `countersign up` makes one; `--state DIR` names another folder")
+}
+
+/// The person at this command line, for whom the system vouches.
+pub(crate) fn own_user() -> Actor {
+    Actor::LocalAdmin {
+        uid: rustix::process::geteuid().as_raw(),
+    }
+}
+
+/// Runs one command's conversation.
+pub(crate) fn block_on<T>(
+    conversation: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Fault::world(format_args!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(conversation);
+    // The unsealing may still run; nobody waits for it any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// A short-lived command holds the lock for about as long as unsealing takes.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_POLL: Duration = Duration::from_millis(25);
+
+/// Argon2id with 64 MiB takes some hundred milliseconds, on a loaded small machine some seconds.
+const UNSEAL_PATIENCE: Duration = Duration::from_mins(1);
+const UNSEAL_POLL: Duration = Duration::from_millis(20);

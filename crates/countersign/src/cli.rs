@@ -1,0 +1,149 @@
+//! The command line: one file per command.
+
+pub(crate) mod arguments;
+mod config;
+mod explain;
+mod init;
+mod inspect;
+mod issue;
+mod list;
+mod renew;
+mod revoke;
+mod run;
+mod show;
+mod status;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::arguments::Globals;
+use crate::env::Environment;
+use crate::fault::{Answer, Fault};
+
+/// Mutual TLS: a private CA, a gateway that enforces it, and the reason for every refusal
+///
+/// Exit codes: 0 yes or done, 1 the answer is no, 2 usage or configuration, 3 the world failed, 70 a bug of ours.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Answer in JSON on standard output; errors are one JSON object on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Cli {
+    /// Does what is asked for.
+    pub(crate) fn run(self, environment: Environment) -> Result<Answer, Fault> {
+        self.command.run(&Globals {
+            json: self.json,
+            environment,
+        })
+    }
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpCommand),
+    Run(run::RunCommand),
+    Init(init::InitCommand),
+    Status(status::StatusCommand),
+    Issue(issue::IssueCommand),
+    List(list::ListCommand),
+    Show(show::ShowCommand),
+    Renew(renew::RenewCommand),
+    Revoke(revoke::RevokeCommand),
+    Inspect(inspect::InspectCommand),
+    Explain(explain::ExplainCommand),
+    Config(config::ConfigCommand),
+}
+
+impl Command {
+    fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        match self {
+            Self::Up(command) => command.run(globals),
+            Self::Run(command) => command.run(globals),
+            Self::Init(command) => command.run(globals),
+            Self::Status(command) => command.run(globals),
+            Self::Issue(command) => command.run(globals),
+            Self::List(command) => command.run(globals),
+            Self::Show(command) => command.run(globals),
+            Self::Renew(command) => command.run(globals),
+            Self::Revoke(command) => command.run(globals),
+            Self::Inspect(command) => command.run(globals),
+            Self::Explain(command) => command.run(globals),
+            Self::Config(command) => command.run(globals),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn check(line: &str, accepted: bool) {
+        let parsed = Cli::try_parse_from(line.split(' '));
+        assert_eq!(parsed.is_ok(), accepted, "{line}: {:?}", parsed.err());
+    }
+
+    #[test]
+    fn definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn documented_commands_parse() {
+        check(
+            "countersign init --subject O=Example --years 5 --trust-domain example.com --passphrase-file p",
+            true,
+        );
+        check(
+            "countersign up --upstream http://127.0.0.1:3000 --listen 0.0.0.0:8443 --name a.example --name b.example --json",
+            true,
+        );
+        check("countersign run -c countersign.toml --state s", true);
+        check(
+            "countersign issue server api.example.com --dns www.example.com --ip 10.0.0.1 --ttl 30d --out o --force",
+            true,
+        );
+        check("countersign issue workload /ns/prod/api --csr r.pem", true);
+        check(
+            "countersign list --status live --expiring 30d --check --json",
+            true,
+        );
+        check("countersign show you", true);
+        check("countersign renew you --out o", true);
+        check(
+            "countersign revoke you --reason key-compromise --wait --wait-timeout 3s",
+            true,
+        );
+        check("countersign inspect cert.pem", true);
+        check("countersign explain 7f3a9c-0k2m8x", true);
+        check("countersign explain --from 127.0.0.1 --since 5m", true);
+        check("countersign config check c.toml", true);
+        check("countersign --json config defaults", true);
+        check("countersign status", true);
+    }
+
+    #[test]
+    fn command_lines_that_mean_nothing_are_refused() {
+        check("countersign", false);
+        check("countersign run", false);
+        check("countersign up --listen localhost", false);
+        check("countersign up --name a..b", false);
+        check("countersign issue admin root", false);
+        check("countersign issue client you --ttl 0s", false);
+        check("countersign list --status some", false);
+        check("countersign list --check", false);
+        check("countersign revoke you --reason because", false);
+        check("countersign revoke you --wait-timeout 3s", false);
+        check("countersign explain", false);
+        check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
+        check("countersign explain --since 5m", false);
+        check("countersign explain nonsense", false);
+    }
+}

@@ -1,0 +1,224 @@
+//! Arguments that several commands share.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use countersign_authority::init::{
+    DEFAULT_ROOT_YEARS, DEFAULT_SUBJECT, DEFAULT_TRUST_DOMAIN, InitOptions, MAX_ROOT_YEARS,
+};
+use countersign_authority::secret::{Passphrase, Secret};
+use countersign_pki::dn::DistinguishedName;
+use countersign_pki::name::DnsName;
+use countersign_pki::spiffe::TrustDomain;
+use countersign_pki::time::parse_duration;
+
+use crate::env::Environment;
+use crate::fault::Fault;
+use crate::output::Output;
+
+/// What every command gets beside its own arguments.
+#[derive(Clone, Debug)]
+pub(crate) struct Globals {
+    /// `--json`.
+    pub(crate) json: bool,
+    /// What the environment says.
+    pub(crate) environment: Environment,
+}
+
+impl Globals {
+    /// Where the answer goes.
+    pub(crate) fn output(&self) -> Output {
+        Output::new(self.json)
+    }
+}
+
+/// `--state`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StateArgument {
+    /// State folder [default: `COUNTERSIGN_STATE`, else /var/lib/countersign for root, else the XDG state folder]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl StateArgument {
+    /// The folder that is meant.
+    pub(crate) fn folder(&self, globals: &Globals) -> Result<PathBuf, Fault> {
+        globals.environment.state(self.state.clone())
+    }
+}
+
+/// `--passphrase-file`, for whoever opens the authority: an own process does where none serves.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PassphraseArgument {
+    /// File with the passphrase of the CA keys [default: the one that init generated into the state folder]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl PassphraseArgument {
+    /// Where the passphrase comes from.
+    pub(crate) fn passphrase(&self) -> Passphrase {
+        self.passphrase_file
+            .clone()
+            .map_or(Passphrase::StateFile, Passphrase::FromFile)
+    }
+
+    fn read(&self) -> Result<Option<Secret>, Fault> {
+        Ok(self
+            .passphrase_file
+            .as_deref()
+            .map(Secret::read_passphrase)
+            .transpose()?)
+    }
+}
+
+/// What a new authority shall be.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct InitArguments {
+    /// Subject of the CA; "… Root CA", "… Issuing CA" and "… Operator CA" are appended [default: O=Countersign]
+    #[arg(long, value_name = "DN", value_parser = DistinguishedName::parse)]
+    subject: Option<DistinguishedName>,
+    /// Life of the root in years, 1 to 50 [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_ROOT_YEARS)))]
+    years: Option<u32>,
+    /// Trust domain of SPIFFE IDs [default: countersign.internal]
+    #[arg(long, value_name = "NAME", value_parser = TrustDomain::parse)]
+    trust_domain: Option<TrustDomain>,
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+}
+
+impl InitArguments {
+    /// With the defaults for what was not said; reads the passphrase file.
+    pub(crate) fn options(&self) -> Result<InitOptions, Fault> {
+        Ok(InitOptions {
+            subject: match &self.subject {
+                Some(subject) => subject.clone(),
+                None => DistinguishedName::parse(DEFAULT_SUBJECT).map_err(Fault::bug)?,
+            },
+            root_years: self.years.unwrap_or(DEFAULT_ROOT_YEARS),
+            trust_domain: match &self.trust_domain {
+                Some(trust_domain) => trust_domain.clone(),
+                None => TrustDomain::parse(DEFAULT_TRUST_DOMAIN).map_err(Fault::bug)?,
+            },
+            passphrase: self.passphrase.read()?,
+            key_derivation: countersign_authority::sealed::KeyDerivation::default(),
+        })
+    }
+
+    /// Where the passphrase comes from.
+    pub(crate) fn passphrase(&self) -> Passphrase {
+        self.passphrase.passphrase()
+    }
+
+    /// Refuses what an authority that is there already is not, and names what can no longer be chosen.
+    pub(crate) fn against_existing(
+        &self,
+        trust_domain: &TrustDomain,
+        state: &Path,
+    ) -> Result<Option<String>, Fault> {
+        if let Some(other) = self
+            .trust_domain
+            .as_ref()
+            .filter(|asked| *asked != trust_domain)
+        {
+            let sentence = format_args!(
+                "{} has trust domain {trust_domain}, not {other}",
+                state.display()
+            )
+            .to_string();
+            return Err(Fault::configuration(sentence)
+                .hint("a trust domain is chosen at init: leave the flag out, or choose another folder with `--state DIR`"));
+        }
+        let late = self.subject.is_some() || self.years.is_some();
+        Ok(late.then(|| {
+            format!(
+                "note: {} is initialised already: --subject and --years have no effect",
+                state.display()
+            )
+        }))
+    }
+}
+
+/// A DNS name of the gateway, as an argument.
+pub(crate) fn dns_name(text: &str) -> Result<DnsName, String> {
+    DnsName::parse(text).map_err(|error| error.to_string())
+}
+
+/// `30d`, `8h`, as an argument.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() {
+        Err("a duration of zero".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        init: InitArguments,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<InitArguments, clap::Error> {
+        Line::try_parse_from([&["init"], arguments].concat()).map(|line| line.init)
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let options = parse(&[]).expect("valid").options().expect("valid");
+        assert_eq!(options.subject.to_string(), "O=Countersign");
+        assert_eq!(options.root_years, 10);
+        assert_eq!(options.trust_domain.as_str(), "countersign.internal");
+        assert!(options.passphrase.is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused_before_anything_is_made() {
+        for arguments in [
+            ["--years", "0"],
+            ["--years", "51"],
+            ["--subject", "nonsense"],
+            ["--trust-domain", "Example.com"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+        let missing =
+            parse(&["--passphrase-file", "/nonexistent/passphrase"]).expect("an argument");
+        assert_eq!(missing.options().expect_err("no file").exit_code(), 2);
+    }
+
+    #[test]
+    fn authority_that_is_there_keeps_its_trust_domain() {
+        let here = TrustDomain::parse("example.com").expect("valid");
+        let check = |arguments: &[&str]| {
+            parse(arguments)
+                .expect("valid")
+                .against_existing(&here, Path::new("/s"))
+        };
+        assert_eq!(check(&[]), Ok(None));
+        assert_eq!(check(&["--trust-domain", "example.com"]), Ok(None));
+        assert!(check(&["--years", "3"]).expect("a note").is_some());
+        assert_eq!(
+            check(&["--trust-domain", "other"])
+                .expect_err("another")
+                .exit_code(),
+            2
+        );
+    }
+
+    #[test]
+    fn durations_are_read_and_zero_is_not_one() {
+        assert_eq!(duration("30d"), Ok(Duration::from_hours(30 * 24)));
+        assert!(duration("0s").is_err());
+        assert!(duration("soon").is_err());
+    }
+}

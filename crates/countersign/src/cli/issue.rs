@@ -1,0 +1,220 @@
+//! `countersign issue`: a key made here, a request, a certificate from the authority, files in place.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use countersign_authority::api::{self, IssueRequest, IssueResponse};
+use countersign_pki::name::{NameKind, TypedName};
+use countersign_pki::pem;
+use serde::Serialize;
+
+use crate::backend::{Backend, block_on};
+use crate::certificate_file::{self, Contents};
+use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
+use crate::fault::{Answer, Fault};
+use crate::identity_files::{
+    CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
+};
+use crate::leaf_key::LeafKey;
+
+/// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
+#[derive(Debug, Args)]
+pub(crate) struct IssueCommand {
+    /// What the certificate is for
+    #[arg(value_enum)]
+    profile: ProfileArgument,
+    /// Whose it is: client → common name; server, peer → first DNS name; workload → SPIFFE ID or its path
+    name: String,
+    /// A further DNS name (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = |text: &str| TypedName::parse_as(NameKind::Dns, text))]
+    dns: Vec<TypedName>,
+    /// A further IP address (repeatable)
+    #[arg(long, value_name = "ADDRESS", value_parser = |text: &str| TypedName::parse_as(NameKind::Ip, text))]
+    ip: Vec<TypedName>,
+    /// A further SPIFFE ID (repeatable)
+    #[arg(long, value_name = "ID", value_parser = |text: &str| TypedName::parse_as(NameKind::Spiffe, text))]
+    spiffe: Vec<TypedName>,
+    /// A further e-mail address (repeatable)
+    #[arg(long, value_name = "ADDRESS", value_parser = |text: &str| TypedName::parse_as(NameKind::Email, text))]
+    email: Vec<TypedName>,
+    /// A further URI (repeatable)
+    #[arg(long, value_name = "URI", value_parser = |text: &str| TypedName::parse_as(NameKind::Uri, text))]
+    uri: Vec<TypedName>,
+    /// How long it lives, such as 30d or 8h [default: the profile's]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    ttl: Option<Duration>,
+    /// A certificate request (PEM or DER) whose key is certified; no key is made
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Where the files go [default: a folder called NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ProfileArgument {
+    /// Shows a client certificate
+    Client,
+    /// Both server and client
+    Peer,
+    /// Shows a server certificate
+    Server,
+    /// A service with a SPIFFE ID, both server and client
+    Workload,
+}
+
+impl ProfileArgument {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Peer => "peer",
+            Self::Server => "server",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+impl IssueCommand {
+    /// Runs it.
+    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        let state = self.state.folder(globals)?;
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(folder_name(&self.name)));
+        let existing = if self.force {
+            Existing::Replace
+        } else {
+            Existing::Keep
+        };
+        let (key, request) = if let Some(file) = &self.csr {
+            (None, read_request(file)?)
+        } else {
+            let key = LeafKey::generate()?;
+            let request = pem::encode("CERTIFICATE REQUEST", &key.request()?);
+            (Some(key), request)
+        };
+        let destination = Destination::prepare(&out, existing)?;
+        let sans = [&self.dns, &self.ip, &self.spiffe, &self.email, &self.uri];
+        let request = IssueRequest {
+            profile: self.profile.as_str().to_owned(),
+            name: self.name.clone(),
+            sans: sans
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect(),
+            ttl_s: self.ttl.map(|ttl| ttl.as_secs()),
+            csr: request,
+        };
+        let response: IssueResponse = block_on(async {
+            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            backend.issuing().await?;
+            Ok(backend.client.post(api::ISSUE, &request).await?)
+        })?;
+        let written = deliver(destination, &out, key.as_ref(), response)?;
+        globals.output().answer(&written, Written::text)?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// An identity that lies in its files.
+#[derive(Debug, Serialize)]
+pub(crate) struct Written {
+    /// What was issued, without the PEM texts.
+    serial: String,
+    fingerprint: String,
+    profile: String,
+    name: String,
+    names: Vec<String>,
+    not_before: String,
+    not_after: String,
+    /// Where it lies.
+    certificate: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+    ca: PathBuf,
+}
+
+/// Puts an issued certificate in place.
+pub(crate) fn deliver(
+    destination: Destination,
+    out: &Path,
+    key: Option<&LeafKey>,
+    issued: IssueResponse,
+) -> Result<Written, Fault> {
+    let key_pem = key.map(LeafKey::to_pem);
+    let files = IdentityFiles {
+        certificate: &issued.chain_pem,
+        key: key_pem.as_ref().map(|pem| pem.as_str()),
+        ca: &issued.ca_pem,
+    };
+    // The certificate exists by now: whoever cannot have the files must know which one to revoke.
+    let revoke = format!(
+        "the certificate was issued: `countersign revoke {}` takes it back",
+        issued.serial
+    );
+    destination
+        .commit(&files)
+        .map_err(|fault| fault.hint(revoke))?;
+    Ok(Written {
+        serial: issued.serial.to_string(),
+        fingerprint: issued.fingerprint.to_string(),
+        profile: issued.profile,
+        name: issued.name,
+        names: issued.names,
+        not_before: issued.not_before.to_string(),
+        not_after: issued.not_after.to_string(),
+        certificate: out.join(CERTIFICATE),
+        key: key.map(|_| out.join(KEY)),
+        ca: out.join(CA),
+    })
+}
+
+impl Written {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "issued {} for {}, valid until {}\n",
+            self.profile, self.name, self.not_after
+        );
+        let mut line = |label: &str, value: &dyn std::fmt::Display| {
+            writeln!(text, "  {label:<12} {value}").expect("a String takes everything");
+        };
+        line("names", &self.names.join(", "));
+        line("serial", &self.serial);
+        line("certificate", &self.certificate.display());
+        if let Some(key) = &self.key {
+            line("key", &key.display());
+        }
+        line("ca", &self.ca.display());
+        text
+    }
+}
+
+/// A request as PEM, whatever form the file has.
+fn read_request(file: &Path) -> Result<String, Fault> {
+    let blocks = match certificate_file::read(file)? {
+        Contents::Der(der) => return Ok(pem::encode("CERTIFICATE REQUEST", &der)),
+        Contents::Pem(blocks) => blocks,
+    };
+    // RFC 7468 §7: older programs write NEW CERTIFICATE REQUEST.
+    let request = blocks
+        .iter()
+        .find(|block| block.label.ends_with("CERTIFICATE REQUEST"));
+    request
+        .map(|block| pem::encode("CERTIFICATE REQUEST", &block.der))
+        .ok_or_else(|| {
+            certificate_file::fault(file, &"the file holds no certificate request")
+                .hint("`openssl req -new -key key.pem -subj / -out request.pem` makes one")
+        })
+}

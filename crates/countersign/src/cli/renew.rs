@@ -1,0 +1,99 @@
+//! `countersign renew`: the next certificate for the same names, under a new key.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use countersign_authority::api::{self, IssueResponse, RenewRequest};
+use countersign_pki::pem;
+
+use crate::backend::{Backend, block_on, existing};
+use crate::certificate_file::certificate_in;
+use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::issue::{Written, deliver};
+use crate::cli::show::what_is_meant;
+use crate::fault::{Answer, Fault};
+use crate::identity_files::{CERTIFICATE, Destination, Existing, KEY};
+use crate::leaf_key::LeafKey;
+
+/// Renew a certificate: a new key, the same names; a revoked one cannot be renewed
+#[derive(Debug, Args)]
+pub(crate) struct RenewCommand {
+    /// A folder with cert.pem and key.pem, or an identity of the state (`you`): its files are replaced; else a certificate
+    /// file, name, serial or fingerprint
+    #[arg(value_name = "WHAT|DIR")]
+    what: String,
+    /// Where the files go [default: where they lie]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace files that are in the folder of --out
+    #[arg(long, requires = "out")]
+    force: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+impl RenewCommand {
+    /// Runs it.
+    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        let state = self.state.folder(globals)?;
+        // The state keeps identities of its own: `renew you` means that one.
+        let kept = existing(&state)?.identity(&self.what);
+        let home = home_of(Path::new(&self.what)).or_else(|| home_of(&kept));
+        let what = match &home {
+            Some(folder) => certificate_in(&folder.join(CERTIFICATE))?
+                .fingerprint()
+                .to_string(),
+            None => what_is_meant(&self.what)?,
+        };
+        let (out, existing) = match (self.out, home) {
+            (Some(out), _) => (
+                out,
+                if self.force {
+                    Existing::Replace
+                } else {
+                    Existing::Keep
+                },
+            ),
+            (None, Some(folder)) => (folder, Existing::Replace),
+            (None, None) => {
+                return Err(Fault::configuration(format_args!(
+                    "it is not known where the files of {} lie",
+                    self.what
+                ))
+                .hint("name their folder, or a place for the new ones with `--out DIR`"));
+            }
+        };
+        let key = LeafKey::generate()?;
+        let request = RenewRequest {
+            what,
+            csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),
+        };
+        let destination = Destination::prepare(&out, existing)?;
+        let response: IssueResponse = block_on(async {
+            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            backend.issuing().await?;
+            Ok(backend.client.post(api::RENEW, &request).await?)
+        })?;
+        let written = deliver(destination, &out, Some(&key), response)?;
+        globals.output().answer(&written, Written::text)?;
+        Ok(Answer::Yes)
+    }
+}
+
+/// The folder of an identity, named by itself or by its certificate.
+fn home_of(what: &Path) -> Option<PathBuf> {
+    if what.join(CERTIFICATE).is_file() {
+        return Some(what.to_owned());
+    }
+    let folder = what.parent()?;
+    let named = what.is_file() && what.file_name()? == CERTIFICATE && folder.join(KEY).is_file();
+    named.then(|| {
+        if folder == Path::new("") {
+            PathBuf::from(".")
+        } else {
+            folder.to_owned()
+        }
+    })
+}

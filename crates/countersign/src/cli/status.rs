@@ -1,0 +1,254 @@
+//! `countersign status`: what runs, what ends when, which risks stand.
+//!
+//! The answer is no (1) when nothing serves, when certificates cannot be issued, or when something has ended. Risks alone
+//! do not change it: they may be chosen.
+
+mod ends;
+mod files;
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use countersign_authority::api::{self, CertificateView, IssuingState, Risk, StatusResponse};
+use countersign_authority::client::{AdminClient, ClientError};
+use countersign_authority::secret::Passphrase;
+use countersign_authority::state::StateFolder;
+use countersign_pki::time::{UnixTime, spoken};
+use countersign_runtime::clock::{Clock, SystemClock};
+use serde::{Deserialize, Serialize};
+
+use self::ends::{End, ends};
+use crate::backend::{Backend, block_on, folder, no_authority};
+use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::fault::{Answer, Fault};
+use crate::serve::process::{PROCESS, ProcessView};
+
+/// Show what runs, what ends when, and which risks stand; exit 1 when nothing serves or something has ended
+#[derive(Debug, Args)]
+pub(crate) struct StatusCommand {
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+/// Everything that `status` says.
+#[derive(Debug, Serialize)]
+struct Status {
+    healthy: bool,
+    state: String,
+    process: Option<ProcessView>,
+    gateway: Option<GatewayView>,
+    authority: Option<StatusResponse>,
+    ends: Vec<End>,
+    soonest: Option<CertificateView>,
+    risks: Vec<Risk>,
+}
+
+/// The part of `GET /v1/gateway` that is shown.
+#[derive(Debug, Serialize, Deserialize)]
+struct GatewayView {
+    live_connections: usize,
+    listeners: Vec<ListenerView>,
+}
+
+/// One of its listeners.
+#[derive(Debug, Serialize, Deserialize)]
+struct ListenerView {
+    name: String,
+    address: String,
+    client_certificate: String,
+    trust: Vec<String>,
+    routes: Vec<String>,
+    certificate_not_after_unix_s: u64,
+}
+
+impl StatusCommand {
+    /// Runs it.
+    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        let state = folder(&self.state.folder(globals)?)?;
+        let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+        let status = block_on(async {
+            let seen = if state.is_initialised() {
+                Seen::with_authority(&state, &self.passphrase.passphrase()).await?
+            } else {
+                Seen::without_authority(&state).await?
+            };
+            Ok(seen.judge(&state, now))
+        })?;
+        globals
+            .output()
+            .answer(&status, |status| text(status, now))?;
+        Ok(Answer::from_bool(status.healthy))
+    }
+}
+
+/// What was found.
+struct Seen {
+    process: Option<ProcessView>,
+    gateway: Option<GatewayView>,
+    authority: Option<StatusResponse>,
+    soonest: Option<CertificateView>,
+}
+
+impl Seen {
+    async fn with_authority(state: &StateFolder, passphrase: &Passphrase) -> Result<Self, Fault> {
+        let backend = Backend::connect(state.path(), passphrase).await?;
+        let (process, gateway) = if backend.is_served {
+            (
+                Some(backend.client.get(PROCESS).await?),
+                Some(backend.client.get(GATEWAY).await?),
+            )
+        } else {
+            (None, None)
+        };
+        let authority = Some(backend.client.get(api::STATUS).await?);
+        Ok(Self {
+            process,
+            gateway,
+            authority,
+            soonest: ends::soonest(&backend).await?,
+        })
+    }
+
+    /// `run` with a configuration that needs none.
+    async fn without_authority(state: &StateFolder) -> Result<Self, Fault> {
+        let client = AdminClient::socket(&state.socket());
+        let process = match client.get(PROCESS).await {
+            Err(ClientError::NotRunning { .. }) => return Err(no_authority(state.path())),
+            process => Some(process?),
+        };
+        Ok(Self {
+            process,
+            gateway: Some(client.get(GATEWAY).await?),
+            authority: None,
+            soonest: None,
+        })
+    }
+
+    fn judge(self, state: &StateFolder, now: UnixTime) -> Status {
+        let Self {
+            process,
+            gateway,
+            authority,
+            soonest,
+        } = self;
+        let ends = ends(authority.as_ref(), gateway.as_ref(), state);
+        let mut risks: Vec<Risk> = authority
+            .iter()
+            .flat_map(|authority| authority.risks.clone())
+            .collect();
+        risks.extend(process.iter().flat_map(|process| process.risks.clone()));
+        risks.extend(files::risks(state));
+        risks.extend(ends.iter().filter_map(|end| end.risk(now)));
+        if process.is_none() {
+            risks.push(not_running());
+        }
+        let can_issue = authority
+            .as_ref()
+            .is_none_or(|authority| authority.issuing != IssuingState::Failed);
+        let healthy = process.is_some() && can_issue && !ends.iter().any(|end| end.is_over(now));
+        let state = state.path().display().to_string();
+        Status {
+            healthy,
+            state,
+            process,
+            gateway,
+            authority,
+            ends,
+            soonest,
+            risks,
+        }
+    }
+}
+
+fn not_running() -> Risk {
+    Risk {
+        sentence: "no process serves this state: nobody gets through, and nothing is renewed"
+            .to_owned(),
+        hint: "`countersign up`, or `countersign run -c FILE`".to_owned(),
+    }
+}
+
+fn text(status: &Status, now: UnixTime) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: &dyn std::fmt::Display| {
+        writeln!(text, "{label:<12} {value}").expect("a String takes everything");
+    };
+    match &status.process {
+        Some(process) => line(
+            "process",
+            &format_args!("{} (version {})", process.pid, process.version),
+        ),
+        None => line("process", &"none"),
+    }
+    for listener in status.gateway.iter().flat_map(|gateway| &gateway.listeners) {
+        line(
+            "listener",
+            &format_args!(
+                "{} {}, client certificates: {}, trusts {}",
+                listener.name,
+                listener.address,
+                listener.client_certificate,
+                listener.trust.join(", ")
+            ),
+        );
+        for route in &listener.routes {
+            line("", route);
+        }
+    }
+    if let Some(gateway) = &status.gateway {
+        line("connections", &gateway.live_connections);
+    }
+    if let Some(process) = &status.process {
+        line(
+            "metrics",
+            &format_args!("http://{}/metrics", process.metrics),
+        );
+    }
+    line("state", &status.state);
+    if let Some(authority) = &status.authority {
+        line("trust domain", &authority.trust_domain);
+        line("issuing", &issuing(authority));
+        let counts = &authority.certificates;
+        let (valid, revoked, expired) = (counts.valid, counts.revoked, counts.expired);
+        line(
+            "certificates",
+            &format_args!("{valid} live, {revoked} revoked, {expired} expired"),
+        );
+        if !authority.nodes.is_empty() {
+            line("nodes", &authority.nodes.join(", "));
+        }
+    }
+    for (place, end) in status.ends.iter().enumerate() {
+        line(if place == 0 { "ends" } else { "" }, &end.text(now));
+    }
+    if let Some(soonest) = &status.soonest {
+        let left = spoken(soonest.not_after.since(now));
+        line(
+            "next to end",
+            &format_args!(
+                "{} (serial {}) at {}, in {left}",
+                soonest.name, soonest.serial, soonest.not_after
+            ),
+        );
+    }
+    for risk in &status.risks {
+        line("risk", &risk.sentence);
+        line("  hint", &risk.hint);
+    }
+    line("healthy", &if status.healthy { "yes" } else { "no" });
+    text
+}
+
+fn issuing(authority: &StatusResponse) -> String {
+    match (authority.issuing, &authority.issuing_fault) {
+        (IssuingState::Ready, _) => "ready".to_owned(),
+        (IssuingState::Unsealing, _) => "the CA key is being unsealed".to_owned(),
+        (IssuingState::Failed, Some(fault)) => format!("failed: {fault}"),
+        (IssuingState::Failed, None) => "failed".to_owned(),
+    }
+}
+
+/// `GET`: the gateway's status.
+const GATEWAY: &str = "/v1/gateway";

@@ -1,0 +1,174 @@
+//! What ends when: issuers, the root's CRL, the gateway's certificate, the leaf that is next.
+
+use countersign_authority::api::{
+    self, CertificateStatus, CertificateView, ListQuery, ListResponse, Risk, StatusResponse,
+    rfc3339,
+};
+use countersign_authority::state::StateFolder;
+use countersign_pki::time::{UnixTime, spoken};
+use serde::Serialize;
+
+use super::GatewayView;
+use crate::backend::Backend;
+use crate::certificate_file::certificate_in;
+use crate::fault::Fault;
+
+/// Something that has an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct End {
+    /// `root`, `intermediate`, `operator`, `root crl`, `gateway certificate`.
+    what: String,
+    #[serde(with = "rfc3339")]
+    at: UnixTime,
+    #[serde(skip)]
+    warn_days: u64,
+    #[serde(skip)]
+    hint: &'static str,
+}
+
+impl End {
+    fn new(what: impl Into<String>, at: UnixTime, warn_days: u64, hint: &'static str) -> Self {
+        Self {
+            what: what.into(),
+            at,
+            warn_days,
+            hint,
+        }
+    }
+
+    /// Whether it has come.
+    pub(super) fn is_over(&self, now: UnixTime) -> bool {
+        now > self.at
+    }
+
+    /// For people.
+    pub(super) fn text(&self, now: UnixTime) -> String {
+        if self.is_over(now) {
+            format!(
+                "{} at {}, {} ago",
+                self.what,
+                self.at,
+                spoken(now.since(self.at))
+            )
+        } else {
+            format!(
+                "{} at {}, in {}",
+                self.what,
+                self.at,
+                spoken(self.at.since(now))
+            )
+        }
+    }
+
+    /// The risk that it is over or near.
+    pub(super) fn risk(&self, now: UnixTime) -> Option<Risk> {
+        let near = self.at.since(now).as_secs() < self.warn_days * DAY_S;
+        near.then(|| Risk {
+            sentence: format!("end of {}", self.text(now)),
+            hint: self.hint.to_owned(),
+        })
+    }
+}
+
+/// Everything but the leaves.
+pub(super) fn ends(
+    authority: Option<&StatusResponse>,
+    gateway: Option<&GatewayView>,
+    state: &StateFolder,
+) -> Vec<End> {
+    let issuer = "plan the successor: nothing that it issued outlives it";
+    let crl = "the root signs the next one when its key is at hand: see the guide on rotation";
+    let mut ends = Vec::new();
+    if let Some(authority) = authority {
+        let issuers = authority.issuers.iter();
+        ends.extend(issuers.map(|it| End::new(&it.role, it.not_after, ISSUER_WARN_DAYS, issuer)));
+        ends.push(End::new(
+            "root crl",
+            authority.root_crl_next_update,
+            CRL_WARN_DAYS,
+            crl,
+        ));
+    }
+    let renewed =
+        "a serving gateway renews it at half of its life: look for `not renewed` in its log";
+    let served = gateway.iter().flat_map(|gateway| &gateway.listeners);
+    let mut served: Vec<End> = served
+        .map(|listener| {
+            let at = UnixTime::from_seconds(listener.certificate_not_after_unix_s);
+            End::new(
+                format!("gateway certificate ({})", listener.name),
+                at,
+                1,
+                renewed,
+            )
+        })
+        .collect();
+    if let (true, Ok(certificate)) = (
+        served.is_empty(),
+        certificate_in(&state.gateway_certificate()),
+    ) {
+        served.push(End::new(
+            "gateway certificate",
+            certificate.not_after(),
+            1,
+            "`countersign up` reissues it",
+        ));
+    }
+    ends.extend(served);
+    ends
+}
+
+/// The live leaf that ends first. Found by halving the time that is looked at, so that an inventory of millions costs no
+/// more than one of ten.
+pub(super) async fn soonest(backend: &Backend) -> Result<Option<CertificateView>, Fault> {
+    let first_within = async |within_s| -> Result<Option<CertificateView>, Fault> {
+        let query = ListQuery {
+            status: Some(CertificateStatus::Valid),
+            expiring_within_s: Some(within_s),
+            limit: Some(1),
+            ..ListQuery::default()
+        };
+        let page: ListResponse = backend.client.get(&api::list_path(&query)).await?;
+        Ok(page.certificates.into_iter().next())
+    };
+    let mut found = first_within(LONGEST_LEAF_S).await?;
+    let (mut nothing_within, mut something_within) = (0, LONGEST_LEAF_S);
+    while found.is_some() && something_within - nothing_within > 1 {
+        let middle = u64::midpoint(nothing_within, something_within);
+        match first_within(middle).await? {
+            Some(view) => (found, something_within) = (Some(view), middle),
+            None => nothing_within = middle,
+        }
+    }
+    Ok(found)
+}
+
+const DAY_S: u64 = 86_400;
+/// Half a year to roll a CA out everywhere.
+const ISSUER_WARN_DAYS: u64 = 180;
+/// A month to find whoever holds the root's key.
+const CRL_WARN_DAYS: u64 = 30;
+/// Above `policy`'s longest life of a leaf (825 days).
+const LONGEST_LEAF_S: u64 = 1000 * DAY_S;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_risks_when_near_or_over() {
+        let now = UnixTime::from_seconds(1000 * DAY_S);
+        let end = |days| End::new("root", UnixTime::from_seconds(days * DAY_S), 30, "renew");
+        let said = |days| end(days).risk(now).map(|risk| risk.sentence);
+        assert_eq!(said(1031), None);
+        assert_eq!(
+            said(1029).as_deref(),
+            Some("end of root at 1972-10-26T00:00:00Z, in 29 d")
+        );
+        assert_eq!(
+            said(999).as_deref(),
+            Some("end of root at 1972-09-26T00:00:00Z, 1 d ago")
+        );
+        assert!(end(999).is_over(now) && !end(1000).is_over(now));
+    }
+}

@@ -1,0 +1,222 @@
+//! From a configuration to what a gateway serves: bundles loaded, credentials at hand, every rule found good.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use countersign_authority::authority::Authority;
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::identity::BundleName;
+use countersign_pki::name::{DnsName, TypedName};
+use countersign_pki::time::UnixTime;
+use countersign_proxy::config::{ClientCertificateMode, GatewayConfig};
+use countersign_proxy::plan::GatewayPlan;
+use countersign_runtime::clock::{Clock, SystemClock};
+use countersign_tls::credentials::SharedCredentials;
+
+use crate::configuration::{Configuration, Loaded};
+use crate::fault::Fault;
+use crate::placeholder;
+
+/// What an authority gives to a gateway.
+#[derive(Clone)]
+pub(crate) struct Own {
+    /// The bundle called `internal`.
+    pub(crate) bundle: TrustBundle,
+    /// Completes chains that clients send without it.
+    pub(crate) intermediate: Certificate,
+    /// The gateway's own certificate, if a listener needs it.
+    pub(crate) credentials: Option<SharedCredentials>,
+}
+
+impl Own {
+    /// What `authority` gives.
+    pub(crate) fn of(
+        authority: &Authority,
+        credentials: Option<SharedCredentials>,
+        now: UnixTime,
+    ) -> Result<Self, Fault> {
+        let trust_domain = Some(authority.trust_domain().clone());
+        let anchors = vec![authority.root().clone()];
+        let bundle = TrustBundle::new(BundleName::internal(), trust_domain, anchors, now).map_err(|error| {
+            Fault::world(error).hint("the root has ended: this authority cannot be used any more, `countersign init` makes a new one")
+        })?;
+        Ok(Self {
+            bundle,
+            intermediate: authority.intermediate().clone(),
+            credentials,
+        })
+    }
+}
+
+/// Whether the configuration cannot be served without the state's own authority.
+pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
+    let internal = configuration.trust.get(BundleName::INTERNAL);
+    let has_anchors = internal.is_some_and(|trust| trust.bundle.is_some());
+    let trusts_own = configuration.gateway.listener.iter().any(|listener| {
+        listener.client_certificate != ClientCertificateMode::Off
+            && listener
+                .trust
+                .iter()
+                .any(|name| name == BundleName::INTERNAL)
+    });
+    configuration.gateway.needs_own_certificate() || (trusts_own && !has_anchors)
+}
+
+/// Everything that can be found wrong before a socket is bound.
+pub(crate) fn plan(
+    loaded: &Loaded,
+    own: Option<&Own>,
+    now: UnixTime,
+) -> Result<GatewayPlan, Fault> {
+    let read = |path: &std::path::Path| loaded.read(path);
+    let configuration = &loaded.configuration;
+    let mut bundles = BTreeMap::new();
+    if let Some(own) = own {
+        bundles.insert(BundleName::internal(), Arc::new(own.bundle.clone()));
+    }
+    for (name, trust) in &configuration.trust {
+        let bundle = trust
+            .load(name, own.map(|own| &own.bundle), now, read)
+            .map_err(|error| loaded.fault(&error))?;
+        bundles.insert(bundle.name().clone(), Arc::new(bundle));
+    }
+    let intermediates = own
+        .map(|own| own.intermediate.clone())
+        .into_iter()
+        .collect();
+    let credentials = own.and_then(|own| own.credentials.clone());
+    let built = configuration
+        .gateway
+        .build(&bundles, intermediates, credentials, read);
+    built.map_err(|error| loaded.fault(&error))
+}
+
+/// Whether the configuration could be served. Asks no authority: what only one has is stood in for.
+pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
+    let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+    plan(loaded, Some(&placeholder::own(now)?), now).map(drop)
+}
+
+/// The names that the gateway's own certificate must have: this host's, the listeners', the routes', and `further`.
+pub(crate) fn own_names(
+    gateway: &GatewayConfig,
+    further: &[DnsName],
+    host_name: Option<DnsName>,
+) -> Vec<TypedName> {
+    let loopback = ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    let listened = gateway
+        .listener
+        .iter()
+        .map(|listener| listener.address.ip());
+    let addresses = loopback
+        .into_iter()
+        .chain(listened.filter(|address| !address.is_unspecified()));
+    let local = DnsName::parse("localhost").expect("a DNS name");
+    let mut names = vec![TypedName::Dns(local)];
+    let others = addresses.map(TypedName::Ip).chain(
+        host_name
+            .into_iter()
+            .chain(gateway.hosts())
+            .chain(further.iter().cloned())
+            .map(TypedName::Dns),
+    );
+    for name in others {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// This host's name, where it is a DNS name.
+pub(crate) fn host_name() -> Option<DnsName> {
+    let uname = rustix::system::uname();
+    DnsName::parse(uname.nodename().to_str().ok()?).ok()
+}
+
+/// How this gateway calls itself on the feed.
+pub(crate) fn node_name() -> String {
+    host_name().map_or_else(
+        || "gateway@localhost".to_owned(),
+        |host| format!("gateway@{host}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_proxy::config::rule::AllowEntry;
+    use countersign_proxy::config::{ListenerConfig, RouteConfig, TrustConfig};
+
+    use super::*;
+
+    fn listener(address: &str) -> ListenerConfig {
+        let mut route = RouteConfig::new("demo", vec![AllowEntry::AnyTrusted]);
+        route.host = Some("api.example.com".to_owned());
+        ListenerConfig::new(address.parse().expect("an address"), vec![route])
+    }
+
+    fn configuration(listener: ListenerConfig) -> Configuration {
+        let gateway = GatewayConfig {
+            listener: vec![listener],
+            ..GatewayConfig::default()
+        };
+        Configuration {
+            gateway,
+            ..Configuration::default()
+        }
+    }
+
+    #[test]
+    fn files_for_everything_need_no_authority() {
+        let mut own_files = listener("127.0.0.1:8443");
+        own_files.certificate = Some("a.pem".into());
+        own_files.key = Some("a.key".into());
+        let mut without = configuration(own_files.clone());
+        assert!(
+            needs_authority(&without),
+            "internal is trusted and nothing says what it is"
+        );
+        let internal = TrustConfig {
+            bundle: Some("root.pem".into()),
+            trust_domain: None,
+        };
+        without.trust.insert("internal".to_owned(), internal);
+        assert!(!needs_authority(&without));
+        own_files.trust = vec!["partner".to_owned()];
+        assert!(!needs_authority(&configuration(own_files.clone())));
+        own_files.certificate = None;
+        assert!(needs_authority(&configuration(own_files)));
+    }
+
+    #[test]
+    fn own_certificate_names_the_host_its_addresses_and_its_routes() {
+        let dns = |text| DnsName::parse(text).expect("valid");
+        let gateway = configuration(listener("192.0.2.7:8443")).gateway;
+        let names = own_names(
+            &gateway,
+            &[dns("b.example"), dns("localhost")],
+            Some(dns("box")),
+        );
+        let shown: Vec<_> = names.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "dns:localhost",
+                "ip:127.0.0.1",
+                "ip:::1",
+                "ip:192.0.2.7",
+                "dns:box",
+                "dns:api.example.com",
+                "dns:b.example"
+            ]
+        );
+        let anywhere = configuration(listener("0.0.0.0:8443")).gateway;
+        assert!(
+            !own_names(&anywhere, &[], None)
+                .iter()
+                .any(|name| name.bare() == "0.0.0.0")
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! The configuration file: TOML into types, with the line and column of what is wrong.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use countersign_proxy::config::{ConfigError, GatewayConfig, TrustConfig};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::fault::Fault;
+
+/// The configuration of a Countersign process: `countersign run -c FILE`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "countersign.toml")]
+pub(crate) struct Configuration {
+    /// The gateway.
+    pub(crate) gateway: GatewayConfig,
+    /// Trust bundles by name; "internal" is the state's own authority unless it is given here.
+    pub(crate) trust: BTreeMap<String, TrustConfig>,
+}
+
+/// A configuration and where it was written, so that what is wrong with it can be located.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// The file with its text; `None`: made from a command line.
+    file: Option<(PathBuf, String)>,
+    /// As parsed.
+    pub(crate) configuration: Configuration,
+}
+
+impl Loaded {
+    /// Made from a command line.
+    pub(crate) fn in_memory(configuration: Configuration) -> Self {
+        Self {
+            file: None,
+            configuration,
+        }
+    }
+
+    /// Reads and parses a file; unknown keys are refused.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, Fault> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let fault =
+                Fault::configuration(format_args!("cannot read {}: {error}", path.display()));
+            fault.hint("`countersign config defaults` prints a configuration to start from")
+        })?;
+        Self::parse(path, text)
+    }
+
+    fn parse(path: &Path, text: String) -> Result<Self, Fault> {
+        let configuration = toml::from_str(&text).map_err(|error| {
+            let place = error.span().map(|span| position(&text, span.start));
+            let sentence = one_line(error.message());
+            Fault::configuration(format_args!("{}: {sentence}", located(path, place)))
+                .hint(SEE_DEFAULTS)
+        })?;
+        Ok(Self {
+            file: Some((path.to_owned(), text)),
+            configuration,
+        })
+    }
+
+    /// What is written, for `config explain`.
+    pub(crate) fn written(&self) -> Result<toml::Table, Fault> {
+        let text = self.file.as_ref().map_or("", |(_, text)| text);
+        toml::from_str(text).map_err(Fault::bug)
+    }
+
+    /// Reads a file that the configuration names: relative paths begin at the configuration's own folder.
+    pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
+        let folder = self.file.as_ref().and_then(|(path, _)| path.parent());
+        fs::read(folder.unwrap_or(Path::new("")).join(named))
+    }
+
+    /// A fault in what the configuration says, with its line.
+    pub(crate) fn fault(&self, error: &ConfigError) -> Fault {
+        let hinted = |fault: Fault, hint: &str| fault.maybe_hint(error.hint.clone()).or_hint(hint);
+        let Some((path, text)) = &self.file else {
+            return hinted(
+                Fault::configuration(&error.why),
+                "`--help` shows the arguments",
+            );
+        };
+        let place = DeTable::parse(text)
+            .ok()
+            .and_then(|document| find(&document, &error.place));
+        let place = place.map(|offset| position(text, offset));
+        hinted(
+            Fault::configuration(format_args!("{}: {error}", located(path, place))),
+            SEE_DEFAULTS,
+        )
+    }
+}
+
+/// Line and column, both from 1; the column counts characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+fn located(path: &Path, place: Option<(usize, usize)>) -> String {
+    match place {
+        Some((line, column)) => format!("{}:{line}:{column}", path.display()),
+        None => path.display().to_string(),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message
+        .lines()
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The offset of the deepest key on the way of `place` (`gateway.listener[0].route[1].allow`) that the document holds.
+fn find(document: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
+    let mut table = document.get_ref();
+    let mut found = None;
+    for step in place.split('.') {
+        let (key, indexes) = step.split_once('[').unwrap_or((step, ""));
+        let Some((known, value)) = table.get_key_value(key) else {
+            break;
+        };
+        found = Some(known.span().start);
+        let mut value = value;
+        for index in indexes
+            .split('[')
+            .filter_map(|index| index.trim_end_matches(']').parse::<usize>().ok())
+        {
+            let Some(element) = value
+                .get_ref()
+                .as_array()
+                .and_then(|array| array.get(index))
+            else {
+                return found;
+            };
+            value = element;
+            found = Some(element.span().start);
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    found
+}
+
+const SEE_DEFAULTS: &str = "`countersign config defaults` shows every key with its default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"[gateway]
+workers = 2
+
+[[gateway.listener]]
+address = "127.0.0.1:8443"
+
+[[gateway.listener.route]]
+upstream = "http://127.0.0.1:3000"
+allow = ["any-trusted"]
+
+[[gateway.listener.route]]
+upstream = "demo"
+allow = [{ cn = "a" }, { dns = "b" }]
+
+[trust.acme]
+bundle = "acme.pem"
+"#;
+
+    fn parse(text: &str) -> Result<Loaded, Fault> {
+        Loaded::parse(Path::new("c.toml"), text.to_owned())
+    }
+
+    fn check_fault(text: &str, expected: &str) {
+        let fault = parse(text).expect_err("refused");
+        let said = fault.render(false);
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(fault.exit_code(), 2);
+    }
+
+    #[test]
+    fn faults_name_line_and_column() {
+        check_fault("[gateway]\nworkers = 0\n", "c.toml:2:11: ");
+        check_fault(
+            "[gateway]\nworker = 2\n",
+            "c.toml:2:1: unknown field `worker`",
+        );
+        check_fault("[gateway\n", "c.toml:1:");
+        check_fault("[gatway]\n", "c.toml:1:2: unknown field `gatway`");
+        check_fault("[gateway]\ncertificate_lifetime = \"8\"\n", "c.toml:2:24: ");
+    }
+
+    #[test]
+    fn keys_that_are_found_wrong_later_are_located_too() {
+        let file = parse(FILE).expect("parses");
+        let check = |place: &str, expected: &str| {
+            let error = ConfigError {
+                place: place.to_owned(),
+                why: "no".to_owned(),
+                hint: None,
+            };
+            let said = file.fault(&error).render(false);
+            assert!(
+                said.starts_with(&format!("error: {expected}: {place}: no\nhint: ")),
+                "{said}"
+            );
+        };
+        check("gateway.workers", "c.toml:2:1");
+        check("gateway.listener[0].route[0].upstream", "c.toml:8:1");
+        check("gateway.listener[0].route[1].allow[1]", "c.toml:13:24");
+        check("gateway.listener[0].route[1].allow[1].dns", "c.toml:13:26");
+        check("trust.acme.bundle", "c.toml:16:1");
+        check("trust.acme.trust_domain", "c.toml:15:8");
+        check("elsewhere", "c.toml");
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        assert_eq!(position("ä\näö = 1", "ä\näö = ".len()), (2, 6));
+        assert_eq!(position("", 0), (1, 1));
+    }
+}

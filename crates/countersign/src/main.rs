@@ -1,0 +1,88 @@
+//! The `countersign` command: it reads arguments, configuration and environment, wires the other crates together, and
+//! turns their answers into output and exit codes.
+//!
+//! It must never decide what the crates below decide: who may have which certificate, who is admitted, why somebody was
+//! turned away.
+//!
+//! Read [`cli::Cli`] first, then `serve`, what `up` and `run` share.
+
+mod backend;
+mod birth;
+mod certificate_file;
+mod cli;
+mod composition;
+mod configuration;
+mod env;
+mod fault;
+mod gateway_certificate;
+mod identity_files;
+mod leaf_key;
+mod output;
+mod placeholder;
+mod serve;
+
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::cli::Cli;
+use crate::env::Environment;
+use crate::fault::{Answer, Fault};
+use crate::output::{print, tell};
+
+fn main() -> ExitCode {
+    // Looked for before parsing: what is wrong with the arguments is told in JSON too.
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    std::panic::set_hook(Box::new(move |panic| {
+        let sentence = panic.to_string().replace('\n', " ");
+        tell(&Fault::bug(sentence).render(json));
+    }));
+    let outcome = catch_unwind(run);
+    ExitCode::from(match outcome {
+        Ok(Ok(answer)) => answer.exit_code(),
+        Ok(Err(fault)) => {
+            tell(&fault.render(json));
+            fault.exit_code()
+        }
+        Err(_) => Fault::bug("").exit_code(),
+    })
+}
+
+fn run() -> Result<Answer, Fault> {
+    match Cli::try_parse() {
+        Ok(cli) => cli.run(Environment::read()),
+        Err(error) => usage(&error),
+    }
+}
+
+/// Help and version are answers; the rest is told in clap's words and our form.
+fn usage(error: &clap::Error) -> Result<Answer, Fault> {
+    let rendered = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return print(&rendered).map(|()| Answer::Yes);
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return Err(
+                Fault::configuration("a command is missing").hint("`--help` lists the commands")
+            );
+        }
+        _ => {}
+    }
+    let mut lines = rendered
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let sentence = lines.next().unwrap_or("the arguments cannot be read");
+    let details: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .collect();
+    let fault = Fault::configuration(
+        [&[sentence.trim_start_matches("error: ")], &details[..]]
+            .concat()
+            .join(" "),
+    );
+    Err(fault.hint("`countersign --help` lists the commands, `countersign COMMAND --help` the arguments of one"))
+}

@@ -1,0 +1,112 @@
+//! Standard output is data, standard error is talk.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::fault::Fault;
+
+/// Where and how a command answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// For programs (`--json`) or for people.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// The answer: `value` as one line of JSON, or the text that `text` makes of it.
+    pub(crate) fn answer<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Fault> {
+        if self.json {
+            let line = serde_json::to_string(value).map_err(Fault::bug)?;
+            print(&line)
+        } else {
+            print(&text(value))
+        }
+    }
+}
+
+/// Data on standard output, as it is; a line feed is added where one is missing.
+pub(crate) fn print(text: &str) -> Result<(), Fault> {
+    let mut stdout = io::stdout().lock();
+    let end = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(end.as_bytes()))
+        .and_then(|()| stdout.flush());
+    match written {
+        // `countersign list | head -1` has got all that it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| {
+            Fault::world(format_args!("cannot write to standard output: {error}"))
+        }),
+    }
+}
+
+/// A line to standard error. When that is closed, nobody is left to tell.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether a person sees standard error.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A table for people: columns as wide as their widest cell, two spaces between, nothing after the last.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([header[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: Vec<&str>| {
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(header.to_vec())];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [
+            vec!["you".to_owned(), "live".to_owned()],
+            vec!["order-service".to_owned(), "x".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "STATUS"], &rows),
+            "NAME           STATUS\nyou            live\norder-service  x"
+        );
+        assert_eq!(table(&["NAME", "STATUS"], &[]), "NAME  STATUS");
+    }
+}

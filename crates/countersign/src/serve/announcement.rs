@@ -1,0 +1,199 @@
+//! What `up` and `run` say when they are ready: lines to paste for people, one line of JSON for programs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use countersign_authority::state::StateFolder;
+use serde::Serialize;
+
+use super::Source;
+use crate::birth::{Born, FIRST_IDENTITY};
+use crate::cli::arguments::Globals;
+use crate::fault::Fault;
+use crate::identity_files::{CERTIFICATE, KEY};
+
+/// The facts of a process that is ready.
+pub(crate) struct Announcement {
+    ready: Ready,
+    born: Option<Born>,
+    upstream: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Ready {
+    event: &'static str,
+    gateway: Option<SocketAddr>,
+    metrics: SocketAddr,
+    state: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listeners: Option<Vec<SocketAddr>>,
+}
+
+impl Announcement {
+    /// Of a gateway that accepts on `addresses`.
+    pub(crate) fn new(
+        source: &Source,
+        state: &StateFolder,
+        has_authority: bool,
+        addresses: Vec<SocketAddr>,
+        metrics: SocketAddr,
+        born: Option<Born>,
+    ) -> Self {
+        let you = state.identity(FIRST_IDENTITY);
+        let upstream = match source {
+            Source::CommandLine(configuration) => {
+                let routes = configuration
+                    .gateway
+                    .listener
+                    .iter()
+                    .flat_map(|listener| &listener.route);
+                routes.map(|route| route.upstream.clone()).next()
+            }
+            Source::File(_) => None,
+        };
+        let ready = Ready {
+            event: "ready",
+            gateway: addresses.first().copied(),
+            metrics,
+            state: state.path().to_owned(),
+            ca: has_authority.then(|| state.ca_pem()),
+            client_cert: has_authority.then(|| you.join(CERTIFICATE)),
+            client_key: has_authority.then(|| you.join(KEY)),
+            listeners: upstream.is_none().then_some(addresses),
+        };
+        Self {
+            ready,
+            born,
+            upstream,
+        }
+    }
+
+    /// Says it.
+    pub(crate) fn print(&self, globals: &Globals) -> Result<(), Fault> {
+        let default_state = globals.environment.state(None).ok();
+        globals.output().answer(&self.ready, |ready| {
+            let state =
+                (default_state.as_deref() != Some(&ready.state)).then_some(ready.state.as_path());
+            match &self.upstream {
+                Some(upstream) => banner(ready, self.born.as_ref(), upstream, state),
+                None => served(ready),
+            }
+        })
+    }
+}
+
+fn served(ready: &Ready) -> String {
+    let addresses: Vec<String> = ready
+        .listeners
+        .iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    format!(
+        "serving on {}\n  metrics      http://{}/metrics\n  state        {}\n",
+        addresses.join(", "),
+        ready.metrics,
+        ready.state.display()
+    )
+}
+
+fn banner(ready: &Ready, born: Option<&Born>, upstream: &str, state: Option<&Path>) -> String {
+    let url = ready.gateway.map_or_else(String::new, url_of);
+    let paste = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map_or_else(String::new, |path| quoted(&path.to_string_lossy()))
+    };
+    let ca = paste(&ready.ca);
+    let state_flag = state.map_or_else(String::new, |state| {
+        format!(" --state {}", quoted(&state.to_string_lossy()))
+    });
+    let upstream = if upstream == "demo" {
+        "the built-in demo service"
+    } else {
+        upstream
+    };
+    let born = born.map_or_else(String::new, |born| born.text() + "\n");
+    format!(
+        "{born}serving {url} for {upstream}; every client must show a certificate\n  \
+           metrics      http://{metrics}/metrics\n  \
+           state        {folder}\n\n\
+         a request that works:\n  curl --cacert {ca} --cert {cert} --key {key} {url}\n\
+         one that is refused:\n  curl --cacert {ca} {url}\n\
+         issue another identity:\n  countersign issue client order-service{state_flag}\n\
+         revoke it:\n  countersign revoke order-service --wait{state_flag}\n\
+         Ctrl-C drains and stops\n",
+        metrics = ready.metrics,
+        folder = ready.state.display(),
+        cert = paste(&ready.client_cert),
+        key = paste(&ready.client_key),
+    )
+}
+
+/// A URL that a client on this host can use and that the gateway's certificate covers.
+fn url_of(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("https://localhost:{}/", address.port())
+    } else {
+        format!("https://{address}/")
+    }
+}
+
+/// As a shell reads it back.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_ones_that_the_certificate_covers() {
+        let check = |address: &str, url: &str| {
+            assert_eq!(url_of(address.parse().expect("an address")), url);
+        };
+        check("127.0.0.1:8443", "https://127.0.0.1:8443/");
+        check("0.0.0.0:443", "https://localhost:443/");
+        check("[::]:8443", "https://localhost:8443/");
+        check("[::1]:8443", "https://[::1]:8443/");
+    }
+
+    #[test]
+    fn pasted_paths_survive_the_shell() {
+        assert_eq!(
+            quoted("/var/lib/countersign/ca.pem"),
+            "/var/lib/countersign/ca.pem"
+        );
+        assert_eq!(quoted("/home/ada l/it's"), r"'/home/ada l/it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn ready_line_of_up_has_exactly_the_documented_keys() {
+        let ready = Ready {
+            event: "ready",
+            gateway: Some(([127, 0, 0, 1], 8443).into()),
+            metrics: ([127, 0, 0, 1], 9443).into(),
+            state: "/s".into(),
+            ca: Some("/s/ca.pem".into()),
+            client_cert: Some("/s/identities/you/cert.pem".into()),
+            client_key: Some("/s/identities/you/key.pem".into()),
+            listeners: None,
+        };
+        assert_eq!(
+            serde_json::to_string(&ready).expect("JSON"),
+            r#"{"event":"ready","gateway":"127.0.0.1:8443","metrics":"127.0.0.1:9443","state":"/s","ca":"/s/ca.pem","client_cert":"/s/identities/you/cert.pem","client_key":"/s/identities/you/key.pem"}"#
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! The control plane: everything beside the data plane, each as a task of its own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_authority::admin;
+use countersign_authority::authority::{Authority, Unsealing};
+use countersign_authority::feed::Subscription;
+use countersign_authority::state::StateFolder;
+use countersign_proxy::admin::AdminContext;
+use countersign_proxy::gateway::RunningGateway;
+use countersign_runtime::clock::SharedClock;
+use countersign_runtime::drain::Drain;
+use countersign_tls::enforcement::Enforcement;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::interval;
+
+use super::process::Process;
+use super::reload::Reloads;
+use super::tasks::Tasks;
+use super::{Service, feed};
+use crate::composition::{Own, node_name};
+use crate::configuration::Loaded;
+use crate::fault::Fault;
+use crate::gateway_certificate::{Renewal, Wanted};
+
+/// What the tasks share.
+pub(super) struct Control<'a> {
+    pub(super) service: &'a Service,
+    pub(super) loaded: &'a Loaded,
+    pub(super) state: &'a StateFolder,
+    pub(super) authority: Option<&'a Arc<Authority>>,
+    pub(super) clock: &'a SharedClock,
+    pub(super) drain: &'a Drain,
+    pub(super) enforcement: &'a Enforcement,
+    pub(super) gateway: &'a RunningGateway,
+    /// As bound.
+    pub(super) metrics_address: SocketAddr,
+}
+
+impl Control<'_> {
+    /// Starts them.
+    pub(super) fn spawn(
+        self,
+        tasks: &mut Tasks,
+        socket: UnixListener,
+        subscription: Option<Subscription>,
+        own: Option<Own>,
+        wanted: Wanted,
+    ) {
+        let (asked, asking) = mpsc::channel(WAITING_RELOADS);
+        let (wanted_sender, wanted) = watch::channel(wanted);
+        let process = Process::new(self.metrics_address, self.loaded);
+        let offered = AdminContext {
+            gateway: self.gateway.handle(),
+            refusals: self.state.refusals(),
+            reload: asked,
+        };
+        let mut router = countersign_proxy::admin::router(offered).merge(process.router());
+        if let (Some(authority), Some(credentials)) = (
+            self.authority,
+            own.as_ref().and_then(|own| own.credentials.clone()),
+        ) {
+            let renewal = Renewal {
+                authority: Arc::clone(authority),
+                state: self.state.clone(),
+                credentials,
+                wanted,
+                enforcement: self.enforcement.clone(),
+                clock: Arc::clone(self.clock),
+            };
+            tasks.spawn_endless("the renewal of the gateway's certificate", renewal.run());
+        }
+        let reloads = Reloads {
+            source: self.service.source.clone(),
+            names: self.service.names.clone(),
+            own,
+            gateway: self.gateway.handle(),
+            wanted: wanted_sender,
+            process,
+            clock: Arc::clone(self.clock),
+        };
+        tasks.spawn("reload", reloads.run(asking));
+        if let (Some(authority), Some(subscription)) = (self.authority, subscription) {
+            router = router.merge(admin::router(Arc::clone(authority)));
+            let (beating, drain) = (Arc::clone(authority), self.drain.clone());
+            tasks.spawn_endless("the feed's heartbeat", async move {
+                beating.heartbeat(drain).await;
+            });
+            let followed = feed::follow(
+                Arc::clone(authority),
+                subscription,
+                self.enforcement.clone(),
+                node_name(),
+            );
+            tasks.spawn("the feed", followed);
+            tasks.spawn(
+                "the unsealing of the CA key",
+                unsealed(Arc::clone(authority)),
+            );
+        }
+        tasks.spawn_endless(
+            "the watch over expiring connections",
+            expire(self.enforcement.clone()),
+        );
+        tasks.spawn_endless(
+            "the admin socket",
+            admin::serve(socket, router, self.drain.clone()),
+        );
+    }
+}
+
+/// Waits for the CA key; one that cannot be unsealed stops the process.
+async fn unsealed(authority: Arc<Authority>) -> Fault {
+    let mut unsealing = authority.unsealed();
+    loop {
+        let now = unsealing.borrow_and_update().clone();
+        match now {
+            Unsealing::Failed(error) => return error.into(),
+            Unsealing::Done => std::future::pending().await,
+            Unsealing::Running => {}
+        }
+        if unsealing.changed().await.is_err() {
+            return Fault::bug("the thread that unseals the CA key is gone");
+        }
+    }
+}
+
+async fn expire(enforcement: Enforcement) {
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let cut = enforcement.expire();
+        if cut > 0 {
+            tracing::info!(
+                connections_cut = cut,
+                "connections ended with their certificates"
+            );
+        }
+    }
+}
+
+/// Each waits for the one before it.
+const WAITING_RELOADS: usize = 4;

@@ -1,0 +1,135 @@
+//! The state folder taken for this process, and what it gives to a gateway.
+
+use std::sync::Arc;
+
+use countersign_authority::admin;
+use countersign_authority::authority::Authority;
+use countersign_authority::state::{StateFolder, StateLock};
+use countersign_pki::time::UnixTime;
+use countersign_runtime::clock::SharedClock;
+use countersign_tls::credentials::SharedCredentials;
+use tokio::net::UnixListener;
+
+use super::Service;
+use crate::backend::take_lock;
+use crate::birth::{Born, first_identity, make_authority};
+use crate::composition::{Own, host_name, needs_authority, own_names};
+use crate::configuration::Loaded;
+use crate::fault::Fault;
+use crate::gateway_certificate::{self, Wanted};
+use crate::output::tell;
+
+/// The state, taken for this process.
+pub(super) struct Opened {
+    pub(super) state: StateFolder,
+    /// Bound; whoever connects waits until it is served.
+    pub(super) socket: UnixListener,
+    pub(super) authority: Option<Arc<Authority>>,
+    /// What a first run made.
+    pub(super) born: Option<Born>,
+    pub(super) own: Option<Own>,
+    pub(super) wanted: Wanted,
+    /// Of a state without authority; an authority holds it itself.
+    pub(super) lock: Option<StateLock>,
+}
+
+/// Takes the state folder, and makes or opens its authority.
+pub(super) async fn open(
+    service: &Service,
+    loaded: &Loaded,
+    clock: &SharedClock,
+) -> Result<Opened, Fault> {
+    let state = StateFolder::prepare(&service.state)?;
+    let lock = take_lock(&state).await?;
+    let gateway = &loaded.configuration.gateway;
+    let mut wanted = Wanted {
+        names: own_names(gateway, &service.names, host_name()),
+        lifetime: gateway.certificate_lifetime.duration(),
+    };
+    let was_initialised = state.is_initialised();
+    let made = match &service.first_run {
+        Some(arguments) if !was_initialised => {
+            Some(make_authority(&state, &lock, arguments.options()?, clock)?)
+        }
+        None if !was_initialised && needs_authority(&loaded.configuration) => {
+            return Err(no_authority(&state));
+        }
+        _ => None,
+    };
+    let path = state.socket();
+    let socket = admin::bind_socket(&path, &lock).map_err(|error| {
+        Fault::world(format_args!(
+            "cannot listen on admin socket {}: {error}",
+            path.display()
+        ))
+    })?;
+    if !was_initialised && made.is_none() {
+        return Ok(Opened {
+            state,
+            socket,
+            authority: None,
+            born: None,
+            own: None,
+            wanted,
+            lock: Some(lock),
+        });
+    }
+    let authority = Authority::open(state.clone(), lock, &service.passphrase, Arc::clone(clock))?;
+    let now = UnixTime::from_seconds(clock.unix_seconds());
+    if let (Some(arguments), true) = (&service.first_run, was_initialised) {
+        if let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())? {
+            tell(&note);
+        }
+        // Names given to an earlier `up` stay on the certificate; a configuration file says exactly which there are.
+        let known = gateway_certificate::names_on_disk(&state);
+        let kept: Vec<_> = known
+            .into_iter()
+            .filter(|name| !wanted.names.contains(name))
+            .collect();
+        wanted.names.extend(kept);
+    }
+    let credentials = if gateway.needs_own_certificate() {
+        Some(own_credentials(&authority, &state, &wanted, now).await?)
+    } else {
+        None
+    };
+    if service.first_run.is_some() {
+        first_identity(&authority, &state).await?;
+    }
+    let born = made.map(|made| Born::new(&state, &made, &wanted.names));
+    let own = Some(Own::of(&authority, credentials, now)?);
+    Ok(Opened {
+        state,
+        socket,
+        authority: Some(authority),
+        born,
+        own,
+        wanted,
+        lock: None,
+    })
+}
+
+fn no_authority(state: &StateFolder) -> Fault {
+    Fault::configuration(format_args!(
+        "the configuration needs the state's own authority, and none is initialised in {}",
+        state.path().display()
+    ))
+    .hint("`countersign init` makes one; or give each listener its certificate and key, and [trust.internal] its bundle")
+}
+
+async fn own_credentials(
+    authority: &Arc<Authority>,
+    state: &StateFolder,
+    wanted: &Wanted,
+    now: UnixTime,
+) -> Result<SharedCredentials, Fault> {
+    let found = gateway_certificate::load(state, authority.intermediate(), &wanted.names, now);
+    let credentials = match found {
+        Ok(credentials) => credentials,
+        Err(because) => {
+            tracing::info!(because, "gateway certificate is issued");
+            gateway_certificate::issue(authority, state, &wanted.names, wanted.lifetime).await?
+        }
+    };
+    Ok(SharedCredentials::new(credentials))
+}

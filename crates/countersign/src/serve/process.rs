@@ -1,0 +1,128 @@
+//! What a serving process says about itself on the admin socket: `GET /v1/process`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use countersign_authority::api::Risk;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::configuration::Loaded;
+
+/// `GET`: [`ProcessView`] out.
+pub(crate) const PROCESS: &str = "/v1/process";
+
+/// A serving process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessView {
+    /// Its id.
+    pub(crate) pid: u32,
+    /// Its version.
+    pub(crate) version: String,
+    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    pub(crate) metrics: SocketAddr,
+    /// Risks of the configuration in force.
+    pub(crate) risks: Vec<Risk>,
+}
+
+/// Holds the present view.
+#[derive(Clone)]
+pub(crate) struct Process {
+    view: Arc<watch::Sender<ProcessView>>,
+}
+
+impl Process {
+    /// Of this process.
+    pub(crate) fn new(metrics: SocketAddr, loaded: &Loaded) -> Self {
+        let view = ProcessView {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            metrics,
+            risks: risks(loaded),
+        };
+        Self {
+            view: Arc::new(watch::Sender::new(view)),
+        }
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn reloaded(&self, loaded: &Loaded) {
+        self.view.send_modify(|view| view.risks = risks(loaded));
+    }
+
+    /// Its endpoint.
+    pub(crate) fn router(&self) -> Router {
+        let process = self.clone();
+        Router::new().route(
+            PROCESS,
+            get(async move || Json(process.view.borrow().clone())),
+        )
+    }
+}
+
+/// What is risky about a configuration that can be served.
+fn risks(loaded: &Loaded) -> Vec<Risk> {
+    let gateway = &loaded.configuration.gateway;
+    let routes = gateway.listener.iter().flat_map(|listener| &listener.route);
+    let mut upstreams: Vec<&str> = routes
+        .map(|route| route.upstream.as_str())
+        .filter(|url| leaves_the_host(url))
+        .collect();
+    upstreams.sort_unstable();
+    upstreams.dedup();
+    let plaintext = upstreams.into_iter().map(|url| Risk {
+        sentence: format!("requests go on to {url} in plaintext, over the network"),
+        hint: "put the gateway beside the service, so that the plaintext stays on loopback"
+            .to_owned(),
+    });
+    let metrics = gateway.metrics_address;
+    let open_metrics = (!metrics.ip().is_loopback()).then(|| Risk {
+        sentence: format!("metrics are served on {metrics} to whoever can connect"),
+        hint: "gateway.metrics_address on loopback, or a firewall before it".to_owned(),
+    });
+    plaintext.chain(open_metrics).collect()
+}
+
+fn leaves_the_host(upstream: &str) -> bool {
+    let Some(authority) = upstream.strip_prefix("http://") else {
+        return false;
+    };
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let local = host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    !local
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_off_loopback_is_noticed() {
+        for local in [
+            "demo",
+            "http://127.0.0.1:3000",
+            "http://127.9.9.9",
+            "http://localhost:80/x",
+            "http://[::1]:3000",
+        ] {
+            assert!(!leaves_the_host(local), "{local}");
+        }
+        for remote in [
+            "http://10.0.0.5:3000",
+            "http://api.internal",
+            "http://[2001:db8::1]:80",
+            "http://localhost.evil",
+        ] {
+            assert!(leaves_the_host(remote), "{remote}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The configuration read again, on SIGHUP or by the admin socket. One that is wrong changes nothing.
+
+use std::io::{self, IsTerminal};
+
+use countersign_pki::name::DnsName;
+use countersign_pki::time::UnixTime;
+use countersign_proxy::admin::ReloadRequest;
+use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
+use countersign_runtime::clock::SharedClock;
+use countersign_runtime::shutdown::reload_signal;
+use tokio::sync::{mpsc, watch};
+
+use super::Source;
+use super::process::Process;
+use crate::composition::{Own, host_name, own_names, plan};
+use crate::fault::Fault;
+use crate::gateway_certificate::Wanted;
+
+/// Reloads the configuration whenever it is asked for.
+pub(crate) struct Reloads {
+    /// Where it comes from.
+    pub(crate) source: Source,
+    /// Names for the gateway's certificate beside those of the configuration.
+    pub(crate) names: Vec<DnsName>,
+    /// What the authority gives.
+    pub(crate) own: Option<Own>,
+    /// What serves.
+    pub(crate) gateway: GatewayHandle,
+    /// What the gateway's certificate shall be from then on.
+    pub(crate) wanted: watch::Sender<Wanted>,
+    /// What this process says about itself.
+    pub(crate) process: Process,
+    /// The time of day.
+    pub(crate) clock: SharedClock,
+}
+
+impl Reloads {
+    /// Until the process ends.
+    pub(crate) async fn run(self, mut asking: mpsc::Receiver<ReloadRequest>) -> Fault {
+        // A closed terminal says SIGHUP too. An `up` at one has no file to read again, and should not outlive it.
+        let ends_with_terminal =
+            matches!(self.source, Source::CommandLine(_)) && io::stdin().is_terminal();
+        let installed = (!ends_with_terminal).then(reload_signal).transpose();
+        let mut hangup = match installed {
+            Ok(hangup) => hangup,
+            Err(error) => return Fault::world(format_args!("cannot handle SIGHUP: {error}")),
+        };
+        loop {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => hangup.hangup().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = hung_up => drop(self.reload().await),
+                Some(answer) = asking.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(self.reload().await);
+                }
+            }
+        }
+    }
+
+    async fn reload(&self) -> Result<ReloadReport, String> {
+        let outcome = self.take_over().await;
+        match &outcome {
+            Ok(report) => tracing::info!(
+                listeners = report.listeners.len(),
+                sessions_declined = report.sessions_declined,
+                connections_cut = report.connections_cut,
+                "configuration reloaded"
+            ),
+            Err(error) => {
+                tracing::error!(error, "configuration not reloaded: the one in force stays");
+            }
+        }
+        outcome
+    }
+
+    async fn take_over(&self) -> Result<ReloadReport, String> {
+        let said = |fault: Fault| fault.sentence().to_owned();
+        let loaded = self.source.load().map_err(said)?;
+        let now = UnixTime::from_seconds(self.clock.unix_seconds());
+        let plan = plan(&loaded, self.own.as_ref(), now).map_err(said)?;
+        let report = self
+            .gateway
+            .reload(plan)
+            .await
+            .map_err(|error| error.to_string())?;
+        let gateway = &loaded.configuration.gateway;
+        self.process.reloaded(&loaded);
+        if let Source::File(_) = self.source {
+            self.wanted.send_replace(Wanted {
+                names: own_names(gateway, &self.names, host_name()),
+                lifetime: gateway.certificate_lifetime.duration(),
+            });
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,261 @@
+//! No signature without a record: whatever instant the process is killed at, the inventory knows every certificate that
+//! anybody has received.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use countersign_testkit::pki;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::{Value, json};
+
+use crate::installation::Installation;
+
+#[test]
+fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
+    let seed = seed();
+    println!("seed {seed} (COUNTERSIGN_KILL_SEED={seed} repeats it)");
+    let mut random = Random(seed);
+    let installation = Installation::new();
+    let request = pki::request();
+    let mut received: HashMap<String, String> = HashMap::new();
+    for kill in 1..=KILLS {
+        let process = installation.up(&[]);
+        let socket = process.path("state").join("admin.sock");
+        let (sender, certificates) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let (sender, socket, request) = (sender.clone(), &socket, &request);
+                scope.spawn(move || {
+                    issue_until_the_end(
+                        socket,
+                        request,
+                        &format!("client-{kill}-{client}"),
+                        &sender,
+                    );
+                });
+            }
+            drop(sender);
+            // Every fourth time anywhere from the start on, unsealing of the CA key included; else amid the issuing.
+            if kill % 4 == 0 {
+                std::thread::sleep(Duration::from_millis(random.below(300)));
+            } else {
+                let first = certificates
+                    .recv()
+                    .expect("a certificate is issued before the process ends");
+                record(&mut received, first);
+                std::thread::sleep(Duration::from_micros(random.below(50_000)));
+            }
+            process.kill();
+        });
+        for certificate in certificates {
+            record(&mut received, certificate);
+        }
+        if kill % COMPARE_EVERY == 0 {
+            compare(&installation, &received);
+        }
+    }
+    println!(
+        "{KILLS} kills, {} certificates received, seed {seed}",
+        received.len()
+    );
+    assert!(
+        received.len() > 200,
+        "{} certificates are too few to prove anything",
+        received.len()
+    );
+}
+
+/// What a client got: a whole answer.
+struct Received {
+    serial: String,
+    fingerprint: String,
+}
+
+/// Asks for one certificate after the other until nobody answers any more.
+fn issue_until_the_end(
+    socket: &Path,
+    request: &str,
+    name: &str,
+    received: &mpsc::Sender<Received>,
+) {
+    let Ok(stream) = UnixStream::connect(socket) else {
+        return;
+    };
+    let mut stream = BufReader::new(stream);
+    loop {
+        match issue(&mut stream, request, name) {
+            Some((200 | 201, answer)) => {
+                let chain = answer["chain_pem"].as_str().expect("an answer has a chain");
+                let leaf =
+                    CertificateDer::from_pem_slice(chain.as_bytes()).expect("the chain is PEM");
+                let certificate = Received {
+                    serial: serial(&leaf),
+                    fingerprint: hex(digest(&SHA256, &leaf).as_ref()),
+                };
+                assert_eq!(
+                    answer["serial"].as_str().map(normal),
+                    Some(certificate.serial.clone())
+                );
+                if received.send(certificate).is_err() {
+                    return;
+                }
+            }
+            // The CA key is being unsealed; nothing tells a client when that is done.
+            Some((503, _)) => std::thread::sleep(Duration::from_millis(5)),
+            Some((status, answer)) => panic!("{status}: {answer}"),
+            None => return,
+        }
+    }
+}
+
+/// One request on a kept-alive connection; `None` when the answer did not come whole.
+fn issue(stream: &mut BufReader<UnixStream>, request: &str, name: &str) -> Option<(u16, Value)> {
+    let body = json!({ "profile": "client", "name": name, "csr": request }).to_string();
+    let head = format!(
+        "POST /v1/issue HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream
+        .get_mut()
+        .write_all(format!("{head}{body}").as_bytes())
+        .ok()?;
+    let status = line(stream)?.split(' ').nth(1)?.parse().ok()?;
+    let mut length = 0;
+    loop {
+        let field = line(stream)?.to_ascii_lowercase();
+        if field.is_empty() {
+            break;
+        }
+        if let Some(value) = field.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).ok()?;
+    Some((
+        status,
+        serde_json::from_slice(&answer).expect("a whole answer is JSON"),
+    ))
+}
+
+fn line(stream: &mut BufReader<UnixStream>) -> Option<String> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok()?;
+    Some(line.strip_suffix("\r\n")?.to_owned())
+}
+
+fn record(received: &mut HashMap<String, String>, certificate: Received) {
+    let Received {
+        serial,
+        fingerprint,
+    } = certificate;
+    if let Some(other) = received.insert(serial.clone(), fingerprint.clone()) {
+        panic!("{fingerprint} and {other} have the same serial {serial}");
+    }
+}
+
+/// The database opens, and has every certificate that a client has.
+fn compare(installation: &Installation, received: &HashMap<String, String>) {
+    let list = installation.json(&["list"]);
+    let mut known: HashMap<String, Option<String>> = HashMap::new();
+    for certificate in list.as_array().expect("certificates") {
+        let text = |field: &str| certificate[field].as_str().map(normal);
+        let serial = text("serial").expect("a serial");
+        let twice = known.insert(serial.clone(), text("fingerprint"));
+        assert!(
+            twice.is_none(),
+            "serial {serial} stands twice in the inventory"
+        );
+    }
+    for (serial, fingerprint) in received {
+        assert_eq!(
+            known.get(serial),
+            Some(&Some(fingerprint.clone())),
+            "serial {serial} was handed out"
+        );
+    }
+}
+
+/// The serial number (RFC 5280 §4.1): read here, by code that the product does not share.
+fn serial(certificate: &[u8]) -> String {
+    let (_, certificate) = element(certificate);
+    let (_, mut fields) = element(certificate);
+    loop {
+        let (tag, value) = element(fields);
+        if tag == INTEGER {
+            return normal(&hex(value));
+        }
+        let size = value.as_ptr_range().end as usize - fields.as_ptr() as usize;
+        fields = &fields[size..];
+    }
+}
+
+/// Tag and content of the element in front.
+fn element(der: &[u8]) -> (u8, &[u8]) {
+    let (header, length) = match der[1] {
+        short @ ..0x80 => (2, usize::from(short)),
+        long => {
+            let octets = usize::from(long & 0x7f);
+            (
+                2 + octets,
+                der[2..2 + octets]
+                    .iter()
+                    .fold(0, |sum, &octet| sum << 8 | usize::from(octet)),
+            )
+        }
+    };
+    (der[0], &der[header..header + length])
+}
+
+/// Hexadecimal digits in lower case without colons and leading zeros.
+fn normal(hex: &str) -> String {
+    let digits = hex
+        .to_ascii_lowercase()
+        .replace(':', "")
+        .replace("sha256", "");
+    digits.trim_start_matches('0').to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    normal(&digits.concat())
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("COUNTERSIGN_KILL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    given.unwrap_or_else(|| {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        u64::from(now.subsec_nanos()) << 16 | u64::from(std::process::id())
+    })
+}
+
+/// Knuth's MMIX generator; the high bits are the good ones.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// What the acceptance of the main job asks for.
+const KILLS: u32 = 200;
+/// A comparison reads the whole inventory; a certificate lost at one kill is still lost at the next comparison.
+const COMPARE_EVERY: u32 = 20;
+const CLIENTS: u32 = 4;
+/// X.690 §8.3.
+const INTEGER: u8 = 0x02;

@@ -1,0 +1,22 @@
+//! The whole binary against real peers: what it does at start, while it serves, when access is withdrawn, when it is killed.
+
+mod bypass;
+mod cli;
+mod durable;
+mod files;
+mod http;
+mod installation;
+mod interop;
+mod issuing;
+mod json;
+mod lifecycle;
+mod metrics;
+mod nginx;
+mod openssl;
+mod peers;
+mod readme;
+mod revocation;
+mod snapshot;
+mod start;
+mod streaming;
+mod websocket;
