@@ -33,7 +33,7 @@ use crate::api::{
 use crate::authority::Authority;
 use crate::conversion::{issue_response, list_filter, list_response, show_response, spki_of};
 use crate::problem::Problem;
-use crate::state::StateLock;
+use crate::state::{PASSING_SOCKET, StateLock};
 use crate::what::What;
 
 /// The routes. Every request carries its [`Actor`] as an extension; without one it is refused.
@@ -65,7 +65,7 @@ pub(crate) fn with_fallbacks(router: Router) -> Router {
 /// Binds the socket, 0600 under its name from the first instant. The lock proves that a socket that is there already is
 /// a dead one.
 pub fn bind_socket(path: &Path, _lock: &StateLock) -> io::Result<UnixListener> {
-    let passing = path.with_extension("tmp");
+    let passing = path.with_file_name(PASSING_SOCKET);
     match fs::remove_file(&passing) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -254,8 +254,8 @@ async fn show(
     Caller(_): Caller,
     UrlPath(what): UrlPath<String>,
 ) -> Called<ShowResponse> {
-    let entries = authority.show(&parse_what(&what)).await?;
-    Ok(Json(show_response(entries, authority.now())))
+    let page = authority.show(&parse_what(&what)).await?;
+    Ok(Json(show_response(page, authority.now())))
 }
 
 async fn status(

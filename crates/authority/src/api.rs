@@ -192,7 +192,7 @@ pub struct RevokeResponse {
     pub history: HistoryId,
     /// The last message of these revocations there.
     pub sequence: Sequence,
-    /// Each node that was connected.
+    /// Each node that is connected, or was and has not come back.
     pub nodes: Vec<NodeView>,
     /// Nodes that have not confirmed.
     pub unconfirmed: Vec<String>,
@@ -249,6 +249,9 @@ pub struct ListResponse {
 pub struct ShowResponse {
     /// At most 1000 of them.
     pub certificates: Vec<ShownCertificate>,
+    /// There are more; a list by name gives them page by page.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// One certificate with its bytes.

@@ -16,7 +16,9 @@ use countersign_policy::issuance::{Actor, IssuanceRules, Profile, Request, autho
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
-use countersign_store::inventory::{Entry, EntryId, Filter, Page, Tally};
+use countersign_store::inventory::{
+    Entry, EntryId, Filter, MAX_PAGE, NameFilter, Page, Selector, Status, Tally,
+};
 use countersign_store::issuer::IssuerId;
 use countersign_store::revocation::Revocations;
 use countersign_store::store::Store;
@@ -105,11 +107,7 @@ impl Authority {
         what: &What,
         spki_der: Vec<u8>,
     ) -> Result<Issued, RenewError> {
-        let entries = self
-            .store
-            .find(what.selector(self.trust_domain()))
-            .await
-            .map_err(IssueError::Store)?;
+        let entries = self.renewable(what).await.map_err(IssueError::Store)?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
         let request = renewal::request(&predecessor, spki_der);
         let reason = format!("renews {}", predecessor.serial);
@@ -144,12 +142,7 @@ impl Authority {
         }
         let outcome = self
             .store
-            .revoke(
-                what.selector(self.trust_domain()),
-                actor,
-                reason,
-                self.now(),
-            )
+            .revoke(self.selector(what).await?, actor, reason, self.now())
             .await?;
         let Revocations {
             revoked,
@@ -196,15 +189,15 @@ impl Authority {
         self.store.list(filter, after, limit, self.now()).await
     }
 
-    /// Everything that is meant, newest first.
-    pub async fn show(&self, what: &What) -> Result<Vec<Entry>, ShowError> {
-        let entries = self.store.find(what.selector(self.trust_domain())).await?;
-        if entries.is_empty() {
+    /// Everything that is meant, newest first; one page, which says whether there are more.
+    pub async fn show(&self, what: &What) -> Result<Page, ShowError> {
+        let page = self.store.find(self.selector(what).await?).await?;
+        if page.entries.is_empty() {
             Err(ShowError::NotFound {
                 what: what.to_string(),
             })
         } else {
-            Ok(entries)
+            Ok(page)
         }
     }
 
@@ -251,6 +244,41 @@ impl Authority {
 
     pub(crate) fn now(&self) -> UnixTime {
         UnixTime::from_seconds(self.clock.unix_seconds())
+    }
+
+    /// A serial or fingerprint that nothing has may be a name that looks like one.
+    async fn selector(&self, what: &What) -> Result<Selector, StoreError> {
+        let first = what.selector(self.trust_domain());
+        match what.second_reading(self.trust_domain()) {
+            Some(second) if self.store.find(first.clone()).await?.entries.is_empty() => Ok(second),
+            _ => Ok(first),
+        }
+    }
+
+    /// Every valid one that is meant, however many certificates have had the name; if there is none, what there is.
+    async fn renewable(&self, what: &What) -> Result<Vec<Entry>, StoreError> {
+        let selector = self.selector(what).await?;
+        let mut valid = Vec::new();
+        if let Selector::Names(names) = &selector {
+            let mut after = None;
+            loop {
+                let filter = Filter {
+                    status: Some(Status::Valid),
+                    name: Some(NameFilter::Exactly(names.clone())),
+                    ..Filter::default()
+                };
+                let page = self.store.list(filter, after, MAX_PAGE, self.now()).await?;
+                valid.extend(page.entries);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        if valid.is_empty() {
+            valid = self.store.find(selector).await?.entries;
+        }
+        Ok(valid)
     }
 
     async fn signer(&self) -> Result<&dyn Signer, NotReady> {

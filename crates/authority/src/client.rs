@@ -1,6 +1,8 @@
 //! One way to the admin API, whether another process serves it or this one holds the authority.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,6 +109,16 @@ impl AdminClient {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
+    /// Not whom the socket's folder belongs to, and not root.
+    #[error("admin socket {} is served by user {server}, its folder belongs to user {owner}", .path.display())]
+    Impostor {
+        /// Which.
+        path: PathBuf,
+        /// Who serves it.
+        server: u32,
+        /// Whose the folder is.
+        owner: u32,
+    },
     /// The answer is not one of the admin API.
     #[error("the answer of the admin API cannot be read: {why}")]
     Malformed {
@@ -147,6 +159,9 @@ impl ClientError {
                     .to_owned(),
             ),
             Self::Refused { problem } => problem.hint.clone(),
+            Self::Impostor { .. } => {
+                Some("find out what that process is: it is told nothing".to_owned())
+            }
             Self::Malformed { .. } => {
                 Some("is the process that serves the socket of the same version?".to_owned())
             }
@@ -163,6 +178,17 @@ async fn over_socket(path: &Path, request: Request<Body>) -> Result<Answer, Clie
         source,
     };
     let stream = UnixStream::connect(path).await.map_err(not_running)?;
+    let server = stream.peer_cred().map_err(not_running)?.uid();
+    let folder = path.parent().unwrap_or(path);
+    let owner = fs::metadata(folder).map_err(not_running)?.uid();
+    if !may_serve(server, owner) {
+        let path = path.to_owned();
+        return Err(ClientError::Impostor {
+            path,
+            server,
+            owner,
+        });
+    }
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| transport(&error))?;
@@ -181,6 +207,11 @@ async fn over_socket(path: &Path, request: Request<Body>) -> Result<Answer, Clie
         // The other end may close behind its answer, which is read then.
         _ = &mut connection => exchange.await,
     }
+}
+
+/// Root asks other users' processes too, and must not take the word of just anybody.
+fn may_serve(server: u32, owner: u32) -> bool {
+    server == owner || server == ROOT
 }
 
 async fn in_process(
@@ -219,8 +250,21 @@ fn transport(error: &dyn std::error::Error) -> ClientError {
     }
 }
 
+const ROOT: u32 = 0;
+
 /// A page of 1000 certificates with their PEM has 3 MiB.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Longer than the longest wait for nodes that the API grants.
 const DEADLINE: Duration = Duration::from_secs(330);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_of_the_folder_and_root_may_serve_its_socket_and_nobody_else() {
+        assert!(may_serve(1000, 1000) && may_serve(ROOT, 1000) && may_serve(ROOT, ROOT));
+        assert!(!may_serve(1001, 1000) && !may_serve(1000, ROOT));
+    }
+}

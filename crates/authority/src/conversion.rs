@@ -122,7 +122,7 @@ pub(crate) fn list_response(page: Page, now: UnixTime) -> ListResponse {
     }
 }
 
-pub(crate) fn show_response(entries: Vec<Entry>, now: UnixTime) -> ShowResponse {
+pub(crate) fn show_response(page: Page, now: UnixTime) -> ShowResponse {
     let shown = |entry: Entry| ShownCertificate {
         pem: entry
             .signed
@@ -131,7 +131,8 @@ pub(crate) fn show_response(entries: Vec<Entry>, now: UnixTime) -> ShowResponse 
         certificate: certificate_view(entry, now),
     };
     ShowResponse {
-        certificates: entries.into_iter().map(shown).collect(),
+        more: page.next.is_some(),
+        certificates: page.entries.into_iter().map(shown).collect(),
     }
 }
 

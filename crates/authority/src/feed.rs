@@ -1,4 +1,7 @@
 //! The feed's hub: every node hears every message in order, or starts again with a snapshot.
+//!
+//! A node that loses its place may serve on with what it has heard, so it is not forgotten: it counts as told and
+//! unconfirmed until it has joined again and acknowledged its snapshot, or has said that it ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,16 +54,19 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
+impl Subscription {
+    /// Ends in order: the node serves nobody any more, and whoever revokes from now on does not wait for it.
+    pub fn leave(self) {
         let mut state = self.hub.state();
-        if state
-            .nodes
-            .get(&self.node)
-            .is_some_and(|node| node.number == self.number)
-        {
+        if state.place(&self.node, self.number).is_some() {
             state.nodes.remove(&self.node);
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.state().lose(&self.node, self.number);
     }
 }
 
@@ -114,8 +120,17 @@ struct State {
 #[derive(Debug)]
 struct Node {
     number: u64,
-    queue: mpsc::Sender<Message>,
+    link: Link,
     in_force: Option<Sequence>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Connected(mpsc::Sender<Message>),
+    /// The node has to join again.
+    Lost {
+        since: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -153,6 +168,10 @@ impl Hub {
     pub(crate) fn publish(&self, messages: &[Message]) {
         let mut state = self.state();
         let nodes: Arc<[String]> = state.nodes.keys().cloned().collect();
+        // No node could keep up with as many at once, and the snapshot has them all.
+        if messages.len() > QUEUE {
+            state.lose_all();
+        }
         for message in messages {
             state.sequence = state.sequence.max(message.sequence);
             remember(
@@ -195,7 +214,7 @@ impl Hub {
             node.to_owned(),
             Node {
                 number,
-                queue,
+                link: Link::Connected(queue),
                 in_force: None,
             },
         );
@@ -207,8 +226,13 @@ impl Hub {
         }
     }
 
+    /// Those that are connected.
     pub(crate) fn nodes(&self) -> Vec<String> {
-        self.state().nodes.keys().cloned().collect()
+        let state = self.state();
+        let connected = |(name, node): (&String, &Node)| {
+            matches!(node.link, Link::Connected(_)).then(|| name.clone())
+        };
+        state.nodes.iter().filter_map(connected).collect()
     }
 
     /// What the nodes have confirmed of `first..=last`, once all have or `wait` is over.
@@ -244,11 +268,7 @@ impl Hub {
         } = acknowledgement;
         let mut state = self.state();
         let known = state.sequence.max(snapshot);
-        let Some(place) = state
-            .nodes
-            .get_mut(&node)
-            .filter(|place| place.number == number && sequence <= known)
-        else {
+        let Some(place) = state.place(&node, number).filter(|_| sequence <= known) else {
             return;
         };
         // Heartbeats are acknowledged too, and would push out what `revoke --wait` looks for.
@@ -276,10 +296,50 @@ impl Hub {
 
 impl State {
     fn send(&mut self, message: &Message) {
-        self.nodes.retain(|name, node| {
-            let kept = node.queue.try_send(message.clone()).is_ok();
-            if !kept {
+        for (name, node) in &mut self.nodes {
+            if let Link::Connected(queue) = &node.link
+                && queue.try_send(message.clone()).is_err()
+            {
                 tracing::warn!(target: "feed", node = name, "node does not keep up with the feed and has to join again");
+                node.lose();
+            }
+        }
+        self.forget_oldest();
+    }
+
+    fn place(&mut self, node: &str, number: u64) -> Option<&mut Node> {
+        self.nodes
+            .get_mut(node)
+            .filter(|place| place.number == number)
+    }
+
+    fn lose(&mut self, node: &str, number: u64) {
+        if let Some(place) = self.place(node, number) {
+            place.lose();
+            self.forget_oldest();
+        }
+    }
+
+    fn lose_all(&mut self) {
+        self.nodes.values_mut().for_each(Node::lose);
+        self.forget_oldest();
+    }
+
+    fn forget_oldest(&mut self) {
+        let lost_since = |node: &Node| match node.link {
+            Link::Connected(_) => None,
+            Link::Lost { since } => Some((since, node.number)),
+        };
+        let mut lost: Vec<_> = self.nodes.values().filter_map(lost_since).collect();
+        if lost.len() <= MAX_LOST {
+            return;
+        }
+        lost.sort_unstable_by(|one, other| other.cmp(one));
+        let oldest = lost[MAX_LOST - 1];
+        self.nodes.retain(|name, node| {
+            let kept = lost_since(node).is_none_or(|since| since >= oldest);
+            if !kept {
+                tracing::warn!(target: "feed", node = name, "node has not come back and is no longer waited for");
             }
             kept
         });
@@ -290,7 +350,7 @@ impl State {
             let receipt = |node: &String| self.receipt(node, first, last, told.at);
             return told.nodes.iter().map(receipt).collect();
         }
-        // Told before this process, or long ago: whoever is there now has it in its snapshot.
+        // Told before this process, or long ago: whoever joined since has it in its snapshot.
         let receipt = |node: &String| NodeReceipt {
             confirmed: self.is_in_force(node, last),
             ..unconfirmed(node)
@@ -330,6 +390,16 @@ impl State {
     }
 }
 
+impl Node {
+    fn lose(&mut self) {
+        if let Link::Connected(_) = self.link {
+            self.link = Link::Lost {
+                since: Instant::now(),
+            };
+        }
+    }
+}
+
 fn unconfirmed(node: &str) -> NodeReceipt {
     NodeReceipt {
         node: node.to_owned(),
@@ -350,5 +420,147 @@ fn remember<T>(ring: &mut VecDeque<T>, item: T) {
 /// Messages that a node may be behind: a minute of four revocations a second. Past that a snapshot is cheaper.
 const QUEUE: usize = 256;
 
+/// A name and some words each. Past it the one that is away longest is taken for one that does not come back.
+const MAX_LOST: usize = 1024;
+
 /// Enough for every `revoke --wait` that the admin API runs at once to find its message and its acknowledgements.
 const REMEMBERED: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use countersign_pki::feed::{RevocationReason, Revoked};
+    use countersign_pki::fingerprint::Fingerprint;
+    use countersign_pki::serial::SerialNumber;
+
+    use super::*;
+
+    fn snapshot(sequence: u64) -> Snapshot {
+        Snapshot {
+            history: HistoryId("a".to_owned()),
+            sequence: Sequence(sequence),
+            at: UnixTime::from_seconds(1),
+            revoked: Vec::new(),
+        }
+    }
+
+    fn revocations(sequences: std::ops::RangeInclusive<u64>) -> Vec<Message> {
+        let revoked = Revoked {
+            issuer_key: Fingerprint::of(b"key"),
+            serial: SerialNumber::from_random([1; 20]),
+            reason: RevocationReason::Unspecified,
+            revoked_at: UnixTime::from_seconds(1),
+        };
+        sequences
+            .map(|sequence| Message {
+                history: HistoryId("a".to_owned()),
+                sequence: Sequence(sequence),
+                at: UnixTime::from_seconds(1),
+                body: Body::Revoked(revoked),
+            })
+            .collect()
+    }
+
+    fn acknowledge(subscription: &Subscription, sequence: u64) {
+        subscription.acknowledge(Acknowledgement {
+            node: subscription.node.clone(),
+            history: HistoryId("a".to_owned()),
+            sequence: Sequence(sequence),
+            sessions_declined: 0,
+            connections_cut: 0,
+        });
+    }
+
+    async fn confirmations(hub: &Hub, sequence: u64) -> Vec<(String, bool)> {
+        let receipts = hub
+            .receipts(Sequence(sequence), Sequence(sequence), None)
+            .await;
+        receipts
+            .into_iter()
+            .map(|receipt| (receipt.node, receipt.confirmed))
+            .collect()
+    }
+
+    fn node(confirmed: bool) -> Vec<(String, bool)> {
+        vec![("node".to_owned(), confirmed)]
+    }
+
+    #[tokio::test]
+    async fn node_that_is_gone_counts_as_told_until_it_has_acknowledged_its_new_snapshot() {
+        let hub = Hub::new();
+        let first = hub.join("node").with(snapshot(0));
+        acknowledge(&first, 0);
+        drop(first);
+        assert!(hub.nodes().is_empty());
+        hub.publish(&revocations(1..=1));
+        assert_eq!(confirmations(&hub, 1).await, node(false));
+        let again = hub.join("node").with(snapshot(1));
+        hub.publish(&revocations(2..=2));
+        assert_eq!(confirmations(&hub, 1).await, node(false));
+        acknowledge(&again, 1);
+        assert_eq!(confirmations(&hub, 1).await, node(true));
+        assert_eq!(confirmations(&hub, 2).await, node(false));
+        // What it has confirmed stays true while it is away.
+        drop(again);
+        assert_eq!(confirmations(&hub, 1).await, node(true));
+    }
+
+    #[tokio::test]
+    async fn node_that_overflows_stays_unconfirmed_for_the_next_revocation_too() {
+        let hub = Hub::new();
+        let mut slow = hub.join("node").with(snapshot(0));
+        for sequence in 1..=300 {
+            hub.publish(&revocations(sequence..=sequence));
+        }
+        assert!(hub.nodes().is_empty());
+        assert_eq!(confirmations(&hub, 300).await, node(false));
+        let mut heard = 0;
+        while slow.next().await.is_some() {
+            heard += 1;
+        }
+        assert_eq!(heard, QUEUE);
+        acknowledge(&slow, 256);
+        assert_eq!(confirmations(&hub, 256).await, node(true));
+        assert_eq!(confirmations(&hub, 257).await, node(false));
+    }
+
+    #[tokio::test]
+    async fn batch_that_fits_no_queue_is_a_new_snapshot_and_nothing_else() {
+        let hub = Hub::new();
+        let mut first = hub.join("node").with(snapshot(0));
+        hub.publish(&revocations(1..=257));
+        assert_eq!(confirmations(&hub, 257).await, node(false));
+        assert!(first.next().await.is_none());
+        let again = hub.join("node").with(snapshot(257));
+        drop(first);
+        assert_eq!(hub.nodes(), ["node"]);
+        acknowledge(&again, 257);
+        assert_eq!(confirmations(&hub, 257).await, node(true));
+    }
+
+    #[tokio::test]
+    async fn node_that_leaves_is_waited_for_no_more() {
+        let hub = Hub::new();
+        let old = hub.join("node").with(snapshot(0));
+        let new = hub.join("node").with(snapshot(0));
+        old.leave();
+        assert_eq!(hub.nodes(), ["node"]);
+        new.leave();
+        hub.publish(&revocations(1..=1));
+        assert_eq!(confirmations(&hub, 1).await, []);
+    }
+
+    #[tokio::test]
+    async fn of_those_that_are_away_the_longest_is_forgotten_first() {
+        let hub = Hub::new();
+        let connected = hub.join("connected").with(snapshot(0));
+        for number in 0..=MAX_LOST {
+            drop(hub.join(&format!("n{number}")).with(snapshot(0)));
+        }
+        hub.publish(&revocations(1..=1));
+        let told = confirmations(&hub, 1).await;
+        assert_eq!(told.len(), MAX_LOST + 1);
+        assert!(told.iter().all(|(name, _)| name != "n0"));
+        assert!(told.iter().any(|(name, _)| name == "connected"));
+        drop(connected);
+    }
+}

@@ -406,6 +406,10 @@ fn clear(state: &StateFolder) -> Result<(), InitError> {
     if !scaffold.is_dir() {
         return Ok(());
     }
+    if !state.is_half_made() {
+        let path = state.path().to_owned();
+        return Err(StateError::FormatMissing { path }.into());
+    }
     for name in MADE_BY_INIT {
         remove(&state.path().join(name))?;
     }

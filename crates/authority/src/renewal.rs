@@ -1,6 +1,5 @@
 //! Which certificate is renewed, and what its next one shall be.
 
-use countersign_pki::identity::BundleName;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Profile, Request};
@@ -36,12 +35,8 @@ pub(crate) fn choose(
     };
     match actor {
         Actor::Authority | Actor::LocalAdmin { .. } => Ok(chosen),
-        Actor::Holder { identity, .. }
-            if identity.bundle == BundleName::internal()
-                && chosen.names.contains(&identity.name) =>
-        {
-            Ok(chosen)
-        }
+        // A name is no proof: the certificate chosen by it may have further ones. Holders may renew once the actor says
+        // by its serial which certificate was presented.
         Actor::Holder { identity, .. } => Err(RenewError::NotTheHolder {
             actor: identity.to_string(),
             serial: chosen.serial,

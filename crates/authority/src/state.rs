@@ -1,54 +1,41 @@
 //! The state folder: where everything lies, whose it is, and that one process at a time changes it.
+//!
+//! Whoever can write to the folder could lay a link or an authority of their own there. So it must belong to the user of
+//! this process, and nobody else may write to it, before anything in it is opened.
 
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, OFlags};
 
-/// A folder that is ours or empty, readable by its owner alone. It need not be initialised.
+/// A folder that is ours or empty. It need not be initialised.
 #[derive(Clone, Debug)]
 pub struct StateFolder {
     path: PathBuf,
 }
 
 impl StateFolder {
-    /// Creates the folder (0700) where it is missing, and refuses one that cannot be used.
+    /// Creates the folder (0700) where it is missing, and refuses one that cannot be used. One that is there stays as it
+    /// is until it is locked.
     pub fn prepare(path: &Path) -> Result<Self, StateError> {
-        let io = |what, source| StateError::Io {
-            what,
-            path: path.to_owned(),
-            source,
-        };
-        let state = Self {
-            path: std::path::absolute(path).map_err(|source| io("find", source))?,
-        };
-        state.refuse_long_socket()?;
-        match fs::metadata(&state.path) {
-            Ok(found) if !found.is_dir() => {
-                return Err(StateError::NotAFolder { path: state.path });
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let state = Self::at(path)?;
+        let found = match state.look() {
+            Err(StateError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let created = DirBuilder::new()
                     .recursive(true)
                     .mode(0o700)
                     .create(&state.path);
                 created.map_err(|source| state.creation_fault(source))?;
+                state.look()?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(StateError::NotAFolder { path: state.path });
-            }
-            Err(source) => return Err(io("open", source)),
-        }
-        if state.format()?.is_none() {
-            state.refuse_foreign()?;
-            // A folder that somebody made for us; ours always were 0700.
-            let tightened = fs::set_permissions(&state.path, Permissions::from_mode(0o700));
-            tightened.map_err(|source| state.creation_fault(source))?;
-        }
+            found => found?,
+        };
+        state.refuse_owner(&found)?;
+        state.refuse_foreign()?;
+        state.refuse_loose(&found)?;
         rustix::fs::access(&state.path, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
             StateError::NotWritable {
                 path: state.path.clone(),
@@ -58,13 +45,27 @@ impl StateFolder {
         Ok(state)
     }
 
+    /// The folder for who only asks: nothing is made and nothing is changed. Root may ask whoever serves another user's
+    /// folder; the lock is refused to it.
+    pub fn existing(path: &Path) -> Result<Self, StateError> {
+        let state = Self::at(path)?;
+        let found = state.look()?;
+        if own_uid() != ROOT {
+            state.refuse_owner(&found)?;
+        }
+        state.refuse_foreign()?;
+        state.refuse_loose(&found)?;
+        Ok(state)
+    }
+
     /// Whether [`crate::init::init`] has finished here.
     pub fn is_initialised(&self) -> bool {
         matches!(self.format(), Ok(Some(())))
     }
 
-    /// Takes the folder for this process, for as long as the lock lives.
+    /// Takes the folder for this process, for as long as the lock lives, and removes what a killed one has left.
     pub fn lock(&self) -> Result<StateLock, StateError> {
+        self.tighten()?;
         let path = self.path.join("lock");
         let io = |source| StateError::Io {
             what: "lock",
@@ -77,8 +78,19 @@ impl StateFolder {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
-            .map_err(io)?;
+            .map_err(|source| match source.raw_os_error() {
+                Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => {
+                    StateError::LockIsNoFile { path: path.clone() }
+                }
+                _ => io(source),
+            })?;
+        let opened = file.metadata().map_err(io)?;
+        // It is emptied below: through a link that would be another file.
+        if !opened.is_file() || opened.nlink() != 1 {
+            return Err(StateError::LockIsNoFile { path });
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -95,6 +107,7 @@ impl StateFolder {
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(io)?;
+        self.remove_leftovers()?;
         Ok(StateLock { _file: file })
     }
 
@@ -173,6 +186,98 @@ impl StateFolder {
         self.path.join(SCAFFOLD)
     }
 
+    /// Whether an init was interrupted, so that what it has moved out of its scaffold is in nobody's use. A scaffold
+    /// without the format file beside a whole CA is left by an init that had finished.
+    pub(crate) fn is_half_made(&self) -> bool {
+        let scaffold = self.scaffold();
+        let is_whole = self.ca().is_dir() && self.inventory().exists();
+        scaffold.is_dir() && (scaffold.join(FORMAT_FILE).exists() || !is_whole)
+    }
+
+    fn at(path: &Path) -> Result<Self, StateError> {
+        let absolute = std::path::absolute(path).map_err(|source| StateError::Io {
+            what: "find",
+            path: path.to_owned(),
+            source,
+        })?;
+        let state = Self { path: absolute };
+        state.refuse_long_socket()?;
+        Ok(state)
+    }
+
+    fn look(&self) -> Result<Metadata, StateError> {
+        let not_a_folder = || StateError::NotAFolder {
+            path: self.path.clone(),
+        };
+        match fs::metadata(&self.path) {
+            Ok(found) if found.is_dir() => Ok(found),
+            Ok(_) => Err(not_a_folder()),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(not_a_folder()),
+            Err(source) => Err(StateError::Io {
+                what: "open",
+                path: self.path.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Makes a folder that somebody made for us ours alone; those that we make always were.
+    fn tighten(&self) -> Result<(), StateError> {
+        let found = self.look()?;
+        self.refuse_owner(&found)?;
+        self.refuse_loose(&found)?;
+        if self.format()?.is_none() {
+            let tightened = fs::set_permissions(&self.path, Permissions::from_mode(0o700));
+            tightened.map_err(|source| self.creation_fault(source))?;
+            // Looked at once more: until now somebody may have put something there.
+            self.refuse_loose(&found)?;
+        }
+        Ok(())
+    }
+
+    /// Only under the lock, which proves that nobody is in the middle of what they stand for.
+    fn remove_leftovers(&self) -> Result<(), StateError> {
+        let remove = |path: PathBuf, remove: fn(&Path) -> io::Result<()>| match remove(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::Io {
+                what: "remove",
+                path,
+                source,
+            }),
+            _ => Ok(()),
+        };
+        remove(self.path.join(PASSING_SOCKET), |path| fs::remove_file(path))?;
+        if self.is_initialised() {
+            // Kept, it would make this CA look half-made should its format file ever be lost.
+            remove(self.scaffold(), |path| fs::remove_dir_all(path))?;
+        }
+        Ok(())
+    }
+
+    fn refuse_owner(&self, found: &Metadata) -> Result<(), StateError> {
+        let (owner, own) = (found.uid(), own_uid());
+        if owner == own {
+            Ok(())
+        } else {
+            Err(StateError::NotOwner {
+                path: self.path.clone(),
+                owner,
+                own,
+            })
+        }
+    }
+
+    /// An empty folder may still be tightened; of what lies in one that was open to others nobody knows whose it is.
+    fn refuse_loose(&self, found: &Metadata) -> Result<(), StateError> {
+        let is_loose = found.mode() & WRITABLE_BY_OTHERS != 0;
+        if !is_loose || self.names()?.iter().all(|name| name == LOST_AND_FOUND) {
+            return Ok(());
+        }
+        Err(StateError::WritableByOthers {
+            path: self.path.clone(),
+            mode: found.mode() & 0o7777,
+        })
+    }
+
     pub(crate) fn format_file(&self) -> PathBuf {
         self.path.join(FORMAT_FILE)
     }
@@ -211,17 +316,34 @@ impl StateFolder {
         }
     }
 
+    /// Refuses a folder that is neither initialised nor fit for it.
     fn refuse_foreign(&self) -> Result<(), StateError> {
-        let io = |source| StateError::Io {
+        if self.format()?.is_some() {
+            return Ok(());
+        }
+        self.judge_names(&self.names()?)
+    }
+
+    fn names(&self) -> Result<Vec<OsString>, StateError> {
+        let listed = fs::read_dir(&self.path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        listed.map_err(|source| StateError::Io {
             what: "list",
             path: self.path.clone(),
             source,
-        };
-        let interrupted = self.scaffold().is_dir();
-        for entry in fs::read_dir(&self.path).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
+        })
+    }
+
+    /// `names`: what lay there when no format file did.
+    fn judge_names(&self, names: &[OsString]) -> Result<(), StateError> {
+        let half_made = self.is_half_made();
+        // Asked again, and last: the init of another process may have finished in the meantime.
+        if self.format()?.is_some() {
+            return Ok(());
+        }
+        for name in names {
             let is = |known: &[&str]| known.iter().any(|known| name == OsStr::new(known));
-            if is(&BEFORE_INIT) || interrupted && is(&MADE_BY_INIT) {
+            if is(&BEFORE_INIT) || half_made && is(&MADE_BY_INIT) {
                 continue;
             }
             return Err(if is(&MADE_BY_INIT) {
@@ -314,6 +436,12 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// Emptying it would empty something else.
+    #[error("{} is not a lock of ours: it is a link, or no regular file", .path.display())]
+    LockIsNoFile {
+        /// Which.
+        path: PathBuf,
+    },
     /// Written by a newer version.
     #[error("state folder {} has format {found}, this version knows {known}", .path.display())]
     Newer {
@@ -329,6 +457,16 @@ pub enum StateError {
     NotAFolder {
         /// Which.
         path: PathBuf,
+    },
+    /// Another user's.
+    #[error("state folder {} belongs to user {owner}, this process runs as user {own}", .path.display())]
+    NotOwner {
+        /// Which folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        own: u32,
     },
     /// No right to write.
     #[error("state folder {} is not writable: {source}", .path.display())]
@@ -347,6 +485,14 @@ pub enum StateError {
         bytes: usize,
         /// The limit.
         limit: usize,
+    },
+    /// Anybody may have put there what lies there.
+    #[error("state folder {} can be written to by other users (mode {mode:04o})", .path.display())]
+    WritableByOthers {
+        /// Which folder.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
     },
 }
 
@@ -367,6 +513,18 @@ impl StateError {
             Self::InUse { .. } => {
                 "end the other process, or choose another folder with --state".to_owned()
             }
+            Self::LockIsNoFile { .. } => "find out who put it there, then remove it".to_owned(),
+            Self::NotOwner { owner, .. } => {
+                format!(
+                    "run as that user (`sudo -u '#{owner}' countersign …`), or choose another folder with --state"
+                )
+            }
+            Self::WritableByOthers { path, .. } => {
+                format!(
+                    "see that nobody has put anything there, then `chmod go-w {}`",
+                    path.display()
+                )
+            }
             Self::Newer { .. } => {
                 "use the version of countersign that wrote it, or a newer one".to_owned()
             }
@@ -379,19 +537,31 @@ impl StateError {
     }
 }
 
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// What [`crate::init::init`] makes, in the order in which it appears.
 pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem", "ca"];
 
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.
-const BEFORE_INIT: [&str; 7] = [
+const BEFORE_INIT: [&str; 8] = [
     "lock",
     "admin.sock",
+    PASSING_SOCKET,
     SCAFFOLD,
     "gateway",
     "identities",
     "refusals",
-    "lost+found",
+    LOST_AND_FOUND,
 ];
+
+/// The admin socket until it has its mode.
+pub(crate) const PASSING_SOCKET: &str = "admin.tmp";
+const LOST_AND_FOUND: &str = "lost+found";
+const ROOT: u32 = 0;
+/// Of the group and of all.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 const SCAFFOLD: &str = ".init";
 const FORMAT_FILE: &str = "format";
@@ -403,3 +573,21 @@ pub(crate) const FORMAT_TEXT: &str = "countersign-state 1\n";
 const MAX_SOCKET_PATH: usize = 107;
 /// At most 4 bytes a character: file names have 255.
 const MAX_SEGMENT_CHARS: usize = 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_that_finishes_behind_a_listing_makes_no_foreign_folder() {
+        let folder = tempfile::tempdir().expect("temporary directory");
+        let state = StateFolder::at(folder.path()).expect("a path");
+        let seen: Vec<OsString> = MADE_BY_INIT.iter().map(OsString::from).collect();
+        assert!(matches!(
+            state.judge_names(&seen),
+            Err(StateError::FormatMissing { .. })
+        ));
+        fs::write(state.format_file(), FORMAT_TEXT).expect("writes");
+        state.judge_names(&seen).expect("initialised since");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use countersign_pki::dn::DistinguishedName;
@@ -14,32 +15,33 @@ use countersign_store::inventory::Selector;
 /// Which certificates are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// One certificate by the SHA-256 of its DER.
-    Fingerprint(Fingerprint),
+    /// One certificate by the SHA-256 of its DER, or if there is none, this word.
+    Fingerprint(Fingerprint, String),
     /// Every certificate of exactly this typed name.
     Name(TypedName),
-    /// The certificate of this serial number.
-    Serial(SerialNumber),
+    /// The certificate of this serial number, or if there is none, this word.
+    Serial(SerialNumber, String),
     /// A bare word: every certificate that has it as a typed name of any kind.
     Word(String),
 }
 
 impl What {
-    /// A word is a name of every kind that it can be one of, and a SPIFFE ID by its path in the authority's own domain.
     pub(crate) fn selector(&self, trust_domain: &TrustDomain) -> Selector {
         match self {
-            Self::Fingerprint(fingerprint) => Selector::Fingerprint(*fingerprint),
+            Self::Fingerprint(fingerprint, _) => Selector::Fingerprint(*fingerprint),
             Self::Name(name) => Selector::Names(vec![name.clone()]),
-            Self::Serial(serial) => Selector::Serial(*serial),
-            Self::Word(word) => {
-                let of_kind = |kind: NameKind| TypedName::parse_as(kind, word).ok();
-                let path = word.strip_prefix('/').unwrap_or(word);
-                let spiffe = trust_domain
-                    .id(&format!("/{path}"))
-                    .ok()
-                    .map(TypedName::Spiffe);
-                Selector::Names(BARE.into_iter().filter_map(of_kind).chain(spiffe).collect())
+            Self::Serial(serial, _) => Selector::Serial(*serial),
+            Self::Word(word) => names_of(word, trust_domain),
+        }
+    }
+
+    /// What else it can mean where the selector finds nothing.
+    pub(crate) fn second_reading(&self, trust_domain: &TrustDomain) -> Option<Selector> {
+        match self {
+            Self::Fingerprint(_, word) | Self::Serial(_, word) => {
+                Some(names_of(word, trust_domain))
             }
+            Self::Name(_) | Self::Word(_) => None,
         }
     }
 }
@@ -47,24 +49,26 @@ impl What {
 impl FromStr for What {
     type Err = Infallible;
 
-    /// 64 hexadecimal digits are a fingerprint; 40, or any with colons, a serial; then typed names and DNs; the rest is
-    /// a word. Our serials have 40 digits, so that a short word such as `cafe` stays a name.
+    /// An IP address is a word, whatever else it looks like. 64 hexadecimal digits are a fingerprint; 40, or any in groups
+    /// of two with colons between, a serial; then typed names and DNs; the rest is a word. Our serials have 40 digits, so
+    /// that a short word such as `cafe` stays a name.
     fn from_str(text: &str) -> Result<Self, Infallible> {
+        let word = || text.to_owned();
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(Self::Word(word()));
+        }
+        let (plain, pairs) = (is_hexadecimal(text), is_in_pairs(text));
         let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
-        let only_digits = text
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b':');
-        if only_digits
+        if (plain || pairs)
             && digits == 64
             && let Ok(fingerprint) = text.parse()
         {
-            return Ok(Self::Fingerprint(fingerprint));
+            return Ok(Self::Fingerprint(fingerprint, word()));
         }
-        if only_digits
-            && (digits == 40 || digits > 0 && text.contains(':'))
+        if (plain && digits == 40 || pairs)
             && let Ok(serial) = text.parse()
         {
-            return Ok(Self::Serial(serial));
+            return Ok(Self::Serial(serial, word()));
         }
         if let Ok(name) = text.parse() {
             return Ok(Self::Name(name));
@@ -75,20 +79,40 @@ impl FromStr for What {
         {
             return Ok(Self::Name(TypedName::Dn(name)));
         }
-        Ok(Self::Word(text.to_owned()))
+        Ok(Self::Word(word()))
     }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fingerprint(fingerprint) => fingerprint.fmt(f),
+            Self::Fingerprint(fingerprint, _) => fingerprint.fmt(f),
             Self::Name(name) => name.fmt(f),
-            Self::Serial(serial) => serial.fmt(f),
+            Self::Serial(serial, _) => serial.fmt(f),
             // What a person or program typed: quoted and escaped.
             Self::Word(word) => write!(f, "{word:?}"),
         }
     }
+}
+
+/// A word is a name of every kind that it can be one of, and a SPIFFE ID by its path in the authority's own domain.
+fn names_of(word: &str, trust_domain: &TrustDomain) -> Selector {
+    let of_kind = |kind: NameKind| TypedName::parse_as(kind, word).ok();
+    let path = word.strip_prefix('/').unwrap_or(word);
+    let spiffe = trust_domain
+        .id(&format!("/{path}"))
+        .ok()
+        .map(TypedName::Spiffe);
+    Selector::Names(BARE.into_iter().filter_map(of_kind).chain(spiffe).collect())
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_in_pairs(text: &str) -> bool {
+    let is_pair = |group: &str| group.len() == 2 && is_hexadecimal(group);
+    text.contains(':') && text.split(':').all(is_pair)
 }
 
 /// The kinds that a word is tried as. A SPIFFE ID, an SPKI hash and a serial with issuer have a spelling of their own.
@@ -108,9 +132,9 @@ mod tests {
     fn check(text: &str, expected: &str) {
         let what: What = text.parse().expect("infallible");
         let kind = match &what {
-            What::Fingerprint(_) => "fingerprint".to_owned(),
+            What::Fingerprint(..) => "fingerprint".to_owned(),
             What::Name(name) => format!("name {name}"),
-            What::Serial(serial) => format!("serial {serial}"),
+            What::Serial(serial, _) => format!("serial {serial}"),
             What::Word(word) => format!("word {word}"),
         };
         assert_eq!(kind, expected, "{text}");
@@ -122,6 +146,19 @@ mod tests {
         check(&["ab"; 32].join(":"), "fingerprint");
         check(&"4c".repeat(20), &format!("serial {}", "4c".repeat(20)));
         check("0A:FF", "serial 0aff");
+        // Eight pairs are an IPv6 address too; our serials have twenty.
+        for address in [
+            "::1",
+            "fe80::1",
+            "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+            "01:02:03:04:05:06:07:08",
+            "192.0.2.1",
+        ] {
+            check(address, &format!("word {address}"));
+        }
+        for word in ["dead:beef", "ab:c", "ab:", ":ab", "a:b:c", ":"] {
+            check(word, &format!("word {word}"));
+        }
         check("dns:api.example.com", "name dns:api.example.com");
         check("spiffe://example.com/a", "name spiffe://example.com/a");
         check("CN=api,O=Example", "name dn:CN=api,O=Example");

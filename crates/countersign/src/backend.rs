@@ -2,7 +2,7 @@
 //!
 //! The lock decides: whoever gets it holds the authority and answers itself, through the same routes; whoever does not
 //! asks the holder over the admin socket. A short-lived command holds the lock too and serves no socket: it is waited
-//! for.
+//! for. Root never gets the lock of another user's folder, and only asks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Backend {
         let state = existing(state)?;
         let give_up = Instant::now() + LOCK_PATIENCE;
         loop {
-            let pid = match state.lock() {
+            let refused = match state.lock() {
                 Ok(lock) => {
                     let clock: SharedClock = Arc::new(SystemClock);
                     let authority = Authority::open(state, lock, passphrase, clock)?;
@@ -49,9 +49,10 @@ impl Backend {
                         _authority: Some(authority),
                     });
                 }
-                Err(StateError::InUse { pid, .. }) => pid,
+                Err(error @ (StateError::InUse { .. } | StateError::NotOwner { .. })) => error,
                 Err(error) => return Err(error.into()),
             };
+            let may_end = matches!(refused, StateError::InUse { .. });
             let client = AdminClient::socket(&state.socket());
             match client.get::<StatusResponse>(api::STATUS).await {
                 Ok(_) => {
@@ -61,16 +62,10 @@ impl Backend {
                         _authority: None,
                     });
                 }
-                Err(ClientError::NotRunning { .. }) if Instant::now() < give_up => {
+                Err(ClientError::NotRunning { .. }) if may_end && Instant::now() < give_up => {
                     sleep(LOCK_POLL).await;
                 }
-                Err(ClientError::NotRunning { .. }) => {
-                    return Err(StateError::InUse {
-                        path: state.path().to_owned(),
-                        pid,
-                    }
-                    .into());
-                }
+                Err(ClientError::NotRunning { .. }) => return Err(refused.into()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -134,10 +129,10 @@ pub(crate) fn existing(path: &Path) -> Result<StateFolder, Fault> {
     }
 }
 
-/// The state folder, if there is one.
+/// The state folder, if there is one. Nothing in it is changed.
 pub(crate) fn folder(path: &Path) -> Result<StateFolder, Fault> {
     if path.try_exists().unwrap_or(true) {
-        Ok(StateFolder::prepare(path)?)
+        Ok(StateFolder::existing(path)?)
     } else {
         Err(no_authority(path))
     }

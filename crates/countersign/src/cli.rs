@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub(crate) mod arguments;
+mod certificate_view;
 mod config;
 mod explain;
 mod init;

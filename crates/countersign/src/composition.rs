@@ -1,16 +1,20 @@
 //! From a configuration to what a gateway serves: bundles loaded, credentials at hand, every rule found good.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
+use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::identity::BundleName;
 use countersign_pki::name::{DnsName, TypedName};
-use countersign_pki::time::UnixTime;
-use countersign_proxy::config::{ClientCertificateMode, GatewayConfig};
+use countersign_pki::pem;
+use countersign_pki::time::{UnixTime, spoken};
+use countersign_proxy::config::{ClientCertificateMode, ConfigError, GatewayConfig, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_tls::credentials::SharedCredentials;
@@ -70,7 +74,7 @@ pub(crate) fn plan(
     own: Option<&Own>,
     now: UnixTime,
 ) -> Result<GatewayPlan, Fault> {
-    let read = |path: &std::path::Path| loaded.read(path);
+    let read = |path: &Path| loaded.read(path);
     let configuration = &loaded.configuration;
     let mut bundles = BTreeMap::new();
     if let Some(own) = own {
@@ -79,7 +83,7 @@ pub(crate) fn plan(
     for (name, trust) in &configuration.trust {
         let bundle = trust
             .load(name, own.map(|own| &own.bundle), now, read)
-            .map_err(|error| loaded.fault(&error))?;
+            .map_err(|error| loaded.fault(&about_bundle(error, trust)))?;
         bundles.insert(bundle.name().clone(), Arc::new(bundle));
     }
     let intermediates = own
@@ -90,7 +94,85 @@ pub(crate) fn plan(
     let built = configuration
         .gateway
         .build(&bundles, intermediates, credentials, read);
-    built.map_err(|error| loaded.fault(&error))
+    let plan = built.map_err(|error| loaded.fault(&error))?;
+    for (index, listener) in configuration.gateway.listener.iter().enumerate() {
+        if let Some(path) = &listener.certificate {
+            presentable(path, now, read).map_err(|(why, cause)| {
+                loaded.fault(&ConfigError {
+                    place: format!("gateway.listener[{index}].certificate"),
+                    why: format!("{}: {why} ({cause})", path.display()),
+                    hint: Some(format!(
+                        "no client would accept it: give one that an authority issued for a server and that is valid now; {}",
+                        cause.fix()
+                    )),
+                })
+            })?;
+        }
+    }
+    Ok(plan)
+}
+
+/// What is wrong with a bundle is wrong with its file.
+fn about_bundle(mut error: ConfigError, trust: &TrustConfig) -> ConfigError {
+    let Some(path) = &trust.bundle else {
+        return error;
+    };
+    let path = path.display().to_string();
+    if error.place.ends_with(".trust_domain") {
+        return error;
+    }
+    if !error.why.contains(&path) {
+        error.why = format!("{path}: {}", error.why);
+    }
+    error.hint = error.hint.or_else(|| {
+        Some("the file holds the root CAs of whoever is to be trusted, in PEM, at least one of them valid now: ask them for it".to_owned())
+    });
+    error
+}
+
+/// Whether clients accept a server with the certificate in `path`: whoever has nothing but that to offer is refused at the
+/// start, not at each handshake.
+fn presentable(
+    path: &Path,
+    now: UnixTime,
+    read: impl Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<(), (String, Cause)> {
+    // The gateway's plan has read and parsed it already; what cannot be read now is gone only since then.
+    let blocks = read(path)
+        .ok()
+        .and_then(|bytes| pem::decode_all(&bytes).ok());
+    let leaf = blocks.and_then(|blocks| Certificate::parse(&blocks.first()?.der).ok());
+    let Some(leaf) = leaf else {
+        return Ok(());
+    };
+    if now < leaf.not_before() {
+        let why = format!(
+            "the certificate of {} is not valid for another {} (not_before {}, now {now})",
+            leaf.subject(),
+            spoken(leaf.not_before().since(now)),
+            leaf.not_before()
+        );
+        return Err((why, Cause::NotYetValid));
+    }
+    if now > leaf.not_after() {
+        let why = format!(
+            "the certificate of {} expired {} ago (not_after {}, now {now})",
+            leaf.subject(),
+            spoken(now.since(leaf.not_after())),
+            leaf.not_after()
+        );
+        return Err((why, Cause::LeafExpired));
+    }
+    match leaf.extended_key_usage() {
+        Some(usage) if !usage.server_auth => {
+            let why = format!(
+                "the certificate of {} is not for servers: its extended key usage lacks serverAuth",
+                leaf.subject()
+            );
+            Err((why, Cause::EkuMissingServerauth))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether the configuration could be served. Asks no authority: what only one has is stood in for.
@@ -147,7 +229,7 @@ pub(crate) fn node_name() -> String {
 #[cfg(test)]
 mod tests {
     use countersign_proxy::config::rule::AllowEntry;
-    use countersign_proxy::config::{ListenerConfig, RouteConfig, TrustConfig};
+    use countersign_proxy::config::{ListenerConfig, RouteConfig};
 
     use super::*;
 

@@ -4,7 +4,7 @@
 //! at the next start, like a pair that has ended or lacks a name, and the answer is the same: a new key and a new
 //! certificate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
@@ -24,9 +24,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
-use crate::certificate_file::certificate_in;
 use crate::fault::Fault;
 use crate::leaf_key::LeafKey;
+use crate::private_folder::make_private_folders;
 
 /// The pair on disk, if it can be served; else why not.
 pub(crate) fn load(
@@ -45,6 +45,12 @@ pub(crate) fn load(
     let key = Zeroizing::new(read(state.gateway_key())?);
     let credentials = Credentials::from_pem(&chain, &key).map_err(|error| error.to_string())?;
     let leaf = credentials.leaf();
+    if now < leaf.not_before() {
+        return Err(format!(
+            "it is not valid yet (not_before {}, now {now})",
+            leaf.not_before()
+        ));
+    }
     if now > leaf.not_after() {
         return Err(format!(
             "it has expired (not_after {}, now {now})",
@@ -60,14 +66,6 @@ pub(crate) fn load(
     }
 }
 
-/// The names on the certificate that is there, so that a later one keeps them.
-pub(crate) fn names_on_disk(state: &StateFolder) -> Vec<TypedName> {
-    let certificate = certificate_in(&state.gateway_certificate());
-    certificate
-        .map(|certificate| certificate.subject_alt_names().to_vec())
-        .unwrap_or_default()
-}
-
 /// Makes a key, has it certified, and puts both on disk. Needs the CA's key: waits for it.
 pub(crate) async fn issue(
     authority: &Arc<Authority>,
@@ -75,6 +73,18 @@ pub(crate) async fn issue(
     wanted: &[TypedName],
     lifetime: Duration,
 ) -> Result<Credentials, Fault> {
+    let folder = state.path().join("gateway");
+    let unwritable = |error| {
+        Fault::world(format_args!(
+            "cannot write to {}: {error}",
+            folder.display()
+        ))
+        .hint("the gateway's key and certificate lie there: whoever serves must be able to write")
+    };
+    // Found out before anything is issued: each retry of a renewal would leave one more certificate in the inventory.
+    make_private_folders(&folder)
+        .and_then(|()| probe(&folder))
+        .map_err(unwritable)?;
     authority.ready().await?;
     let key = LeafKey::generate()?;
     let (first, further) = wanted
@@ -89,14 +99,6 @@ pub(crate) async fn issue(
     };
     let issued = authority.issue(Actor::Authority, request).await?;
     let key_pem = key.to_pem();
-    let folder = state.path().join("gateway");
-    let unwritable = |error| {
-        Fault::world(format_args!(
-            "cannot write to {}: {error}",
-            folder.display()
-        ))
-    };
-    fs::create_dir_all(&folder).map_err(unwritable)?;
     write_atomic(&state.gateway_key(), key_pem.as_bytes(), 0o600).map_err(unwritable)?;
     write_atomic(
         &state.gateway_certificate(),
@@ -105,6 +107,13 @@ pub(crate) async fn issue(
     )
     .map_err(unwritable)?;
     Credentials::from_pem(issued.chain_pem.as_bytes(), key_pem.as_bytes()).map_err(Fault::bug)
+}
+
+/// Whether files can be put into `folder`.
+fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join(".probe");
+    write_atomic(&path, b"", 0o600)?;
+    fs::remove_file(path)
 }
 
 /// What keeps a gateway's certificate fresh.
@@ -142,7 +151,7 @@ impl Renewal {
         loop {
             ticks.tick().await;
             let wanted = self.wanted.borrow().clone();
-            let Some(because) = self.due(&wanted.names) else {
+            let Some(because) = self.due(&wanted) else {
                 continue;
             };
             if Instant::now() < not_before {
@@ -154,18 +163,27 @@ impl Renewal {
                     let (serial, not_after) = (leaf.serial(), leaf.not_after());
                     self.credentials.swap(credentials);
                     tracing::info!(cert.serial = %serial, cert.not_after = %not_after, because, "gateway certificate renewed");
-                    backoff = FIRST_BACKOFF;
+                    if self.due(&wanted).is_none() {
+                        backoff = FIRST_BACKOFF;
+                        continue;
+                    }
+                    // The new one is no better, as under a clock that goes back and forth: not one each second.
+                    tracing::warn!(
+                        because,
+                        retry_in_s = backoff.as_secs(),
+                        "gateway certificate is due again at once"
+                    );
                 }
                 Err(fault) => {
                     tracing::warn!(error = %fault.sentence(), because, retry_in_s = backoff.as_secs(), "gateway certificate not renewed");
-                    not_before = Instant::now() + backoff;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
             }
+            not_before = Instant::now() + backoff;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
-    fn due(&self, wanted: &[TypedName]) -> Option<&'static str> {
+    fn due(&self, wanted: &Wanted) -> Option<&'static str> {
         let leaf = self.credentials.leaf();
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let issuer_key = self.authority.intermediate().spki();
@@ -177,20 +195,25 @@ impl Renewal {
         {
             return Some("it was revoked");
         }
-        if missing(&leaf, wanted).is_some() {
-            return Some("it lacks a name");
-        }
-        (now >= renewal_time(&leaf)).then_some("half of its life is over")
+        because(&leaf, wanted, now)
     }
 }
 
-/// Half of the life is over. The life begins when the certificate was issued, not at the backdated notBefore: a short
-/// one would be due at once.
-fn renewal_time(leaf: &Certificate) -> UnixTime {
-    due_at(
-        leaf.not_before().plus(BACKDATE).min(leaf.not_after()),
-        leaf.not_after(),
-    )
+fn because(leaf: &Certificate, wanted: &Wanted, now: UnixTime) -> Option<&'static str> {
+    if missing(leaf, &wanted.names).is_some() {
+        return Some("it lacks a name");
+    }
+    if now < leaf.not_before() {
+        return Some("it is not valid yet");
+    }
+    // The life begins when the certificate was issued, not at the backdated notBefore: a short one would be due at once.
+    let issued = leaf.not_before().plus(BACKDATE).min(leaf.not_after());
+    if now >= due_at(issued, leaf.not_after()) {
+        return Some("half of its life is over");
+    }
+    // It was issued when the configuration allowed a longer life.
+    (now >= due_at(issued, issued.plus(wanted.lifetime)))
+        .then_some("half of the life that is configured is over")
 }
 
 fn missing<'a>(leaf: &Certificate, wanted: &'a [TypedName]) -> Option<&'a TypedName> {
@@ -204,3 +227,87 @@ const TICK: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// A certificate of the shortest sensible life (an hour) is still tried several times in its second half.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use countersign_testkit::pki::{Leaf, TestCa};
+
+    use super::*;
+
+    fn leaf(lives: Duration) -> Certificate {
+        let seconds = i64::try_from(lives.as_secs()).expect("small");
+        let backdate = i64::try_from(BACKDATE.as_secs()).expect("small");
+        let issued =
+            TestCa::new("internal").issue(Leaf::server(&["localhost"]).valid(-backdate, seconds));
+        Certificate::parse(&issued.chain[0]).expect("a certificate")
+    }
+
+    fn wanted(lifetime: Duration) -> Wanted {
+        Wanted {
+            names: Vec::new(),
+            lifetime,
+        }
+    }
+
+    #[test]
+    fn certificate_is_due_before_its_time_at_half_of_its_life_and_of_the_configured_one() {
+        let day = Duration::from_hours(24);
+        let leaf = leaf(30 * day);
+        let issued = leaf.not_before().plus(BACKDATE);
+        let check = |lifetime, now, expected| {
+            assert_eq!(because(&leaf, &wanted(lifetime), now), expected, "{now}");
+        };
+        check(
+            30 * day,
+            leaf.not_before().minus(Duration::from_secs(1)),
+            Some("it is not valid yet"),
+        );
+        check(30 * day, leaf.not_before(), None);
+        check(30 * day, issued.plus(14 * day), None);
+        check(
+            30 * day,
+            issued.plus(16 * day),
+            Some("half of its life is over"),
+        );
+        check(90 * day, issued.plus(14 * day), None);
+        check(2 * day, issued.plus(Duration::from_hours(23)), None);
+        check(
+            2 * day,
+            issued.plus(Duration::from_hours(25)),
+            Some("half of the life that is configured is over"),
+        );
+    }
+
+    #[test]
+    fn certificate_on_disk_is_served_only_within_its_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateFolder::prepare(&folder.path().join("state")).expect("a state");
+        let ca = TestCa::new("internal");
+        let server = ca.issue(Leaf::server(&["localhost"]));
+        let intermediate = Certificate::parse(ca.intermediate.der()).expect("a certificate");
+        make_private_folders(&state.path().join("gateway")).expect("writable");
+        fs::write(state.gateway_certificate(), server.chain_pem()).expect("writable");
+        fs::write(state.gateway_key(), &server.key_pem).expect("writable");
+        let leaf = Certificate::parse(&server.chain[0]).expect("a certificate");
+        let load_at = |now| load(&state, &intermediate, &[], now).map(drop);
+        let second = Duration::from_secs(1);
+        assert_eq!(load_at(leaf.not_before()), Ok(()));
+        let early = load_at(leaf.not_before().minus(second)).expect_err("too early");
+        assert!(early.contains("not valid yet"), "{early}");
+        let late = load_at(leaf.not_after().plus(second)).expect_err("too late");
+        assert!(late.contains("expired"), "{late}");
+    }
+
+    #[test]
+    fn folders_are_their_owners() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = folder.path().join("a/b");
+        make_private_folders(&made).expect("writable");
+        for path in [&made, &folder.path().join("a")] {
+            let permissions = fs::metadata(path).expect("made").permissions();
+            assert_eq!(permissions.mode() & 0o777, 0o700, "{}", path.display());
+        }
+    }
+}

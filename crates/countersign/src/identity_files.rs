@@ -16,6 +16,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::fault::Fault;
+use crate::private_folder::{make_private_folder, make_private_folders};
 
 /// The chain, leaf first.
 pub(crate) const CERTIFICATE: &str = "cert.pem";
@@ -74,9 +75,9 @@ impl Destination {
             }
         }
         let parent = if is_new { parent_of(folder) } else { folder };
-        fs::create_dir_all(parent).map_err(|error| unwritable(parent, &error))?;
+        make_private_folders(parent).map_err(|error| unwritable(parent, &error))?;
         let staging = parent.join(passing_name());
-        fs::create_dir(&staging).map_err(|error| unwritable(parent, &error))?;
+        make_private_folder(&staging).map_err(|error| unwritable(parent, &error))?;
         Ok(Self {
             folder: folder.to_owned(),
             staging,
@@ -295,6 +296,8 @@ mod tests {
         let folder = place.path().join("a/b");
         put(&folder, Existing::Keep, &FIRST).expect("written");
         assert_eq!(read(&folder), expected(1));
+        let permissions = fs::metadata(&folder).expect("a folder").permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o700);
         assert_eq!(
             fs::read_dir(place.path().join("a"))
                 .expect("a folder")

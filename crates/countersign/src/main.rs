@@ -15,10 +15,12 @@ mod configuration;
 mod env;
 mod fault;
 mod gateway_certificate;
+mod gateway_names;
 mod identity_files;
 mod leaf_key;
 mod output;
 mod placeholder;
+mod private_folder;
 mod serve;
 
 use std::panic::catch_unwind;
@@ -31,6 +33,10 @@ use crate::cli::Cli;
 use crate::env::Environment;
 use crate::fault::{Answer, Fault};
 use crate::output::{print, tell};
+
+/// Gives pages back when connections go idle, and shares no lock between the data-plane threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Looked for before parsing: what is wrong with the arguments is told in JSON too.

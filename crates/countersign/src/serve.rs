@@ -30,6 +30,7 @@ use countersign_proxy::gateway::{Context, Gateway, RunningGateway};
 use countersign_proxy::metrics::{Metrics, serve_metrics};
 use countersign_proxy::refusals::{RefusalLog, RefusalWriter};
 use countersign_runtime::clock::{SharedClock, SystemClock};
+use countersign_runtime::descriptors::raise_descriptor_limit;
 use countersign_runtime::drain::{Drain, DrainTrigger, drain};
 use countersign_runtime::listen::{BindError, bind};
 use countersign_runtime::readiness::Readiness;
@@ -176,6 +177,11 @@ async fn start(
         RevocationIndex::new(revoked.unwrap_or_default()),
         Arc::clone(clock),
     );
+    match raise_descriptor_limit() {
+        Ok(limit) => tracing::info!(limit, "limit on open files"),
+        // Serving fewer is better than not serving.
+        Err(error) => tracing::warn!(%error, "limit on open files was not raised"),
+    }
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;

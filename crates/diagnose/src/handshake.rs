@@ -65,6 +65,13 @@ pub enum HandshakeFault {
         /// How long it had.
         limit: Duration,
     },
+    /// As many handshakes as may be are unfinished.
+    TooManyPending {
+        /// Where the limit was reached.
+        at: PendingAt,
+        /// How many may be.
+        limit: usize,
+    },
     /// The listener asks for certificates and has nothing to judge them by.
     TrustMissing,
     /// No route serves the name.
@@ -74,6 +81,15 @@ pub enum HandshakeFault {
     },
     /// The client's newest version is older than TLS 1.2.
     VersionTooOld,
+}
+
+/// Whose unfinished handshakes are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingAt {
+    /// Everybody's at one listener.
+    Listener,
+    /// Those from the client's address, or its IPv6 network of 64 bits.
+    Source,
 }
 
 /// How far a handshake came.
@@ -210,6 +226,7 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             "the resumed session holds another certificate than the one it was admitted with",
         ),
         HandshakeFault::TimedOut { stage, limit } => timed_out(*stage, *limit),
+        HandshakeFault::TooManyPending { at, limit } => too_many_pending(*at, *limit),
         HandshakeFault::TrustMissing => plain(
             Cause::TrustBundleEmpty,
             "this listener asks for client certificates and has no trust bundle to judge them by",
@@ -274,6 +291,20 @@ fn timed_out(stage: Stage, limit: Duration) -> Refusal {
         Evidence::new()
             .with("stage", stage.name())
             .with("limit", limit),
+    )
+}
+
+fn too_many_pending(at: PendingAt, limit: usize) -> Refusal {
+    let (whose, counted) = match at {
+        PendingAt::Listener => ("of this listener", "listener"),
+        PendingAt::Source => ("from this address", "source"),
+    };
+    Refusal::new(
+        Cause::TooManyPending,
+        format!("{limit} handshakes {whose} are unfinished, no more are begun before one ends"),
+        Evidence::new()
+            .with("limit", limit)
+            .with("counted", counted),
     )
 }
 

@@ -332,8 +332,16 @@ fn check_key(spki_der: &[u8], issuer: &Certificate) -> Result<(), Denied> {
         Some(KeyAlgorithm::Ec { curve, .. }) if ["P-256", "P-384"].contains(&curve.as_str()) => {
             Ok(())
         }
+        Some(KeyAlgorithm::Ed25519) => Ok(()),
         // Longer RSA keys only make every handshake slower.
-        Some(KeyAlgorithm::Ed25519 | KeyAlgorithm::Rsa { bits: 2048..=4096 }) => Ok(()),
+        Some(KeyAlgorithm::Rsa { bits: 2048..=4096 }) => match KeyAlgorithm::rsa_exponent(spki_der)
+        {
+            Some(MIN_RSA_EXPONENT..) => Ok(()),
+            Some(small) => refuse(format!(
+                "an RSA key with exponent {small} is not accepted: at least {MIN_RSA_EXPONENT}"
+            )),
+            None => refuse("the RSA key's public exponent cannot be read".to_owned()),
+        },
         Some(other) => refuse(format!("a key of {other} is not accepted")),
     }
 }
@@ -431,6 +439,9 @@ fn first_difference(
         .find(|(_, same)| !same)
         .map(|(what, _)| what)
 }
+
+/// FIPS 186-5 §5.1, CABF BR §6.1.6: small exponents make mistakes of padding fatal.
+const MIN_RSA_EXPONENT: u64 = 65537;
 
 const DAY_S: u64 = 86_400;
 

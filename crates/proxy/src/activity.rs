@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -17,6 +18,10 @@ pub(crate) struct Activity {
     /// When the first bytes came that no request was made of yet.
     head_since: Cell<Option<Instant>>,
     has_moved: Cell<bool>,
+    /// When the client first took no more of what is to be written.
+    blocked_since: Cell<Option<Instant>>,
+    /// Whether the last request had a body, of which something may be unread.
+    had_body: Cell<bool>,
 }
 
 /// What is waited for, and until when.
@@ -28,6 +33,8 @@ pub(crate) enum Waiting {
     Head(Instant),
     /// The next request.
     Request(Instant),
+    /// That the client takes what is written.
+    Taking(Instant),
 }
 
 /// A request in flight; its answer's body counts.
@@ -40,22 +47,48 @@ impl Activity {
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             has_moved: Cell::new(false),
+            blocked_since: Cell::new(None),
+            had_body: Cell::new(false),
         })
     }
 
-    pub(crate) fn begin(self: &Rc<Self>) -> Busy {
+    pub(crate) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
         self.in_flight.set(self.in_flight.get() + 1);
+        self.had_body.set(has_body);
         self.head_since.set(None);
         Busy(Rc::clone(self))
     }
 
     /// Without `head`, bytes between requests are no beginning of one: HTTP/2 has pings and settings there.
-    pub(crate) fn waiting(&self, head: Option<Duration>, idle: Duration) -> Waiting {
+    pub(crate) fn waiting(
+        &self,
+        head: Option<Duration>,
+        idle: Duration,
+        send: Duration,
+    ) -> Waiting {
         match (self.in_flight.get(), self.head_since.get().zip(head)) {
             (0, Some((since, head))) => Waiting::Head(since + head),
             (0, None) => Waiting::Request(self.idle_since.get() + idle),
-            _ => Waiting::Answer,
+            _ => match self.blocked_since.get() {
+                Some(since) => Waiting::Taking(since + send),
+                None => Waiting::Answer,
+            },
         }
+    }
+
+    /// Since when nothing is under way, if nothing of it can be left anywhere: no answer that is not written, no body that is
+    /// not read, no beginning of a head.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let has_rest = self.in_flight.get() > 0
+            || self.head_since.get().is_some()
+            || self.blocked_since.get().is_some()
+            || self.had_body.get();
+        (!has_rest).then(|| self.idle_since.get())
+    }
+
+    /// When the next request is overdue.
+    pub(crate) fn idle_until(&self, idle: Duration) -> Instant {
+        self.idle_since.get() + idle
     }
 
     /// Whether a byte was read or written since this was last asked.
@@ -63,7 +96,16 @@ impl Activity {
         self.has_moved.replace(false)
     }
 
-    fn note_read(&self) {
+    fn note_written<T>(&self, polled: &Poll<T>) {
+        if polled.is_ready() {
+            self.has_moved.set(true);
+            self.blocked_since.set(None);
+        } else if self.blocked_since.get().is_none() {
+            self.blocked_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(crate) fn note_read(&self) {
         self.has_moved.set(true);
         if self.in_flight.get() == 0 && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
@@ -85,6 +127,8 @@ impl Drop for Busy {
 pub(crate) struct Observed<S> {
     pub(crate) stream: S,
     pub(crate) activity: Rc<Activity>,
+    /// Bytes that were read already and come first.
+    pub(crate) read_ahead: BytesMut,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
@@ -93,6 +137,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            let fits = self.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&self.read_ahead.split_to(fits));
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
@@ -109,9 +158,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        if polled.is_ready() {
-            self.activity.has_moved.set(true);
-        }
+        self.activity.note_written(&polled);
         polled
     }
 
@@ -129,9 +176,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        if polled.is_ready() {
-            self.activity.has_moved.set(true);
-        }
+        self.activity.note_written(&polled);
         polled
     }
 
@@ -146,16 +191,46 @@ mod tests {
 
     use super::*;
 
+    const SEND: Duration = Duration::from_mins(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_nothing_is_waited_for_from_then_on() {
+        let activity = Activity::new();
+        let _busy = activity.begin(false);
+        let (mut client, server) = tokio::io::duplex(4);
+        let mut server = Observed {
+            stream: server,
+            activity: Rc::clone(&activity),
+            read_ahead: BytesMut::new(),
+        };
+        let waiting = || activity.waiting(None, SEND, SEND);
+        server.write_all(b"full").await.expect("room");
+        assert_eq!(waiting(), Waiting::Answer);
+        for _ in 0..2 {
+            let begun = Instant::now();
+            let blocked = tokio::time::timeout(Duration::from_secs(9), server.write_u8(0)).await;
+            assert!(blocked.is_err());
+            assert_eq!(waiting(), Waiting::Taking(begun + SEND));
+            client.read_u8().await.expect("a byte");
+            server.write_u8(0).await.expect("room");
+            assert_eq!(waiting(), Waiting::Answer);
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn half_a_head_has_less_time_than_an_idle_connection() {
         let (head, idle) = (Some(Duration::from_secs(10)), Duration::from_secs(75));
         let activity = Activity::new();
         let start = Instant::now();
-        assert_eq!(activity.waiting(head, idle), Waiting::Request(start + idle));
+        assert_eq!(
+            activity.waiting(head, idle, SEND),
+            Waiting::Request(start + idle)
+        );
         let (mut client, server) = tokio::io::duplex(64);
         let mut server = Observed {
             stream: server,
             activity: Rc::clone(&activity),
+            read_ahead: BytesMut::new(),
         };
         client.write_all(b"GET / HT").await.expect("room");
         tokio::time::advance(Duration::from_secs(5)).await;
@@ -164,16 +239,19 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         server.read_u8().await.expect("a byte");
         assert_eq!(
-            activity.waiting(head, idle),
+            activity.waiting(head, idle, SEND),
             Waiting::Head(first + Duration::from_secs(10))
         );
-        assert_eq!(activity.waiting(None, idle), Waiting::Request(start + idle));
-        let busy = activity.begin();
-        assert_eq!(activity.waiting(head, idle), Waiting::Answer);
+        assert_eq!(
+            activity.waiting(None, idle, SEND),
+            Waiting::Request(start + idle)
+        );
+        let busy = activity.begin(false);
+        assert_eq!(activity.waiting(head, idle, SEND), Waiting::Answer);
         tokio::time::advance(Duration::from_secs(100)).await;
         drop(busy);
         assert_eq!(
-            activity.waiting(head, idle),
+            activity.waiting(head, idle, SEND),
             Waiting::Request(Instant::now() + idle)
         );
         assert!(activity.take_moved() && !activity.take_moved());

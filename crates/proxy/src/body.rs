@@ -1,6 +1,8 @@
 //! The bodies that pass: streamed as they come, trailers freed of identity headers.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::activity::Busy;
 use crate::headers::{hop, stripped};
+use crate::in_flight::Place;
 use crate::upstream::Lease;
 
 /// A client's body on its way to the upstream.
@@ -18,6 +21,8 @@ pub(crate) struct ToUpstream {
     client: Option<Incoming>,
     /// Made when the client first lets us wait: most requests have no body, and most bodies are there at once.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// When its last frame was taken.
+    taken: Option<Rc<Cell<Instant>>>,
 }
 
 /// A body on its way to the client.
@@ -36,6 +41,7 @@ pub(crate) struct Streamed {
     lease: Option<Lease>,
     /// The request is in flight until its answer has passed.
     _busy: Busy,
+    place: Place,
 }
 
 /// Why a body broke off.
@@ -52,6 +58,7 @@ impl ToUpstream {
         Self {
             client: None,
             stalled: None,
+            taken: None,
         }
     }
 
@@ -59,7 +66,13 @@ impl ToUpstream {
         Self {
             client: Some(client),
             stalled: None,
+            taken: Some(Rc::new(Cell::new(Instant::now()))),
         }
+    }
+
+    /// Tells when the last frame was taken, which for a body that has ended is its end; `None`: there never was one.
+    pub(crate) fn taken(&self) -> Option<Rc<Cell<Instant>>> {
+        self.taken.clone()
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -82,8 +95,12 @@ impl Body for ToUpstream {
             return Poll::Ready(None);
         };
         if let Poll::Ready(frame) = Pin::new(client).poll_frame(cx) {
+            let now = Instant::now();
+            if let Some(taken) = &self.taken {
+                taken.set(now);
+            }
             if let Some(sleep) = &mut self.stalled {
-                sleep.as_mut().reset(Instant::now() + BODY_STALL_LIMIT);
+                sleep.as_mut().reset(now + BODY_STALL_LIMIT);
             }
             return Poll::Ready(frame.map(|frame| Ok(without_identity(frame?))));
         }
@@ -104,7 +121,7 @@ impl Body for ToUpstream {
 
 impl ToClient {
     /// The body of an upstream's answer. A connection whose answer has ended already is given back at once.
-    pub(crate) fn streamed(upstream: Incoming, lease: Lease, busy: Busy) -> Self {
+    pub(crate) fn streamed(upstream: Incoming, lease: Lease, busy: Busy, place: Place) -> Self {
         if upstream.is_end_stream() {
             lease.give_back();
             Self::Empty
@@ -113,6 +130,7 @@ impl ToClient {
                 upstream,
                 lease: Some(lease),
                 _busy: busy,
+                place,
             }))
         }
     }
@@ -159,10 +177,14 @@ impl Streamed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.place.note_asked();
         let frame = ready!(self.poll_driven(cx));
         let ended = match &frame {
             None => true,
-            Some(Ok(_)) => self.upstream.is_end_stream(),
+            Some(Ok(_)) => {
+                self.place.note_handed_out();
+                self.upstream.is_end_stream()
+            }
             Some(Err(_)) => {
                 // Its next bytes would be read as another answer's.
                 self.lease = None;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
 use countersign_diagnose::refusal::Refusal;
@@ -22,12 +23,15 @@ use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
 use crate::exchange::{Caller, exchange};
+use crate::in_flight::InFlight;
+use crate::keepalive;
 use crate::listener::Listener;
 use crate::upstream::UpstreamPool;
 
@@ -35,20 +39,26 @@ use crate::upstream::UpstreamPool;
 pub(crate) async fn serve(
     listener: Arc<Listener>,
     pool: Rc<UpstreamPool>,
+    in_flight: Rc<InFlight>,
     socket: TcpStream,
     source: SocketAddr,
 ) {
+    keepalive::watch(&socket);
     let Connection { stream, session } = match listener.acceptor.accept(socket, source).await {
         Ok(connection) => connection,
         Err(refusal) => return listener.refuse_handshake(*refusal),
     };
     listener.metrics.accepted(session.resumed);
     let _open = listener.metrics.open();
-    let is_h2 = session.alpn.as_deref() == Some(b"h2");
     let activity = Activity::new();
-    let caller = Rc::new(Caller::new(session, listener, pool, Rc::clone(&activity)));
-    let io = TokioIo::new(Observed { stream, activity });
-    if is_h2 {
+    let caller = Caller::new(session, listener, pool, in_flight, Rc::clone(&activity));
+    let caller = Rc::new(caller);
+    let io = TokioIo::new(Observed {
+        stream,
+        activity,
+        read_ahead: BytesMut::new(),
+    });
+    if caller.is_h2() {
         serve_h2(io, caller).await;
     } else {
         serve_h1(io, caller).await;
@@ -57,26 +67,78 @@ pub(crate) async fn serve(
 
 type Io = TokioIo<Observed<Stream>>;
 
-async fn serve_h1(io: Io, caller: Rc<Caller>) {
-    let service = {
-        let caller = Rc::clone(&caller);
-        service_fn(move |request| exchange(Rc::clone(&caller), request))
-    };
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // `drive` has a limit that costs no timer per request and does not run while the connection idles.
-        .header_read_timeout(None)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(io, service);
-    let ended = drive(Pin::new(&mut connection), &caller).await;
-    note_end(&ended, &caller);
-    if let (Ended::Finished(Ok(())), Some(tunnel)) = (ended, caller.take_tunnel()) {
-        let parts = connection.into_parts();
-        tunnel
-            .run(parts.io.into_inner(), parts.read_buf, &caller)
-            .await;
+async fn serve_h1(mut io: Io, caller: Rc<Caller>) {
+    loop {
+        let service = {
+            let caller = Rc::clone(&caller);
+            // On the heap: hyper keeps the room for an answer's future as long as the connection lives.
+            service_fn(move |request| Box::pin(exchange(Rc::clone(&caller), request)))
+        };
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // `drive` has a limit that costs no timer per request and does not run while the connection idles.
+            .header_read_timeout(None)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(io, service);
+        let ended = drive(Pin::new(&mut connection), &caller).await;
+        note_end(&ended, &caller);
+        let parts = match ended {
+            Ended::Quiet | Ended::Finished(Ok(())) => connection.into_parts(),
+            _ => return,
+        };
+        if !matches!(ended, Ended::Quiet) {
+            if let Some(tunnel) = caller.take_tunnel() {
+                tunnel
+                    .run(parts.io.into_inner(), parts.read_buf, &caller)
+                    .await;
+            }
+            return;
+        }
+        io = parts.io;
+        let observed = io.inner_mut();
+        let mut read_ahead = BytesMut::from(&parts.read_buf[..]);
+        read_ahead.unsplit(std::mem::take(&mut observed.read_ahead));
+        observed.read_ahead = read_ahead;
+        caller.rest();
+        rest(observed, &caller).await;
     }
+}
+
+/// Holds a quiet connection without hyper, whose two buffers are most of what it costs, until something happens to it:
+/// bytes, its end, the idle limit, the drain, or access withdrawn. What it was is left to `drive` to find out.
+async fn rest(io: &mut Observed<Stream>, caller: &Caller) {
+    if !io.read_ahead.is_empty() {
+        return;
+    }
+    let mut withdrawn = pin!(caller.session.lifeline.cut());
+    let mut draining = pin!(caller.listener.drain.draining());
+    let idle_limit = caller.listener.serving.load().idle_timeout;
+    let mut overdue = pin!(sleep_until(caller.activity.idle_until(idle_limit)));
+    poll_fn(|cx| {
+        let has_ended = withdrawn.as_mut().poll(cx).is_ready()
+            || caller.poll_cut(cx).is_ready()
+            || draining.as_mut().poll(cx).is_ready()
+            || overdue.as_mut().poll(cx).is_ready();
+        // What TLS has still to send, such as tickets.
+        let is_broken = matches!(Pin::new(&mut io.stream).poll_flush(cx), Poll::Ready(Err(_)));
+        if has_ended || is_broken {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; READ_AHEAD];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                io.activity.note_read();
+                io.read_ahead.extend_from_slice(buffer.filled());
+            }
+            // The end comes again to whoever reads next.
+            Poll::Ready(_) => {}
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 async fn serve_h2(io: Io, caller: Rc<Caller>) {
@@ -102,10 +164,14 @@ async fn serve_h2(io: Io, caller: Rc<Caller>) {
 
 enum Ended {
     Finished(hyper::Result<()>),
+    /// Nothing has been under way for a while, and nothing is left in any buffer.
+    Quiet,
     /// It dawdled over a request's headers.
     HeadTimeout,
     /// It had its chance to end in good order.
     Overdue,
+    /// It takes nothing of what waits for it.
+    SendTimeout,
     /// Access was withdrawn.
     Withdrawn,
 }
@@ -120,10 +186,17 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
             serving.idle_timeout,
         )
     };
-    let mut timer = pin!(sleep_until(Instant::now() + idle_limit));
+    let send_limit = caller.pool.bounds.send;
+    // A protocol that can rest is looked at sooner.
+    let first_look = if C::CAN_REST {
+        QUIET.min(idle_limit)
+    } else {
+        idle_limit
+    };
+    let mut timer = pin!(sleep_until(Instant::now() + first_look));
     let mut is_finishing = false;
     poll_fn(|cx| {
-        if withdrawn.as_mut().poll(cx).is_ready() {
+        if withdrawn.as_mut().poll(cx).is_ready() || caller.poll_cut(cx).is_ready() {
             return Poll::Ready(Ended::Withdrawn);
         }
         if !is_finishing && draining.as_mut().poll(cx).is_ready() {
@@ -134,8 +207,8 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
             if let Poll::Ready(finished) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ended::Finished(finished));
             }
-            let waiting = caller.activity.waiting(head_limit, idle_limit);
-            if let Waiting::Head(limit) = waiting
+            let waiting = caller.activity.waiting(head_limit, idle_limit, send_limit);
+            if let Waiting::Head(limit) | Waiting::Taking(limit) = waiting
                 && limit < timer.deadline()
             {
                 timer.as_mut().reset(limit);
@@ -144,9 +217,25 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
                 return Poll::Pending;
             }
             let now = Instant::now();
+            let quiet_since = caller
+                .activity
+                .quiet_since()
+                .filter(|_| C::CAN_REST && !is_finishing);
+            match (waiting, quiet_since) {
+                (Waiting::Request(limit), Some(since)) if limit > now => {
+                    if since + QUIET <= now {
+                        return Poll::Ready(Ended::Quiet);
+                    }
+                    timer.as_mut().reset(limit.min(since + QUIET));
+                    continue;
+                }
+                _ => {}
+            }
             match waiting {
+                Waiting::Answer if C::CAN_REST => timer.as_mut().reset(now + first_look),
                 Waiting::Answer => timer.as_mut().reset(now + idle_limit),
                 Waiting::Head(limit) if limit <= now => return Poll::Ready(Ended::HeadTimeout),
+                Waiting::Taking(limit) if limit <= now => return Poll::Ready(Ended::SendTimeout),
                 Waiting::Request(limit) if limit <= now && is_finishing => {
                     return Poll::Ready(Ended::Overdue);
                 }
@@ -155,7 +244,9 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
                     connection.as_mut().finish();
                     timer.as_mut().reset(now + FINISH_LIMIT);
                 }
-                Waiting::Head(limit) | Waiting::Request(limit) => timer.as_mut().reset(limit),
+                Waiting::Head(limit) | Waiting::Request(limit) | Waiting::Taking(limit) => {
+                    timer.as_mut().reset(limit);
+                }
             }
         }
     })
@@ -173,7 +264,11 @@ fn note_end(ended: &Ended, caller: &Caller) {
             tracing::debug!(src.addr = %caller.session.source, %error, "connection broke");
             return;
         }
-        Ended::Finished(Ok(())) | Ended::Overdue | Ended::Withdrawn => return,
+        Ended::SendTimeout => {
+            tracing::debug!(src.addr = %caller.session.source, "client takes nothing");
+            return;
+        }
+        Ended::Finished(Ok(())) | Ended::Quiet | Ended::Overdue | Ended::Withdrawn => return,
     };
     caller
         .listener
@@ -184,6 +279,9 @@ fn note_end(ended: &Ended, caller: &Caller) {
 trait Served: Future<Output = hyper::Result<()>> {
     /// Whether bytes between requests are the beginning of a head.
     const HAS_HEADS: bool;
+
+    /// Whether a quiet connection has no state that has to be kept.
+    const CAN_REST: bool;
 
     /// Answers what is in flight, takes no more.
     fn finish(self: Pin<&mut Self>);
@@ -199,6 +297,7 @@ where
     <S::ResBody as hyper::body::Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     const HAS_HEADS: bool = true;
+    const CAN_REST: bool = true;
 
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -216,6 +315,7 @@ where
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, S::ResBody>,
 {
     const HAS_HEADS: bool = false;
+    const CAN_REST: bool = false;
 
     fn finish(self: Pin<&mut Self>) {
         self.graceful_shutdown();
@@ -231,14 +331,35 @@ impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let caller = Rc::clone(&self.0);
         tokio::task::spawn_local(async move {
-            tokio::select! {
-                biased;
-                () = caller.session.lifeline.cut() => {}
-                _ = stream => {}
-            }
+            let mut stream = pin!(stream);
+            let mut withdrawn = pin!(caller.session.lifeline.cut());
+            let mut exchange = None;
+            poll_fn(|cx| {
+                let is_cut = exchange.is_some_and(|id| caller.in_flight.is_cut(id));
+                if is_cut || withdrawn.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                // Another stream may have left its own.
+                caller.take_begun();
+                if stream.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                if let Some(id) = caller.take_begun() {
+                    caller.in_flight.ends_with(id, cx.waker());
+                    exchange = Some(id);
+                }
+                Poll::Pending
+            })
+            .await;
         });
     }
 }
+
+/// Long enough that a busy connection never rests, short enough that a pool of idle ones is cheap within a second.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The most that is read of a request before hyper is there again: a small head. On the stack, nothing is kept of it.
+const READ_AHEAD: usize = 512;
 
 /// Twice what nginx takes in all by default. The number of HTTP/1.1 headers is hyper's own limit of 100, not set here:
 /// hyper then parses into a buffer of the heap.

@@ -3,13 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
-use countersign_policy::access::{Asked, Decision, unambiguous_path};
+use countersign_policy::access::{Asked, Decision};
 use countersign_tls::acceptor::Session;
-use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -22,10 +26,11 @@ use crate::connection::Tunnel;
 use crate::headers::identity::{IdentityHeaders, X_FORWARDED_HOST};
 use crate::headers::{hop, stripped};
 use crate::host::{self, Host};
+use crate::in_flight::{Asking, InFlight, Place};
 use crate::listener::Listener;
 use crate::plan::Serving;
 use crate::refusals::RefusedRequest;
-use crate::upstream::{Address, Upstream, UpstreamFault, UpstreamPool};
+use crate::upstream::{Address, Lease, Upstream, UpstreamFault, UpstreamPool};
 use crate::{demo, problem};
 
 /// Access was withdrawn: no request of this connection goes through any more.
@@ -38,7 +43,14 @@ pub(crate) struct Caller {
     pub(crate) session: Session,
     pub(crate) listener: Arc<Listener>,
     pub(crate) activity: Rc<Activity>,
-    pool: Rc<UpstreamPool>,
+    pub(crate) in_flight: Rc<InFlight>,
+    pub(crate) pool: Rc<UpstreamPool>,
+    /// The exchange that the present poll began.
+    begun: Cell<Option<u64>>,
+    /// Whether what was admitted on this connection is admitted no more, and the connection has to end with it.
+    is_cut: Cell<bool>,
+    /// Told when it is.
+    driver: RefCell<Option<Waker>>,
     view: RefCell<Option<Rc<View>>>,
     /// The host that was read last: a connection rarely asks for two.
     host: RefCell<Option<Rc<ReadHost>>>,
@@ -51,7 +63,7 @@ struct View {
     identity: IdentityHeaders,
 }
 
-struct ReadHost {
+pub(crate) struct ReadHost {
     written: HeaderValue,
     host: Host,
 }
@@ -73,14 +85,20 @@ impl Caller {
         session: Session,
         listener: Arc<Listener>,
         pool: Rc<UpstreamPool>,
+        in_flight: Rc<InFlight>,
         activity: Rc<Activity>,
     ) -> Self {
         let (view, host, tunnel) = Default::default();
+        let (begun, is_cut, driver) = Default::default();
         Self {
             session,
             listener,
             activity,
+            in_flight,
             pool,
+            begun,
+            is_cut,
+            driver,
             view,
             host,
             tunnel,
@@ -90,6 +108,60 @@ impl Caller {
     /// The tunnel that the last request opened.
     pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
+    }
+
+    pub(crate) fn is_h2(&self) -> bool {
+        self.session.alpn.as_deref() == Some(b"h2")
+    }
+
+    /// To be called before and after the poll of a stream, to learn which exchange it began.
+    pub(crate) fn take_begun(&self) -> Option<u64> {
+        self.begun.take()
+    }
+
+    pub(crate) fn note_begun(&self, exchange: u64) {
+        self.begun.set(Some(exchange));
+    }
+
+    /// Ends the connection.
+    pub(crate) fn cut(&self) {
+        self.is_cut.set(true);
+        if let Some(driver) = self.driver.take() {
+            driver.wake();
+        }
+    }
+
+    /// Ready when the connection has to end because of what was admitted on it.
+    pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut.get() {
+            return Poll::Ready(());
+        }
+        let mut driver = self.driver.borrow_mut();
+        if !driver
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            *driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether what was admitted goes through now, and to where it went.
+    pub(crate) fn may_still(&self, asking: &Asking) -> bool {
+        let asked = Asked {
+            peer: self.session.peer.as_deref(),
+            host: asking.host.host.name(),
+            method: asking.method.as_str(),
+            path: asking.target.path(),
+        };
+        let serving = self.listener.serving.load();
+        serving.still_allows(&asked, &asking.upstream)
+    }
+
+    /// Lets go of what only the next request would need.
+    pub(crate) fn rest(&self) {
+        self.view.borrow_mut().take();
+        self.host.borrow_mut().take();
     }
 
     fn view(&self) -> Rc<View> {
@@ -137,7 +209,7 @@ pub(crate) async fn exchange(
     if caller.session.lifeline.is_cut() {
         return Err(Withdrawn);
     }
-    let busy = caller.activity.begin();
+    let busy = caller.activity.begin(!request.body().is_end_stream());
     let access = AccessEvent::begin(&request);
     let (parts, body) = request.into_parts();
     let view = caller.view();
@@ -153,7 +225,6 @@ pub(crate) async fn exchange(
 }
 
 fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {
-    let policy = &view.serving.policy;
     let bad = |fault, found: &dyn std::fmt::Display| Refusing {
         status: StatusCode::BAD_REQUEST,
         refusal: malformed(fault, found),
@@ -174,7 +245,7 @@ fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusi
         });
     }
     let path = parts.uri.path();
-    if policy.looks_at_paths() && !unambiguous_path(path) {
+    if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
     let asked = Asked {
@@ -183,7 +254,7 @@ fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusi
         method: parts.method.as_str(),
         path,
     };
-    let decision = policy.decide(&asked);
+    let (decision, policy) = view.serving.decide(&asked);
     let route = match &decision {
         Decision::Allow { route } => {
             return Ok(Admitted {
@@ -222,7 +293,7 @@ fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Response<ToClie
 }
 
 async fn forward(
-    caller: &Caller,
+    caller: &Rc<Caller>,
     view: &View,
     admitted: Admitted,
     mut parts: Parts,
@@ -242,30 +313,49 @@ async fn forward(
     parts.uri = origin_form(parts.uri);
     match &view.serving.upstreams[admitted.route] {
         Upstream::Demo => demo::answer(&caller.session, &parts),
-        Upstream::Http(address) => match send(caller, address, parts, body).await {
-            Ok((response, lease)) => {
-                let (mut head, upstream) = response.into_parts();
-                if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    return switch(caller, address, websocket, head.headers, lease).await;
+        upstream @ Upstream::Http(address) => {
+            let asking = Asking {
+                method: parts.method.clone(),
+                host: admitted.host,
+                target: parts.uri.clone(),
+                upstream: upstream.clone(),
+            };
+            let place = caller.in_flight.enter(caller, asking);
+            match send(caller, address, parts, body).await {
+                Ok((response, lease)) => {
+                    let (mut head, upstream) = response.into_parts();
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        let asked = websocket.then_some(place);
+                        return switch(caller, address, asked, head.headers, lease).await;
+                    }
+                    hop::prepare_response(&mut head.headers);
+                    let body = ToClient::streamed(upstream, lease, busy, place);
+                    let mut response = Response::new(body);
+                    *response.status_mut() = head.status;
+                    *response.headers_mut() = head.headers;
+                    response
                 }
-                hop::prepare_response(&mut head.headers);
-                let mut response = Response::new(ToClient::streamed(upstream, lease, busy));
-                *response.status_mut() = head.status;
-                *response.headers_mut() = head.headers;
-                response
+                Err(fault) => unanswered(caller, address, &fault),
             }
-            Err(fault) => unanswered(caller, address, &fault),
-        },
+        }
     }
 }
 
 async fn send(
     caller: &Caller,
     address: &Arc<Address>,
-    parts: Parts,
+    mut parts: Parts,
     body: Incoming,
-) -> Result<(Response<Incoming>, crate::upstream::Lease), UpstreamFault> {
+) -> Result<(Response<Incoming>, Lease), UpstreamFault> {
     let has_body = !body.is_end_stream();
+    if has_body && !parts.headers.contains_key(CONTENT_LENGTH) {
+        // hyper would take it that a GET or HEAD of unknown length has no body.
+        parts
+            .headers
+            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let binds_connection =
+        hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
     let lease = caller.pool.lease(address).await?;
     // RFC 9110 §9.2.2: what an upstream did with a request before it closed cannot be known, and does not matter here.
     let again = (lease.is_reused() && !has_body && parts.method.is_idempotent()).then(|| {
@@ -281,17 +371,21 @@ async fn send(
     } else {
         ToUpstream::empty()
     };
-    match (
-        lease
-            .send(to_upstream(parts.method, parts.uri, parts.headers, body))
-            .await,
-        again,
-    ) {
+    let sent = lease
+        .send(to_upstream(parts.method, parts.uri, parts.headers, body))
+        .await;
+    let (response, mut lease) = match (sent, again) {
         (Err(UpstreamFault::Broken(_) | UpstreamFault::Closed), Some(again)) => {
-            caller.pool.lease_new(address).await?.send(again).await
+            caller.pool.lease_new(address).await?.send(again).await?
         }
-        (sent, _) => sent,
+        (sent, _) => sent?,
+    };
+    if binds_connection
+        || hop::binds_connection(response.headers(), &[WWW_AUTHENTICATE, PROXY_AUTHENTICATE])
+    {
+        lease.keep_from_others();
     }
+    Ok((response, lease))
 }
 
 fn to_upstream(
@@ -310,15 +404,15 @@ fn to_upstream(
 async fn switch(
     caller: &Caller,
     address: &Address,
-    websocket: bool,
+    websocket: Option<Place>,
     mut headers: HeaderMap,
-    lease: crate::upstream::Lease,
+    lease: Lease,
 ) -> Response<ToClient> {
-    if !websocket {
+    let Some(place) = websocket else {
         return unanswered(caller, address, &UpstreamFault::Switched);
-    }
+    };
     match lease.into_tunnel().await {
-        Ok((upstream, first)) => caller.tunnel.set(Some(Tunnel::new(upstream, first))),
+        Ok(upstream) => caller.tunnel.set(Some(Tunnel::new(upstream, place))),
         Err(fault) => return unanswered(caller, address, &fault),
     }
     hop::prepare_response(&mut headers);
@@ -340,10 +434,10 @@ fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Resp
     if caller.pool.may_warn(address) {
         tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream does not answer");
     }
-    let status = if fault.is_timeout() {
-        StatusCode::GATEWAY_TIMEOUT
-    } else {
-        StatusCode::BAD_GATEWAY
+    let status = match fault {
+        UpstreamFault::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        fault if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
     };
     problem::upstream(status)
 }

@@ -2,12 +2,14 @@
 
 mod worker;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::listen::{BindError, ListenerSet};
@@ -15,8 +17,11 @@ use countersign_runtime::readiness::Readiness;
 use countersign_runtime::workers::{WorkerPanicked, Workers};
 use countersign_tls::enforcement::Enforcement;
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
 
+use self::worker::Assignment;
+use crate::in_flight::Awaited;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::plan::GatewayPlan;
@@ -48,7 +53,7 @@ impl Gateway {
     /// To be called inside the control runtime, which from then on looks for expired certificates of live connections.
     pub fn start(plan: GatewayPlan, context: Context) -> Result<RunningGateway, StartError> {
         let pending = context.readiness.pending("the gateway's listeners");
-        let mut of_workers: Vec<Vec<Share>> = (0..plan.workers).map(|_| Vec::new()).collect();
+        let (mut of_workers, told) = assignments(&plan);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for listener in &plan.listeners {
             let bound = ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
@@ -58,8 +63,8 @@ impl Gateway {
                 }
             })?;
             let shared = Arc::new(Listener::new(listener, bound.address, &context));
-            for (share, socket) in of_workers.iter_mut().zip(bound.sockets) {
-                share.push((Arc::clone(&shared), socket));
+            for (worker, socket) in of_workers.iter_mut().zip(bound.sockets) {
+                worker.shares.push((Arc::clone(&shared), socket));
             }
             listeners.push(shared);
         }
@@ -72,6 +77,7 @@ impl Gateway {
             listeners,
             context,
             plan: ArcSwap::from_pointee(plan),
+            workers: told,
             reloading: Mutex::new(()),
         };
         Ok(RunningGateway {
@@ -129,6 +135,8 @@ struct Shared {
     listeners: Vec<Arc<Listener>>,
     context: Context,
     plan: ArcSwap<GatewayPlan>,
+    /// Each is told of reloads.
+    workers: Vec<mpsc::Sender<Awaited>>,
     /// Held during a reload: two at a time could leave listeners on different plans.
     reloading: Mutex<()>,
 }
@@ -143,38 +151,81 @@ impl GatewayHandle {
             .collect()
     }
 
-    /// Serves by `plan` from now on. Sessions and connections that it no longer admits have ended when the future is done.
+    /// Serves by `plan` from now on. Sessions, connections and exchanges in flight that it no longer admits have ended when
+    /// the future is done.
+    ///
+    /// Invariant: nobody is admitted by a policy that was not written for whom the listener then trusted. Trust and policy
+    /// are replaced one after the other, and neither order alone will do: the old policy must not judge one who is newly
+    /// trusted, nor the new policy one who is about to lose trust. So first only what both policies admit goes through; then
+    /// the trust changes, and those whom it leaves out are cut; then the new policy stands alone, and what is in flight is
+    /// judged by it.
     ///
     /// The plan must have the same listeners (name and address, in the same order), connection limits and workers: those need a restart.
     pub async fn reload(&self, plan: GatewayPlan) -> Result<ReloadReport, ReloadError> {
         let _reloading = self.shared.reloading.lock().await;
-        check_same(&self.shared.plan.load(), &plan)?;
-        for (listener, planned) in self.shared.listeners.iter().zip(&plan.listeners) {
+        let before = self.shared.plan.load_full();
+        check_same(&before, &plan)?;
+        let planned = || self.shared.listeners.iter().zip(&plan.listeners);
+        for (listener, planned) in planned() {
+            let former = Arc::clone(&listener.serving.load().policy);
+            let serving = planned.serving.restricted_by(&former);
+            listener.serving.store(Arc::new(serving));
+        }
+        for (listener, planned) in planned() {
             listener
                 .acceptor
                 .replace(planned.settings.clone(), planned.credentials.clone());
-            listener.serving.store(Arc::clone(&planned.serving));
         }
         watch_certificates(&self.shared.context.metrics, &plan);
         let plan = Arc::new(plan);
         self.shared.plan.store(Arc::clone(&plan));
-        // Only now: whoever connects in between is judged by the new plan already.
         let names = plan
             .listeners
             .iter()
             .map(|listener| listener.name.clone())
             .collect();
-        let keep = move |name: &str, peer: Option<&VerifiedPeer>| {
-            let listener = plan.listeners.iter().find(|listener| listener.name == name);
+        let enforcement = &self.shared.context.enforcement;
+        let revocations = enforcement.revocations();
+        let now = UnixTime::from_seconds(self.shared.context.clock.unix_seconds());
+        let keep = |name: &str, peer: Option<&VerifiedPeer>| {
+            let mut listeners = plan.listeners.iter().zip(&before.listeners);
             // Other acceptors of this process share the enforcement; they are not ours to judge.
-            listener.is_none_or(|listener| listener.still_admits(peer))
+            listeners
+                .find(|(listener, _)| listener.name == name)
+                .is_none_or(|(listener, before)| {
+                    listener.still_admits(before, peer, &revocations, now)
+                })
         };
-        let effects = self.shared.context.enforcement.withdraw(keep).await;
+        // Only now: whoever connects in between is judged by the new plan already. They are cut when this returns, and have
+        // ended when its future is done.
+        let withdrawn = enforcement.withdraw(keep);
+        for (listener, planned) in self.shared.listeners.iter().zip(&plan.listeners) {
+            listener.serving.store(Arc::clone(&planned.serving));
+        }
+        self.judge_again().await;
+        let effects = withdrawn.await;
         Ok(ReloadReport {
             listeners: names,
             sessions_declined: effects.sessions_declined,
             connections_cut: effects.connections_cut,
         })
+    }
+
+    /// Has the workers judge what is in flight by what is served now; done when those that had to have ended.
+    async fn judge_again(&self) {
+        let (awaited_by, mut ended) = mpsc::channel::<Infallible>(1);
+        let judged = async {
+            for worker in &self.shared.workers {
+                // A worker that is gone has nothing in flight.
+                let _ = worker.send(awaited_by.clone()).await;
+            }
+            drop(awaited_by);
+            // Nothing is ever sent: the channel closes when the last that was told has ended.
+            let _: Option<Infallible> = ended.recv().await;
+        };
+        if timeout(END_WAIT, judged).await.is_err() {
+            tracing::error!("an exchange that a reload cut has not ended");
+        }
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -296,6 +347,21 @@ pub struct ReloadError {
     why: String,
 }
 
+/// One for each worker, without listeners yet, and the ends by which they are told of reloads.
+fn assignments(plan: &GatewayPlan) -> (Vec<Assignment>, Vec<mpsc::Sender<Awaited>>) {
+    let assignment = |_| {
+        // Reloads are made one at a time.
+        let (told, reloads) = mpsc::channel(1);
+        let assignment = Assignment {
+            shares: Vec::new(),
+            bounds: plan.bounds,
+            reloads: Some(reloads),
+        };
+        (assignment, told)
+    };
+    (0..plan.workers).map(assignment).unzip()
+}
+
 fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), ReloadError> {
     let changed = |what: &str| {
         Err(ReloadError {
@@ -346,3 +412,6 @@ async fn expire(enforcement: Enforcement, drain: Drain) {
 
 /// A certificate's end is a second, so is the grain in which it takes effect.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+
+/// As long as a withdrawal waits for the connections that it cut.
+const END_WAIT: Duration = Duration::from_secs(5);

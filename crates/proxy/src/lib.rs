@@ -15,6 +15,8 @@ mod exchange;
 pub mod gateway;
 mod headers;
 mod host;
+mod in_flight;
+mod keepalive;
 mod listener;
 pub mod metrics;
 pub mod plan;

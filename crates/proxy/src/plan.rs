@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_pki::chain::{Purpose, Verifier};
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::AccessPolicy;
+use countersign_pki::revocation::RevocationIndex;
+use countersign_pki::time::UnixTime;
+use countersign_policy::access::{AccessPolicy, Asked, Decision, unambiguous_path};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 
@@ -16,6 +19,23 @@ use crate::upstream::Upstream;
 pub struct GatewayPlan {
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Bounds that no operator has had a reason to set. Those of the start stay, whatever a reload brings.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long a client may take nothing of an answer that waits for it. nginx's `send_timeout`.
+    pub send: Duration,
+    /// From the last byte of the request to the head of the answer. Long polls of the field last up to a minute or two.
+    pub answer: Duration,
+    /// Open connections per upstream and worker, those of tunnels included. Four workers use a seventh of the 28 Ki ports
+    /// that Linux gives to connections to one address.
+    pub upstream_connections: usize,
+    /// What a tunnel has from the beginning of a drain, to come to its end by itself. A tenth of the 30 s that Kubernetes
+    /// waits before it kills.
+    pub tunnel_grace: Duration,
 }
 
 pub(crate) struct ListenerPlan {
@@ -30,6 +50,8 @@ pub(crate) struct ListenerPlan {
 /// What a connection looks at for each request; replaced as a whole by a reload.
 pub(crate) struct Serving {
     pub(crate) policy: Arc<AccessPolicy>,
+    /// During a reload: what the policy before it refuses stays refused, until nobody is left whom the trust before it let in.
+    pub(crate) former: Option<Arc<AccessPolicy>>,
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) identity_headers: Vec<IdentityHeader>,
@@ -38,6 +60,14 @@ pub(crate) struct Serving {
 }
 
 impl GatewayPlan {
+    /// For tests that cannot wait for a minute.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_bounds(mut self, change: impl FnOnce(&mut Bounds)) -> Self {
+        change(&mut self.bounds);
+        self
+    }
+
     /// The listeners' names and addresses, in the order of the configuration.
     pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.listeners
@@ -46,21 +76,78 @@ impl GatewayPlan {
     }
 }
 
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            send: Duration::from_mins(1),
+            answer: Duration::from_mins(5),
+            upstream_connections: 1024,
+            tunnel_grace: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Serving {
+    /// The decision, and the policy that made it.
+    pub(crate) fn decide(&self, asked: &Asked<'_>) -> (Decision, &AccessPolicy) {
+        let decision = self.policy.decide(asked);
+        if let (Decision::Allow { .. }, Some(former)) = (&decision, &self.former) {
+            let before = former.decide(asked);
+            if !matches!(before, Decision::Allow { .. }) {
+                return (before, former);
+            }
+        }
+        (decision, &self.policy)
+    }
+
+    /// Whether the path has to have one reading and has not.
+    pub(crate) fn is_ambiguous(&self, path: &str) -> bool {
+        let looks_at_paths = self.policy.looks_at_paths()
+            || self.former.as_ref().is_some_and(|it| it.looks_at_paths());
+        looks_at_paths && !unambiguous_path(path)
+    }
+
+    /// Whether what was asked before would go through now, and to the same upstream.
+    pub(crate) fn still_allows(&self, asked: &Asked<'_>, upstream: &Upstream) -> bool {
+        match self.decide(asked).0 {
+            Decision::Allow { route } => {
+                !self.is_ambiguous(asked.path) && self.upstreams.get(route) == Some(upstream)
+            }
+            _ => false,
+        }
+    }
+
+    /// This, without what `former` refuses.
+    pub(crate) fn restricted_by(&self, former: &Arc<AccessPolicy>) -> Self {
+        Self {
+            policy: Arc::clone(&self.policy),
+            former: Some(Arc::clone(former)),
+            upstreams: self.upstreams.clone(),
+            identity_headers: self.identity_headers.clone(),
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+        }
+    }
+}
+
 impl ListenerPlan {
-    /// Whether a connection of this peer, made under another plan, could stand under this one.
-    pub(crate) fn still_admits(&self, peer: Option<&VerifiedPeer>) -> bool {
+    /// Whether a connection of this peer, made under `before`, could stand under this one.
+    pub(crate) fn still_admits(
+        &self,
+        before: &Self,
+        peer: Option<&VerifiedPeer>,
+        revocations: &RevocationIndex,
+        now: UnixTime,
+    ) -> bool {
         let settings = &self.settings;
         let is_trusted = match (peer, settings.client_certificate) {
             (None, mode) => mode != ClientCertificate::Require,
             (Some(_), ClientCertificate::Off) => false,
-            (Some(peer), _) => settings
-                .verifier
-                .iter()
-                .flat_map(|verifier| verifier.bundles())
-                .any(|bundle| {
-                    bundle.name() == peer.bundle()
-                        && bundle.anchor_keys().any(|key| key == peer.anchor_key())
-                }),
+            (Some(peer), _) => match (&settings.verifier, &before.settings.verifier) {
+                (None, _) => false,
+                (Some(verifier), Some(before)) if trust_the_same(verifier, before) => true,
+                (Some(verifier), _) => is_proved_the_same(peer, verifier, revocations, now),
+            },
         };
         is_trusted && settings.policy.admits_at_all(peer)
     }
@@ -80,6 +167,98 @@ impl ListenerPlan {
             ClientCertificate::Off => "off",
             ClientCertificate::Request => "request",
             ClientCertificate::Require => "require",
+        }
+    }
+}
+
+/// Whether both have the same anchors, to the byte, for the same names.
+fn trust_the_same(one: &Verifier, other: &Verifier) -> bool {
+    let mut sets = [one, other].map(|verifier| {
+        let bundles = verifier.bundles().iter().map(|bundle| {
+            let mut anchors: Vec<&[u8]> = bundle
+                .anchors()
+                .iter()
+                .map(|anchor| anchor.der().as_ref())
+                .collect();
+            anchors.sort_unstable();
+            (bundle.name(), bundle.trust_domain(), anchors)
+        });
+        bundles.collect::<Vec<_>>()
+    });
+    for bundles in &mut sets {
+        bundles.sort_by_key(|(name, ..)| name.as_str());
+    }
+    let [one_set, other_set] = sets;
+    one_set == other_set && one.limits() == other.limits()
+}
+
+/// What a connection is judged and told of by is what its first handshake found: anything else takes a new one.
+fn is_proved_the_same(
+    peer: &VerifiedPeer,
+    verifier: &Verifier,
+    revocations: &RevocationIndex,
+    now: UnixTime,
+) -> bool {
+    let chain: Vec<_> = peer
+        .chain()
+        .iter()
+        .map(|der| der.as_slice().into())
+        .collect();
+    verifier
+        .verify(&chain, Purpose::ClientAuth, revocations, now)
+        .is_ok_and(|proved| {
+            proved.names() == peer.names()
+                && proved.bundle() == peer.bundle()
+                && proved.not_after() == peer.not_after()
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_policy::access::{Allow, PathPattern, Route};
+
+    use super::*;
+
+    fn policy(paths: &[&str]) -> Arc<AccessPolicy> {
+        let routes = paths.iter().map(|path| Route {
+            label: (*path).to_owned(),
+            host: None,
+            path: Some(PathPattern::parse(path).expect("a pattern")),
+            require_certificate: false,
+            allow: vec![Allow::Anyone],
+            deny: Vec::new(),
+        });
+        Arc::new(AccessPolicy::new(routes.collect()).expect("a policy"))
+    }
+
+    #[test]
+    fn during_a_reload_only_what_both_policies_admit_goes_through() {
+        let serving = Serving {
+            policy: policy(&["/new", "/both"]),
+            former: None,
+            upstreams: vec![Upstream::Demo, Upstream::Demo],
+            identity_headers: Vec::new(),
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+        };
+        let between = serving.restricted_by(&policy(&["/both", "/old"]));
+        for (path, after, meanwhile) in [
+            ("/new", true, false),
+            ("/both", true, true),
+            ("/old", false, false),
+        ] {
+            let asked = Asked {
+                peer: None,
+                host: None,
+                method: "GET",
+                path,
+            };
+            let allows = |serving: &Serving| serving.still_allows(&asked, &Upstream::Demo);
+            assert_eq!(
+                (allows(&serving), allows(&between)),
+                (after, meanwhile),
+                "{path}"
+            );
         }
     }
 }

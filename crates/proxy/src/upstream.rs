@@ -4,7 +4,7 @@
 //! the client's connection does, so that a request costs two wake-ups of one task and no message between tasks. Nobody
 //! polls an idle connection: whether it still stands is asked when it is taken out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
@@ -22,9 +22,11 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::body::ToUpstream;
+use crate::keepalive;
+use crate::plan::Bounds;
 
 /// Where a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,9 +44,10 @@ pub(crate) struct Address {
     pub(crate) port: u16,
 }
 
-/// The idle connections of one worker.
-#[derive(Default)]
+/// The idle connections of one worker, and the count of all.
 pub(crate) struct UpstreamPool {
+    pub(crate) bounds: Bounds,
+    open: RefCell<HashMap<Arc<Address>, Rc<Cell<usize>>>>,
     idle: RefCell<HashMap<Arc<Address>, Vec<Idle>>>,
     warned: RefCell<HashMap<Address, Instant>>,
 }
@@ -58,6 +61,18 @@ struct Idle {
 struct Line {
     sender: SendRequest<ToUpstream>,
     connection: Box<Connection<TokioIo<TcpStream>, ToUpstream>>,
+    open: Open,
+}
+
+/// Counts one connection to an upstream until it is dropped.
+pub(crate) struct Open(Rc<Cell<usize>>);
+
+/// The upstream's half of a tunnel.
+pub(crate) struct Switched {
+    pub(crate) stream: TcpStream,
+    /// What the upstream sent right behind its answer.
+    pub(crate) first: Bytes,
+    pub(crate) _open: Open,
 }
 
 /// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it.
@@ -69,13 +84,15 @@ pub(crate) struct Lease {
     reused: bool,
     /// Whether the connection's future has ended: it may not be polled again.
     closed: bool,
+    /// Whether the upstream may take whoever speaks on it for this client.
+    is_private: bool,
 }
 
 /// Why an upstream did not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamFault {
-    #[error("no answer within {} s", ANSWER_LIMIT.as_secs())]
-    AnswerTimeout,
+    #[error("no answer within {} s", limit.as_secs())]
+    AnswerTimeout { limit: Duration },
     #[error("the connection broke: {0}")]
     Broken(hyper::Error),
     #[error("the connection was closed before an answer")]
@@ -84,6 +101,8 @@ pub(crate) enum UpstreamFault {
     Connect(io::Error),
     #[error("cannot connect within {} s", CONNECT_LIMIT.as_secs())]
     ConnectTimeout,
+    #[error("{limit} connections to it are open, as many as a worker may have")]
+    Exhausted { limit: usize },
     #[error("it switched protocols without being asked to")]
     Switched,
 }
@@ -91,7 +110,7 @@ pub(crate) enum UpstreamFault {
 impl UpstreamFault {
     /// Whether the upstream was too slow, and not wrong.
     pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::AnswerTimeout | Self::ConnectTimeout)
+        matches!(self, Self::AnswerTimeout { .. } | Self::ConnectTimeout)
     }
 
     /// Whether it was the client's body that broke off, and not the upstream.
@@ -107,6 +126,16 @@ impl fmt::Display for Address {
 }
 
 impl UpstreamPool {
+    pub(crate) fn new(bounds: Bounds) -> Rc<Self> {
+        let (open, idle, warned) = Default::default();
+        Rc::new(Self {
+            bounds,
+            open,
+            idle,
+            warned,
+        })
+    }
+
     /// An idle connection that still stands, else a new one.
     pub(crate) async fn lease(
         self: &Rc<Self>,
@@ -123,6 +152,7 @@ impl UpstreamPool {
         self: &Rc<Self>,
         address: &Arc<Address>,
     ) -> Result<Lease, UpstreamFault> {
+        let open = self.count(address)?;
         let connecting = TcpStream::connect((address.host.as_str(), address.port));
         let stream = timeout(CONNECT_LIMIT, connecting)
             .await
@@ -130,6 +160,7 @@ impl UpstreamPool {
             .map_err(UpstreamFault::Connect)?;
         // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
         let _ = stream.set_nodelay(true);
+        keepalive::watch(&stream);
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream));
@@ -137,6 +168,7 @@ impl UpstreamPool {
         let line = Line {
             sender,
             connection: Box::new(connection),
+            open,
         };
         Ok(self.leased(line, address, false))
     }
@@ -147,6 +179,7 @@ impl UpstreamPool {
             lines.retain_mut(|idle| idle.since.elapsed() < IDLE_LIMIT && idle.line.stands());
             !lines.is_empty()
         });
+        self.open.borrow_mut().retain(|_, open| open.get() > 0);
     }
 
     /// Whether an upstream that fails each request should be told of again.
@@ -158,6 +191,17 @@ impl UpstreamPool {
         }
         warned.insert(address.clone(), Instant::now());
         true
+    }
+
+    fn count(&self, address: &Arc<Address>) -> Result<Open, UpstreamFault> {
+        let mut open = self.open.borrow_mut();
+        let open = open.entry(Arc::clone(address)).or_default();
+        let limit = self.bounds.upstream_connections;
+        if open.get() >= limit {
+            return Err(UpstreamFault::Exhausted { limit });
+        }
+        open.set(open.get() + 1);
+        Ok(Open(Rc::clone(open)))
     }
 
     fn take(&self, address: &Arc<Address>) -> Option<Line> {
@@ -190,7 +234,14 @@ impl UpstreamPool {
             pool: Rc::clone(self),
             reused,
             closed: false,
+            is_private: false,
         }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -207,11 +258,19 @@ impl Lease {
         self.reused
     }
 
+    /// To be called when the connection itself has been authenticated, or may have been.
+    pub(crate) fn keep_from_others(&mut self) {
+        self.is_private = true;
+    }
+
     /// Sends the request and waits for the head of the answer. An error ends the connection.
     pub(crate) async fn send(
         mut self,
         request: Request<ToUpstream>,
     ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
+        let limit = self.pool.bounds.answer;
+        let taken = request.body().taken();
+        let mut timer = pin!(sleep(limit));
         // `unconstrained`: out of budget, tokio would wake a waker that wakes nobody.
         let mut answer = pin!(unconstrained(self.line.sender.send_request(request)));
         // As in `body`: the answer becomes ready by polling the connection, which only this does.
@@ -219,18 +278,20 @@ impl Lease {
         let answered = poll_fn(|cx| {
             let closed = self.poll_driven(cx).is_ready();
             match answer.as_mut().poll(quiet) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
-                Poll::Pending if closed => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(answer) => return Poll::Ready(answer.map_err(UpstreamFault::Broken)),
+                Poll::Pending if closed => return Poll::Ready(Err(UpstreamFault::Closed)),
+                Poll::Pending => {}
             }
+            while timer.as_mut().poll(cx).is_ready() {
+                // An upload takes as long as it takes: the upstream's time begins when it has taken the last of it.
+                match taken.as_ref().map(|taken| taken.get() + limit) {
+                    Some(end) if end > timer.deadline() => timer.as_mut().reset(end),
+                    _ => return Poll::Ready(Err(UpstreamFault::AnswerTimeout { limit })),
+                }
+            }
+            Poll::Pending
         });
-        let answered = timeout(ANSWER_LIMIT, answered)
-            .await
-            .map_err(|_| UpstreamFault::AnswerTimeout)?;
-        match answered {
-            Some(answer) => Ok((answer.map_err(UpstreamFault::Broken)?, self)),
-            None => Err(UpstreamFault::Closed),
-        }
+        Ok((answered.await?, self))
     }
 
     /// Lets the connection progress; ready when it has closed.
@@ -244,28 +305,33 @@ impl Lease {
     }
 
     /// Keeps the connection for another request. To be called when the answer has ended.
+    ///
+    /// One that is still taking the request's body is closed: its answer came early, and the rest of the body may never come.
     pub(crate) fn give_back(mut self) {
         let quiet = &mut Context::from_waker(Waker::noop());
-        if self.poll_driven(quiet).is_pending() {
+        if !self.is_private && self.poll_driven(quiet).is_pending() && self.line.sender.is_ready() {
             self.pool.put(self.address, self.line);
         }
     }
 
     /// The bare connection after the upstream has switched protocols, with the bytes that it sent since.
-    pub(crate) async fn into_tunnel(mut self) -> Result<(TcpStream, Bytes), UpstreamFault> {
+    pub(crate) async fn into_tunnel(mut self) -> Result<Switched, UpstreamFault> {
         timeout(CONNECT_LIMIT, poll_fn(|cx| self.poll_driven(cx)))
             .await
-            .map_err(|_| UpstreamFault::AnswerTimeout)?;
+            .map_err(|_| UpstreamFault::AnswerTimeout {
+                limit: CONNECT_LIMIT,
+            })?;
         let parts = self.line.connection.into_parts();
-        Ok((parts.io.into_inner(), parts.read_buf))
+        Ok(Switched {
+            stream: parts.io.into_inner(),
+            first: parts.read_buf,
+            _open: self.line.open,
+        })
     }
 }
 
 /// Long enough for a SYN to be sent a third time; a client waits no longer with patience.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Long polls of the field last up to a minute or two.
-const ANSWER_LIMIT: Duration = Duration::from_mins(5);
 
 /// Below the 60 s after which most upstreams close, so that we close first.
 const IDLE_LIMIT: Duration = Duration::from_secs(55);

@@ -181,6 +181,16 @@ pub struct Page {
     pub next: Option<EntryId>,
 }
 
+impl Page {
+    /// `entries`: one more than `limit`, if there are as many.
+    fn of(mut entries: Vec<Entry>, limit: u32) -> Self {
+        let has_more = entries.len() > limit as usize;
+        entries.truncate(limit as usize);
+        let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
+        Self { entries, next }
+    }
+}
+
 /// How many rows stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -208,11 +218,12 @@ impl Store {
             .await
     }
 
-    /// Every row that is meant, newest first, at most [`MAX_PAGE`].
-    pub async fn find(&self, selector: Selector) -> Result<Vec<Entry>, StoreError> {
-        self.reader
-            .read(move |sql| find(sql, &selector, i64::from(MAX_PAGE)))
-            .await
+    /// Every row that is meant, newest first, at most [`MAX_PAGE`]; the page says whether there are more.
+    pub async fn find(&self, selector: Selector) -> Result<Page, StoreError> {
+        let entries = self
+            .reader
+            .read(move |sql| find(sql, &selector, i64::from(MAX_PAGE) + 1));
+        Ok(Page::of(entries.await?, MAX_PAGE))
     }
 
     /// How many rows stand where.
@@ -332,11 +343,8 @@ fn list(
         "WHERE {} ORDER BY i.id DESC LIMIT {more}",
         conditions.join(" AND ")
     );
-    let mut entries = query(sql, &tail, rusqlite::params_from_iter(values))?;
-    let has_more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
-    Ok(Page { entries, next })
+    let entries = query(sql, &tail, rusqlite::params_from_iter(values))?;
+    Ok(Page::of(entries, limit))
 }
 
 fn tally(sql: &Connection, now: UnixTime) -> rusqlite::Result<Tally> {

@@ -1,7 +1,5 @@
 //! Revocation: the record, its feed message and its audit record in one transaction, and the state that nodes begin with.
 
-use std::time::Duration;
-
 use countersign_pki::feed::{Body, Message, RevocationReason, Revoked, Sequence, Snapshot};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
@@ -74,16 +72,17 @@ impl Store {
             .await
     }
 
-    /// Every revocation of a certificate that is not past its end, and the feed's place where that was true.
+    /// Every revocation there is, and the feed's place where that was true. None is left out for being past its end: a
+    /// clock that was ahead and is set back would let in whom it left out.
     pub async fn snapshot(&self, now: UnixTime) -> Result<Snapshot, StoreError> {
         let history = self.history.clone();
         self.reader
             .read(move |sql| {
                 let mut statement = sql.prepare_cached(
                     "SELECT s.spki, r.serial, r.reason, r.revoked_at
-                     FROM revocation r JOIN issuer s ON s.id = r.issuer_id WHERE r.not_after >= ?1",
+                     FROM revocation r JOIN issuer s ON s.id = r.issuer_id",
                 )?;
-                let revoked = statement.query_map([to_seconds(now.minus(CLOCK_SKEW))], |row| {
+                let revoked = statement.query_map([], |row| {
                     Ok(Revoked {
                         issuer_key: fingerprint(row, 0)?,
                         serial: serial(row, 1)?,
@@ -171,6 +170,3 @@ fn insert(
     )?;
     Ok((revoked, sequence))
 }
-
-/// A node whose clock is behind still refuses what has just ended here.
-const CLOCK_SKEW: Duration = Duration::from_hours(24);

@@ -24,6 +24,8 @@ use crate::fault::{self, Fault};
 use crate::hello::Greeting;
 use crate::judge::Judge;
 pub use crate::live::Lifeline;
+use crate::pending::Pending;
+pub use crate::pending::PendingLimits;
 use crate::scope::{ClientCertificate, Scope, ScopeSettings};
 use crate::sessions::Origin;
 pub use crate::stream::Stream;
@@ -31,6 +33,7 @@ pub use crate::stream::Stream;
 /// One per listener; shared by the workers. Settings can be replaced while it accepts.
 pub struct Acceptor {
     enforcement: Enforcement,
+    pending: Pending,
     scope: ArcSwap<Scope>,
 }
 
@@ -41,9 +44,20 @@ impl Acceptor {
         credentials: SharedCredentials,
         enforcement: Enforcement,
     ) -> Arc<Self> {
+        Self::with_pending_limits(settings, credentials, enforcement, PendingLimits::default())
+    }
+
+    /// Ready to accept, with limits of its own on what is unfinished.
+    pub fn with_pending_limits(
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: Enforcement,
+        limits: PendingLimits,
+    ) -> Arc<Self> {
         let scope = Scope::new(settings, credentials, &enforcement);
         Arc::new(Self {
             enforcement,
+            pending: Pending::new(limits),
             scope: ArcSwap::from_pointee(scope),
         })
     }
@@ -61,7 +75,8 @@ impl Acceptor {
     }
 
     /// Takes the handshake to its end. On a refusal the right alert (or, for plaintext HTTP, a 400) has been sent, the
-    /// socket half-closed and drained for a moment, so that the alert is not lost to a reset.
+    /// socket half-closed and drained for a moment, so that the alert is not lost to a reset. Where too many are unfinished
+    /// already, the socket is closed at once instead.
     pub async fn accept(
         &self,
         socket: TcpStream,
@@ -86,9 +101,14 @@ impl Acceptor {
         mut socket: TcpStream,
         source: SocketAddr,
     ) -> (Greeting, Result<Connection, Fault>) {
+        let mut greeting = Greeting::default();
+        // Held through the farewell of a refused client, too: until then it has its socket.
+        let _slot = match self.pending.begin(source.ip()) {
+            Ok(slot) => slot,
+            Err(fault) => return (greeting, Err(fault.into())),
+        };
         let scope = self.scope.load_full();
         let deadline = Instant::now() + scope.settings.handshake_timeout;
-        let mut greeting = Greeting::default();
         let outcome = match timeout_at(deadline, greeting.read(&mut socket)).await {
             Ok(Ok(accepted)) => self.answer(scope, accepted, socket, source, deadline).await,
             Ok(Err(rejected)) => {

@@ -36,6 +36,9 @@ pub struct Effects {
     pub sessions_declined: u64,
     /// Open connections cut.
     pub connections_cut: u64,
+    /// Connections whose access is withdrawn, by this or before, and whose task had not ended after [`END_WAIT`]: while
+    /// there is one, the withdrawal is not in force.
+    pub still_open: u64,
 }
 
 impl Enforcement {
@@ -58,7 +61,8 @@ impl Enforcement {
     }
 
     /// Adds these (union), then ends their sessions and connections, all before this returns; when the future is done
-    /// every cut connection's task has ended too, or had 5 s to do so.
+    /// every cut connection's task has ended too, or had 5 s to do so and is counted in [`Effects::still_open`]. It looks
+    /// at every revocation there is: with nothing to add it waits once more for those that have not ended.
     ///
     /// Each step covers what the one before left open: a handshake judged by the old index registers its connection
     /// before it looks at the index again, so either the cut finds it or it finds the revocation.
@@ -115,6 +119,9 @@ impl Enforcement {
 
 impl Shared {
     fn add(&self, revoked: Vec<Revoked>) -> Arc<RevocationIndex> {
+        if revoked.is_empty() {
+            return self.revocations.load_full();
+        }
         let _alone = self.revoking.lock().unwrap_or_else(PoisonError::into_inner);
         let index = Arc::new(self.revocations.load().with(revoked));
         self.revocations.store(Arc::clone(&index));
@@ -145,16 +152,23 @@ fn is_revoked(index: &RevocationIndex, peer: &VerifiedPeer) -> bool {
         .any(|element| index.find(&element.issuer_key, element.serial).is_some())
 }
 
-async fn effects(sessions_declined: u64, cut: Cut) -> Effects {
+async fn effects(sessions_declined: u64, mut cut: Cut) -> Effects {
     let connections_cut = cut.count;
-    if tokio::time::timeout(END_WAIT, cut.ended()).await.is_err() {
-        tracing::error!(connections_cut, "a cut connection's task has not ended");
+    let in_time = tokio::time::timeout(END_WAIT, cut.ended()).await.is_ok();
+    let still_open = if in_time { 0 } else { cut.still_open() };
+    if still_open > 0 {
+        tracing::error!(
+            connections_cut,
+            still_open,
+            "a cut connection's task has not ended"
+        );
     }
     Effects {
         sessions_declined,
         connections_cut,
+        still_open,
     }
 }
 
 /// A task that is told has nothing left to wait for; half of the 10 s that a waiting `revoke` has in all.
-const END_WAIT: Duration = Duration::from_secs(5);
+pub const END_WAIT: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ mod fault;
 mod hello;
 mod judge;
 mod live;
+mod pending;
 mod provider;
 pub mod scope;
 mod sessions;

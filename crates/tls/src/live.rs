@@ -119,7 +119,11 @@ impl Registry {
                 .filter_map(|entry| entry.life.upgrade())
                 .collect();
             for life in lives.into_iter().filter(|life| doomed(life)) {
-                lock(&life.awaited_by).push(awaited_by.clone());
+                let mut waiting = lock(&life.awaited_by);
+                // Who asks again and again about a task that does not end leaves nothing behind.
+                waiting.retain(|earlier| !earlier.is_closed());
+                waiting.push(awaited_by.clone());
+                drop(waiting);
                 if !life.is_cut.swap(true, Ordering::SeqCst) {
                     count += 1;
                     life.woken.notify_waiters();
@@ -137,9 +141,15 @@ impl Registry {
 
 impl Cut {
     /// Resolves when the last of them has ended.
-    pub(crate) async fn ended(mut self) {
+    pub(crate) async fn ended(&mut self) {
         // Nothing is ever sent: the channel closes when every life that holds an end of it is gone.
         let _: Option<Infallible> = self.ended.recv().await;
+    }
+
+    /// How many of them have not ended.
+    pub(crate) fn still_open(&self) -> u64 {
+        // Each holds one end.
+        self.ended.sender_strong_count() as u64
     }
 }
 
@@ -179,7 +189,7 @@ mod tests {
         let clone = one.clone();
         let mut told = pin!(one.cut());
         assert!(poll(told.as_mut()).is_pending());
-        let cut = registry.cut(|listener, _| listener == "one");
+        let mut cut = registry.cut(|listener, _| listener == "one");
         assert_eq!((cut.count, one.is_cut(), other.is_cut()), (1, true, false));
         assert!(poll(told.as_mut()).is_ready());
         let mut ended = pin!(cut.ended());
@@ -193,13 +203,28 @@ mod tests {
     fn who_cuts_again_waits_too_and_counts_nothing() {
         let registry = Arc::new(Registry::default());
         let lifeline = registry.register("one".into(), None);
-        let (first, second) = (registry.cut(|_, _| true), registry.cut(|_, _| true));
+        let (mut first, mut second) = (registry.cut(|_, _| true), registry.cut(|_, _| true));
         assert_eq!((first.count, second.count), (1, 0));
-        let (mut first, mut second) = (pin!(first.ended()), pin!(second.ended()));
-        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+        for cut in [&mut first, &mut second] {
+            assert!(poll(pin!(cut.ended())).is_pending());
+            assert_eq!(cut.still_open(), 1);
+        }
         drop(lifeline);
-        assert!(poll(first.as_mut()).is_ready() && poll(second.as_mut()).is_ready());
+        for cut in [&mut first, &mut second] {
+            assert!(poll(pin!(cut.ended())).is_ready());
+            assert_eq!(cut.still_open(), 0);
+        }
         assert_eq!(registry.len(), 0);
+    }
+
+    #[test]
+    fn who_asks_again_and_again_leaves_nothing_behind() {
+        let registry = Arc::new(Registry::default());
+        let lifeline = registry.register("one".into(), None);
+        for _ in 0..10 {
+            drop(registry.cut(|_, _| true));
+        }
+        assert_eq!(lock(&lifeline.life.awaited_by).len(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use countersign_authority::authority::{Authority, OpenError};
 use countersign_authority::init::{InitError, InitOptions, init};
 use countersign_authority::secret::{Passphrase, Secret};
-use countersign_authority::state::StateFolder;
+use countersign_authority::state::{StateError, StateFolder};
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Limits, Purpose, Verifier};
 use countersign_pki::crl::ParsedCrl;
@@ -252,6 +252,29 @@ fn scaffold_left_after_the_format_file_is_no_harm() {
         run(&folder.state(), options()),
         Err(InitError::AlreadyInitialised { .. })
     ));
+}
+
+#[test]
+fn whole_ca_that_lost_its_format_file_is_not_taken_for_an_interrupted_init() {
+    let folder = Folder::new();
+    folder.init();
+    let state = folder.state();
+    let root = fs::read(folder.path.join("ca/root.pem")).expect("reads");
+    // As a crash leaves it between the format file and the removal of the scaffold; then the format file is lost.
+    fs::create_dir(folder.path.join(".init")).expect("creates");
+    fs::remove_file(folder.path.join("format")).expect("removes");
+    assert!(matches!(
+        StateFolder::prepare(&folder.path),
+        Err(StateError::FormatMissing { .. })
+    ));
+    assert!(matches!(
+        run(&state, options()),
+        Err(InitError::State(StateError::FormatMissing { .. }))
+    ));
+    assert_eq!(
+        fs::read(folder.path.join("ca/root.pem")).expect("reads"),
+        root
+    );
 }
 
 #[tokio::test]

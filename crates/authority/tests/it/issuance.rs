@@ -121,7 +121,10 @@ async fn failed_signature_leaves_a_serial_that_is_listed_and_not_renewed() {
         "{error}"
     );
     let entries = authority.show(&what("you")).await.expect("listed");
-    assert_eq!(entries[0].status_at(entries[0].not_before), Status::Unknown);
+    let [entry] = &entries.entries[..] else {
+        panic!("{entries:?}")
+    };
+    assert_eq!(entry.status_at(entry.not_before), Status::Unknown);
     let error = authority
         .renew(ADMIN, &what("you"), spki(&key()))
         .await
@@ -359,43 +362,169 @@ async fn revoked_expired_unknown_and_ambiguous_certificates_are_not_renewed() {
 }
 
 #[tokio::test]
-async fn holder_renews_what_is_theirs_and_revokes_nothing() {
+async fn names_that_look_like_serials_and_addresses_are_shown_renewed_and_revoked() {
+    let fixture = Fixture::new();
+    let server = || Request {
+        profile: Profile::Server,
+        subject_alt_names: vec!["ip:2001:db8::1".parse().expect("a name")],
+        ..client("edge.example.com")
+    };
+    let (hexadecimal, digest) = ("ab".repeat(20), "cd".repeat(32));
+    let addresses = ["2001:db8::1", "2001:0db8:0:0:0:0:0:1"].map(|name| (name, server()));
+    let words = ["ab:cd", "dead:beef", &hexadecimal, &digest].map(|name| (name, client(name)));
+    for (name, request) in addresses.into_iter().chain(words) {
+        let issued = fixture.authority.issue(ADMIN, request).await;
+        issued.expect(name);
+        let renewed = fixture
+            .authority
+            .renew(ADMIN, &what(name), spki(&key()))
+            .await;
+        renewed.expect(name);
+        fixture.authority.show(&what(name)).await.expect(name);
+        let receipt = fixture
+            .authority
+            .revoke(ADMIN, &what(name), RevocationReason::Unspecified, None)
+            .await
+            .expect(name);
+        assert_eq!(receipt.revoked.len(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn serial_that_is_known_is_never_taken_for_a_name() {
+    let fixture = Fixture::new();
+    let serial = fixture.issue("you").await.serial;
+    let pairs: Vec<String> = serial
+        .to_string()
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| String::from_utf8_lossy(pair).into_owned())
+        .collect();
+    fixture.issue(&serial.to_string()).await;
+    for text in [serial.to_string(), pairs.join(":")] {
+        let shown = fixture.authority.show(&what(&text)).await.expect("known");
+        let serials: Vec<_> = shown.entries.iter().map(|entry| entry.serial).collect();
+        assert_eq!(serials, [serial], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn page_of_a_name_says_that_there_are_more_and_renewal_sees_them_all() {
+    let fixture = Fixture::new();
+    let shared = "dns:shared.example.com";
+    let request = |name: &str| Request {
+        subject_alt_names: vec![shared.parse().expect("a name")],
+        ..client(name)
+    };
+    let first = fixture.authority.issue(ADMIN, request("first")).await;
+    first.expect("issues");
+    let mut tasks = JoinSet::new();
+    for _ in 0..1000 {
+        let (authority, request) = (Arc::clone(&fixture.authority), request("next"));
+        tasks.spawn(async move { authority.issue(ADMIN, request).await.map(drop) });
+    }
+    for issued in tasks.join_all().await {
+        issued.expect("issues");
+    }
+    let shown = fixture.authority.show(&what(shared)).await.expect("known");
+    assert_eq!((shown.entries.len(), shown.next.is_some()), (1000, true));
+    let shown = fixture.authority.show(&what("cn:next")).await;
+    assert_eq!(shown.expect("known").next, None);
+    let renewed = fixture
+        .authority
+        .renew(ADMIN, &what(shared), spki(&key()))
+        .await;
+    assert!(matches!(
+        renewed,
+        Err(RenewError::Ambiguous { count: 1001, .. })
+    ));
+}
+
+#[tokio::test]
+async fn holder_renews_and_revokes_nothing_by_name() {
     let fixture = Fixture::new();
     fixture.issue("ann").await;
-    fixture.issue("bob").await;
-    let identity = countersign_pki::identity::Identity {
-        bundle: countersign_pki::identity::BundleName::internal(),
-        name: "cn:ann".parse().expect("a name"),
+    // Of the holder's name, and of one more.
+    let wider = Request {
+        subject_alt_names: vec!["dns:api.example.com".parse().expect("a name")],
+        ..client("bob")
     };
-    let ann = Actor::Holder {
-        identity,
+    fixture.authority.issue(ADMIN, wider).await.expect("issues");
+    let holder = |name: &str| Actor::Holder {
+        identity: countersign_pki::identity::Identity {
+            bundle: countersign_pki::identity::BundleName::internal(),
+            name: name.parse().expect("a name"),
+        },
         profile: Profile::Client,
     };
-    fixture
-        .authority
-        .renew(ann.clone(), &what("cn:ann"), spki(&key()))
-        .await
-        .expect("hers");
-    let theirs = fixture
-        .authority
-        .renew(ann.clone(), &what("cn:bob"), spki(&key()))
-        .await;
-    assert!(matches!(theirs, Err(RenewError::NotTheHolder { .. })));
+    for (name, asked) in [
+        ("cn:ann", "cn:ann"),
+        ("cn:ann", "cn:bob"),
+        ("dns:api.example.com", "dns:api.example.com"),
+    ] {
+        let renewed = fixture
+            .authority
+            .renew(holder(name), &what(asked), spki(&key()))
+            .await;
+        assert!(
+            matches!(renewed, Err(RenewError::NotTheHolder { .. })),
+            "{name}, {asked}"
+        );
+    }
     fixture
         .authority
         .revoke(
-            ann.clone(),
-            &what("cn:bob"),
+            holder("cn:ann"),
+            &what("cn:ann"),
             RevocationReason::Unspecified,
             None,
         )
         .await
         .expect_err("no right");
-    let other = fixture.authority.issue(ann, client("carol")).await;
+    let other = fixture
+        .authority
+        .issue(holder("cn:ann"), client("carol"))
+        .await;
     assert!(matches!(
         other,
         Err(IssueError::Denied(Denied::NotPermitted { .. }))
     ));
+}
+
+#[tokio::test]
+async fn rsa_key_with_a_small_exponent_gets_no_certificate() {
+    // RSAPublicKey of 2048 bits in its SubjectPublicKeyInfo; the lengths are those of an exponent of three bytes.
+    let rsa = |exponent: [u8; 3]| {
+        let algorithm = "30820122300d06092a864886f70d01010105000382010f003082010a0282010100";
+        let header = (0..algorithm.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&algorithm[at..at + 2], 16).expect("hexadecimal"));
+        let modulus = [0xff; 256];
+        header
+            .chain(modulus)
+            .chain([0x02, 0x03])
+            .chain(exponent)
+            .collect::<Vec<u8>>()
+    };
+    let fixture = Fixture::new();
+    let issue = async |exponent| {
+        let spki_der = rsa(exponent);
+        let request = Request {
+            spki_der,
+            ..client("you")
+        };
+        fixture.authority.issue(ADMIN, request).await
+    };
+    issue([0x01, 0x00, 0x01]).await.expect("65537");
+    for small in [[0x00, 0xff, 0xff], [0x00, 0x80, 0x03], [0xff, 0x00, 0x01]] {
+        assert!(
+            matches!(
+                issue(small).await,
+                Err(IssueError::Denied(Denied::Key { .. }))
+            ),
+            "{small:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -415,7 +544,8 @@ async fn restart_keeps_every_identity() {
         authority
             .show(&what(&issued.fingerprint.to_string()))
             .await
-            .expect("known")[0]
+            .expect("known")
+            .entries[0]
             .serial,
         issued.serial
     );

@@ -75,7 +75,7 @@ fn find(path: &Path, query: &Query) -> Result<Vec<StoredRefusal>, Fault> {
     if !path.try_exists().unwrap_or(true) {
         return Ok(Vec::new());
     }
-    let refusals = StateFolder::prepare(path)?.refusals();
+    let refusals = StateFolder::existing(path)?.refusals();
     search(&refusals, query)
         .map_err(|error| Fault::world(format_args!("cannot read {}: {error}", refusals.display())))
 }

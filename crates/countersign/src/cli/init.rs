@@ -16,6 +16,7 @@ use crate::cli::arguments::{Globals, InitArguments, StateArgument, dns_name};
 use crate::composition::{host_name, own_names};
 use crate::fault::{Answer, Fault};
 use crate::gateway_certificate;
+use crate::gateway_names;
 
 /// Make a certificate authority, the gateway's certificate and a first client identity
 #[derive(Debug, Args)]
@@ -49,6 +50,7 @@ impl InitCommand {
             let authority = Authority::open(state.clone(), lock, &self.init.passphrase(), clock)?;
             let lifetime = gateway.certificate_lifetime.duration();
             gateway_certificate::issue(&authority, &state, &names, lifetime).await?;
+            gateway_names::remember(&state, &[], &self.names)?;
             first_identity(&authority, &state).await
         })?;
         globals

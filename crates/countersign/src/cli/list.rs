@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use countersign_authority::api::{
-    self, CertificateStatus, CertificateView, ListQuery, ListResponse,
-};
+use countersign_authority::api::{self, CertificateStatus, ListQuery, ListResponse};
 
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
+use crate::cli::certificate_view::Listed;
 use crate::fault::{Answer, Fault};
 use crate::output::table;
 
@@ -18,7 +17,7 @@ pub(crate) struct ListCommand {
     /// Only of this status
     #[arg(long, value_enum, default_value = "all")]
     status: StatusArgument,
-    /// Only live ones that end within this time, such as 30d
+    /// Only those that end within this time, such as 30d, and are live or, unless --status says more, unknown
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     expiring: Option<Duration>,
     /// Exit with 1 when any is found
@@ -36,6 +35,8 @@ enum StatusArgument {
     Expired,
     Live,
     Revoked,
+    /// Reserved, and not known to be signed
+    Unknown,
 }
 
 impl StatusArgument {
@@ -45,6 +46,7 @@ impl StatusArgument {
             Self::Expired => Some(CertificateStatus::Expired),
             Self::Live => Some(CertificateStatus::Valid),
             Self::Revoked => Some(CertificateStatus::Revoked),
+            Self::Unknown => Some(CertificateStatus::Unknown),
         }
     }
 }
@@ -53,21 +55,21 @@ impl ListCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let state = self.state.folder(globals)?;
-        // What is revoked already does not end for anybody.
-        let status = self
-            .status
-            .status()
-            .or(self.expiring.map(|_| CertificateStatus::Valid));
+        let status = self.status.status();
         let query = ListQuery {
             status,
             expiring_within_s: self.expiring.map(|within| within.as_secs()),
             limit: Some(PAGE),
             ..ListQuery::default()
         };
-        let certificates = block_on(async {
+        let mut certificates = block_on(async {
             let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
             every_page(&backend, query).await
         })?;
+        if self.expiring.is_some() && status.is_none() {
+            // What is revoked already does not end for anybody; what is unknown may be in use.
+            certificates.retain(|view| view.revocation.is_none());
+        }
         let found = !certificates.is_empty();
         globals
             .output()
@@ -76,14 +78,11 @@ impl ListCommand {
     }
 }
 
-async fn every_page(
-    backend: &Backend,
-    mut query: ListQuery,
-) -> Result<Vec<CertificateView>, Fault> {
+async fn every_page(backend: &Backend, mut query: ListQuery) -> Result<Vec<Listed>, Fault> {
     let mut certificates = Vec::new();
     loop {
         let page: ListResponse = backend.client.get(&api::list_path(&query)).await?;
-        certificates.extend(page.certificates);
+        certificates.extend(page.certificates.into_iter().map(Listed::from));
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(certificates),
@@ -91,22 +90,12 @@ async fn every_page(
     }
 }
 
-/// The word that `--status` takes.
-pub(crate) fn status_word(status: CertificateStatus) -> &'static str {
-    match status {
-        CertificateStatus::Expired => "expired",
-        CertificateStatus::Revoked => "revoked",
-        CertificateStatus::Unknown => "unknown",
-        CertificateStatus::Valid => "live",
-    }
-}
-
-fn text(certificates: &[CertificateView]) -> String {
-    let row = |view: &CertificateView| {
+fn text(certificates: &[Listed]) -> String {
+    let row = |view: &Listed| {
         vec![
             view.name.clone(),
             view.profile.clone(),
-            status_word(view.status).to_owned(),
+            view.status.to_owned(),
             view.not_after.to_string(),
             view.serial.to_string(),
         ]

@@ -62,7 +62,7 @@ impl RenewCommand {
                     "it is not known where the files of {} lie",
                     self.what
                 ))
-                .hint("name their folder, or a place for the new ones with `--out DIR`"));
+                .hint("name their folder, or a place for the new ones with `--out DIR`; `countersign list` shows what there is"));
             }
         };
         let key = LeafKey::generate()?;

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use clap::Args;
-use countersign_authority::api::{self, ShowResponse, ShownCertificate};
+use countersign_authority::api::{self, ShowResponse};
 
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::certificate_in;
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
-use crate::cli::list::status_word;
+use crate::cli::certificate_view::{Shown, ShownOne};
 use crate::fault::{Answer, Fault};
 
 /// Show what is known of a certificate
@@ -32,13 +32,14 @@ impl ShowCommand {
             let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
             Ok(backend.client.get(&api::show_path(&what)).await?)
         })?;
-        globals.output().answer(&shown, |shown| {
-            shown
-                .certificates
-                .iter()
-                .map(text)
-                .collect::<Vec<_>>()
-                .join("\n")
+        globals.output().answer(&Shown::from(shown), |shown| {
+            let mut texts: Vec<_> = shown.certificates.iter().map(text).collect();
+            texts.extend(
+                shown
+                    .more
+                    .then(|| "there are more: `countersign list` shows all".to_owned()),
+            );
+            texts.join("\n")
         })?;
         Ok(Answer::Yes)
     }
@@ -57,11 +58,11 @@ pub(crate) fn what_is_meant(what: &str) -> Result<String, Fault> {
     Ok(what.to_owned())
 }
 
-fn text(shown: &ShownCertificate) -> String {
+fn text(shown: &ShownOne) -> String {
     let view = &shown.certificate;
     let mut rows = vec![
         ("name", view.name.clone()),
-        ("status", status_word(view.status).to_owned()),
+        ("status", view.status.to_owned()),
         ("profile", view.profile.clone()),
         ("names", view.names.join(", ")),
         ("serial", view.serial.to_string()),

@@ -9,7 +9,7 @@ mod files;
 use std::fmt::Write as _;
 
 use clap::Args;
-use countersign_authority::api::{self, CertificateView, IssuingState, Risk, StatusResponse};
+use countersign_authority::api::{self, IssuingState, Risk, StatusResponse};
 use countersign_authority::client::{AdminClient, ClientError};
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateFolder;
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::ends::{End, ends};
 use crate::backend::{Backend, block_on, folder, no_authority};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::certificate_view::{AuthorityStatus, Listed};
 use crate::fault::{Answer, Fault};
 use crate::serve::process::{PROCESS, ProcessView};
 
@@ -39,9 +40,9 @@ struct Status {
     state: String,
     process: Option<ProcessView>,
     gateway: Option<GatewayView>,
-    authority: Option<StatusResponse>,
+    authority: Option<AuthorityStatus>,
     ends: Vec<End>,
-    soonest: Option<CertificateView>,
+    soonest: Option<Listed>,
     risks: Vec<Risk>,
 }
 
@@ -88,7 +89,7 @@ struct Seen {
     process: Option<ProcessView>,
     gateway: Option<GatewayView>,
     authority: Option<StatusResponse>,
-    soonest: Option<CertificateView>,
+    soonest: Option<Listed>,
 }
 
 impl Seen {
@@ -154,7 +155,7 @@ impl Seen {
             state,
             process,
             gateway,
-            authority,
+            authority: authority.map(AuthorityStatus::from),
             ends,
             soonest,
             risks,
@@ -210,12 +211,7 @@ fn text(status: &Status, now: UnixTime) -> String {
     if let Some(authority) = &status.authority {
         line("trust domain", &authority.trust_domain);
         line("issuing", &issuing(authority));
-        let counts = &authority.certificates;
-        let (valid, revoked, expired) = (counts.valid, counts.revoked, counts.expired);
-        line(
-            "certificates",
-            &format_args!("{valid} live, {revoked} revoked, {expired} expired"),
-        );
+        line("certificates", &authority.certificates.text());
         if !authority.nodes.is_empty() {
             line("nodes", &authority.nodes.join(", "));
         }
@@ -241,7 +237,7 @@ fn text(status: &Status, now: UnixTime) -> String {
     text
 }
 
-fn issuing(authority: &StatusResponse) -> String {
+fn issuing(authority: &AuthorityStatus) -> String {
     match (authority.issuing, &authority.issuing_fault) {
         (IssuingState::Ready, _) => "ready".to_owned(),
         (IssuingState::Unsealing, _) => "the CA key is being unsealed".to_owned(),

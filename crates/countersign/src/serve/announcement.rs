@@ -17,6 +17,8 @@ pub(crate) struct Announcement {
     ready: Ready,
     born: Option<Born>,
     upstream: Option<String>,
+    /// The folder of the first identity, whether it is there or not.
+    you: PathBuf,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +48,9 @@ impl Announcement {
         born: Option<Born>,
     ) -> Self {
         let you = state.identity(FIRST_IDENTITY);
+        let (certificate, key) = (you.join(CERTIFICATE), you.join(KEY));
+        // Taken away, they do not come back by themselves.
+        let has_you = has_authority && certificate.is_file() && key.is_file();
         let upstream = match source {
             Source::CommandLine(configuration) => {
                 let routes = configuration
@@ -63,14 +68,15 @@ impl Announcement {
             metrics,
             state: state.path().to_owned(),
             ca: has_authority.then(|| state.ca_pem()),
-            client_cert: has_authority.then(|| you.join(CERTIFICATE)),
-            client_key: has_authority.then(|| you.join(KEY)),
+            client_cert: has_you.then_some(certificate),
+            client_key: has_you.then_some(key),
             listeners: upstream.is_none().then_some(addresses),
         };
         Self {
             ready,
             born,
             upstream,
+            you,
         }
     }
 
@@ -81,7 +87,7 @@ impl Announcement {
             let state =
                 (default_state.as_deref() != Some(&ready.state)).then_some(ready.state.as_path());
             match &self.upstream {
-                Some(upstream) => banner(ready, self.born.as_ref(), upstream, state),
+                Some(upstream) => banner(ready, self.born.as_ref(), upstream, state, &self.you),
                 None => served(ready),
             }
         })
@@ -103,16 +109,28 @@ fn served(ready: &Ready) -> String {
     )
 }
 
-fn banner(ready: &Ready, born: Option<&Born>, upstream: &str, state: Option<&Path>) -> String {
+fn banner(
+    ready: &Ready,
+    born: Option<&Born>,
+    upstream: &str,
+    state: Option<&Path>,
+    you: &Path,
+) -> String {
     let url = ready.gateway.map_or_else(String::new, url_of);
-    let paste = |path: &Option<PathBuf>| {
-        path.as_deref()
-            .map_or_else(String::new, |path| quoted(&path.to_string_lossy()))
+    let paste = |path: &Path| quoted(&path.to_string_lossy());
+    let ca = ready.ca.as_deref().map_or_else(String::new, paste);
+    let state_flag = state.map_or_else(String::new, |state| format!(" --state {}", paste(state)));
+    let first = match (&ready.client_cert, &ready.client_key) {
+        (Some(cert), Some(key)) => format!(
+            "a request that works:\n  curl --cacert {ca} --cert {} --key {} {url}",
+            paste(cert),
+            paste(key)
+        ),
+        _ => format!(
+            "issue an identity to try it with:\n  countersign issue client {FIRST_IDENTITY} --out {}{state_flag}",
+            paste(you)
+        ),
     };
-    let ca = paste(&ready.ca);
-    let state_flag = state.map_or_else(String::new, |state| {
-        format!(" --state {}", quoted(&state.to_string_lossy()))
-    });
     let upstream = if upstream == "demo" {
         "the built-in demo service"
     } else {
@@ -123,15 +141,13 @@ fn banner(ready: &Ready, born: Option<&Born>, upstream: &str, state: Option<&Pat
         "{born}serving {url} for {upstream}; every client must show a certificate\n  \
            metrics      http://{metrics}/metrics\n  \
            state        {folder}\n\n\
-         a request that works:\n  curl --cacert {ca} --cert {cert} --key {key} {url}\n\
+         {first}\n\
          one that is refused:\n  curl --cacert {ca} {url}\n\
          issue another identity:\n  countersign issue client order-service{state_flag}\n\
          revoke it:\n  countersign revoke order-service --wait{state_flag}\n\
          Ctrl-C drains and stops\n",
         metrics = ready.metrics,
         folder = ready.state.display(),
-        cert = paste(&ready.client_cert),
-        key = paste(&ready.client_key),
     )
 }
 
@@ -177,6 +193,27 @@ mod tests {
         );
         assert_eq!(quoted("/home/ada l/it's"), r"'/home/ada l/it'\''s'");
         assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn identity_that_is_not_there_is_issued_first() {
+        let ready = Ready {
+            event: "ready",
+            gateway: Some(([127, 0, 0, 1], 8443).into()),
+            metrics: ([127, 0, 0, 1], 9443).into(),
+            state: "/s".into(),
+            ca: Some("/s/ca.pem".into()),
+            client_cert: None,
+            client_key: None,
+            listeners: None,
+        };
+        let you = Path::new("/s/identities/you");
+        let said = banner(&ready, None, "demo", Some(Path::new("/s")), you);
+        assert!(!said.contains("--cert "), "{said}");
+        assert!(
+            said.contains("countersign issue client you --out /s/identities/you --state /s\n"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use countersign_authority::admin;
 use countersign_authority::authority::{Authority, Unsealing};
@@ -15,7 +14,6 @@ use countersign_runtime::drain::Drain;
 use countersign_tls::enforcement::Enforcement;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
-use tokio::time::interval;
 
 use super::process::Process;
 use super::reload::Reloads;
@@ -102,10 +100,6 @@ impl Control<'_> {
             );
         }
         tasks.spawn_endless(
-            "the watch over expiring connections",
-            expire(self.enforcement.clone()),
-        );
-        tasks.spawn_endless(
             "the admin socket",
             admin::serve(socket, router, self.drain.clone()),
         );
@@ -124,20 +118,6 @@ async fn unsealed(authority: Arc<Authority>) -> Fault {
         }
         if unsealing.changed().await.is_err() {
             return Fault::bug("the thread that unseals the CA key is gone");
-        }
-    }
-}
-
-async fn expire(enforcement: Enforcement) {
-    let mut ticks = interval(Duration::from_secs(1));
-    loop {
-        ticks.tick().await;
-        let cut = enforcement.expire();
-        if cut > 0 {
-            tracing::info!(
-                connections_cut = cut,
-                "connections ended with their certificates"
-            );
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A revocation takes effect when it is heard, not when the one before it has been confirmed: cutting a connection may
 //! take a moment, and nothing waits behind it. Acknowledgements still leave in order, because each speaks for everything
-//! up to it.
+//! up to it. A cut connection whose task has not ended holds its acknowledgement back, and those behind it, but no
+//! revocation.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use std::time::Duration;
 
 use countersign_authority::authority::Authority;
 use countersign_authority::feed::Subscription;
-use countersign_pki::feed::{Acknowledgement, Body, HistoryId, Message, Position, Sequence};
+use countersign_pki::feed::{
+    Acknowledgement, Body, HistoryId, Message, Position, Sequence, Snapshot,
+};
 use countersign_tls::enforcement::{Effects, Enforcement};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -27,7 +30,7 @@ pub(crate) async fn follow(
     let mut subscription = first;
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let mut follower = Follower::join(subscription, enforcement.clone(), &node).await;
+        let mut follower = Follower::join(subscription, enforcement.clone(), &node);
         let because = follower.run().await;
         tracing::warn!(because, "the feed starts again with a snapshot");
         subscription = loop {
@@ -60,32 +63,39 @@ struct Pending {
 }
 
 impl<'a> Follower<'a> {
-    async fn join(subscription: Subscription, enforcement: Enforcement, node: &'a str) -> Self {
+    fn join(subscription: Subscription, enforcement: Enforcement, node: &'a str) -> Self {
         let snapshot = subscription.snapshot().clone();
-        let effects = enforcement.revoke(snapshot.revoked.clone()).await;
         let position = Position::at(&snapshot);
-        subscription.acknowledge(acknowledgement(
-            node,
-            snapshot.history,
-            snapshot.sequence,
-            effects,
-        ));
+        let Snapshot {
+            history,
+            sequence,
+            revoked,
+            ..
+        } = snapshot;
+        let pending = Pending {
+            history,
+            sequence,
+            effects: tokio::spawn(enforcement.revoke(revoked)),
+        };
         Self {
             subscription,
             enforcement,
             node,
             position,
-            taking_effect: VecDeque::new(),
+            taking_effect: VecDeque::from([pending]),
         }
     }
 
     /// Until the feed breaks off; says why.
     async fn run(&mut self) -> String {
         loop {
-            let has_room = self.taking_effect.len() < MAX_PENDING;
+            if self.taking_effect.len() > MAX_PENDING {
+                // One acknowledgement, of the snapshot, will speak for all of them.
+                return "too many revocations wait for connections that do not end".to_owned();
+            }
             tokio::select! {
                 biased;
-                message = self.subscription.next(), if has_room => {
+                message = self.subscription.next() => {
                     let Some(message) = message else { return "this node was too slow for it".to_owned() };
                     match self.position.clone().advance(&message) {
                         Ok(position) => self.position = position,
@@ -93,13 +103,10 @@ impl<'a> Follower<'a> {
                     }
                     self.put_in_force(message);
                 }
-                effects = first_done(&mut self.taking_effect) => {
-                    let Some(done) = self.taking_effect.pop_front() else { continue };
-                    match effects {
-                        Some(effects) => self.subscription.acknowledge(acknowledgement(self.node, done.history, done.sequence, effects)),
-                        None => return "a revocation could not be put in force".to_owned(),
-                    }
-                }
+                effects = first_done(&mut self.taking_effect) => match effects {
+                    Some(effects) => self.conclude(effects),
+                    None => return "a revocation could not be put in force".to_owned(),
+                },
             }
         }
     }
@@ -111,10 +118,14 @@ impl<'a> Follower<'a> {
             body,
             ..
         } = message;
-        let enforcement = self.enforcement.clone();
         let effects = match body {
-            Body::Revoked(revoked) => {
-                tokio::spawn(async move { enforcement.revoke(vec![revoked]).await })
+            Body::Revoked(revoked) => tokio::spawn(self.enforcement.revoke(vec![revoked])),
+            // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
+            Body::Confirmed
+                if (self.taking_effect.back())
+                    .is_some_and(|last| (&last.history, last.sequence) == (&history, sequence)) =>
+            {
+                return;
             }
             // The authority publishes no bundles and policies yet: its one bundle and the configuration stand.
             Body::Bundle { .. } | Body::Confirmed | Body::Policy { .. } => {
@@ -127,9 +138,38 @@ impl<'a> Follower<'a> {
             effects,
         });
     }
+
+    /// Acknowledges the oldest message, or waits on while a connection that it cut is open.
+    fn conclude(&mut self, effects: Effects) {
+        let Some(done) = self.taking_effect.pop_front() else {
+            return;
+        };
+        if effects.still_open > 0 {
+            self.taking_effect.push_front(Pending {
+                effects: tokio::spawn(wait_on(self.enforcement.clone(), effects)),
+                ..done
+            });
+            return;
+        }
+        self.subscription.acknowledge(acknowledgement(
+            self.node,
+            done.history,
+            done.sequence,
+            effects,
+        ));
+    }
 }
 
-/// Resolves when the oldest message is in force; `None`: it failed. Cancel-safe.
+async fn wait_on(enforcement: Enforcement, before: Effects) -> Effects {
+    let now = enforcement.revoke(Vec::new()).await;
+    Effects {
+        sessions_declined: before.sessions_declined + now.sessions_declined,
+        connections_cut: before.connections_cut + now.connections_cut,
+        still_open: now.still_open,
+    }
+}
+
+/// Resolves when what the oldest message takes away is taken, or has had its time; `None`: it failed. Cancel-safe.
 async fn first_done(taking_effect: &mut VecDeque<Pending>) -> Option<Effects> {
     match taking_effect.front_mut() {
         Some(pending) => (&mut pending.effects).await.ok(),
@@ -152,7 +192,7 @@ fn acknowledgement(
     }
 }
 
-/// Some hundred bytes each; past it the hub holds the messages, and drops a node that stays behind.
+/// Some hundred bytes and a task each; past it a snapshot is cheaper.
 const MAX_PENDING: usize = 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);

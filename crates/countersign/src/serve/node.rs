@@ -8,6 +8,7 @@ use countersign_diagnose::refusal::NodeShortId;
 use countersign_runtime::atomic_file::create_new;
 
 use crate::fault::Fault;
+use crate::private_folder::make_private_folders;
 
 /// The id in the state folder, drawn at the first start.
 pub(crate) fn short_id(state: &StateFolder) -> Result<NodeShortId, Fault> {
@@ -24,7 +25,7 @@ pub(crate) fn short_id(state: &StateFolder) -> Result<NodeShortId, Fault> {
             fill(&mut random).map_err(|_| Fault::world("the system's random source gave nothing"))?;
             let [a, b, c] = random;
             let id = format!("{a:02x}{b:02x}{c:02x}");
-            fs::create_dir_all(state.path().join("gateway")).map_err(fault)?;
+            make_private_folders(&state.path().join("gateway")).map_err(fault)?;
             create_new(&path, format!("{id}\n").as_bytes(), 0o644).map_err(fault)?;
             id.parse().map_err(Fault::bug)
         }

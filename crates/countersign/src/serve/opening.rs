@@ -5,6 +5,7 @@ use std::sync::Arc;
 use countersign_authority::admin;
 use countersign_authority::authority::Authority;
 use countersign_authority::state::{StateFolder, StateLock};
+use countersign_pki::name::TypedName;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_tls::credentials::SharedCredentials;
@@ -17,6 +18,7 @@ use crate::composition::{Own, host_name, needs_authority, own_names};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::{self, Wanted};
+use crate::gateway_names;
 use crate::output::tell;
 
 /// The state, taken for this process.
@@ -76,24 +78,27 @@ pub(super) async fn open(
     }
     let authority = Authority::open(state.clone(), lock, &service.passphrase, Arc::clone(clock))?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
-    if let (Some(arguments), true) = (&service.first_run, was_initialised) {
-        if let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())? {
-            tell(&note);
-        }
-        // Names given to an earlier `up` stay on the certificate; a configuration file says exactly which there are.
-        let known = gateway_certificate::names_on_disk(&state);
-        let kept: Vec<_> = known
-            .into_iter()
-            .filter(|name| !wanted.names.contains(name))
-            .collect();
-        wanted.names.extend(kept);
+    if let (Some(arguments), true) = (&service.first_run, was_initialised)
+        && let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())?
+    {
+        tell(&note);
     }
+    // A configuration file says exactly which names there are.
+    let kept = match &service.first_run {
+        Some(_) => gateway_names::kept(&state, &wanted.names),
+        None => Vec::new(),
+    };
+    wanted
+        .names
+        .extend(kept.iter().cloned().map(TypedName::Dns));
     let credentials = if gateway.needs_own_certificate() {
         Some(own_credentials(&authority, &state, &wanted, now).await?)
     } else {
         None
     };
     if service.first_run.is_some() {
+        // Only now: a name that cannot be certified would stand in the way of every later start.
+        gateway_names::remember(&state, &kept, &service.names)?;
         first_identity(&authority, &state).await?;
     }
     let born = made.map(|made| Born::new(&state, &made, &wanted.names));

@@ -69,6 +69,48 @@ fn conversation(installation: &Installation, name: &str) -> Vec<(&'static str, V
 }
 
 #[test]
+fn status_is_one_word_everywhere_and_unknown_ones_are_seen() {
+    let installation = Installation::new();
+    let unsure = installation.issue("client", "unsure", &["--ttl", "2h"]);
+    let shown = installation.json(&["show", "unsure"]);
+    assert_eq!(shown["certificates"][0]["status"], "live");
+    let status = |arguments: &[&str]| {
+        let answer = installation.run(&[&["status"], arguments].concat());
+        assert_eq!(answer.code, Some(1), "nothing serves: {answer:#?}");
+        answer.stdout
+    };
+    assert!(!status(&[]).contains("unknown"));
+    // What a crash between intent and signature leaves.
+    let inventory =
+        rusqlite::Connection::open(installation.state().join("inventory.db")).expect("a database");
+    inventory
+        .execute(
+            "DELETE FROM certificate WHERE id IN (SELECT intent_id FROM name WHERE value = 'unsure')",
+            [],
+        )
+        .expect("deleted");
+    inventory.close().expect("closed");
+    drop(unsure);
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let listed = installation.json(&[&["list"], arguments].concat());
+        let named = array(&listed).iter().filter_map(|it| it["name"].as_str());
+        named.map(str::to_owned).collect()
+    };
+    assert_eq!(names(&["--status", "unknown"]), ["cn:unsure"]);
+    assert_eq!(names(&["--expiring", "3h"]), ["cn:unsure"]);
+    assert!(!names(&["--status", "live"]).contains(&"cn:unsure".to_owned()));
+    assert!(status(&[]).contains(", 1 unknown"), "{}", status(&[]));
+    let counted: Value = serde_json::from_str(&status(&["--json"])).expect("JSON");
+    let counted = &counted["authority"]["certificates"];
+    assert_eq!(
+        (&counted["live"], &counted["unknown"]),
+        (&2.into(), &1.into())
+    );
+    let listed = installation.json(&["list"]);
+    assert!(!listed.to_string().contains(r#""valid""#), "{listed}");
+}
+
+#[test]
 fn list_check_says_whether_anything_ends_soon() {
     let installation = Installation::new();
     installation.issue("client", "brief", &["--ttl", "2h"]);

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use countersign_testkit::bypass::Protocol;
+use countersign_testkit::process::Process;
 use countersign_testkit::service::Service;
 use rustix::process::Signal;
 
 use crate::files::contents;
 use crate::http::{Connection, get};
-use crate::installation::{Answer, Installation, Issued, binary, text};
+use crate::installation::{Answer, Installation, Issued, binary, countersign, text};
 use crate::openssl::x509;
 use crate::peers::peer;
 use crate::snapshot::snapshot;
@@ -160,6 +162,91 @@ fn gateway_certificate_has_every_name_that_was_asked_for() {
     let shown = x509(&openssl, &certificate);
     assert!(shown.contains("DNS:c.example.test"), "{shown}");
     drop(gateway);
+}
+
+#[test]
+fn names_once_given_stay_until_there_is_no_room() {
+    let installation = Installation::empty();
+    drop(installation.up(&["--name", "given.example.test"]));
+    let names = || {
+        let certificate = installation.state().join("gateway/cert.pem");
+        let answer = countersign(
+            &installation.path(""),
+            &["inspect", text(&certificate), "--json"],
+        );
+        assert_eq!(answer.code, Some(0), "{answer:#?}");
+        answer.stdout
+    };
+    drop(installation.up(&["--name", "later.example.test"]));
+    assert!(names().contains("given.example.test"), "{}", names());
+    // As many as a certificate may have, like those left by a host name that changed at each start.
+    let gateway = installation.state().join("gateway");
+    fs::remove_file(gateway.join("names")).expect("up makes it");
+    let hosts: Vec<String> = (0..95).map(|at| format!("--dns=host{at}")).collect();
+    let mut issue = vec!["issue", "server", "given.example.test", "--force", "--out"];
+    issue.push(text(&gateway));
+    issue.extend(hosts.iter().map(String::as_str));
+    installation.ok(&issue);
+    let new: Vec<String> = (0..10)
+        .map(|at| format!("--name=new{at}.example.test"))
+        .collect();
+    drop(installation.up(&new.iter().map(String::as_str).collect::<Vec<_>>()));
+    let names = names();
+    for name in [
+        "given.example.test",
+        "new0.example.test",
+        "new9.example.test",
+    ] {
+        assert!(names.contains(name), "{name} in {names}");
+    }
+    assert!(
+        !names.contains("\"host0\"") && !names.contains("dns:host0\""),
+        "{names}"
+    );
+}
+
+#[test]
+fn identity_that_was_taken_away_is_not_pasted() {
+    let installation = Installation::new();
+    fs::remove_dir_all(installation.state().join("identities/you")).expect("init makes it");
+    let gateway = installation.up(&[]);
+    assert_eq!(gateway.ready().get("client_cert"), None);
+    assert_eq!(gateway.ready().get("client_key"), None);
+}
+
+#[test]
+fn lower_lifetime_shortens_the_certificate_that_is_there() {
+    let installation = Installation::new();
+    // The one that init made lives for 30 days.
+    let gateway = installation.serve(
+        "[gateway]\nmetrics_address = \"127.0.0.1:0\"\ncertificate_lifetime = \"6s\"\n\
+         [[gateway.listener]]\naddress = \"127.0.0.1:0\"\n\
+         [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n",
+    );
+    gateway.wait_for_log(&["renewed", "configured"]);
+    assert!(gateway.interrupt().success());
+}
+
+#[test]
+fn start_raises_the_limit_on_open_files() {
+    let installation = Installation::new();
+    let state = installation.state();
+    let command = format!(
+        "ulimit -S -n 256; exec '{}' up --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --state '{}' \"$@\"",
+        text(binary()),
+        text(&state)
+    );
+    let gateway = Process::start(Path::new("/bin/sh"), &["-c", &command, "sh"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.id())).expect("our child");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("Linux says so");
+    let [.., soft, hard, _unit] = line.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{line}");
+    };
+    assert_eq!(soft, hard, "{line}");
+    gateway.wait_for_log(&["limit on open files", hard]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

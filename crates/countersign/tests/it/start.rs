@@ -503,14 +503,59 @@ fn trust_bundle_missing_empty_garbage_or_expired() {
     let ca = TestCa::new("partner");
     let key = installation.write("key.pem", &ca.issue(Leaf::client("x")).key_pem);
     let expired = installation.write("expired.pem", &countersign_testkit::pki::expired_root_pem());
-    for file in [missing, empty, garbage, key] {
+    let nothing = installation.write("nothing.pem", "# no certificate yet\n");
+    for file in [missing, empty, garbage, key, nothing] {
         check_configuration(&installation, &partner(text(&file)), &[text(&file)]);
     }
     check_configuration(
         &installation,
         &partner(text(&expired)),
-        &["partner", "expired"],
+        &["partner", "expired", text(&expired), "valid now"],
     );
+}
+
+#[test]
+fn certificate_that_no_client_would_accept() {
+    let installation = Installation::new();
+    let folder = installation.path("");
+    let ca = TestCa::new("server");
+    let server = || Leaf::server(&["localhost"]);
+    for (leaf, cause) in [
+        (server().valid(-7200, -3600), "leaf-expired"),
+        (server().valid(3600, 7200), "not-yet-valid"),
+        (Leaf::client("localhost"), "eku-missing-serverauth"),
+    ] {
+        let (certificate, key) = ca.issue(leaf).write(&folder, cause);
+        let own = format!(
+            "certificate = \"{}\"\nkey = \"{}\"\n",
+            text(&certificate),
+            text(&key)
+        );
+        check_configuration(
+            &installation,
+            &with_listener(&own),
+            &[cause, text(&certificate), "no client"],
+        );
+    }
+}
+
+#[test]
+fn gateway_folder_that_cannot_be_written_costs_no_certificate() {
+    let installation = Installation::new();
+    let gateway = installation.state().join("gateway");
+    std::fs::remove_dir_all(&gateway).expect("init makes it");
+    // As root no permission binds, so this is a place where nobody can make a file.
+    std::fs::write(&gateway, "").expect("writable");
+    let before = installation.json(&["list"]);
+    check(
+        &installation,
+        &Case {
+            code: 3,
+            words: &[text(&gateway)],
+            arguments: &["up", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"],
+        },
+    );
+    assert_eq!(installation.json(&["list"]), before);
 }
 
 #[test]

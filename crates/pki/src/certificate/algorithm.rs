@@ -41,6 +41,23 @@ impl KeyAlgorithm {
         PublicKey::from_der(spki_der).ok().map(|key| key.algorithm)
     }
 
+    /// The public exponent of an RSA key; larger ones than a `u64` come back as its maximum.
+    pub fn rsa_exponent(spki_der: &[u8]) -> Option<u64> {
+        let key = PublicKey::from_der(spki_der).ok()?;
+        let Self::Rsa { .. } = key.algorithm else {
+            return None;
+        };
+        let what = "the RSA public key";
+        let mut numbers = Cursor::new(key.bits)
+            .expect(Tag::Sequence, what)
+            .ok()?
+            .cursor();
+        numbers.expect(Tag::Integer, what).ok()?;
+        let exponent = numbers.expect(Tag::Integer, what).ok()?;
+        numbers.finish(what).ok()?;
+        exponent.unsigned(what).ok()
+    }
+
     /// The one algorithm that requests are built for.
     pub(crate) fn is_p256(&self) -> bool {
         matches!(self, Self::Ec { curve, .. } if curve == "P-256")

@@ -18,7 +18,7 @@ use crate::config::route::{Admission, build_route};
 use crate::config::{
     ClientCertificateMode, ConfigError, GatewayConfig, IdentityHeader, ListenerConfig,
 };
-use crate::plan::{GatewayPlan, ListenerPlan, Serving};
+use crate::plan::{Bounds, GatewayPlan, ListenerPlan, Serving};
 
 impl GatewayConfig {
     /// What the gateway will do, or the first key that it cannot do. `own` is the certificate that the authority issued;
@@ -72,7 +72,11 @@ impl GatewayConfig {
             let why = format!("{workers} threads are more than any machine has cores");
             return Err(ConfigError::new("gateway.workers", why));
         }
-        Ok(GatewayPlan { workers, listeners })
+        Ok(GatewayPlan {
+            workers,
+            listeners,
+            bounds: Bounds::default(),
+        })
     }
 }
 
@@ -169,6 +173,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             max_connections: listener.max_connections.get(),
             serving: Arc::new(Serving {
                 policy,
+                former: None,
                 upstreams,
                 identity_headers: self.config.identity_headers.clone(),
                 header_timeout: listener.header_timeout.duration(),

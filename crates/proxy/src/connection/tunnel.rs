@@ -1,27 +1,32 @@
 //! After a switch of protocols: bytes both ways, until either side ends it or access is withdrawn.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tls::acceptor::Stream;
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::activity::Observed;
 use crate::exchange::Caller;
+use crate::in_flight::Place;
+use crate::upstream::Switched;
 
 /// The upstream's half of a WebSocket.
 pub(crate) struct Tunnel {
-    upstream: TcpStream,
-    /// What the upstream sent right behind its answer.
-    first: Bytes,
+    upstream: Switched,
+    /// Its request is in flight for as long as it lasts.
+    _place: Place,
 }
 
 impl Tunnel {
-    pub(crate) fn new(upstream: TcpStream, first: Bytes) -> Self {
-        Self { upstream, first }
+    pub(crate) fn new(upstream: Switched, place: Place) -> Self {
+        Self {
+            upstream,
+            _place: place,
+        }
     }
 
     /// `read` is what the client sent right behind its request.
@@ -29,6 +34,8 @@ impl Tunnel {
         tokio::select! {
             biased;
             () = caller.session.lifeline.cut() => {}
+            () = poll_fn(|cx| caller.poll_cut(cx)) => {}
+            () = drained(caller) => {}
             () = abandoned(caller) => {}
             passed = self.pass(client, read) => {
                 if let Err(error) = passed {
@@ -39,13 +46,20 @@ impl Tunnel {
     }
 
     async fn pass(mut self, mut client: Observed<Stream>, read: Bytes) -> io::Result<()> {
-        client.write_all(&self.first).await?;
+        let Switched { stream, first, .. } = &mut self.upstream;
+        client.write_all(first).await?;
         client.flush().await?;
-        self.upstream.write_all(&read).await?;
-        copy_bidirectional_with_sizes(&mut client, &mut self.upstream, BUFFER_BYTES, BUFFER_BYTES)
-            .await?;
+        stream.write_all(&read).await?;
+        copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
         Ok(())
     }
+}
+
+/// Resolves some time after a drain has begun: a tunnel has no end of its own to wait for, and clients of tunnels connect
+/// again.
+async fn drained(caller: &Caller) {
+    caller.listener.drain.draining().await;
+    sleep(caller.pool.bounds.tunnel_grace).await;
 }
 
 /// Resolves when no byte has passed for a while.

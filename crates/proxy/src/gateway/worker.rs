@@ -10,39 +10,59 @@ use countersign_runtime::drain::Drain;
 use countersign_runtime::workers::Workers;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::connection;
 use crate::gateway::Share;
+use crate::in_flight::{Awaited, InFlight, sweep_interval};
 use crate::listener::Listener;
+use crate::plan::Bounds;
 use crate::upstream::UpstreamPool;
 
-/// Starts one worker for each entry of `shares`.
-pub(super) fn start(shares: Vec<Vec<Share>>, drain: &Drain) -> io::Result<Workers> {
-    let count = shares.len();
+/// What one worker is given.
+#[derive(Default)]
+pub(super) struct Assignment {
+    pub(super) shares: Vec<Share>,
+    pub(super) bounds: Bounds,
+    /// After each reload, to judge again what is in flight.
+    pub(super) reloads: Option<mpsc::Receiver<Awaited>>,
+}
+
+/// Starts one worker for each entry of `assignments`.
+pub(super) fn start(assignments: Vec<Assignment>, drain: &Drain) -> io::Result<Workers> {
+    let count = assignments.len();
     // Each worker takes its own entry once; the lock only serves to move it there.
-    let shares: Vec<_> = shares
+    let assignments: Vec<_> = assignments
         .into_iter()
-        .map(|share| Mutex::new(Some(share)))
+        .map(|assignment| Mutex::new(Some(assignment)))
         .collect();
     let drain = drain.clone();
     Workers::spawn("gateway", count, move |index| {
-        let share = shares[index]
+        let assignment = assignments[index]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        work(share.unwrap_or_default(), drain.clone())
+        work(assignment.unwrap_or_default(), drain.clone())
     })
 }
 
-async fn work(share: Vec<Share>, drain: Drain) {
-    let pool = Rc::new(UpstreamPool::default());
-    let accepting = share
-        .into_iter()
-        .map(|(listener, socket)| accept(listener, socket, Rc::clone(&pool), drain.clone()));
+async fn work(assignment: Assignment, drain: Drain) {
+    let Assignment {
+        shares,
+        bounds,
+        reloads,
+    } = assignment;
+    let (pool, in_flight) = (UpstreamPool::new(bounds), InFlight::new());
+    let accepting = shares.into_iter().map(|(listener, socket)| {
+        let (pool, in_flight) = (Rc::clone(&pool), Rc::clone(&in_flight));
+        accept(listener, socket, pool, in_flight, drain.clone())
+    });
     tokio::select! {
         _ = join_all(accepting) => {}
         () = reap(&pool) => {}
+        () = sweep(&in_flight, bounds.send) => {}
+        () = judge_again(&in_flight, reloads) => {}
     }
 }
 
@@ -50,6 +70,7 @@ async fn accept(
     listener: Arc<Listener>,
     socket: std::net::TcpListener,
     pool: Rc<UpstreamPool>,
+    in_flight: Rc<InFlight>,
     drain: Drain,
 ) {
     let socket = match TcpListener::from_std(socket) {
@@ -62,9 +83,10 @@ async fn accept(
     let limit = listener.limit.clone();
     accept_loop(socket, limit, drain, move |stream, source, permit| {
         let (listener, pool) = (Arc::clone(&listener), Rc::clone(&pool));
+        let in_flight = Rc::clone(&in_flight);
         async move {
             let _permit = permit;
-            connection::serve(listener, pool, stream, source).await;
+            connection::serve(listener, pool, in_flight, stream, source).await;
         }
     })
     .await;
@@ -75,6 +97,23 @@ async fn reap(pool: &UpstreamPool) {
         sleep(REAP_INTERVAL).await;
         pool.reap();
     }
+}
+
+async fn sweep(in_flight: &InFlight, send_limit: Duration) {
+    loop {
+        sleep(sweep_interval(send_limit)).await;
+        in_flight.sweep();
+    }
+}
+
+async fn judge_again(in_flight: &InFlight, reloads: Option<mpsc::Receiver<Awaited>>) {
+    if let Some(mut reloads) = reloads {
+        while let Some(awaited_by) = reloads.recv().await {
+            in_flight.judge_again(&awaited_by);
+        }
+    }
+    // Nobody is left who could reload; the connections go on.
+    std::future::pending::<()>().await;
 }
 
 /// Upstreams close idle connections after 5 s and more; a closed one costs a descriptor until it is found.

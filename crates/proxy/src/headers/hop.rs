@@ -16,10 +16,7 @@ pub(crate) fn prepare_request(method: &Method, version: Version, headers: &mut H
             .get(UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let trailers = names(headers, &TE, "trailers");
-    if headers.contains_key(TRANSFER_ENCODING) {
-        // RFC 9112 §6.3: the length that a chunked message also claims is not its length.
-        headers.remove(CONTENT_LENGTH);
-    }
+    remove_misleading_length(headers);
     remove_hop_by_hop(headers);
     // The body is asked for as soon as the policy has admitted the request; hyper answers 100 then. An upstream that waited for
     // it would wait for nothing.
@@ -41,7 +38,34 @@ pub(crate) fn prepare_request(method: &Method, version: Version, headers: &mut H
 
 /// Makes an upstream's header section fit to hand back.
 pub(crate) fn prepare_response(headers: &mut HeaderMap) {
+    remove_misleading_length(headers);
     remove_hop_by_hop(headers);
+}
+
+/// RFC 9112 §6.3: the length that a chunked message also claims is not its length.
+fn remove_misleading_length(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+/// Whether these say of themselves that they authenticate the connection, and with it whoever is next on it: NTLM, and
+/// Negotiate, which may come down to it (RFC 4559 §6).
+pub(crate) fn binds_connection(headers: &HeaderMap, authenticating: &[HeaderName]) -> bool {
+    authenticating.iter().any(|name| {
+        headers
+            .get_all(name)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+            .any(|challenge| {
+                let challenge = challenge.trim_ascii_start();
+                let scheme = challenge
+                    .split(|byte| !byte.is_ascii_alphanumeric())
+                    .next()
+                    .unwrap_or_default();
+                scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+            })
+    })
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

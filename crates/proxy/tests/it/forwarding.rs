@@ -335,6 +335,131 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
     assert_eq!(slow.await.expect("an answer").status(), 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_that_knows_the_connection_serves_one_client_on_it() {
+    let service = Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            let challenge = if head.contains("/challenge") {
+                "WWW-Authenticate: Basic realm=\"a\", Negotiate\r\n"
+            } else {
+                ""
+            };
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n{challenge}\r\nok");
+            conversation.send(answer.as_bytes());
+        }
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    let send = async |path: &str, authorization: &str| {
+        let get = request(Protocol::Http1Tls13, HOST, path)
+            .header("authorization", authorization)
+            .body(Full::default())
+            .expect("a request");
+        let client = gateway.client(Protocol::Http1Tls13);
+        assert_eq!(client.request(gateway.address(), get).await.text(), "ok");
+        service.accepted()
+    };
+    assert_eq!(send("/", "Bearer negotiated").await, 1);
+    assert_eq!(send("/", "ntlm TlRMTVNTUAAB").await, 1);
+    assert_eq!(send("/", "Negotiate YII=").await, 2);
+    assert_eq!(send("/challenge", "Basic YTpi").await, 3);
+    assert_eq!(send("/", "Basic YTpi").await, 4);
+    assert_eq!(send("/", "Basic YTpi").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_answer_leaves_no_connection_that_waits_for_a_body() {
+    let (told, ended) = std::sync::mpsc::channel();
+    let service = Service::start(move |mut conversation| {
+        if answer(&mut conversation) {
+            conversation.bytes(5);
+            let _ = told.send(());
+        }
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    let mut stream = gateway.connect().await;
+    stream
+        .write_all(b"PUT / HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 5\r\n\r\n")
+        .await
+        .expect("open");
+    read_until(&mut stream, "ok").await;
+    // Long before anybody looks after idle connections.
+    ended
+        .recv_timeout(Duration::from_secs(2))
+        .expect("closed at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunked_answer_that_claims_a_length_loses_the_claim() {
+    let service = Service::start(|mut conversation| {
+        while conversation.head().is_some() {
+            conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        }
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    for protocol in PROTOCOLS {
+        let outcome = gateway.get(protocol, "/").await;
+        assert_eq!(outcome.text(), "ok", "{protocol:?}");
+        let countersign_testkit::client::Outcome::Response { headers, .. } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(!headers.contains_key("content-length"), "{protocol:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn body_is_kept_whatever_the_method() {
+    let service = Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            let chunked = head.to_ascii_lowercase().contains("chunked");
+            let mut body = Vec::new();
+            while let Some(chunk) = chunked.then(|| conversation.chunk()).flatten() {
+                body.extend(chunk);
+            }
+            if chunked {
+                conversation.head();
+            }
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nx-body: {}\r\ncontent-length: 0\r\n\r\n",
+                String::from_utf8_lossy(&body)
+            );
+            conversation.send(answer.as_bytes());
+        }
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    let h2 = gateway
+        .client(Protocol::Http2Tls13)
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    let io = hyper_util::rt::TokioIo::new(h2);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io)
+            .await
+            .expect("h2");
+    tokio::spawn(connection);
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "SEARCH"] {
+        let mut stream = gateway.connect().await;
+        let sent = format!(
+            "{method} / HTTP/1.1\r\nhost: api.example.com\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
+        stream.write_all(sent.as_bytes()).await.expect("open");
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        assert!(head.contains("x-body: hello"), "{method}: {head}");
+
+        let frames = ["hel", "lo"].map(|part| {
+            let frame = http_body::Frame::data(Bytes::from_static(part.as_bytes()));
+            Ok::<_, std::convert::Infallible>(frame)
+        });
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+        let sent = request(Protocol::Http2Tls13, HOST, "/")
+            .method(method)
+            .body(body)
+            .expect("a request");
+        let answer = sender.send_request(sent).await.expect("an answer");
+        assert_eq!(answer.headers()["x-body"], "hello", "{method}");
+    }
+}
+
 pub(crate) fn upgrade(protocol: &str) -> String {
     format!(
         "GET /ws HTTP/1.1\r\nhost: api.example.com\r\nconnection: Upgrade\r\nupgrade: {protocol}\r\nsec-websocket-key: x\r\n\r\n"

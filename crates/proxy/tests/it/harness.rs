@@ -14,7 +14,7 @@ use countersign_pki::time::UnixTime;
 use countersign_proxy::config::GatewayConfig;
 use countersign_proxy::gateway::{Context, Gateway, GatewayHandle, RunningGateway};
 use countersign_proxy::metrics::Metrics;
-use countersign_proxy::plan::GatewayPlan;
+use countersign_proxy::plan::{Bounds, GatewayPlan};
 use countersign_proxy::refusals::{Query, RefusalLog, RefusalWriter, StoredRefusal, search};
 use countersign_runtime::clock::{Clock, SharedClock, SystemClock};
 use countersign_runtime::drain::{DrainTrigger, drain};
@@ -61,6 +61,15 @@ struct File {
 impl Harness {
     /// A listener with these keys and one route with those.
     pub(crate) fn start(listener: &str, route: &str) -> Self {
+        Self::start_within(listener, route, |_| ())
+    }
+
+    /// With bounds that a test can wait for.
+    pub(crate) fn start_within(
+        listener: &str,
+        route: &str,
+        change: impl FnOnce(&mut Bounds),
+    ) -> Self {
         let ca = TestCa::new("test");
         let client = ca.issue(
             Leaf::client("order-service")
@@ -94,7 +103,7 @@ impl Harness {
             drain,
             readiness: Readiness::new(),
         };
-        let plan = plan(listener, route, &bundles, &own);
+        let plan = plan(listener, route, &bundles, &own).with_bounds(change);
         let running = Gateway::start(plan, context).expect("starts");
         Self {
             ca,
@@ -113,6 +122,19 @@ impl Harness {
 
     pub(crate) fn plan(&self, listener: &str, route: &str) -> GatewayPlan {
         plan(listener, route, &self.bundles, &self.own)
+    }
+
+    /// The same anchors, trusted for another trust domain.
+    pub(crate) fn plan_for_domain(&self, domain: &str, route: &str) -> GatewayPlan {
+        let bundle = TrustBundle::new(
+            BundleName::internal(),
+            Some(domain.parse().expect("a trust domain")),
+            vec![Certificate::parse(self.ca.root.der()).expect("a root")],
+            UnixTime::from_seconds(SystemClock.unix_seconds()),
+        );
+        let bundle = Arc::new(bundle.expect("a bundle"));
+        let bundles = BTreeMap::from([(BundleName::internal(), bundle)]);
+        plan("", route, &bundles, &self.own)
     }
 
     pub(crate) fn address(&self) -> std::net::SocketAddr {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_diagnose::cause::Cause;
 use countersign_testkit::bypass::Protocol;
-use countersign_testkit::service::Service;
+use countersign_testkit::service::{Conversation, Service};
 use countersign_testkit::upstream::Upstream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,6 +72,36 @@ async fn dawdling_and_idle_clients_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connection_that_rested_goes_on_where_it_was() {
+    // Twice what a connection takes to be put to rest.
+    const REST: Duration = Duration::from_secs(2);
+    const HEAD: &[u8] = b"GET /?half HTTP/1.1\r\nhost: api.example.com\r\n\r\n";
+    let upstream = Upstream::start();
+    let gateway = Harness::start("", &to(upstream.address()));
+    let mut client = gateway.connect().await;
+    for cut in [HEAD.len(), 3, HEAD.len() - 1] {
+        // Nothing may come while it rests, and everything after.
+        let silence = timeout(REST, client.read_u8()).await;
+        assert!(silence.is_err(), "{silence:?}");
+        for part in [&HEAD[..cut], &HEAD[cut..]] {
+            client.write_all(part).await.expect("open");
+            client.flush().await.expect("open");
+        }
+        read_until(&mut client, "x-forwarded-host: api.example.com").await;
+    }
+    // Two requests at once after a rest are answered both.
+    assert!(timeout(REST, client.read_u8()).await.is_err());
+    client
+        .write_all(&[HEAD, HEAD].concat())
+        .await
+        .expect("open");
+    let mut answers = String::new();
+    while answers.matches("x-forwarded-host").count() < 2 {
+        answers += &read_until(&mut client, "x-forwarded-host: api.example.com").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_http2_connection_is_closed_in_good_order() {
     let upstream = Upstream::start();
     let gateway = Harness::start(
@@ -115,4 +145,107 @@ async fn slow_upstream_is_no_idle_client() {
         .await
         .expect("open");
     read_until(&mut stream, "ok").await;
+}
+
+/// Answers `/` and floods everybody else; tells when nobody takes it any more.
+fn flood() -> (Service, std::sync::mpsc::Receiver<()>) {
+    let (told, ended) = std::sync::mpsc::channel();
+    let service = Service::start(move |mut conversation: Conversation| {
+        while let Some(head) = conversation.head() {
+            if head.contains("/flood") {
+                conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+                while conversation.send_chunk(&[b'a'; 16 * 1024]) {}
+                let _ = told.send(());
+                return;
+            }
+            conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    (service, ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_takes_nothing_loses_its_answer() {
+    let (service, ended) = flood();
+    let gateway = Harness::start_within("", &to(service.address()), |bounds| bounds.send = LIMIT);
+    let mut h1 = gateway.connect().await;
+    h1.write_all(b"GET /flood HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    ended.recv_timeout(10 * LIMIT).expect("the connection ends");
+
+    let stream = gateway
+        .client(Protocol::Http2Tls13)
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("h2");
+    tokio::spawn(connection);
+    let flooded = sender.send_request(get(Protocol::Http2Tls13, "/flood"));
+    let _not_read = flooded.await.expect("an answer");
+    ended.recv_timeout(10 * LIMIT).expect("the stream ends");
+    let answer = sender.send_request(get(Protocol::Http2Tls13, "/")).await;
+    assert_eq!(answer.expect("the connection stands").status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_has_its_time_from_the_end_of_the_upload() {
+    let service = Service::start(|mut conversation| {
+        let head = conversation.head().unwrap_or_default();
+        conversation.bytes(4);
+        if head.contains("/never") {
+            conversation.bytes(1);
+        }
+        conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    });
+    let gateway = Harness::start_within("", &to(service.address()), |bounds| bounds.answer = LIMIT);
+    for (path, status) in [("/", "200"), ("/never", "504")] {
+        let mut stream = gateway.connect().await;
+        let head =
+            format!("PUT {path} HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 4\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("open");
+        for _ in 0..4 {
+            tokio::time::sleep(LIMIT / 2).await;
+            stream.write_all(b"a").await.expect("open");
+            stream.flush().await.expect("open");
+        }
+        let mut answer = [0; 12];
+        let reading = timeout(10 * LIMIT, stream.read_exact(&mut answer)).await;
+        reading.expect("an answer").expect("open");
+        assert_eq!(answer, *format!("HTTP/1.1 {status}").as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_has_no_more_connections_than_its_bound() {
+    let service = Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            if head.contains("/wait") {
+                conversation.bytes(1);
+                return;
+            }
+            conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let gateway = Harness::start_within("", &to(service.address()), |bounds| {
+        bounds.upstream_connections = 1;
+    });
+    let status = async || gateway.get(Protocol::Http1Tls13, "/").await.status();
+    assert_eq!(status().await, Some(200));
+    let mut waiting = gateway.connect().await;
+    waiting
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    let until = async |wanted| {
+        while status().await != Some(wanted) {
+            tokio::time::sleep(LIMIT / 100).await;
+        }
+    };
+    timeout(10 * LIMIT, until(503)).await.expect("refused");
+    drop(waiting);
+    timeout(10 * LIMIT, until(200)).await.expect("free again");
 }

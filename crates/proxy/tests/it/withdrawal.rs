@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::service::Service;
+use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use crate::forwarding::{read_until, upgrade};
 use crate::harness::{Harness, get, to};
@@ -173,6 +176,141 @@ async fn reload_ends_those_whom_the_new_rules_do_not_admit_and_no_others() {
         .await
         .expect_err("another listener");
     assert!(error.to_string().contains("restart"), "{error}");
+}
+
+fn with_routes(routes: &[(&str, &Service, &str)]) -> String {
+    let routes = routes.iter().map(|(path, service, allow)| {
+        format!(
+            "path = \"{path}\"\nupstream = \"http://{}\"\nallow = [{allow}]\n",
+            service.address()
+        )
+    });
+    routes
+        .collect::<Vec<_>>()
+        .join("[[gateway.listener.route]]\n")
+}
+
+async fn opened(gateway: &Harness, request: &str, end: &str) -> TlsStream<TcpStream> {
+    let mut stream = gateway.connect().await;
+    stream.write_all(request.as_bytes()).await.expect("open");
+    read_until(&mut stream, end).await;
+    stream
+}
+
+async fn is_open(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
+    let mut byte = [0];
+    timeout(Duration::from_millis(300), stream.read(&mut byte))
+        .await
+        .is_err()
+}
+
+/// Opens a stream of each kind on a route, reloads, and looks which have ended.
+async fn check_reload(after: impl Fn(&Service, &Service) -> String, ends_with_it: bool) {
+    let (service, other) = (service(), service());
+    let any = "\"any-trusted\"";
+    let before = [("/ws", &service, any), ("/stream", &service, any)];
+    let gateway = Harness::start(
+        "",
+        &with_routes(&[before[0], before[1], ("/**", &service, any)]),
+    );
+    let websocket = opened(&gateway, &upgrade("websocket"), "\r\n\r\n").await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: api.example.com\r\n\r\n");
+    let streaming = opened(&gateway, &get("/stream"), "a\r\n").await;
+    let mut kept = opened(&gateway, &get("/stream/kept"), "a\r\n").await;
+    let h2 = gateway
+        .client(Protocol::Http2Tls13)
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    let io = hyper_util::rt::TokioIo::new(h2);
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io)
+            .await
+            .expect("h2");
+    tokio::spawn(connection);
+    let request = crate::harness::get(Protocol::Http2Tls13, "/stream");
+    let mut body = sender
+        .send_request(request)
+        .await
+        .expect("an answer")
+        .into_body();
+    assert!(body.frame().await.is_some_and(|frame| frame.is_ok()));
+    let plan = gateway.plan("", &after(&service, &other));
+    let reloading = gateway.handle.reload(plan);
+    timeout(Duration::from_secs(4), reloading)
+        .await
+        .expect("everything has ended in time")
+        .expect("the same listeners");
+    let mut streams = [websocket, streaming];
+    for stream in &mut streams {
+        assert_eq!(is_open(stream).await, !ends_with_it);
+    }
+    let frame = timeout(Duration::from_millis(300), body.frame()).await;
+    assert_eq!(matches!(frame, Ok(Some(Err(_)))), ends_with_it, "{frame:?}");
+    assert!(is_open(&mut kept).await, "another route's");
+    let request = crate::harness::get(Protocol::Http2Tls13, "/");
+    let answer = sender.send_request(request).await;
+    assert_eq!(answer.expect("the connection stands").status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_ends_what_is_in_flight_where_it_is_no_longer_admitted() {
+    let (any, nobody) = ("\"any-trusted\"", "{ cn = \"nobody\" }");
+    check_reload(
+        |service, _| {
+            with_routes(&[
+                ("/ws", service, nobody),
+                ("/stream", service, nobody),
+                ("/**", service, any),
+            ])
+        },
+        true,
+    )
+    .await;
+    check_reload(
+        |service, other| {
+            with_routes(&[
+                ("/ws", other, any),
+                ("/stream", other, any),
+                ("/**", service, any),
+            ])
+        },
+        true,
+    )
+    .await;
+    check_reload(
+        |service, other| with_routes(&[("/new", other, nobody), ("/**", service, any)]),
+        false,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anchors_trusted_for_other_names_end_whom_they_named() {
+    let service = service();
+    let route = to(service.address());
+    let gateway = Harness::start("", &route);
+    let mut idle = opened(&gateway, std::str::from_utf8(GET).expect("text"), "ok").await;
+    let same = gateway.plan_for_domain("example.com", &route);
+    let report = gateway.handle.reload(same).await.expect("reloads");
+    assert_eq!(report.connections_cut, 0);
+    idle.write_all(GET).await.expect("open");
+    read_until(&mut idle, "ok").await;
+    let other = gateway.plan_for_domain("elsewhere.example", &route);
+    let report = gateway.handle.reload(other).await.expect("reloads");
+    assert_eq!(report.connections_cut, 1);
+    ends(idle).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_waits_for_no_tunnel() {
+    let service = service();
+    let mut gateway = Harness::start_within("", &to(service.address()), |bounds| {
+        bounds.tunnel_grace = Duration::from_millis(100);
+    });
+    let websocket = opened(&gateway, &upgrade("websocket"), "\r\n\r\n").await;
+    assert!(gateway.stop(Duration::from_secs(10)).await);
+    ends(websocket).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

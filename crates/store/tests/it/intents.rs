@@ -68,6 +68,7 @@ async fn serial_whose_signing_was_interrupted_is_listed_and_can_be_revoked() {
         .find(Selector::Serial(serial))
         .await
         .expect("finds")
+        .entries
         .remove(0);
     assert_eq!(entry.status_at(now()), Status::Revoked);
 }

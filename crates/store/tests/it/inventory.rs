@@ -135,7 +135,11 @@ async fn find_knows_serial_fingerprint_and_every_kind_of_name_exactly() {
     let fixture = fixture().await;
     let stored = fixture.issue("api", HOUR).await;
     let certificate = stored.certificate();
-    let found = async |selector| fixture.store.find(selector).await.expect("finds").len();
+    let found = async |selector| {
+        let page = fixture.store.find(selector).await.expect("finds");
+        assert_eq!(page.next, None);
+        page.entries.len()
+    };
     let named =
         async |name: &str| found(Selector::Names(vec![name.parse().expect("a name")])).await;
     assert_eq!(found(Selector::Serial(certificate.serial())).await, 1);
@@ -192,6 +196,7 @@ async fn what_was_stored_comes_back() {
         .find(Selector::Serial(certificate.serial()))
         .await
         .expect("finds")
+        .entries
         .remove(0);
     assert_eq!(
         entry.signed.as_ref().map(|signed| signed.der.as_slice()),

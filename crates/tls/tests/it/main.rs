@@ -3,6 +3,7 @@
 mod credentials;
 mod hellos;
 mod peer;
+mod pending;
 mod refusals;
 mod scopes;
 mod sessions;

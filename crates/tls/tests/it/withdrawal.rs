@@ -59,13 +59,44 @@ async fn when_a_revocation_returns_the_connection_has_ended() {
         effects,
         Effects {
             sessions_declined: 2,
-            connections_cut: 1
+            connections_cut: 1,
+            still_open: 0
         }
     );
     assert_eq!(site.enforcement.live(), 1);
     assert!(!other.session.lifeline.is_cut());
     assert!(client.stream.read_u8().await.is_err());
     task.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_end_is_told_as_open_until_it_does() {
+    let site = Site::new();
+    let identity = site.client("you");
+    let meeting = meet(&site, &Arc::new(config(&site, Some(&identity), TLS13))).await;
+    let _client = meeting.client.expect("admitted");
+    let stuck = meeting.server.expect("admitted");
+    // From here on only time itself passes quickly: nothing on the wire is waited for.
+    tokio::time::pause();
+    assert_eq!(
+        site.revoke(&identity).await,
+        Effects {
+            sessions_declined: 2,
+            connections_cut: 1,
+            still_open: 1
+        }
+    );
+    let waiting = Effects {
+        still_open: 1,
+        ..Effects::default()
+    };
+    assert_eq!(site.enforcement.revoke(Vec::new()).await, waiting);
+    assert_eq!(site.revoke(&site.client("other")).await, waiting);
+    drop(stuck);
+    assert_eq!(
+        site.enforcement.revoke(Vec::new()).await,
+        Effects::default()
+    );
 }
 
 #[tokio::test]
@@ -85,7 +116,8 @@ async fn the_revocation_of_an_issuer_ends_all_below_it() {
         effects,
         Effects {
             sessions_declined: 4,
-            connections_cut: 2
+            connections_cut: 2,
+            still_open: 0
         }
     );
     one.await.expect("no panic");
@@ -167,7 +199,8 @@ async fn who_is_no_longer_admitted_is_cut_by_listener_and_name() {
         effects,
         Effects {
             sessions_declined: 2,
-            connections_cut: 1
+            connections_cut: 1,
+            still_open: 0
         }
     );
     gone.await.expect("no panic");
@@ -178,7 +211,8 @@ async fn who_is_no_longer_admitted_is_cut_by_listener_and_name() {
         effects,
         Effects {
             sessions_declined: 2,
-            connections_cut: 1
+            connections_cut: 1,
+            still_open: 0
         }
     );
     nobody.await.expect("no panic");

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::GatewayView;
 use crate::backend::Backend;
 use crate::certificate_file::certificate_in;
+use crate::cli::certificate_view::Listed;
 use crate::fault::Fault;
 
 /// Something that has an end.
@@ -120,7 +121,7 @@ pub(super) fn ends(
 
 /// The live leaf that ends first. Found by halving the time that is looked at, so that an inventory of millions costs no
 /// more than one of ten.
-pub(super) async fn soonest(backend: &Backend) -> Result<Option<CertificateView>, Fault> {
+pub(super) async fn soonest(backend: &Backend) -> Result<Option<Listed>, Fault> {
     let first_within = async |within_s| -> Result<Option<CertificateView>, Fault> {
         let query = ListQuery {
             status: Some(CertificateStatus::Valid),
@@ -140,7 +141,7 @@ pub(super) async fn soonest(backend: &Backend) -> Result<Option<CertificateView>
             None => nothing_within = middle,
         }
     }
-    Ok(found)
+    Ok(found.map(Listed::from))
 }
 
 const DAY_S: u64 = 86_400;

@@ -1,0 +1,176 @@
+//! The exchanges in flight on one worker, so that access taken away and clients that take nothing end them.
+//!
+//! A reload judges each of them again by what it asked for. Nothing else looks here but a sweep every few seconds, so that
+//! a request costs an entry in a map and no timer, and an idle connection costs nothing.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::rc::{Rc, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use http::{Method, Uri};
+use tokio::sync::mpsc;
+
+use crate::exchange::{Caller, ReadHost};
+use crate::upstream::Upstream;
+
+/// Held by whoever is told to end, dropped when it has ended.
+pub(crate) type Awaited = mpsc::Sender<Infallible>;
+
+/// One worker's.
+pub(crate) struct InFlight {
+    exchanges: RefCell<HashMap<u64, Exchange>>,
+    next_id: Cell<u64>,
+}
+
+/// What was asked for and admitted.
+pub(crate) struct Asking {
+    pub(crate) method: Method,
+    pub(crate) host: Rc<ReadHost>,
+    /// As the policy saw it.
+    pub(crate) target: Uri,
+    pub(crate) upstream: Upstream,
+}
+
+struct Exchange {
+    /// Weak, because a tunnel's caller holds the tunnel, and that its place here.
+    caller: Weak<Caller>,
+    asking: Asking,
+    /// The task of an HTTP/2 stream; without one the connection ends with the exchange.
+    stream: Option<Waker>,
+    is_cut: bool,
+    /// Whether a frame of the answer was handed to HTTP/2, which has asked for no other since.
+    is_handed_out: bool,
+    /// How many sweeps found it so.
+    sweeps: u32,
+    awaited_by: Option<Awaited>,
+}
+
+/// An exchange's place. Dropped when the answer has passed.
+pub(crate) struct Place {
+    id: u64,
+    in_flight: Rc<InFlight>,
+    is_stream: bool,
+}
+
+impl InFlight {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            exchanges: RefCell::default(),
+            next_id: Cell::new(0),
+        })
+    }
+
+    /// To be called in the poll that judged the request: a reload then either judges it again or came before.
+    pub(crate) fn enter(self: &Rc<Self>, caller: &Rc<Caller>, asking: Asking) -> Place {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        let exchange = Exchange {
+            caller: Rc::downgrade(caller),
+            asking,
+            stream: None,
+            is_cut: false,
+            is_handed_out: false,
+            sweeps: 0,
+            awaited_by: None,
+        };
+        self.exchanges.borrow_mut().insert(id, exchange);
+        caller.note_begun(id);
+        Place {
+            id,
+            in_flight: Rc::clone(self),
+            is_stream: caller.is_h2(),
+        }
+    }
+
+    /// Makes the exchange end with its HTTP/2 stream and leave the connection alone.
+    pub(crate) fn ends_with(&self, id: u64, stream: &Waker) {
+        if let Some(exchange) = self.exchanges.borrow_mut().get_mut(&id) {
+            exchange.stream = Some(stream.clone());
+        }
+    }
+
+    pub(crate) fn is_cut(&self, id: u64) -> bool {
+        self.exchanges
+            .borrow()
+            .get(&id)
+            .is_some_and(|exchange| exchange.is_cut)
+    }
+
+    /// Ends those that what is served now does not admit to where they went.
+    pub(crate) fn judge_again(&self, awaited_by: &Awaited) {
+        for exchange in self.exchanges.borrow_mut().values_mut() {
+            let Some(caller) = exchange.caller.upgrade() else {
+                continue;
+            };
+            if !caller.may_still(&exchange.asking) {
+                exchange.awaited_by = Some(awaited_by.clone());
+                exchange.cut(&caller);
+            }
+        }
+    }
+
+    /// Ends HTTP/2 streams whose client takes no more; to be called at the interval of [`sweep_interval`].
+    pub(crate) fn sweep(&self) {
+        for exchange in self.exchanges.borrow_mut().values_mut() {
+            if !exchange.is_handed_out {
+                continue;
+            }
+            exchange.sweeps += 1;
+            if exchange.sweeps > SWEEPS
+                && let Some(caller) = exchange.caller.upgrade()
+            {
+                tracing::debug!(src.addr = %caller.session.source, "stream's client takes nothing");
+                exchange.cut(&caller);
+            }
+        }
+    }
+}
+
+/// Fine enough that the limit is overrun by a twelfth, and no clock is read for each frame.
+pub(crate) fn sweep_interval(send_limit: Duration) -> Duration {
+    send_limit / SWEEPS
+}
+
+impl Exchange {
+    fn cut(&mut self, caller: &Caller) {
+        self.is_cut = true;
+        match &self.stream {
+            Some(stream) => stream.wake_by_ref(),
+            None => caller.cut(),
+        }
+    }
+}
+
+impl Place {
+    /// A frame of the answer was asked for.
+    pub(crate) fn note_asked(&self) {
+        self.note(false);
+    }
+
+    /// A frame of the answer was handed out: until the next is asked for, the client's flow control holds it.
+    pub(crate) fn note_handed_out(&self) {
+        self.note(true);
+    }
+
+    fn note(&self, is_handed_out: bool) {
+        // Over HTTP/1.1 the socket tells who takes nothing.
+        if self.is_stream
+            && let Some(exchange) = self.in_flight.exchanges.borrow_mut().get_mut(&self.id)
+        {
+            exchange.is_handed_out = is_handed_out;
+            exchange.sweeps = 0;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Dropped when the map is no longer borrowed, whatever hangs on it.
+        let _left = self.in_flight.exchanges.borrow_mut().remove(&self.id);
+    }
+}
+
+const SWEEPS: u32 = 12;
