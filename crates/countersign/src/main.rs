@@ -34,10 +34,6 @@ use crate::env::Environment;
 use crate::fault::{Answer, Fault};
 use crate::output::{print, tell};
 
-/// Gives pages back when connections go idle, and shares no lock between the data-plane threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Looked for before parsing: what is wrong with the arguments is told in JSON too.
     let json = std::env::args_os().any(|argument| argument == "--json");

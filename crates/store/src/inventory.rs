@@ -95,7 +95,7 @@ pub enum Status {
 }
 
 impl Entry {
-    /// Where it stands. The order of precedence is that of [`Status::condition`].
+    /// Where it stands: revoked before expired, expired before all else.
     pub fn status_at(&self, now: UnixTime) -> Status {
         if self.revocation.is_some() {
             Status::Revoked
@@ -130,7 +130,7 @@ pub fn principal(names: &[TypedName]) -> Option<&TypedName> {
 }
 
 impl Status {
-    /// The same decision in SQL; `?1` is now.
+    /// The decision of [`Entry::status_at`] in SQL; `?1` is now.
     fn condition(self) -> &'static str {
         match self {
             Self::Revoked => "r.serial IS NOT NULL",

@@ -57,8 +57,10 @@ impl SessionStore {
         &self.listener
     }
 
-    pub(crate) fn put(&self, key: &[u8], value: Vec<u8>, origin: Origin) {
+    pub(crate) fn put(&self, key: &[u8], mut value: Vec<u8>, origin: Origin) {
         let Ok(key) = Key::try_from(key) else { return };
+        // rustls has let it grow; it is kept for up to an hour.
+        value.shrink_to_fit();
         let mut sessions = self.lock();
         sessions.remove(&key);
         let age = sessions.next_age;
