@@ -9,6 +9,7 @@ mod guards;
 mod lengths;
 mod names;
 mod purity;
+mod run;
 
 use std::fs;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub(crate) fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     let metadata = tree::cargo(root, &["metadata", "--no-deps", "--format-version", "1"])?;
     let crates = arrows::crates(&metadata)?;
     faults.extend(arrows::check(&crates));
+    faults.extend(run::check(&metadata)?);
     faults.extend(purity::check(root)?);
     faults.extend(purity::unrepeated(
         &read(root, "clippy.toml")?,
