@@ -59,7 +59,7 @@ pub(crate) async fn serve(
         read_ahead: BytesMut::new(),
     });
     if caller.is_h2() {
-        serve_h2(io, caller).await;
+        Box::pin(serve_h2(io, caller)).await;
     } else {
         serve_h1(io, caller).await;
     }
@@ -68,41 +68,47 @@ pub(crate) async fn serve(
 type Io = TokioIo<Observed<Stream>>;
 
 async fn serve_h1(mut io: Io, caller: Rc<Caller>) {
-    loop {
-        let service = {
-            let caller = Rc::clone(&caller);
-            // On the heap: hyper keeps the room for an answer's future as long as the connection lives.
-            service_fn(move |request| Box::pin(exchange(Rc::clone(&caller), request)))
-        };
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // `drive` has a limit that costs no timer per request and does not run while the connection idles.
-            .header_read_timeout(None)
-            .max_header_size(MAX_HEAD_BYTES)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(io, service);
-        let ended = drive(Pin::new(&mut connection), &caller).await;
-        note_end(&ended, &caller);
-        let parts = match ended {
-            Ended::Quiet | Ended::Finished(Ok(())) => connection.into_parts(),
-            _ => return,
-        };
-        if !matches!(ended, Ended::Quiet) {
-            if let Some(tunnel) = caller.take_tunnel() {
-                tunnel
-                    .run(parts.io.into_inner(), parts.read_buf, &caller)
-                    .await;
-            }
-            return;
-        }
-        io = parts.io;
-        let observed = io.inner_mut();
+    // On the heap, and gone while the connection rests.
+    while let Some(quiet) = Box::pin(serve_h1_until_quiet(io, Rc::clone(&caller))).await {
+        io = quiet;
+        caller.rest();
+        rest(io.inner_mut(), &caller).await;
+    }
+}
+
+/// Gives the connection back when nothing has been under way for a while; `None`: it has ended.
+async fn serve_h1_until_quiet(io: Io, caller: Rc<Caller>) -> Option<Io> {
+    let service = {
+        let caller = Rc::clone(&caller);
+        // On the heap: hyper keeps the room for an answer's future as long as the connection lives.
+        service_fn(move |request| Box::pin(exchange(Rc::clone(&caller), request)))
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // `drive` has a limit that costs no timer per request and does not run while the connection idles.
+        .header_read_timeout(None)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(io, service);
+    let ended = drive(Pin::new(&mut connection), &caller).await;
+    note_end(&ended, &caller);
+    let mut parts = match ended {
+        Ended::Quiet | Ended::Finished(Ok(())) => connection.into_parts(),
+        _ => return None,
+    };
+    if matches!(ended, Ended::Quiet) {
+        let observed = parts.io.inner_mut();
         let mut read_ahead = BytesMut::from(&parts.read_buf[..]);
         read_ahead.unsplit(std::mem::take(&mut observed.read_ahead));
         observed.read_ahead = read_ahead;
-        caller.rest();
-        rest(observed, &caller).await;
+        return Some(parts.io);
     }
+    if let Some(tunnel) = caller.take_tunnel() {
+        tunnel
+            .run(parts.io.into_inner(), parts.read_buf, &caller)
+            .await;
+    }
+    None
 }
 
 /// Holds a quiet connection without hyper, whose two buffers are most of what it costs, until something happens to it:
@@ -356,7 +362,7 @@ impl<F: Future + 'static> Executor<F> for Streams {
 }
 
 /// Long enough that a busy connection never rests, short enough that a pool of idle ones is cheap within a second.
-const QUIET: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// The most that is read of a request before hyper is there again: a small head. On the stack, nothing is kept of it.
 const READ_AHEAD: usize = 512;
