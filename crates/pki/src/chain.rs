@@ -12,6 +12,7 @@ mod constraints;
 mod diagnosis;
 mod fault;
 mod judge;
+mod known;
 mod outline;
 mod strength;
 
@@ -19,12 +20,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use self::anchor::{Anchor, Anchors};
 pub use self::fault::{ChainFault, ChainFaultKind};
 use self::judge::{Case, SignedPath};
+use self::known::KnownSignatures;
 use self::outline::Outline;
 use crate::bundle::{InvalidBundle, TrustBundle};
 use crate::certificate::Certificate;
@@ -39,6 +41,7 @@ pub struct Verifier {
     bundles: Vec<Arc<TrustBundle>>,
     anchors: Anchors,
     known_intermediates: Vec<Certificate>,
+    known_signatures: KnownSignatures,
     limits: Limits,
 }
 
@@ -63,6 +66,7 @@ impl Verifier {
             bundles,
             anchors,
             known_intermediates: Vec::new(),
+            known_signatures: KnownSignatures::default(),
             limits,
         })
     }
@@ -198,9 +202,17 @@ impl Verifier {
         };
         let now =
             rustls_pki_types::UnixTime::since_unix_epoch(Duration::from_secs(case.now.seconds()));
+        let remembering: Vec<_> = strength::accepted()
+            .iter()
+            .map(|&algorithm| self.known_signatures.before(algorithm))
+            .collect();
+        let algorithms: Vec<_> = remembering
+            .iter()
+            .map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm)
+            .collect();
         let leaf = EndEntityCert::try_from(leaf)?;
         leaf.verify_for_usage(
-            strength::accepted(),
+            &algorithms,
             self.anchors.trusted(),
             others,
             now,

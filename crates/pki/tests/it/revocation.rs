@@ -55,6 +55,20 @@ fn a_revoked_intermediate_takes_everything_below_it_away() {
 }
 
 #[test]
+fn known_signatures_decide_nothing_but_signatures() {
+    let root = ca("Root").self_signed();
+    let issuer = ca("Issuer").signed_by(&root);
+    let api = leaf("api", &[]).signed_by(&issuer);
+    let mut scene = Scene::new(&[&api, &issuer], &[("internal", None, &[&root])]);
+    for (revoked, subject) in [(&api, "CN=api"), (&issuer, "CN=Issuer")] {
+        scene.accepted();
+        scene = scene.revoking(RevocationIndex::new([statement(revoked)]));
+        scene.refused(&refusal(revoked, subject));
+        scene = scene.revoking(RevocationIndex::default());
+    }
+}
+
+#[test]
 fn a_revocation_by_the_key_holds_when_the_issuer_is_renamed() {
     let root = ca("Root").self_signed();
     let issuer = ca("Issuer").signed_by(&root);
