@@ -69,7 +69,8 @@ impl From<StoreError> for Problem {
         let status = match &error {
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             StoreError::PredecessorRevoked { .. } => StatusCode::CONFLICT,
-            StoreError::Corrupt { .. }
+            StoreError::AuditLog { .. }
+            | StoreError::Corrupt { .. }
             | StoreError::Io { .. }
             | StoreError::Locked { .. }
             | StoreError::Stopped => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,4 +1,10 @@
-//! The audit log: who did what, how they were authenticated, why and when. It is only ever added to.
+//! The audit log: who did what, how they were authenticated, why and when. It is only ever added to, and chained by hash.
+
+pub(crate) mod chain;
+mod digest;
+mod line;
+pub mod log;
+pub mod verify;
 
 use std::fmt;
 
@@ -28,6 +34,17 @@ pub struct AuditRecord {
     pub object: String,
     /// Why.
     pub reason: String,
+    /// Where something existed that was changed or replaced.
+    pub change: Option<Change>,
+}
+
+/// What stood before, and what stands now: a status, or the serial of the certificate that is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Until then.
+    pub before: String,
+    /// Since then.
+    pub after: String,
 }
 
 /// What can be done.
@@ -61,7 +78,7 @@ impl Store {
         self.reader
             .read(move |sql| {
                 let mut statement = sql.prepare_cached(
-                    "SELECT id, at, actor, authenticated, action, object, reason FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
+                    "SELECT id, at, actor, authenticated, action, object, reason, before, after FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
                 )?;
                 let records = statement.query_map(params![after, limit], |row| {
                     Ok(AuditRecord {
@@ -72,6 +89,10 @@ impl Store {
                         action: word(row, 4)?,
                         object: row.get(5)?,
                         reason: row.get(6)?,
+                        change: match (row.get(7)?, row.get(8)?) {
+                            (Some(before), Some(after)) => Some(Change { before, after }),
+                            _ => None,
+                        },
                     })
                 })?;
                 records.collect()
@@ -80,7 +101,7 @@ impl Store {
     }
 }
 
-/// To be called in the transaction of the change itself.
+/// To be called in the transaction of the change itself, which links it.
 pub(crate) fn record(
     sql: &Connection,
     at: UnixTime,
@@ -88,9 +109,19 @@ pub(crate) fn record(
     action: Action,
     object: &str,
     reason: &str,
+    change: Option<&Change>,
 ) -> rusqlite::Result<()> {
-    sql.prepare_cached("INSERT INTO audit (at, actor, authenticated, action, object, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![to_seconds(at), to_json(actor)?, authentication(actor), action.to_string(), object, reason])
+    sql.prepare_cached("INSERT INTO audit (at, actor, authenticated, action, object, reason, before, after) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            to_seconds(at),
+            to_json(actor)?,
+            authentication(actor),
+            action.to_string(),
+            object,
+            reason,
+            change.map(|it| &it.before),
+            change.map(|it| &it.after),
+        ])
         .map(drop)
 }
 

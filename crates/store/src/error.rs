@@ -5,12 +5,22 @@ use std::path::{Path, PathBuf};
 use countersign_pki::serial::SerialNumber;
 use rusqlite::ErrorCode;
 
+use crate::audit::verify::AuditFault;
+
 /// Why the store did not do it. Nothing has changed then.
 ///
 /// Cloneable, because one failed commit is the answer to every change of its group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// Somebody changed the audit log past us, or it is damaged.
+    #[error("the audit log of inventory {} is not whole: {fault}", .path.display())]
+    AuditLog {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: AuditFault,
+    },
     /// Something other than a state of ours is in the file, or it is damaged.
     #[error("inventory {} is damaged: {why}", .path.display())]
     Corrupt {
@@ -69,6 +79,16 @@ pub enum StoreError {
         /// Its application id.
         found: u32,
     },
+    /// Written by an older version, and not opened for writing since.
+    #[error("inventory {} has schema {found}, its audit log is read from schema {needed} on", .path.display())]
+    OlderSchema {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The one that it needs.
+        needed: u32,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -110,6 +130,11 @@ impl StoreError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::AuditLog { .. } => {
+                "`countersign audit verify` reads all of it: find out who wrote there, then restore the state folder from a backup; \
+                 certificates go on being verified without it, none is issued"
+                    .to_owned()
+            }
             Self::Corrupt { .. } | Self::Missing { .. } => {
                 "restore the state folder from a backup; certificates go on being verified without it, none is issued"
                     .to_owned()
@@ -117,6 +142,7 @@ impl StoreError {
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
+            Self::OlderSchema { .. } => "a command that opens the authority brings it up to date: `countersign list`".to_owned(),
             Self::NotAnInventory { .. } => "--state names the folder; choose one that is empty or ours".to_owned(),
             _ => return None,
         })

@@ -10,7 +10,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Approved, Profile};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::inventory::EntryId;
 use crate::issuer::IssuerId;
@@ -88,9 +88,13 @@ impl Store {
     ) -> Result<Intended, StoreError> {
         self.writer
             .write(move |writing| {
-                if let Some(predecessor) = renews {
-                    refuse_revoked(writing, predecessor)?;
-                }
+                let change = match renews {
+                    Some(predecessor) => live_serial(writing, predecessor)?.map(|serial| Change {
+                        before: serial.to_string(),
+                        after: approved.serial().to_string(),
+                    }),
+                    None => None,
+                };
                 let id = insert_intent(writing, &approved, issuer, renews, now)?;
                 insert_names(writing.sql, id, approved.preview())
                     .and_then(|()| {
@@ -101,6 +105,7 @@ impl Store {
                             Action::Intend,
                             &approved.serial().to_string(),
                             &reason,
+                            change.as_ref(),
                         )
                     })
                     .map_err(|error| writing.fault(&error))?;
@@ -128,7 +133,7 @@ impl Store {
                         .sql
                         .prepare_cached("INSERT INTO certificate (id, fingerprint, der, issued_at) VALUES (?1, ?2, ?3, ?4)")?
                         .execute(params![id.0, certificate.fingerprint().as_bytes(), certificate.der().as_ref(), to_seconds(now)])?;
-                    audit::record(writing.sql, now, &actor, Action::Issue, &certificate.serial().to_string(), &certificate.fingerprint().to_string())
+                    audit::record(writing.sql, now, &actor, Action::Issue, &certificate.serial().to_string(), &certificate.fingerprint().to_string(), None)
                 };
                 insert().map_err(|error| writing.fault(&error))?;
                 Ok(Stored { id, certificate })
@@ -137,17 +142,24 @@ impl Store {
     }
 }
 
-fn refuse_revoked(writing: &Writing<'_>, predecessor: EntryId) -> Result<(), StoreError> {
+/// The serial of a certificate that may be renewed: one that is revoked may not. Whether it exists is for the foreign key.
+fn live_serial(
+    writing: &Writing<'_>,
+    predecessor: EntryId,
+) -> Result<Option<SerialNumber>, StoreError> {
     let find = || {
         writing
             .sql
-            .prepare_cached("SELECT i.serial FROM intent i JOIN revocation r USING (serial, issuer_id) WHERE i.id = ?1")?
-            .query_row([predecessor.0], |row| serial(row, 0))
+            .prepare_cached(
+                "SELECT i.serial, r.serial IS NOT NULL
+                 FROM intent i LEFT JOIN revocation r USING (serial, issuer_id) WHERE i.id = ?1",
+            )?
+            .query_row([predecessor.0], |row| Ok((serial(row, 0)?, row.get(1)?)))
             .optional()
     };
     match find() {
-        Ok(None) => Ok(()),
-        Ok(Some(serial)) => Err(StoreError::PredecessorRevoked { serial }),
+        Ok(Some((serial, true))) => Err(StoreError::PredecessorRevoked { serial }),
+        Ok(found) => Ok(found.map(|(serial, _)| serial)),
         Err(error) => Err(writing.fault(&error)),
     }
 }

@@ -1,5 +1,7 @@
 //! Every serial that was ever reserved, and the certificate that came of it, if one did.
 
+use std::fmt;
+
 use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
@@ -138,6 +140,17 @@ impl Status {
             Self::Unknown => "r.serial IS NULL AND i.not_after >= ?1 AND c.id IS NULL",
             Self::Valid => "r.serial IS NULL AND i.not_after >= ?1 AND c.id IS NOT NULL",
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
+            Self::Valid => "valid",
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, params};
 
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::inventory::{self, Entry, RevocationRecord, Selector, Status};
 use crate::row::{
@@ -167,6 +167,10 @@ fn insert(
         Action::Revoke,
         &entry.serial.to_string(),
         reason.as_str(),
+        Some(&Change {
+            before: entry.status_at(now).to_string(),
+            after: Status::Revoked.to_string(),
+        }),
     )?;
     Ok((revoked, sequence))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::audit::chain::End;
 use crate::error::StoreError;
 
 /// Makes the file, 0600 from its first instant; SQLite gives its other files the same mode.
@@ -41,24 +42,29 @@ pub(crate) fn create(path: &Path) -> Result<Connection, StoreError> {
 
 /// Opens for writing what is there and brings its schema up to date.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    match path.try_exists() {
-        Ok(true) => {}
-        Ok(false) => {
-            return Err(StoreError::Missing {
-                path: path.to_owned(),
-            });
-        }
-        Err(error) => {
-            return Err(StoreError::Io {
-                path: path.to_owned(),
-                why: error.to_string(),
-            });
-        }
-    }
+    refuse_missing(path)?;
     let connection = connect(path)?;
-    let found: u32 = pragma(&connection, path, "application_id")?;
+    refuse_foreign(&connection, path)?;
+    prepare(connection, path)
+}
+
+fn refuse_missing(path: &Path) -> Result<(), StoreError> {
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::Missing {
+            path: path.to_owned(),
+        }),
+        Err(error) => Err(StoreError::Io {
+            path: path.to_owned(),
+            why: error.to_string(),
+        }),
+    }
+}
+
+fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: u32 = pragma(connection, path, "application_id")?;
     if found == APPLICATION_ID {
-        prepare(connection, path)
+        Ok(())
     } else {
         Err(StoreError::NotAnInventory {
             path: path.to_owned(),
@@ -92,22 +98,36 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Opens for reading, beside a process that writes or while none does. A schema that is not ours is not made so.
+pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
+    refuse_missing(path)?;
+    let connection = open_reader(path)?;
+    refuse_foreign(&connection, path)?;
+    let found = pragma(&connection, path, "user_version")?;
+    refuse_newer(found, path)?;
+    if found < CHAINED {
+        return Err(StoreError::OlderSchema {
+            path: path.to_owned(),
+            found,
+            needed: CHAINED,
+        });
+    }
+    Ok(connection)
+}
+
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
     let found: u32 = pragma(connection, path, "user_version")?;
-    let known = u32::try_from(MIGRATIONS.len()).expect("migrations are few");
-    if found > known {
-        return Err(StoreError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
+    refuse_newer(found, path)?;
     for (version, statements) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(sql)?;
         transaction.execute_batch(statements).map_err(sql)?;
+        if version == CHAINED {
+            // What was recorded before there was a chain becomes its first link.
+            End::find(&transaction, path)?.extend(&transaction, path)?;
+        }
         transaction
             .pragma_update(None, "application_id", APPLICATION_ID)
             .map_err(sql)?;
@@ -119,6 +139,19 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn refuse_newer(found: u32, path: &Path) -> Result<(), StoreError> {
+    let known = u32::try_from(MIGRATIONS.len()).expect("migrations are few");
+    if found > known {
+        Err(StoreError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known,
+        })
+    } else {
+        Ok(())
+    }
+}
+
 fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, StoreError> {
     connection
         .pragma_query_value(None, name, |row| row.get(0))
@@ -126,7 +159,13 @@ fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, Store
 }
 
 /// Forward only; what has been released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+];
+
+/// The version since which audit records are linked.
+const CHAINED: u32 = 2;
 
 /// "CSGN", at offset 68 of the file, for `file(1)` and against a wrong path.
 const APPLICATION_ID: u32 = 0x4353_474e;

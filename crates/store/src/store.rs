@@ -8,6 +8,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::audit::chain::{self, End};
 use crate::audit::{self, Action};
 use crate::error::StoreError;
 use crate::issuer::{self, Issuer, IssuerRole};
@@ -48,28 +49,12 @@ impl Store {
     /// Durable on return, and closed.
     pub fn create(path: &Path, founding: &Founding) -> Result<(), StoreError> {
         let mut connection = schema::create(path)?;
-        let mut found = || {
-            let transaction = connection.transaction()?;
-            let mut insert =
-                transaction.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
-            insert.execute(params![HISTORY, founding.history.0])?;
-            insert.execute(params![SEQUENCE_BASE, founding.base.0.to_string()])?;
-            drop(insert);
-            for (role, certificate) in &founding.issuers {
-                issuer::insert(&transaction, *role, certificate, founding.now)?;
-                let object = certificate.subject().to_string();
-                audit::record(
-                    &transaction,
-                    founding.now,
-                    &founding.actor,
-                    Action::AddIssuer,
-                    &object,
-                    "first run",
-                )?;
-            }
-            transaction.commit()
-        };
-        found().map_err(|error| StoreError::from_sql(path, &error))?;
+        let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
+        let transaction = connection.transaction().map_err(sql)?;
+        let end = End::of_all(&transaction, path)?;
+        found(&transaction, founding).map_err(sql)?;
+        end.extend(&transaction, path)?;
+        transaction.commit().map_err(sql)?;
         // Closing moves everything into the one file, so that it can be renamed.
         connection
             .close()
@@ -80,6 +65,7 @@ impl Store {
     /// durable, in order, on the writer's thread.
     pub fn open(path: &Path, publish: Publish) -> Result<Self, StoreError> {
         let connection = schema::open_writer(path)?;
+        chain::refuse_broken_end(&connection, path)?;
         let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
         let missing = |key: &str| StoreError::Corrupt {
             path: path.to_owned(),
@@ -120,6 +106,26 @@ impl Store {
     pub async fn sequence(&self) -> Result<Sequence, StoreError> {
         self.reader.read(last_sequence).await
     }
+}
+
+fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
+    let mut insert = sql.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+    insert.execute(params![HISTORY, founding.history.0])?;
+    insert.execute(params![SEQUENCE_BASE, founding.base.0.to_string()])?;
+    for (role, certificate) in &founding.issuers {
+        issuer::insert(sql, *role, certificate, founding.now)?;
+        let object = certificate.subject().to_string();
+        audit::record(
+            sql,
+            founding.now,
+            &founding.actor,
+            Action::AddIssuer,
+            &object,
+            "first run",
+            None,
+        )?;
+    }
+    Ok(())
 }
 
 pub(crate) fn last_sequence(sql: &Connection) -> rusqlite::Result<Sequence> {

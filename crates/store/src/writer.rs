@@ -1,7 +1,7 @@
 //! The one writer: many changes, one fsync.
 //!
 //! Changes queue up while a commit waits for the disk; the next transaction takes all of them, each in a savepoint of
-//! its own so that one that fails leaves the others alone. Nobody is answered, and no feed message is told, before the
+//! its own so that one that fails leaves the others alone, and links their audit records to the chain. Nobody is answered, and no feed message is told, before the
 //! commit has returned. Invariant: messages are told in the order of their sequence, because this thread alone
 //! numbers and tells them.
 
@@ -12,6 +12,7 @@ use countersign_pki::feed::Message;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::chain::End;
 use crate::error::StoreError;
 
 /// Hears every feed message once it is durable, in order.
@@ -169,6 +170,7 @@ fn run_group(
     group: &mut [Box<dyn Change>],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     execute(writing.sql, writing.path, "BEGIN IMMEDIATE")?;
+    let end = End::of_all(writing.sql, writing.path)?;
     let mut outcomes = Vec::with_capacity(group.len());
     for change in group {
         execute(writing.sql, writing.path, "SAVEPOINT change")?;
@@ -185,6 +187,7 @@ fn run_group(
         execute(writing.sql, writing.path, "RELEASE change")?;
         outcomes.push(outcome);
     }
+    end.extend(writing.sql, writing.path)?;
     Ok(outcomes)
 }
 

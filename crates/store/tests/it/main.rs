@@ -1,7 +1,9 @@
 //! The store against a real SQLite file.
 
+mod audit;
 mod damage;
 mod fixture;
 mod intents;
 mod inventory;
 mod revocations;
+mod tampering;
