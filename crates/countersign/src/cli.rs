@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub(crate) mod arguments;
+mod audit;
 mod certificate_view;
 mod config;
 mod explain;
@@ -58,6 +59,7 @@ enum Command {
     Revoke(revoke::RevokeCommand),
     Inspect(inspect::InspectCommand),
     Explain(explain::ExplainCommand),
+    Audit(audit::AuditCommand),
     Config(config::ConfigCommand),
 }
 
@@ -75,6 +77,7 @@ impl Command {
             Self::Revoke(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
+            Self::Audit(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
         }
     }
@@ -125,6 +128,18 @@ mod tests {
         check("countersign inspect cert.pem", true);
         check("countersign explain 7f3a9c-0k2m8x", true);
         check("countersign explain --from 127.0.0.1 --since 5m", true);
+        check(
+            "countersign audit export --since 2026-01-02T03:04:05Z -o log.jsonl --state s",
+            true,
+        );
+        check("countersign audit verify log.jsonl --json", true);
+        check(
+            &format!(
+                "countersign audit verify --state s --head {}",
+                "0f".repeat(32)
+            ),
+            true,
+        );
         check("countersign config check c.toml", true);
         check("countersign --json config defaults", true);
         check("countersign status", true);
@@ -142,6 +157,10 @@ mod tests {
         check("countersign list --check", false);
         check("countersign revoke you --reason because", false);
         check("countersign revoke you --wait-timeout 3s", false);
+        check("countersign audit", false);
+        check("countersign audit export --since yesterday", false);
+        check("countersign audit verify log.jsonl --state s", false);
+        check("countersign audit verify --head 0f", false);
         check("countersign explain", false);
         check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
         check("countersign explain --since 5m", false);

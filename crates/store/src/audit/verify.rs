@@ -32,7 +32,7 @@ pub struct WholeLog {
 #[non_exhaustive]
 pub enum AuditFault {
     /// Only a part, and nothing says what came before.
-    #[error("the log begins with link {link}: links 1 to {} are missing", .link.saturating_sub(1))]
+    #[error("the log begins with link {link}: {} missing", these("link", 1, .link.saturating_sub(1)))]
     BeginningMissing {
         /// The first one there.
         link: i64,
@@ -127,7 +127,7 @@ pub enum AuditFault {
         expected: i64,
     },
     /// Not the records that the link was made over.
-    #[error("records {first} to {last} are not those that link {link} was made over")]
+    #[error("{} not what link {link} was made over", these("record", *.first, *.last))]
     RecordsChanged {
         /// The link's first.
         first: i64,
@@ -371,6 +371,14 @@ impl Verifier {
         } else {
             Err(AuditFault::LinkReplaced { link: number })
         }
+    }
+}
+
+fn these(what: &str, first: i64, last: i64) -> String {
+    if first == last {
+        format!("{what} {first} is")
+    } else {
+        format!("{what}s {first} to {last} are")
     }
 }
 

@@ -13,23 +13,23 @@ use crate::fixture::{Fixture, HOUR, now};
 const CHANGES: [(&str, &str); 28] = [
     (
         "UPDATE audit SET reason = 'other' WHERE id = 3",
-        "records 3 to 3 are not those that link 3 was made over",
+        "record 3 is not what link 3 was made over",
     ),
     (
         "UPDATE audit SET at = at + 1 WHERE id = 1",
-        "records 1 to 1 are not those that link 1 was made over",
+        "record 1 is not what link 1 was made over",
     ),
     (
         "UPDATE audit SET actor = '{\"kind\":\"authority\"}' WHERE id = 2",
-        "records 2 to 2 are not those that link 2 was made over",
+        "record 2 is not what link 2 was made over",
     ),
     (
         "UPDATE audit SET before = '' WHERE id = 2",
-        "records 2 to 2 are not those that link 2 was made over",
+        "record 2 is not what link 2 was made over",
     ),
     (
         "UPDATE audit SET id = 9 WHERE id = 2; UPDATE audit SET id = 2 WHERE id = 3; UPDATE audit SET id = 3 WHERE id = 9",
-        "records 2 to 2 are not those that link 2 was made over",
+        "record 2 is not what link 2 was made over",
     ),
     (
         "DELETE FROM audit WHERE id = 1",
@@ -57,7 +57,7 @@ const CHANGES: [(&str, &str); 28] = [
     ),
     (
         "DELETE FROM audit_link WHERE number = 1; DELETE FROM audit WHERE id = 1",
-        "the log begins with link 2: links 1 to 1 are missing",
+        "the log begins with link 2: link 1 is missing",
     ),
     (
         "DELETE FROM audit_link WHERE number = 3",
@@ -118,7 +118,7 @@ const CHANGES: [(&str, &str); 28] = [
     ),
     (
         "UPDATE audit_link SET last = 4 WHERE number = 3",
-        "records 3 to 4 are not those that link 3 was made over",
+        "records 3 to 4 are not what link 3 was made over",
     ),
 ];
 
@@ -126,11 +126,11 @@ const CHANGES: [(&str, &str); 28] = [
 const CHANGES_OF_THE_END: [(&str, &str); 9] = [
     (
         "UPDATE audit SET reason = 'other' WHERE id = 5",
-        "records 5 to 5 are not those that link 5 was made over",
+        "record 5 is not what link 5 was made over",
     ),
     (
         "DELETE FROM audit WHERE id = 5",
-        "records 5 to 5 are not those that link 5 was made over",
+        "record 5 is not what link 5 was made over",
     ),
     (
         "DELETE FROM audit_link WHERE number = 5",
