@@ -132,15 +132,16 @@ impl End {
 /// Refuses an inventory whose last link is not that of the last records, or does not follow the one before it. The rest
 /// is for `countersign audit verify`, which reads everything.
 pub(crate) fn refuse_broken_end(sql: &Connection, path: &Path) -> Result<(), StoreError> {
-    let end = End::of_all(sql, path)?;
+    let fault = |error: rusqlite::Error| StoreError::from_sql(path, &error);
+    let consistent = sql.unchecked_transaction().map_err(fault)?;
+    let end = End::of_all(&consistent, path)?;
     if end.link == 0 {
         // An inventory that was founded without issuers has nothing to tell yet.
         return Ok(());
     }
-    match fault_of_link(sql, end.link) {
-        Ok(None) => Ok(()),
-        Ok(Some(fault)) => Err(broken(path, fault)),
-        Err(error) => Err(StoreError::from_sql(path, &error)),
+    match fault_of_link(&consistent, end.link).map_err(fault)? {
+        None => Ok(()),
+        Some(fault) => Err(broken(path, fault)),
     }
 }
 

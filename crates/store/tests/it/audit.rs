@@ -155,6 +155,25 @@ async fn three_writers_of_one_file_make_one_chain() {
 }
 
 #[tokio::test]
+async fn log_that_grows_meanwhile_is_opened_and_read_as_a_whole_one() {
+    let fixture = Fixture::new();
+    let path = fixture.path.clone();
+    let reading = std::thread::spawn(move || {
+        for _ in 0..300 {
+            Store::open(&path, Box::new(|_| {}))
+                .map(drop)
+                .expect("opens");
+        }
+        let log = AuditLog::open(&path).expect("opens");
+        log.verify(None).expect("whole");
+    });
+    while !reading.is_finished() {
+        fixture.intend("x", HOUR).await;
+    }
+    reading.join().expect("no panic");
+}
+
+#[tokio::test]
 async fn change_whose_link_cannot_be_written_is_not_made() {
     let fixture = fixture().await;
     let second = rusqlite::Connection::open(&fixture.path).expect("opens");
