@@ -76,6 +76,107 @@ fn every_profile_passes_strict_verification_and_says_what_it_is() {
     });
 }
 
+#[test]
+fn dry_run_tells_what_would_be_issued_and_issues_nothing() {
+    let installation = Installation::new();
+    let before = installation.json(&["list"]);
+    let files = every_file(&installation.state());
+    let told = installation.ok(&[
+        "issue",
+        "server",
+        "api.example.test",
+        "--ttl",
+        "825d",
+        "--dry-run",
+    ]);
+    for words in [
+        "nothing was issued",
+        "dns:api.example.test",
+        "2 y 95 d as asked for",
+        "what profile server is for",
+        "no client is known that would refuse it",
+    ] {
+        assert!(told.contains(words), "{words} is missing:\n{told}");
+    }
+    assert!(!installation.path("api.example.test").exists());
+
+    let told = installation.json(&[
+        "issue",
+        "workload",
+        "/ns/prod/api",
+        "--ttl",
+        "9d",
+        "--dry-run",
+    ]);
+    assert_eq!(told["dry_run"], true);
+    assert_eq!(
+        told["certificate"]["subject_alt_names"],
+        serde_json::json!(["spiffe://countersign.internal/ns/prod/api"])
+    );
+    assert_eq!(
+        told["objections"][0]["client"],
+        "every client that checks the host name"
+    );
+    assert_eq!(installation.json(&["list"]), before);
+    assert_eq!(every_file(&installation.state()), files);
+
+    // What would be refused is refused.
+    installation
+        .run(&["issue", "client", "*.example.test", "--dry-run"])
+        .assert_fault(2, &["wildcard"]);
+    installation
+        .run(&[
+            "issue",
+            "server",
+            "a.example.test",
+            "--ttl",
+            "826d",
+            "--dry-run",
+        ])
+        .assert_fault(2, &["too long"]);
+}
+
+#[test]
+fn dry_run_names_the_clients_that_cannot_use_the_key() {
+    let name = "dry_run_names_the_clients_that_cannot_use_the_key";
+    let Some(openssl) = peer(name, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let (key, request) = (
+        installation.path("key.pem"),
+        installation.path("request.pem"),
+    );
+    let made = Answer::of(Command::new(&openssl).args([
+        "req",
+        "-new",
+        "-newkey",
+        "ed25519",
+        "-nodes",
+        "-subj",
+        "/",
+        "-keyout",
+        text(&key),
+        "-out",
+        text(&request),
+    ]));
+    let told = installation.ok(&[
+        "issue",
+        "server",
+        "api.example.test",
+        "--csr",
+        text(&request),
+        "--dry-run",
+    ]);
+    for words in ["refused by Chromium", "Ed25519", "dns:api.example.test"] {
+        assert!(
+            told.contains(words),
+            "{words} is missing:\n{told}\n{}",
+            made.all()
+        );
+    }
+}
+
 /// What a certificate has to be, in OpenSSL's words.
 struct Expected<'a> {
     profile: &'a str,
