@@ -20,7 +20,7 @@ use crate::fault::{Answer, Fault};
 use crate::identity_files::{
     CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
 };
-use crate::leaf_key::LeafKey;
+use crate::leaf_key::{KeyKind, LeafKey};
 
 /// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
 #[derive(Debug, Args)]
@@ -48,8 +48,11 @@ pub(crate) struct IssueCommand {
     /// How long it lives, such as 30d or 8h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<Duration>,
+    /// The kind of key that is made
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    key: KeyKind,
     /// A certificate request (PEM or DER) whose key is certified; no key is made
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
     csr: Option<PathBuf>,
     /// Where the files go [default: a folder called NAME]
     #[arg(long, value_name = "DIR")]
@@ -105,7 +108,7 @@ impl IssueCommand {
         let (key, request) = if let Some(file) = &self.csr {
             (None, read_request(file)?)
         } else {
-            let key = LeafKey::generate()?;
+            let key = LeafKey::generate(self.key)?;
             let request = pem::encode("CERTIFICATE REQUEST", &key.request()?);
             (Some(key), request)
         };

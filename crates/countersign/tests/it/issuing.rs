@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use countersign_testkit::bypass::Protocol;
+
 use crate::files::{contents, every_file};
+use crate::http::Connection;
 use crate::installation::{Answer, Installation, text};
 use crate::json::array;
 use crate::openssl::x509;
@@ -74,6 +77,57 @@ fn every_profile_passes_strict_verification_and_says_what_it_is() {
         ],
         absent: &["DNS:"],
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_key_gets_through_the_gateway_and_is_kept_by_renewal() {
+    let name = "every_kind_of_key_gets_through_the_gateway_and_is_kept_by_renewal";
+    let Some(openssl) = peer(name, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let gateway = installation.up(&[]);
+    for (kind, said) in [
+        ("p256", "NIST CURVE: P-256"),
+        ("p384", "NIST CURVE: P-384"),
+        ("ed25519", "Public Key Algorithm: ED25519"),
+        ("rsa2048", "Public-Key: (2048 bit)"),
+        ("rsa3072", "Public-Key: (3072 bit)"),
+        ("rsa4096", "Public-Key: (4096 bit)"),
+    ] {
+        let issued = installation.issue("client", kind, &["--key", kind]);
+        for renewed in [false, true] {
+            if renewed {
+                installation.ok(&["renew", text(issued.folder())]);
+            }
+            let shown = x509(&openssl, &issued.certificate());
+            assert!(shown.contains(said), "{kind}, renewed {renewed}:\n{shown}");
+            for protocol in [Protocol::Http1Tls13, Protocol::Http1Tls12] {
+                let client = issued.client(protocol);
+                let mut connection = Connection::open(&client, protocol, gateway.gateway())
+                    .await
+                    .expect("let in");
+                let answer = connection.get("/").await;
+                let (status, _) =
+                    answer.unwrap_or_else(|error| panic!("{kind} {protocol:?}: {error}"));
+                assert_eq!(status, 200, "{kind} {protocol:?}");
+            }
+        }
+    }
+    installation
+        .run(&["issue", "client", "x", "--key", "rsa1024"])
+        .assert_fault(2, &["rsa1024", "rsa2048"]);
+    installation
+        .run(&[
+            "issue",
+            "client",
+            "x",
+            "--key",
+            "p256",
+            "--csr",
+            "request.pem",
+        ])
+        .assert_fault(2, &["--csr"]);
 }
 
 #[test]
