@@ -27,11 +27,14 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::api::{
-    CERTIFICATES, ISSUE, IssueRequest, IssueResponse, ListQuery, ListResponse, RENEW, REVOKE,
-    RenewRequest, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    CERTIFICATES, ISSUE, IssueRequest, IssueResponse, ListQuery, ListResponse, PREVIEW,
+    PreviewResponse, RENEW, REVOKE, RenewRequest, RevokeRequest, RevokeResponse, STATUS,
+    ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
-use crate::conversion::{issue_response, list_filter, list_response, show_response, spki_of};
+use crate::conversion::{
+    issue_response, list_filter, list_response, preview_response, show_response, spki_of,
+};
 use crate::problem::Problem;
 use crate::state::{PASSING_SOCKET, StateLock};
 use crate::what::What;
@@ -40,6 +43,7 @@ use crate::what::What;
 pub fn router(authority: Arc<Authority>) -> Router {
     Router::new()
         .route(ISSUE, post(issue))
+        .route(PREVIEW, post(preview))
         .route(RENEW, post(renew))
         .route(REVOKE, post(revoke))
         .route(CERTIFICATES, get(list))
@@ -201,6 +205,17 @@ async fn issue(
 ) -> Called<IssueResponse> {
     let request = Issuance::try_from(read(body)?)?;
     Ok(Json(issue_response(authority.issue(actor, request).await?)))
+}
+
+async fn preview(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<IssueRequest>, JsonRejection>,
+) -> Called<PreviewResponse> {
+    let request = Issuance::try_from(read(body)?)?;
+    Ok(Json(preview_response(
+        authority.preview(actor, &request).await?,
+    )))
 }
 
 async fn renew(

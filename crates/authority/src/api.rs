@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// `POST`: [`IssueRequest`] in, [`IssueResponse`] out.
 pub const ISSUE: &str = "/v1/issue";
+/// `POST`: [`IssueRequest`] in, [`PreviewResponse`] out; nothing is issued.
+pub const PREVIEW: &str = "/v1/issue/preview";
 /// `POST`: [`RenewRequest`] in, [`IssueResponse`] out.
 pub const RENEW: &str = "/v1/renew";
 /// `POST`: [`RevokeRequest`] in, [`RevokeResponse`] out.
@@ -179,6 +181,37 @@ pub struct IssueResponse {
     pub chain_pem: String,
     /// The root.
     pub ca_pem: String,
+}
+
+/// What would be issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewResponse {
+    /// The certificate in PEM, with an empty signature and a serial number that will be another.
+    pub unsigned_pem: String,
+    /// What its fields come from.
+    pub because: Vec<BecauseView>,
+    /// Clients that would refuse it; empty: none that is known.
+    pub objections: Vec<ObjectionView>,
+}
+
+/// One field and its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BecauseView {
+    /// As RFC 5280 calls it.
+    pub field: String,
+    /// What it says.
+    pub value: String,
+    /// Half a sentence.
+    pub why: String,
+}
+
+/// Who would refuse a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectionView {
+    /// Which clients.
+    pub client: String,
+    /// A sentence.
+    pub why: String,
 }
 
 /// What a revocation did.

@@ -6,13 +6,16 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::compatibility::{Objection, objections};
 use countersign_pki::feed::{HistoryId, RevocationReason, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::pem;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::{Actor, IssuanceRules, Profile, Request, authorize};
+use countersign_policy::issuance::{
+    Actor, Approved, Because, IssuanceRules, Profile, Request, authorize,
+};
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
@@ -98,6 +101,17 @@ impl Authority {
     ) -> Result<Issued, IssueError> {
         self.issue_after(actor, request, None, "asked for".to_owned())
             .await
+    }
+
+    /// What [`Authority::issue`] would issue: judged as it would be, neither recorded nor signed.
+    pub async fn preview(&self, actor: Actor, request: &Request) -> Result<Preview, IssueError> {
+        let signer = self.signer().await?;
+        let approved = self.approve(actor, request, signer)?;
+        Ok(Preview {
+            certificate: approved.preview().clone(),
+            because: approved.because(request, signer.certificate()),
+            objections: objections(approved.preview()),
+        })
     }
 
     /// Issues the next certificate for the names and the profile of a live one, under the key of `spki_der`.
@@ -298,6 +312,26 @@ impl Authority {
         self.signer.get().map(|signer| &**signer).ok_or_else(ended)
     }
 
+    /// Authorize, encode, approve.
+    fn approve(
+        &self,
+        actor: Actor,
+        request: &Request,
+        signer: &dyn Signer,
+    ) -> Result<Approved, IssueError> {
+        let issuer = signer.certificate();
+        let rules = IssuanceRules {
+            trust_domain: self.meta.trust_domain.clone(),
+        };
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        let authorized = authorize(actor, request, &rules, issuer, random, self.now())?;
+        let to_be_signed = authorized
+            .template()
+            .to_be_signed(issuer, signer.algorithm())?;
+        Ok(authorized.approve(to_be_signed, issuer)?)
+    }
+
     async fn issue_after(
         self: &Arc<Self>,
         actor: Actor,
@@ -325,17 +359,7 @@ impl Authority {
     ) -> Result<Issued, IssueError> {
         let signer = self.signer().await?;
         let issuer = signer.certificate();
-        let rules = IssuanceRules {
-            trust_domain: self.meta.trust_domain.clone(),
-        };
-        let mut random = [0; 20];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
-
-        let authorized = authorize(actor, request, &rules, issuer, random, self.now())?;
-        let to_be_signed = authorized
-            .template()
-            .to_be_signed(issuer, signer.algorithm())?;
-        let approved = authorized.approve(to_be_signed, issuer)?;
+        let approved = self.approve(actor, request, signer)?;
         let intended = self
             .store
             .intend(approved, self.intermediate_id, renews, reason, self.now())
@@ -359,6 +383,17 @@ impl Authority {
             certificate,
         })
     }
+}
+
+/// A certificate that was not issued, but would be.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// Its fields; the signature is empty, and the serial number would be another.
+    pub certificate: Certificate,
+    /// What they come from.
+    pub because: Vec<Because>,
+    /// Who would refuse it.
+    pub objections: Vec<Objection>,
 }
 
 /// How far the unsealing of the CA key is.

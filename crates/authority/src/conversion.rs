@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_pki::compatibility::Objection;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
 use countersign_pki::request::CertificateRequest;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::{Profile, Request};
+use countersign_policy::issuance::{Because, Profile, Request};
 use countersign_store::inventory::{
     Entry, EntryId, Filter, MAX_PAGE, NameFilter, Page, Status, Tally, principal,
 };
 
 use crate::api::{
-    CertificateStatus, CertificateView, Counts, IssueRequest, IssueResponse, ListQuery,
-    ListResponse, NodeView, RevocationView, RevokeResponse, RevokedView, ShowResponse,
-    ShownCertificate,
+    BecauseView, CertificateStatus, CertificateView, Counts, IssueRequest, IssueResponse,
+    ListQuery, ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView,
+    RevokeResponse, RevokedView, ShowResponse, ShownCertificate,
 };
-use crate::authority::{CERTIFICATE, Issued};
+use crate::authority::{CERTIFICATE, Issued, Preview};
 use crate::problem::Problem;
 use crate::receipt::{NodeReceipt, Receipt, RevokedCertificate};
 use crate::what::What;
@@ -82,6 +83,23 @@ pub(crate) fn issue_response(issued: Issued) -> IssueResponse {
         not_after: issued.not_after,
         chain_pem: issued.chain_pem,
         ca_pem: issued.ca_pem,
+    }
+}
+
+pub(crate) fn preview_response(preview: Preview) -> PreviewResponse {
+    let because = |because: Because| BecauseView {
+        field: because.field.to_owned(),
+        value: because.value,
+        why: because.why,
+    };
+    let objection = |objection: Objection| ObjectionView {
+        client: objection.client.to_owned(),
+        why: objection.why,
+    };
+    PreviewResponse {
+        unsigned_pem: pem::encode(CERTIFICATE, preview.certificate.der()),
+        because: preview.because.into_iter().map(because).collect(),
+        objections: preview.objections.into_iter().map(objection).collect(),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::fault::Fault;
 use crate::identity_files::{CERTIFICATE, Destination, Existing, IdentityFiles, KEY};
-use crate::leaf_key::LeafKey;
+use crate::leaf_key::{KeyKind, LeafKey};
 
 /// What the first run made, for people and programs.
 #[derive(Clone, Debug, Serialize)]
@@ -55,7 +55,7 @@ pub(crate) async fn first_identity(
     }
     let destination = Destination::prepare(&folder, Existing::Replace)?;
     authority.ready().await?;
-    let key = LeafKey::generate()?;
+    let key = LeafKey::generate(KeyKind::default())?;
     let request = Request {
         profile: Profile::Client,
         name: FIRST_IDENTITY.to_owned(),

@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
 use crate::fault::Fault;
-use crate::leaf_key::LeafKey;
+use crate::leaf_key::{KeyKind, LeafKey};
 use crate::private_folder::make_private_folders;
 
 /// The pair on disk, if it can be served; else why not.
@@ -86,7 +86,7 @@ pub(crate) async fn issue(
         .and_then(|()| probe(&folder))
         .map_err(unwritable)?;
     authority.ready().await?;
-    let key = LeafKey::generate()?;
+    let key = LeafKey::generate(KeyKind::default())?;
     let (first, further) = wanted
         .split_first()
         .ok_or_else(|| Fault::bug("a gateway without a name"))?;

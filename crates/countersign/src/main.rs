@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use countersign_runtime::core_dump;
 
 use crate::cli::Cli;
 use crate::env::Environment;
@@ -57,6 +58,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Answer, Fault> {
+    // Most commands make or unseal a key.
+    core_dump::forbid().map_err(|error| Fault::world(format!("core files stay on: {error}")))?;
     match Cli::try_parse() {
         Ok(cli) => cli.run(Environment::read()),
         Err(error) => usage(&error),

@@ -7,6 +7,7 @@ mod asn1;
 pub mod bundle;
 pub mod certificate;
 pub mod chain;
+pub mod compatibility;
 pub mod crl;
 pub mod dn;
 pub mod feed;

@@ -163,17 +163,17 @@ impl CertificateRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestToBeSigned {
     der: Vec<u8>,
+    algorithm: SignatureAlgorithm,
 }
 
 impl RequestToBeSigned {
-    /// For an ECDSA P-256 key.
+    /// Refuses keys of kinds that are not in [`SignatureAlgorithm`].
     pub fn new(subject: &DistinguishedName, spki_der: &[u8]) -> Result<Self, InvalidRequest> {
         let key = PublicKey::from_der(spki_der)?;
-        if !key.algorithm.is_p256() {
-            return Err(InvalidRequest {
-                why: format!("the key is {}, not ECDSA P-256", key.algorithm),
-            });
-        }
+        let algorithm =
+            SignatureAlgorithm::of_key(&key.algorithm).ok_or_else(|| InvalidRequest {
+                why: format!("the key is {}, which no request is made for", key.algorithm),
+            })?;
         let attributes = asn1::tlv(asn1::constructed(0), &[]);
         Ok(Self {
             der: asn1::sequence(&[
@@ -182,6 +182,7 @@ impl RequestToBeSigned {
                 spki_der.to_vec(),
                 attributes,
             ]),
+            algorithm,
         })
     }
 
@@ -190,9 +191,14 @@ impl RequestToBeSigned {
         &self.der
     }
 
+    /// With what.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        self.algorithm
+    }
+
     /// The whole request in DER.
     pub fn complete(&self, signature: &[u8]) -> Vec<u8> {
-        tbs::signed(&self.der, SignatureAlgorithm::EcdsaP256Sha256, signature)
+        tbs::signed(&self.der, self.algorithm, signature)
     }
 }
 

@@ -7,7 +7,7 @@ use der::Tag;
 use rustls_pki_types::CertificateDer;
 
 use crate::asn1;
-use crate::certificate::{Certificate, MalformedCertificate, PublicKey, id};
+use crate::certificate::{Certificate, KeyAlgorithm, MalformedCertificate, PublicKey, id};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -50,11 +50,17 @@ pub enum Usage {
     },
 }
 
-/// The algorithm an issuer signs with.
+/// The algorithm that certificates, requests and CRLs are signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureAlgorithm {
     /// ECDSA on P-256 with SHA-256 (RFC 5758 §3.2).
     EcdsaP256Sha256,
+    /// ECDSA on P-384 with SHA-384 (RFC 5758 §3.2).
+    EcdsaP384Sha384,
+    /// RFC 8410.
+    Ed25519,
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 4055 §5).
+    RsaPkcs1Sha256,
 }
 
 /// The exact bytes that a key will sign, and nothing else can be completed from.
@@ -187,10 +193,27 @@ impl Usage {
 }
 
 impl SignatureAlgorithm {
-    /// The `AlgorithmIdentifier`; for ECDSA without parameters (RFC 5758 §3.2).
+    /// What keys of this kind sign with; `None`: none of these.
+    pub fn of_key(key: &KeyAlgorithm) -> Option<Self> {
+        match key {
+            KeyAlgorithm::Ec { curve, .. } if curve == "P-256" => Some(Self::EcdsaP256Sha256),
+            KeyAlgorithm::Ec { curve, .. } if curve == "P-384" => Some(Self::EcdsaP384Sha384),
+            KeyAlgorithm::Ed25519 => Some(Self::Ed25519),
+            KeyAlgorithm::Rsa { .. } => Some(Self::RsaPkcs1Sha256),
+            _ => None,
+        }
+    }
+
+    /// The `AlgorithmIdentifier`: without parameters, but for RSA, which has NULL (RFC 4055 §5).
     pub(crate) fn identifier(self) -> Vec<u8> {
         match self {
             Self::EcdsaP256Sha256 => asn1::sequence(&[asn1::oid(ECDSA_WITH_SHA256)]),
+            Self::EcdsaP384Sha384 => asn1::sequence(&[asn1::oid(ECDSA_WITH_SHA384)]),
+            Self::Ed25519 => asn1::sequence(&[asn1::oid(ED25519)]),
+            Self::RsaPkcs1Sha256 => asn1::sequence(&[
+                asn1::oid(SHA256_WITH_RSA_ENCRYPTION),
+                asn1::tlv(Tag::Null, &[]),
+            ]),
         }
     }
 }
@@ -289,3 +312,7 @@ fn subject_alt_names(names: &[TypedName]) -> Result<Vec<u8>, TemplateError> {
 }
 
 const ECDSA_WITH_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const SHA256_WITH_RSA_ENCRYPTION: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");

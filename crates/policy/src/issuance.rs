@@ -5,6 +5,7 @@
 //! therefore judged as bytes (invariant 4), not as intentions.
 
 mod denied;
+mod explanation;
 mod names;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use countersign_pki::time::{UnixTime, spoken};
 use serde::{Deserialize, Serialize};
 
 pub use self::denied::Denied;
+pub use self::explanation::Because;
 use self::names::Names;
 
 /// What a certificate of a kind must look like.
@@ -383,8 +385,14 @@ fn validity(
             spoken(lifetime)
         ));
     }
-    let not_before = now.minus(BACKDATE).max(issuer.not_before());
-    Ok((not_before, now.plus(lifetime).min(issuer.not_after())))
+    // Both ends belong to the period (RFC 5280 §4.1.2.5), which being backdated makes longer.
+    let longest = MAX_LIFETIME.saturating_sub(Duration::from_secs(1));
+    let not_after = now.plus(lifetime.min(longest)).min(issuer.not_after());
+    let not_before = now
+        .minus(BACKDATE)
+        .max(issuer.not_before())
+        .max(not_after.minus(longest));
+    Ok((not_before, not_after))
 }
 
 fn first_difference(

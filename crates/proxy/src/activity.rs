@@ -14,14 +14,18 @@ use tokio::time::Instant;
 /// One connection's. Written on each request and read, so without locks or clocks where those can be spared.
 pub(crate) struct Activity {
     in_flight: Cell<u32>,
+    /// The number of the last request.
+    last: Cell<u64>,
     idle_since: Cell<Instant>,
     /// When the first bytes came that no request was made of yet.
     head_since: Cell<Option<Instant>>,
     has_moved: Cell<bool>,
     /// When the client first took no more of what is to be written.
     blocked_since: Cell<Option<Instant>>,
-    /// Whether the last request had a body, of which something may be unread.
-    had_body: Cell<bool>,
+    /// Whether something that was written, or the close, may not have left yet.
+    is_unflushed: Cell<bool>,
+    /// Whether the last request has a body whose end was not read.
+    has_body: Cell<bool>,
 }
 
 /// What is waited for, and until when.
@@ -40,21 +44,38 @@ pub(crate) enum Waiting {
 /// A request in flight; its answer's body counts.
 pub(crate) struct Busy(Rc<Activity>);
 
+/// The end of one request's body, which says nothing of the next one's.
+pub(crate) struct BodyEnd {
+    activity: Rc<Activity>,
+    request: u64,
+}
+
+impl BodyEnd {
+    pub(crate) fn reached(&self) {
+        if self.activity.last.get() == self.request {
+            self.activity.has_body.set(false);
+        }
+    }
+}
+
 impl Activity {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             in_flight: Cell::new(0),
+            last: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             has_moved: Cell::new(false),
             blocked_since: Cell::new(None),
-            had_body: Cell::new(false),
+            is_unflushed: Cell::new(false),
+            has_body: Cell::new(false),
         })
     }
 
     pub(crate) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
         self.in_flight.set(self.in_flight.get() + 1);
-        self.had_body.set(has_body);
+        self.last.set(self.last.get() + 1);
+        self.has_body.set(has_body);
         self.head_since.set(None);
         Busy(Rc::clone(self))
     }
@@ -76,13 +97,21 @@ impl Activity {
         }
     }
 
-    /// Since when nothing is under way, if nothing of it can be left anywhere: no answer that is not written, no body that is
-    /// not read, no beginning of a head.
+    /// To be told when the last request's body was read to its end.
+    pub(crate) fn body_end(self: &Rc<Self>) -> BodyEnd {
+        BodyEnd {
+            activity: Rc::clone(self),
+            request: self.last.get(),
+        }
+    }
+
+    /// Since when nothing is under way, if nothing of it can be left anywhere: no answer that has not gone out (only then
+    /// has hyper decided whether the connection goes on), no body that is not read, no beginning of a head.
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
         let has_rest = self.in_flight.get() > 0
             || self.head_since.get().is_some()
-            || self.blocked_since.get().is_some()
-            || self.had_body.get();
+            || self.is_unflushed.get()
+            || self.has_body.get();
         (!has_rest).then(|| self.idle_since.get())
     }
 
@@ -97,6 +126,7 @@ impl Activity {
     }
 
     fn note_written<T>(&self, polled: &Poll<T>) {
+        self.is_unflushed.set(true);
         if polled.is_ready() {
             self.has_moved.set(true);
             self.blocked_since.set(None);
@@ -163,10 +193,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.activity.is_unflushed.set(polled.is_pending());
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // For good: what is being closed does not rest.
+        self.activity.is_unflushed.set(true);
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -215,6 +249,67 @@ mod tests {
             server.write_u8(0).await.expect("room");
             assert_eq!(waiting(), Waiting::Answer);
         }
+    }
+
+    /// Takes everything at once and lets go of it when it is told to.
+    struct Holding {
+        is_full: bool,
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.is_full {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_with_an_answer_on_its_way_is_not_quiet() {
+        let activity = Activity::new();
+        let mut server = Observed {
+            stream: Holding { is_full: true },
+            activity: Rc::clone(&activity),
+            read_ahead: BytesMut::new(),
+        };
+        assert!(activity.quiet_since().is_some());
+        server.write_all(b"answer").await.expect("taken");
+        assert!(activity.quiet_since().is_none());
+        let flushed = tokio::time::timeout(Duration::from_secs(9), server.flush()).await;
+        assert!(flushed.is_err() && activity.quiet_since().is_none());
+        server.stream.is_full = false;
+        server.flush().await.expect("gone");
+        assert!(activity.quiet_since().is_some());
+        server.shutdown().await.expect("closed");
+        assert!(activity.quiet_since().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_with_a_body_to_read_is_not_quiet() {
+        let activity = Activity::new();
+        drop(activity.begin(true));
+        assert!(activity.quiet_since().is_none());
+        let first = activity.body_end();
+        drop(activity.begin(true));
+        // The end of the first says nothing of the second.
+        first.reached();
+        assert!(activity.quiet_since().is_none());
+        activity.body_end().reached();
+        assert!(activity.quiet_since().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::activity::Busy;
+use crate::activity::{BodyEnd, Busy};
 use crate::headers::{hop, stripped};
 use crate::in_flight::Place;
 use crate::upstream::Lease;
@@ -23,6 +23,7 @@ pub(crate) struct ToUpstream {
     stalled: Option<Pin<Box<Sleep>>>,
     /// When its last frame was taken.
     taken: Option<Rc<Cell<Instant>>>,
+    end: Option<BodyEnd>,
 }
 
 /// A body on its way to the client.
@@ -59,14 +60,16 @@ impl ToUpstream {
             client: None,
             stalled: None,
             taken: None,
+            end: None,
         }
     }
 
-    pub(crate) fn streamed(client: Incoming) -> Self {
+    pub(crate) fn streamed(client: Incoming, end: BodyEnd) -> Self {
         Self {
             client: Some(client),
             stalled: None,
             taken: Some(Rc::new(Cell::new(Instant::now()))),
+            end: Some(end),
         }
     }
 
@@ -94,7 +97,15 @@ impl Body for ToUpstream {
         let Some(client) = &mut self.client else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(client).poll_frame(cx) {
+        if let Poll::Ready(frame) = Pin::new(&mut *client).poll_frame(cx) {
+            let is_end = match &frame {
+                Some(Ok(_)) => client.is_end_stream(),
+                Some(Err(_)) => false,
+                None => true,
+            };
+            if is_end && let Some(end) = &self.end {
+                end.reached();
+            }
             let now = Instant::now();
             if let Some(taken) = &self.taken {
                 taken.set(now);

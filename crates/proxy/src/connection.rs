@@ -6,11 +6,12 @@
 mod tunnel;
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -72,7 +73,9 @@ async fn serve_h1(mut io: Io, caller: Rc<Caller>) {
     while let Some(quiet) = Box::pin(serve_h1_until_quiet(io, Rc::clone(&caller))).await {
         io = quiet;
         caller.rest();
-        rest(io.inner_mut(), &caller).await;
+        if let Err(error) = rest(io.inner_mut(), &caller).await {
+            return note_broken(&error, &caller);
+        }
     }
 }
 
@@ -98,6 +101,10 @@ async fn serve_h1_until_quiet(io: Io, caller: Rc<Caller>) -> Option<Io> {
     };
     if matches!(ended, Ended::Quiet) {
         let observed = parts.io.inner_mut();
+        if !parts.read_buf.is_empty() {
+            // Half a head that came with the last request: its time begins here.
+            observed.activity.note_read();
+        }
         let mut read_ahead = BytesMut::from(&parts.read_buf[..]);
         read_ahead.unsplit(std::mem::take(&mut observed.read_ahead));
         observed.read_ahead = read_ahead;
@@ -112,10 +119,11 @@ async fn serve_h1_until_quiet(io: Io, caller: Rc<Caller>) -> Option<Io> {
 }
 
 /// Holds a quiet connection without hyper, whose two buffers are most of what it costs, until something happens to it:
-/// bytes, its end, the idle limit, the drain, or access withdrawn. What it was is left to `drive` to find out.
-async fn rest(io: &mut Observed<Stream>, caller: &Caller) {
+/// bytes, its end, the idle limit, the drain, or access withdrawn. What it was is left to `drive` to find out, but for
+/// errors: those come only once.
+async fn rest(io: &mut Observed<Stream>, caller: &Caller) -> io::Result<()> {
     if !io.read_ahead.is_empty() {
-        return;
+        return Ok(());
     }
     let mut withdrawn = pin!(caller.session.lifeline.cut());
     let mut draining = pin!(caller.listener.drain.draining());
@@ -126,25 +134,24 @@ async fn rest(io: &mut Observed<Stream>, caller: &Caller) {
             || caller.poll_cut(cx).is_ready()
             || draining.as_mut().poll(cx).is_ready()
             || overdue.as_mut().poll(cx).is_ready();
+        if has_ended {
+            return Poll::Ready(Ok(()));
+        }
         // What TLS has still to send, such as tickets.
-        let is_broken = matches!(Pin::new(&mut io.stream).poll_flush(cx), Poll::Ready(Err(_)));
-        if has_ended || is_broken {
-            return Poll::Ready(());
+        if let Poll::Ready(Err(error)) = Pin::new(&mut io.stream).poll_flush(cx) {
+            return Poll::Ready(Err(error));
         }
         let mut bytes = [0; READ_AHEAD];
         let mut buffer = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut io.stream).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                io.activity.note_read();
-                io.read_ahead.extend_from_slice(buffer.filled());
-            }
-            // The end comes again to whoever reads next.
-            Poll::Ready(_) => {}
+        ready!(Pin::new(&mut io.stream).poll_read(cx, &mut buffer))?;
+        // Of nothing at all, which is the end, whoever reads next learns too.
+        if !buffer.filled().is_empty() {
+            io.activity.note_read();
+            io.read_ahead.extend_from_slice(buffer.filled());
         }
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     })
-    .await;
+    .await
 }
 
 async fn serve_h2(io: Io, caller: Rc<Caller>) {
@@ -193,11 +200,11 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
         )
     };
     let send_limit = caller.pool.bounds.send;
-    // A protocol that can rest is looked at sooner.
-    let first_look = if C::CAN_REST {
-        QUIET.min(idle_limit)
+    // A protocol that can rest is looked at more often.
+    let (first_look, look) = if C::CAN_REST {
+        (QUIET.min(idle_limit), LOOK.min(idle_limit))
     } else {
-        idle_limit
+        (idle_limit, idle_limit)
     };
     let mut timer = pin!(sleep_until(Instant::now() + first_look));
     let mut is_finishing = false;
@@ -238,8 +245,7 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
                 _ => {}
             }
             match waiting {
-                Waiting::Answer if C::CAN_REST => timer.as_mut().reset(now + first_look),
-                Waiting::Answer => timer.as_mut().reset(now + idle_limit),
+                Waiting::Answer => timer.as_mut().reset(now + look),
                 Waiting::Head(limit) if limit <= now => return Poll::Ready(Ended::HeadTimeout),
                 Waiting::Taking(limit) if limit <= now => return Poll::Ready(Ended::SendTimeout),
                 Waiting::Request(limit) if limit <= now && is_finishing => {
@@ -251,7 +257,7 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
                     timer.as_mut().reset(now + FINISH_LIMIT);
                 }
                 Waiting::Head(limit) | Waiting::Request(limit) | Waiting::Taking(limit) => {
-                    timer.as_mut().reset(limit);
+                    timer.as_mut().reset(limit.min(now + look));
                 }
             }
         }
@@ -266,10 +272,7 @@ fn note_end(ended: &Ended, caller: &Caller) {
             let sentence = "the headers of a request did not arrive in time";
             Refusal::new(Cause::RequestLimit, sentence, Evidence::new())
         }
-        Ended::Finished(Err(error)) => {
-            tracing::debug!(src.addr = %caller.session.source, %error, "connection broke");
-            return;
-        }
+        Ended::Finished(Err(error)) => return note_broken(error, caller),
         Ended::SendTimeout => {
             tracing::debug!(src.addr = %caller.session.source, "client takes nothing");
             return;
@@ -279,6 +282,10 @@ fn note_end(ended: &Ended, caller: &Caller) {
     caller
         .listener
         .refuse_request(refusal, &caller.session, None);
+}
+
+fn note_broken(error: &impl std::error::Error, caller: &Caller) {
+    tracing::debug!(src.addr = %caller.session.source, %error, "connection broke");
 }
 
 /// What the connections of both protocols can do.
@@ -361,8 +368,12 @@ impl<F: Future + 'static> Executor<F> for Streams {
     }
 }
 
-/// Long enough that a busy connection never rests, short enough that a pool of idle ones is cheap within a second.
+/// Long enough that a busy connection never rests (one that asks less often can afford to begin anew), short enough that
+/// a pool of idle ones soon costs little.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How often a connection that is under way is looked at, which wakes it: long answers are many.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The most that is read of a request before hyper is there again: a small head. On the stack, nothing is kept of it.
 const READ_AHEAD: usize = 512;

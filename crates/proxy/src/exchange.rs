@@ -367,7 +367,7 @@ async fn send(
         )
     });
     let body = if has_body {
-        ToUpstream::streamed(body)
+        ToUpstream::streamed(body, caller.activity.body_end())
     } else {
         ToUpstream::empty()
     };

@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod atomic_file;
 pub mod clock;
+pub mod core_dump;
 pub mod descriptors;
 pub mod drain;
 pub mod listen;

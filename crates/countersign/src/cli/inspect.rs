@@ -214,7 +214,7 @@ fn public_half(der: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leaf_key::LeafKey;
+    use crate::leaf_key::{KeyKind, LeafKey};
 
     fn inspect(bytes: &[u8]) -> Result<String, Fault> {
         let file = tempfile::NamedTempFile::new().expect("a file");
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn key_shows_its_public_half_and_nothing_else() {
-        let key = LeafKey::generate().expect("a key");
+        let key = LeafKey::generate(KeyKind::default()).expect("a key");
         let spki = Fingerprint::of(&key.spki_der().expect("a public key"));
         let shown = inspect(key.to_pem().as_bytes()).expect("a key");
         assert!(
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn request_is_decoded_from_pem_and_der() {
-        let request = LeafKey::generate()
+        let request = LeafKey::generate(KeyKind::default())
             .expect("a key")
             .request()
             .expect("a request");

@@ -1,15 +1,18 @@
 //! `countersign issue`: a key made here, a request, a certificate from the authority, files in place.
 
+mod preview;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use countersign_authority::api::{self, IssueRequest, IssueResponse};
+use countersign_authority::api::{self, IssueRequest, IssueResponse, PreviewResponse};
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
 use serde::Serialize;
 
+use self::preview::Preview;
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::{self, Contents};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
@@ -17,7 +20,7 @@ use crate::fault::{Answer, Fault};
 use crate::identity_files::{
     CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
 };
-use crate::leaf_key::LeafKey;
+use crate::leaf_key::{KeyKind, LeafKey};
 
 /// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
 #[derive(Debug, Args)]
@@ -45,8 +48,11 @@ pub(crate) struct IssueCommand {
     /// How long it lives, such as 30d or 8h [default: the profile's]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<Duration>,
+    /// The kind of key that is made
+    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    key: KeyKind,
     /// A certificate request (PEM or DER) whose key is certified; no key is made
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
     csr: Option<PathBuf>,
     /// Where the files go [default: a folder called NAME]
     #[arg(long, value_name = "DIR")]
@@ -54,6 +60,9 @@ pub(crate) struct IssueCommand {
     /// Replace files that are there
     #[arg(long)]
     force: bool,
+    /// Issue and write nothing: show what would be issued, why, and which clients would refuse it
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     passphrase: PassphraseArgument,
     #[command(flatten)]
@@ -99,11 +108,15 @@ impl IssueCommand {
         let (key, request) = if let Some(file) = &self.csr {
             (None, read_request(file)?)
         } else {
-            let key = LeafKey::generate()?;
+            let key = LeafKey::generate(self.key)?;
             let request = pem::encode("CERTIFICATE REQUEST", &key.request()?);
             (Some(key), request)
         };
-        let destination = Destination::prepare(&out, existing)?;
+        let destination = if self.dry_run {
+            None
+        } else {
+            Some(Destination::prepare(&out, existing)?)
+        };
         let sans = [&self.dns, &self.ip, &self.spiffe, &self.email, &self.uri];
         let request = IssueRequest {
             profile: self.profile.as_str().to_owned(),
@@ -116,11 +129,22 @@ impl IssueCommand {
             ttl_s: self.ttl.map(|ttl| ttl.as_secs()),
             csr: request,
         };
-        let response: IssueResponse = block_on(async {
+        let connect = async || {
             let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
             backend.issuing().await?;
-            Ok(backend.client.post(api::ISSUE, &request).await?)
-        })?;
+            Ok::<_, Fault>(backend)
+        };
+        let Some(destination) = destination else {
+            let response: PreviewResponse = block_on(async {
+                Ok(connect().await?.client.post(api::PREVIEW, &request).await?)
+            })?;
+            globals
+                .output()
+                .answer(&Preview::of(response)?, Preview::text)?;
+            return Ok(Answer::Yes);
+        };
+        let response: IssueResponse =
+            block_on(async { Ok(connect().await?.client.post(api::ISSUE, &request).await?) })?;
         let written = deliver(destination, &out, key.as_ref(), response)?;
         globals.output().answer(&written, Written::text)?;
         Ok(Answer::Yes)

@@ -13,7 +13,7 @@ use crate::cli::issue::{Written, deliver};
 use crate::cli::show::what_is_meant;
 use crate::fault::{Answer, Fault};
 use crate::identity_files::{CERTIFICATE, Destination, Existing, KEY};
-use crate::leaf_key::LeafKey;
+use crate::leaf_key::{KeyKind, LeafKey};
 
 /// Renew a certificate: a new key, the same names; a revoked one cannot be renewed
 #[derive(Debug, Args)]
@@ -41,11 +41,14 @@ impl RenewCommand {
         // The state keeps identities of its own: `renew you` means that one.
         let kept = existing(&state)?.identity(&self.what);
         let home = home_of(Path::new(&self.what)).or_else(|| home_of(&kept));
-        let what = match &home {
-            Some(folder) => certificate_in(&folder.join(CERTIFICATE))?
-                .fingerprint()
-                .to_string(),
-            None => what_is_meant(&self.what)?,
+        // Of the kind that the old key is, where that is at hand.
+        let (what, kind) = match &home {
+            Some(folder) => {
+                let certificate = certificate_in(&folder.join(CERTIFICATE))?;
+                let kind = KeyKind::of(certificate.public_key_algorithm());
+                (certificate.fingerprint().to_string(), kind)
+            }
+            None => (what_is_meant(&self.what)?, None),
         };
         let (out, existing) = match (self.out, home) {
             (Some(out), _) => (
@@ -65,7 +68,7 @@ impl RenewCommand {
                 .hint("name their folder, or a place for the new ones with `--out DIR`; `countersign list` shows what there is"));
             }
         };
-        let key = LeafKey::generate()?;
+        let key = LeafKey::generate(kind.unwrap_or_default())?;
         let request = RenewRequest {
             what,
             csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),

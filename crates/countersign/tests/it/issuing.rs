@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use countersign_testkit::bypass::Protocol;
+
 use crate::files::{contents, every_file};
+use crate::http::Connection;
 use crate::installation::{Answer, Installation, text};
 use crate::json::array;
 use crate::openssl::x509;
@@ -74,6 +77,158 @@ fn every_profile_passes_strict_verification_and_says_what_it_is() {
         ],
         absent: &["DNS:"],
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_key_gets_through_the_gateway_and_is_kept_by_renewal() {
+    let name = "every_kind_of_key_gets_through_the_gateway_and_is_kept_by_renewal";
+    let Some(openssl) = peer(name, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let gateway = installation.up(&[]);
+    for (kind, said) in [
+        ("p256", "NIST CURVE: P-256"),
+        ("p384", "NIST CURVE: P-384"),
+        ("ed25519", "Public Key Algorithm: ED25519"),
+        ("rsa2048", "Public-Key: (2048 bit)"),
+        ("rsa3072", "Public-Key: (3072 bit)"),
+        ("rsa4096", "Public-Key: (4096 bit)"),
+    ] {
+        let issued = installation.issue("client", kind, &["--key", kind]);
+        for renewed in [false, true] {
+            if renewed {
+                installation.ok(&["renew", text(issued.folder())]);
+            }
+            let shown = x509(&openssl, &issued.certificate());
+            assert!(shown.contains(said), "{kind}, renewed {renewed}:\n{shown}");
+            for protocol in [Protocol::Http1Tls13, Protocol::Http1Tls12] {
+                let client = issued.client(protocol);
+                let mut connection = Connection::open(&client, protocol, gateway.gateway())
+                    .await
+                    .expect("let in");
+                let answer = connection.get("/").await;
+                let (status, _) =
+                    answer.unwrap_or_else(|error| panic!("{kind} {protocol:?}: {error}"));
+                assert_eq!(status, 200, "{kind} {protocol:?}");
+            }
+        }
+    }
+    installation
+        .run(&["issue", "client", "x", "--key", "rsa1024"])
+        .assert_fault(2, &["rsa1024", "rsa2048"]);
+    installation
+        .run(&[
+            "issue",
+            "client",
+            "x",
+            "--key",
+            "p256",
+            "--csr",
+            "request.pem",
+        ])
+        .assert_fault(2, &["--csr"]);
+}
+
+#[test]
+fn dry_run_tells_what_would_be_issued_and_issues_nothing() {
+    let installation = Installation::new();
+    let before = installation.json(&["list"]);
+    let files = every_file(&installation.state());
+    let told = installation.ok(&[
+        "issue",
+        "server",
+        "api.example.test",
+        "--ttl",
+        "825d",
+        "--dry-run",
+    ]);
+    for words in [
+        "nothing was issued",
+        "dns:api.example.test",
+        "2 y 95 d as asked for",
+        "what profile server is for",
+        "no client is known that would refuse it",
+    ] {
+        assert!(told.contains(words), "{words} is missing:\n{told}");
+    }
+    assert!(!installation.path("api.example.test").exists());
+
+    let told = installation.json(&[
+        "issue",
+        "workload",
+        "/ns/prod/api",
+        "--ttl",
+        "9d",
+        "--dry-run",
+    ]);
+    assert_eq!(told["dry_run"], true);
+    assert_eq!(
+        told["certificate"]["subject_alt_names"],
+        serde_json::json!(["spiffe://countersign.internal/ns/prod/api"])
+    );
+    assert_eq!(
+        told["objections"][0]["client"],
+        "every client that checks the host name"
+    );
+    assert_eq!(installation.json(&["list"]), before);
+    assert_eq!(every_file(&installation.state()), files);
+
+    // What would be refused is refused.
+    installation
+        .run(&["issue", "client", "*.example.test", "--dry-run"])
+        .assert_fault(2, &["wildcard"]);
+    installation
+        .run(&[
+            "issue",
+            "server",
+            "a.example.test",
+            "--ttl",
+            "826d",
+            "--dry-run",
+        ])
+        .assert_fault(2, &["too long"]);
+}
+
+#[test]
+fn dry_run_names_the_clients_that_cannot_use_the_key() {
+    let name = "dry_run_names_the_clients_that_cannot_use_the_key";
+    let Some(openssl) = peer(name, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let (key, request) = (
+        installation.path("key.pem"),
+        installation.path("request.pem"),
+    );
+    let made = Answer::of(Command::new(&openssl).args([
+        "req",
+        "-new",
+        "-newkey",
+        "ed25519",
+        "-nodes",
+        "-subj",
+        "/",
+        "-keyout",
+        text(&key),
+        "-out",
+        text(&request),
+    ]));
+    let told = installation.ok(&[
+        "issue",
+        "server",
+        "api.example.test",
+        "--csr",
+        text(&request),
+        "--dry-run",
+    ]);
+    for words in ["refused by Chromium", "Ed25519", "dns:api.example.test"] {
+        assert!(
+            told.contains(words),
+            "{words} is missing:\n{told}\n{}",
+            made.all()
+        );
+    }
 }
 
 /// What a certificate has to be, in OpenSSL's words.

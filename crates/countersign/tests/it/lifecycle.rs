@@ -228,25 +228,32 @@ fn lower_lifetime_shortens_the_certificate_that_is_there() {
 }
 
 #[test]
-fn start_raises_the_limit_on_open_files() {
+fn start_raises_the_limit_on_open_files_and_forbids_core_files() {
     let installation = Installation::new();
     let state = installation.state();
     let command = format!(
-        "ulimit -S -n 256; exec '{}' up --listen 127.0.0.1:0 --metrics 127.0.0.1:0 --state '{}' \"$@\"",
+        "ulimit -S -n 256; ulimit -S -c \"$(ulimit -H -c)\"; exec '{}' up --listen 127.0.0.1:0 --metrics 127.0.0.1:0 \
+         --state '{}' \"$@\"",
         text(binary()),
         text(&state)
     );
     let gateway = Process::start(Path::new("/bin/sh"), &["-c", &command, "sh"]);
     let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.id())).expect("our child");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .expect("Linux says so");
-    let [.., soft, hard, _unit] = line.split_whitespace().collect::<Vec<_>>()[..] else {
-        panic!("{line}");
+    let limit = |name: &str| {
+        let line = limits.lines().find(|line| line.starts_with(name));
+        let words: Vec<_> = line.expect("Linux says so").split_whitespace().collect();
+        let [.., soft, hard, _unit] = words[..] else {
+            panic!("{words:?}");
+        };
+        (soft.to_owned(), hard.to_owned())
     };
-    assert_eq!(soft, hard, "{line}");
-    gateway.wait_for_log(&["limit on open files", hard]);
+    let (soft, hard) = limit("Max open files");
+    assert_eq!(soft, hard);
+    gateway.wait_for_log(&["limit on open files", &hard]);
+    assert_eq!(
+        limit("Max core file size"),
+        ("0".to_owned(), "0".to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

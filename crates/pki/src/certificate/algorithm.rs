@@ -58,11 +58,6 @@ impl KeyAlgorithm {
         exponent.unsigned(what).ok()
     }
 
-    /// The one algorithm that requests are built for.
-    pub(crate) fn is_p256(&self) -> bool {
-        matches!(self, Self::Ec { curve, .. } if curve == "P-256")
-    }
-
     /// RSA under 2048 bits, curves under 256, DSA (NIST SP 800-131A r2).
     pub fn is_weak(&self) -> bool {
         match self {

@@ -23,11 +23,11 @@ struct Generations {
     elder: BTreeSet<Fact>,
 }
 
-/// SHA-256 of algorithms, key, message and signature, each preceded by its length: nothing can be moved from one to another.
+/// SHA-256 of the identifiers of both algorithms, key, message and signature, each preceded by its length: nothing can be moved from one to another.
 type Fact = [u8; 32];
 
-/// Of one generation. A fact is 32 bytes, so both together stay under 1 MB; nothing enters without a key that the
-/// anchors vouch for.
+/// Of one generation. A fact is 32 bytes, so both together take about 1 MB. Who would fill them needs as many certificates
+/// with good signatures up to an anchor, and wins what a handshake cost before.
 const MAX_FACTS: usize = 8192;
 
 impl KnownSignatures {

@@ -62,11 +62,23 @@ fn what_is_built_here_is_read_here() {
 }
 
 #[test]
-fn requests_are_built_for_p256_alone() {
-    let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
-    let fault = RequestToBeSigned::new(&dn("CN=a"), &ed25519.subject_public_key_info())
-        .expect_err("Ed25519");
-    assert!(fault.why.contains("Ed25519, not ECDSA P-256"), "{fault}");
+fn requests_are_built_for_kinds_that_can_sign_them_alone() {
+    for kind in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_RSA_SHA256,
+    ] {
+        let key = KeyPair::generate_for(kind).expect("a key");
+        let to_be_signed =
+            RequestToBeSigned::new(&dn("CN=a"), &key.subject_public_key_info()).expect("builds");
+        let der = to_be_signed.complete(&key.sign(to_be_signed.bytes()).expect("a signature"));
+        CertificateRequest::parse(&der).expect("a good request");
+    }
+    let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
+    let fault =
+        RequestToBeSigned::new(&dn("CN=a"), &p521.subject_public_key_info()).expect_err("P-521");
+    assert!(fault.why.contains("ECDSA P-521"), "{fault}");
     assert!(RequestToBeSigned::new(&dn("CN=a"), &[0x30, 0]).is_err());
 }
 

@@ -490,7 +490,14 @@ fn lifetimes_follow_the_profile_the_request_and_the_issuer() {
         "server a",
         Some(Duration::from_secs(825 * DAY_S)),
         decade,
-        Ok((-300, 825 * day)),
+        // 825 days with both of its ends.
+        Ok((0, 825 * day - 1)),
+    );
+    check_validity(
+        "server a",
+        Some(Duration::from_secs(825 * DAY_S - 200)),
+        decade,
+        Ok((-199, 825 * day - 200)),
     );
     // Neither before its issuer's beginning nor past its end.
     check_validity("server a", None, (0, 3650), Ok((0, 90 * day)));

@@ -73,7 +73,7 @@ async fn dawdling_and_idle_clients_are_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connection_that_rested_goes_on_where_it_was() {
-    // Twice what a connection takes to be put to rest.
+    // Long enough that the connection is put to rest.
     const REST: Duration = Duration::from_secs(2);
     const HEAD: &[u8] = b"GET /?half HTTP/1.1\r\nhost: api.example.com\r\n\r\n";
     let upstream = Upstream::start();
@@ -98,6 +98,53 @@ async fn connection_that_rested_goes_on_where_it_was() {
     let mut answers = String::new();
     while answers.matches("x-forwarded-host").count() < 2 {
         answers += &read_until(&mut client, "x-forwarded-host: api.example.com").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_head_behind_a_request_has_no_more_time_than_another() {
+    let upstream = Upstream::start();
+    let gateway = Harness::start("header_timeout = \"1s\"", &to(upstream.address()));
+    for request in [
+        "GET / HTTP/1.1\r\nhost: api.example.com\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: api.example.com\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        let mut client = gateway.connect().await;
+        let requests = format!("{request}GET / HTTP/1.1\r\nhost: api.exam");
+        client.write_all(requests.as_bytes()).await.expect("open");
+        read_until(&mut client, "x-forwarded-host: api.example.com").await;
+        closes_after(client, LIMIT / 2).await;
+    }
+    // Those of one cause and client are counted in one entry.
+    let counts: Vec<_> = gateway
+        .refusals()
+        .iter()
+        .map(|refusal| (refusal.refusal.cause, refusal.count))
+        .collect();
+    assert_eq!(counts, [(Cause::RequestLimit, 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_that_breaks_while_it_rests_is_ended() {
+    let upstream = Upstream::start();
+    let gateway = Harness::start("", &to(upstream.address()));
+    let mut client = gateway.connect().await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: api.example.com\r\n\r\n")
+        .await
+        .expect("open");
+    read_until(&mut client, "x-forwarded-host: api.example.com").await;
+    tokio::time::sleep(LIMIT / 2).await;
+    assert_eq!(gateway.enforcement.live(), 1);
+    // A record of application data that no key of this connection made.
+    let mut record = vec![23, 3, 3, 0, 32];
+    record.resize(5 + 32, 0);
+    let (socket, _) = client.get_mut();
+    socket.write_all(&record).await.expect("open");
+    let begun = Instant::now();
+    while gateway.enforcement.live() > 0 {
+        assert!(begun.elapsed() < 10 * LIMIT, "still open");
+        tokio::time::sleep(LIMIT / 50).await;
     }
 }
 

@@ -47,9 +47,10 @@ async fn ends(mut stream: impl AsyncReadExt + Unpin) {
 async fn withdrawn_access_ends_every_kind_of_open_connection() {
     let service = service();
     let gateway = Harness::start("", &to(service.address()));
-    let mut idle = gateway.connect().await;
-    idle.write_all(GET).await.expect("open");
-    read_until(&mut idle, "ok").await;
+    let mut resting = gateway.connect().await;
+    resting.write_all(GET).await.expect("open");
+    read_until(&mut resting, "ok").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let mut websocket = gateway.connect().await;
     websocket
         .write_all(upgrade("websocket").as_bytes())
@@ -98,7 +99,11 @@ async fn withdrawn_access_ends_every_kind_of_open_connection() {
         200
     );
 
-    assert_eq!(gateway.enforcement.live(), 5);
+    let mut idle = gateway.connect().await;
+    idle.write_all(GET).await.expect("open");
+    read_until(&mut idle, "ok").await;
+
+    assert_eq!(gateway.enforcement.live(), 6);
     let effects = timeout(
         Duration::from_secs(5),
         gateway.enforcement.withdraw(|_, _| false),
@@ -108,10 +113,11 @@ async fn withdrawn_access_ends_every_kind_of_open_connection() {
         effects
             .expect("every connection's task has ended")
             .connections_cut,
-        5
+        6
     );
     assert_eq!(gateway.enforcement.live(), 0);
     ends(idle).await;
+    ends(resting).await;
     ends(websocket).await;
     ends(waiting).await;
     ends(streaming).await;
