@@ -22,7 +22,9 @@ use countersign_pki::name::CommonName;
 use countersign_pki::pem;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, TemplateError, ToBeSigned, Usage};
+use countersign_pki::tbs::{
+    SignatureAlgorithm, StatusSources, Template, TemplateError, ToBeSigned, Usage,
+};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::atomic_file::create_new;
@@ -341,6 +343,7 @@ impl NewIssuer {
             usage: Usage::Authority {
                 path_len: Some(u8::from(role == IssuerRole::Root)),
             },
+            status_sources: StatusSources::default(),
         };
         let to_be_signed = match above {
             Some(above) => template.to_be_signed(&above.certificate, algorithm)?,

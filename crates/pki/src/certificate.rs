@@ -232,6 +232,11 @@ impl Certificate {
         self.decoded.extended_key_usage.as_ref()
     }
 
+    /// Whether nobody shall ask for the revocation of this OCSP responder (RFC 6960 §4.2.2.2.1).
+    pub fn has_ocsp_no_check(&self) -> bool {
+        self.has(id::OCSP_NO_CHECK)
+    }
+
     /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).
     pub fn has_name_constraints(&self) -> bool {
         self.has(id::NAME_CONSTRAINTS)
