@@ -274,16 +274,25 @@ pub(crate) fn unsigned(value: u64) -> Vec<u8> {
 
 /// `UTCTime` until 2049, `GeneralizedTime` from 2050 (RFC 5280 §4.1.2.5).
 pub(crate) fn time(time: UnixTime) -> Vec<u8> {
-    let digits: Vec<u8> = time
-        .to_string()
-        .bytes()
-        .filter(|byte| byte.is_ascii_digit() || *byte == b'Z')
-        .collect();
+    let digits = time_digits(time);
     if digits[..4] < b"2050"[..] {
         tlv(Tag::UtcTime, &digits[2..])
     } else {
         tlv(Tag::GeneralizedTime, &digits)
     }
+}
+
+/// `GeneralizedTime` whatever the year, as OCSP (RFC 6960 §4.2.2.1) and invalidityDate (RFC 5280 §5.3.2) have it.
+pub(crate) fn generalized_time(time: UnixTime) -> Vec<u8> {
+    tlv(Tag::GeneralizedTime, &time_digits(time))
+}
+
+/// `yyyymmddhhmmssZ`.
+fn time_digits(time: UnixTime) -> Vec<u8> {
+    time.to_string()
+        .bytes()
+        .filter(|byte| byte.is_ascii_digit() || *byte == b'Z')
+        .collect()
 }
 
 /// An Extension (RFC 5280 §4.1); `critical` is left out when false, as DER has it.
