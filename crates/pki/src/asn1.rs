@@ -234,13 +234,17 @@ pub(crate) const fn primitive(number: u32) -> Tag {
 
 /// One element.
 pub(crate) fn tlv(tag: Tag, content: &[u8]) -> Vec<u8> {
-    let length =
-        Length::try_from(content.len()).expect("what this crate writes is far below 4 GiB");
-    let mut out = Header::new(tag, length)
-        .to_der()
-        .expect("a header of a length that fits");
+    let mut out = header(tag, content.len());
     out.extend_from_slice(content);
     out
+}
+
+/// Tag and length of what follows.
+pub(crate) fn header(tag: Tag, content_len: usize) -> Vec<u8> {
+    let length = Length::try_from(content_len).expect("what this crate writes is far below 4 GiB");
+    Header::new(tag, length)
+        .to_der()
+        .expect("a header of a length that fits")
 }
 
 /// A SEQUENCE of elements.

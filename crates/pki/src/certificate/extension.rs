@@ -395,6 +395,8 @@ pub(crate) mod id {
     pub(crate) const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
     pub(crate) const REASON_CODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
     pub(crate) const INVALIDITY_DATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
+    pub(crate) const DELTA_CRL_INDICATOR: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("2.5.29.27");
     pub(crate) const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("2.5.29.28");
     pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
@@ -418,7 +420,7 @@ pub(crate) mod id {
         ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
     /// For people.
-    pub(crate) const NAMED: [(ObjectIdentifier, &str); 17] = [
+    pub(crate) const NAMED: [(ObjectIdentifier, &str); 18] = [
         (SUBJECT_KEY_ID, "subjectKeyIdentifier"),
         (KEY_USAGE, "keyUsage"),
         (SUBJECT_ALT_NAME, "subjectAltName"),
@@ -426,6 +428,7 @@ pub(crate) mod id {
         (CRL_NUMBER, "cRLNumber"),
         (REASON_CODE, "reasonCode"),
         (INVALIDITY_DATE, "invalidityDate"),
+        (DELTA_CRL_INDICATOR, "deltaCRLIndicator"),
         (ISSUING_DISTRIBUTION_POINT, "issuingDistributionPoint"),
         (NAME_CONSTRAINTS, "nameConstraints"),
         (CRL_DISTRIBUTION_POINTS, "cRLDistributionPoints"),
