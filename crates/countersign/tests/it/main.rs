@@ -18,5 +18,6 @@ mod readme;
 mod revocation;
 mod snapshot;
 mod start;
+mod status;
 mod streaming;
 mod websocket;
