@@ -29,7 +29,7 @@ pub const MALFORMED_REQUEST: [u8; 5] = error_response(1);
 pub const INTERNAL_ERROR: [u8; 5] = error_response(2);
 /// The responder cannot answer now, but will.
 pub const TRY_LATER: [u8; 5] = error_response(3);
-/// The responder does not speak for the issuers that are asked about (RFC 5019 §2.2.3).
+/// The responder speaks for none of the issuers that are asked about (RFC 5019 §2.2.3).
 pub const UNAUTHORIZED: [u8; 5] = error_response(6);
 
 /// Names one certificate: by its issuer's hashes and its serial number (RFC 6960 §4.1.1).
@@ -49,7 +49,7 @@ pub struct CertId {
 pub enum CertIdHash {
     /// Only finds the issuer and proves nothing, so its weakness does no harm; RFC 5019 §2.1.1 demands it.
     Sha1,
-    /// What newer clients send (RFC 9654, Apple, `openssl ocsp -sha256`).
+    /// What newer clients may send, such as `openssl ocsp -sha256`.
     Sha256,
 }
 

@@ -2,6 +2,7 @@
 
 mod crl;
 mod ocsp;
+mod stapling;
 
 use std::fs;
 use std::path::{Path, PathBuf};

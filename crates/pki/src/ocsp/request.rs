@@ -9,8 +9,8 @@ use super::{CertId, NONCE};
 use crate::asn1::{self, Cursor, Malformed, Tlv};
 use crate::certificate;
 
-/// A decoded request. Who sent it does not matter: the signature of a signed one is not verified, since the status of a
-/// certificate is told to everybody (RFC 6960 §2.1 leaves it to the responder, RFC 5019 §2.1.2 lets it be ignored).
+/// A decoded request. Who sent it does not matter: the signature of a signed one must be well-formed and is not verified,
+/// since the status of a certificate is told to everybody (RFC 5019 §2.1.2: responders may ignore it).
 #[derive(Clone, Debug)]
 pub struct OcspRequest {
     questions: Vec<CertId>,
@@ -32,9 +32,9 @@ impl OcspRequest {
         Ok(decode(der)?)
     }
 
-    /// Decodes what follows the responder's own path in the target of a GET (RFC 5019 §5): base64, percent-encoded or not,
-    /// padded or not. A `/` of base64 may come raw, and any number of them may come first, which clients that join URLs
-    /// carelessly send. Refuses over [`MAX_GET_BYTES`].
+    /// Decodes what follows the responder's own path in the target of a GET, as it came (RFC 5019 §5): base64,
+    /// percent-encoded or not, padded or not. A `/` of base64 may come raw, and any number of them may come first, which
+    /// clients that join URLs carelessly send. Refuses over [`MAX_GET_BYTES`].
     pub fn parse_get(path: &str) -> Result<Self, InvalidOcspRequest> {
         if path.len() > MAX_GET_BYTES {
             return Err(InvalidOcspRequest {

@@ -29,7 +29,7 @@ pub struct OcspResponseTemplate {
 pub enum CertStatus {
     /// Not revoked.
     Good,
-    /// Suspended: certificateHold, or a serial number that was never given out (RFC 6960 §2.2: since 1970 then).
+    /// Suspended: revoked for certificateHold, which may end.
     OnHold {
         /// Since when.
         since: UnixTime,
@@ -75,7 +75,8 @@ impl<'a> Responder<'a> {
         })
     }
 
-    /// One that the issuer certified for this, such as [`Usage::OcspResponder`](crate::tbs::Usage::OcspResponder) makes; its certificate goes along.
+    /// One that the issuer of the certificates certified for this itself, as with
+    /// [`Usage::OcspResponder`](crate::tbs::Usage::OcspResponder); its certificate goes along.
     pub fn delegated(certificate: &'a Certificate) -> Result<Self, OcspResponseFault> {
         let may_sign = certificate
             .extended_key_usage()
