@@ -1,6 +1,10 @@
-//! Certificate revocation lists.
+//! Certificate revocation lists, and the rows that they are made of.
 
-use countersign_pki::crl::ParsedCrl;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::crl::{CrlRows, CrlScope, CrlTemplate, ParsedCrl};
+use countersign_pki::pem;
+use countersign_pki::tbs::SignatureAlgorithm;
+use countersign_pki::time::UnixTime;
 
 #[test]
 fn parsed_list_has_no_more_entries_than_bytes_could_hold() {
@@ -10,5 +14,38 @@ fn parsed_list_has_no_more_entries_than_bytes_could_hold() {
         };
         // An entry is at least a SEQUENCE of a one-octet INTEGER and a UTCTime.
         assert!(list.entries().len() <= bytes.len() / 18);
+        // A scope that is not known makes the list unusable.
+        assert!(list.scope().is_some() || !list.unknown_critical_extensions().is_empty());
+    });
+}
+
+#[test]
+fn accepted_row_is_the_one_entry_of_its_list() {
+    let root = pem::decode_all(include_bytes!("chain/root.pem")).expect("PEM");
+    let root = Certificate::parse(&root[0].der).expect("a root");
+    let template = CrlTemplate {
+        this_update: UnixTime::from_seconds(1_780_000_000),
+        next_update: UnixTime::from_seconds(1_780_086_400),
+        number: 1,
+        scope: CrlScope::default(),
+    };
+    bolero::check!().for_each(|row: &[u8]| {
+        let rows = CrlRows {
+            bytes: row.len(),
+            rows: [row],
+        };
+        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
+        let Ok(to_be_signed) = template.to_be_signed_from(&root, algorithm, rows) else {
+            return;
+        };
+        let list = ParsedCrl::parse(&to_be_signed.complete(&[])).expect("a list");
+        assert_eq!(list.entries().len(), 1);
+        assert!(list.unknown_critical_extensions().is_empty());
+        let said = list.entries()[0].encode();
+        let again = CrlRows {
+            bytes: said.len(),
+            rows: [&said],
+        };
+        assert!(template.to_be_signed_from(&root, algorithm, again).is_ok());
     });
 }

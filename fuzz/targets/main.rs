@@ -8,6 +8,7 @@ mod crl;
 mod evidence;
 mod feed;
 mod name;
+mod ocsp;
 mod path;
 mod pem;
 mod request;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_pki::certificate::{Certificate, MalformedCertificate};
-use countersign_pki::crl::CrlTemplate;
+use countersign_pki::crl::{CrlScope, CrlTemplate};
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
@@ -22,7 +22,9 @@ use countersign_pki::name::CommonName;
 use countersign_pki::pem;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, TemplateError, ToBeSigned, Usage};
+use countersign_pki::tbs::{
+    SignatureAlgorithm, StatusSources, Template, TemplateError, ToBeSigned, Usage,
+};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::atomic_file::create_new;
@@ -295,10 +297,12 @@ impl Issuers {
                 .min(self.root.certificate.not_after()),
             // Numbers never repeat, after a restore either: the later of the last and the time.
             number: now.seconds(),
-            entries: Vec::new(),
+            scope: CrlScope::default(),
         };
-        let crl = crl.to_be_signed(&self.root.certificate, SignatureAlgorithm::EcdsaP256Sha256);
-        let crl = crl.complete(&self.root.key.sign_crl(&crl)?);
+        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
+        let crl = crl.to_be_signed(&self.root.certificate, algorithm, &[]);
+        let signature = self.root.key.sign_crl(&crl)?;
+        let crl = crl.complete(&signature);
         write(
             &folder.join("root.crl"),
             pem::encode("X509 CRL", &crl).as_bytes(),
@@ -341,6 +345,7 @@ impl NewIssuer {
             usage: Usage::Authority {
                 path_len: Some(u8::from(role == IssuerRole::Root)),
             },
+            status_sources: StatusSources::default(),
         };
         let to_be_signed = match above {
             Some(above) => template.to_be_signed(&above.certificate, algorithm)?,

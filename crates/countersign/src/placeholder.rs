@@ -15,7 +15,7 @@ use countersign_pki::name::{CommonName, DnsName, TypedName};
 use countersign_pki::pem;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, Usage};
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 
@@ -67,6 +67,7 @@ fn self_signed(usage: Usage, now: UnixTime) -> Result<(Certificate, String), Fau
         not_after: now.plus(Duration::from_hours(1)),
         serial: SerialNumber::from_random(serial),
         usage,
+        status_sources: StatusSources::default(),
     };
     let to_be_signed = template
         .to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256)

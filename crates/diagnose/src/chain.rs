@@ -341,7 +341,7 @@ mod tests {
     use countersign_pki::fingerprint::Fingerprint;
     use countersign_pki::identity::BundleName;
     use countersign_pki::serial::SerialNumber;
-    use countersign_pki::tbs::{SignatureAlgorithm, Template, Usage};
+    use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 
     use super::*;
 
@@ -378,6 +378,7 @@ mod tests {
             not_after: time("2026-01-02T03:04:05Z"),
             serial: "40ab".parse().expect("a serial"),
             usage,
+            status_sources: StatusSources::default(),
         };
         let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
         let unsigned = issuer.map_or_else(

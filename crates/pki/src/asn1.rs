@@ -234,13 +234,17 @@ pub(crate) const fn primitive(number: u32) -> Tag {
 
 /// One element.
 pub(crate) fn tlv(tag: Tag, content: &[u8]) -> Vec<u8> {
-    let length =
-        Length::try_from(content.len()).expect("what this crate writes is far below 4 GiB");
-    let mut out = Header::new(tag, length)
-        .to_der()
-        .expect("a header of a length that fits");
+    let mut out = header(tag, content.len());
     out.extend_from_slice(content);
     out
+}
+
+/// Tag and length of what follows.
+pub(crate) fn header(tag: Tag, content_len: usize) -> Vec<u8> {
+    let length = Length::try_from(content_len).expect("what this crate writes is far below 4 GiB");
+    Header::new(tag, length)
+        .to_der()
+        .expect("a header of a length that fits")
 }
 
 /// A SEQUENCE of elements.
@@ -274,16 +278,25 @@ pub(crate) fn unsigned(value: u64) -> Vec<u8> {
 
 /// `UTCTime` until 2049, `GeneralizedTime` from 2050 (RFC 5280 §4.1.2.5).
 pub(crate) fn time(time: UnixTime) -> Vec<u8> {
-    let digits: Vec<u8> = time
-        .to_string()
-        .bytes()
-        .filter(|byte| byte.is_ascii_digit() || *byte == b'Z')
-        .collect();
+    let digits = time_digits(time);
     if digits[..4] < b"2050"[..] {
         tlv(Tag::UtcTime, &digits[2..])
     } else {
         tlv(Tag::GeneralizedTime, &digits)
     }
+}
+
+/// `GeneralizedTime` whatever the year, as OCSP (RFC 6960 §4.2.2.1) and invalidityDate (RFC 5280 §5.3.2) have it.
+pub(crate) fn generalized_time(time: UnixTime) -> Vec<u8> {
+    tlv(Tag::GeneralizedTime, &time_digits(time))
+}
+
+/// `yyyymmddhhmmssZ`.
+fn time_digits(time: UnixTime) -> Vec<u8> {
+    time.to_string()
+        .bytes()
+        .filter(|byte| byte.is_ascii_digit() || *byte == b'Z')
+        .collect()
 }
 
 /// An Extension (RFC 5280 §4.1); `critical` is left out when false, as DER has it.

@@ -2,6 +2,7 @@
 
 mod algorithm;
 mod decode;
+mod distribution;
 mod extension;
 
 use std::ops::Range;
@@ -18,6 +19,7 @@ use crate::time::UnixTime;
 pub(crate) use algorithm::PublicKey;
 pub use algorithm::{KeyAlgorithm, SignatureScheme};
 pub(crate) use decode::{extension_list, extensions};
+pub(crate) use distribution::full_name_uris;
 pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};
 pub(crate) use extension::{SubjectAltNames, id};
 
@@ -230,6 +232,21 @@ impl Certificate {
     /// extendedKeyUsage; `None` when absent.
     pub fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
         self.decoded.extended_key_usage.as_ref()
+    }
+
+    /// Whether nobody shall ask for the revocation of this OCSP responder (RFC 6960 §4.2.2.2.1).
+    pub fn has_ocsp_no_check(&self) -> bool {
+        self.has(id::OCSP_NO_CHECK)
+    }
+
+    /// The URIs in cRLDistributionPoints; none where it is absent, malformed, or speaks of another issuer's CRL or of some
+    /// reasons only.
+    pub fn crl_uris(&self) -> Vec<&str> {
+        self.extensions
+            .iter()
+            .find(|place| self.der[place.oid.clone()] == *id::CRL_DISTRIBUTION_POINTS.as_bytes())
+            .and_then(|place| distribution::crl_uris(&self.der[place.value.clone()]).ok())
+            .unwrap_or_default()
     }
 
     /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).

@@ -120,6 +120,8 @@ pub struct CrlView {
     pub signature_algorithm: String,
     /// Hexadecimal.
     pub authority_key_id: Option<String>,
+    /// What it covers; `None` where nothing here can judge that.
+    pub covers: Option<String>,
     /// Critical extensions that make it unusable here.
     pub unknown_critical_extensions: Vec<String>,
     /// The certificates that it revokes.
@@ -244,6 +246,7 @@ pub fn crl(crl: &ParsedCrl, now: UnixTime) -> CrlView {
         number: crl.number(),
         signature_algorithm: crl.signature_algorithm().to_string(),
         authority_key_id: crl.authority_key_id().map(hex),
+        covers: crl.scope().map(ToString::to_string),
         unknown_critical_extensions: crl.unknown_critical_extensions().to_vec(),
         revoked: revoked.collect(),
     }
@@ -373,6 +376,7 @@ impl fmt::Display for CrlView {
             "issuer key",
             self.authority_key_id.as_deref().unwrap_or_default(),
         )?;
+        some_row(f, "covers", self.covers.as_deref().unwrap_or_default())?;
         some_row(f, "unknown", &self.unknown_critical_extensions.join(", "))?;
         row(f, "revoked", &self.revoked.len().to_string())?;
         for entry in self.revoked.iter().take(SHOWN_ENTRIES) {

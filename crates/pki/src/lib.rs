@@ -16,6 +16,7 @@ pub mod identity;
 pub mod inspect;
 pub mod lint;
 pub mod name;
+pub mod ocsp;
 pub mod pem;
 pub mod request;
 pub mod revocation;

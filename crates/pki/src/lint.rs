@@ -2,10 +2,12 @@
 //! Python `VERIFY_X509_STRICT`, Go).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::asn1::hex;
 use crate::certificate::{Certificate, ExtendedKeyUsage};
 use crate::name::TypedName;
+use crate::time::spoken;
 
 /// One fault; any of them stops issuance before the key is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +46,16 @@ impl<'a> Case<'a> {
     fn purposes(&self) -> Option<&'a ExtendedKeyUsage> {
         self.subject.extended_key_usage()
     }
+
+    /// The subject, if the issuer lets it answer for the issuer's certificates.
+    fn ocsp_responder(&self) -> Option<&'a Certificate> {
+        self.purposes()?.ocsp_signing.then_some(self.subject)
+    }
 }
 
 type Lint = (&'static str, fn(&Case<'_>) -> Option<String>);
 
-const LINTS: [Lint; 32] = [
+const LINTS: [Lint; 37] = [
     ("any-purpose", any_purpose),
     ("authority-key-id-mismatch", authority_key_id_mismatch),
     ("authority-key-id-missing", authority_key_id_missing),
@@ -72,6 +79,17 @@ const LINTS: [Lint; 32] = [
         leaf_without_digital_signature,
     ),
     ("nameless", nameless),
+    (
+        "ocsp-no-check-without-ocsp-signing",
+        ocsp_no_check_without_ocsp_signing,
+    ),
+    ("ocsp-responder-key-usage", ocsp_responder_key_usage),
+    ("ocsp-responder-long-lived", ocsp_responder_long_lived),
+    (
+        "ocsp-responder-without-no-check",
+        ocsp_responder_without_no_check,
+    ),
+    ("ocsp-signing-not-alone", ocsp_signing_not_alone),
     ("outlives-issuer", outlives_issuer),
     ("path-length-exceeded", path_length_exceeded),
     ("path-length-without-ca", path_length_without_ca),
@@ -218,6 +236,51 @@ fn nameless(case: &Case<'_>) -> Option<String> {
     let subject = case.subject;
     let nameless = subject.subject().is_empty() && subject.subject_alt_names().is_empty();
     nameless.then(|| "it has neither a subject nor a subjectAltName (RFC 5280 §4.1.2.6)".to_owned())
+}
+
+fn ocsp_no_check_without_ocsp_signing(case: &Case<'_>) -> Option<String> {
+    let unchecked = case.subject.has_ocsp_no_check() && case.ocsp_responder().is_none();
+    unchecked.then(|| {
+        "ocspNoCheck, which forbids to ask for its revocation, stands without OCSPSigning (RFC 6960 §4.2.2.2.1)"
+            .to_owned()
+    })
+}
+
+fn ocsp_responder_key_usage(case: &Case<'_>) -> Option<String> {
+    let usage = case.ocsp_responder()?.key_usage()?;
+    let listed = usage.listed();
+    (listed.len() > 1).then(|| {
+        format!(
+            "an OCSP responder's keyUsage lists {}, it needs digitalSignature only",
+            listed.join(", ")
+        )
+    })
+}
+
+fn ocsp_responder_long_lived(case: &Case<'_>) -> Option<String> {
+    let responder = case.ocsp_responder()?;
+    let (begin, end) = (responder.not_before(), responder.not_after());
+    (end.since(begin) > MAX_RESPONDER_LIFE).then(|| {
+        format!("an OCSP responder, which nobody can revoke, lives longer than {} (not_before {begin}, not_after {end}, RFC 6960 §4.2.2.2.1)", spoken(MAX_RESPONDER_LIFE))
+    })
+}
+
+fn ocsp_responder_without_no_check(case: &Case<'_>) -> Option<String> {
+    (!case.ocsp_responder()?.has_ocsp_no_check()).then(|| {
+        "OCSPSigning stands without ocspNoCheck: clients would ask the responder about itself (RFC 6960 §4.2.2.2.1)"
+            .to_owned()
+    })
+}
+
+fn ocsp_signing_not_alone(case: &Case<'_>) -> Option<String> {
+    case.ocsp_responder()?;
+    let listed = case.purposes()?.listed();
+    (listed.len() > 1).then(|| {
+        format!(
+            "extendedKeyUsage lists {}: OCSPSigning speaks for the issuer and must stand alone (CABF BR §7.1.2.8)",
+            listed.join(", ")
+        )
+    })
 }
 
 fn outlives_issuer(case: &Case<'_>) -> Option<String> {
@@ -378,3 +441,6 @@ fn weak_algorithm(case: &Case<'_>) -> Option<String> {
     })?;
     Some(format!("{weak}, which is too weak (NIST SP 800-131A)"))
 }
+
+/// Whoever holds its key can hide every revocation until its end, so it is renewed by the day or week.
+const MAX_RESPONDER_LIFE: Duration = Duration::from_hours(31 * 24);

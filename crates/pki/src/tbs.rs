@@ -10,7 +10,7 @@ use crate::asn1;
 use crate::certificate::{Certificate, KeyAlgorithm, MalformedCertificate, PublicKey, id};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
-use crate::name::TypedName;
+use crate::name::{TypedName, Uri};
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
 
@@ -31,6 +31,20 @@ pub struct Template {
     pub serial: SerialNumber,
     /// Leaf or CA.
     pub usage: Usage,
+    /// Where to ask for its revocation and its issuer.
+    pub status_sources: StatusSources,
+}
+
+/// Where relying parties find what a certificate does not say itself; by default nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusSources {
+    /// cRLDistributionPoints: the URI of the CRL that will list it, of its shard where there are several (RFC 5280
+    /// §4.2.1.13). The CRL's own scope must name the same URI.
+    pub crl: Option<Uri>,
+    /// authorityInfoAccess, id-ad-ocsp (RFC 5280 §4.2.2.1).
+    pub ocsp: Option<Uri>,
+    /// authorityInfoAccess, id-ad-caIssuers: its issuer's certificate in DER.
+    pub ca_issuers: Option<Uri>,
 }
 
 /// What the key may be used for.
@@ -48,6 +62,9 @@ pub enum Usage {
         /// id-kp-clientAuth.
         client_auth: bool,
     },
+    /// digitalSignature, CA:FALSE, id-kp-OCSPSigning alone, and no look-up of its own revocation (RFC 6960 §4.2.2.2.1): so its
+    /// life has to be short.
+    OcspResponder,
 }
 
 /// The algorithm that certificates, requests and CRLs are signed with.
@@ -133,7 +150,9 @@ impl Template {
                 )
             }
             // digitalSignature is bit 0; seven bits are unused.
-            Usage::Leaf { .. } => (asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000]),
+            Usage::Leaf { .. } | Usage::OcspResponder => {
+                (asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000])
+            }
         };
         let mut extensions = vec![
             asn1::extension(id::BASIC_CONSTRAINTS, true, &constraints),
@@ -166,7 +185,39 @@ impl Template {
                 &value,
             ));
         }
+        if self.usage == Usage::OcspResponder {
+            let null = asn1::tlv(Tag::Null, &[]);
+            extensions.push(asn1::extension(id::OCSP_NO_CHECK, false, &null));
+        }
+        extensions.extend(self.status_sources.extensions());
         Ok(extensions)
+    }
+}
+
+impl StatusSources {
+    /// Neither is critical: who does not look there loses nothing but the answer (RFC 5280 §4.2.1.13, §4.2.2.1).
+    fn extensions(&self) -> Vec<Vec<u8>> {
+        let points = self.crl.as_ref().map(|uri| {
+            let point = asn1::sequence(&[distribution_point_name(uri)]);
+            asn1::extension(
+                id::CRL_DISTRIBUTION_POINTS,
+                false,
+                &asn1::sequence(&[point]),
+            )
+        });
+        let methods = [(AD_OCSP, &self.ocsp), (AD_CA_ISSUERS, &self.ca_issuers)];
+        let methods: Vec<Vec<u8>> = methods
+            .into_iter()
+            .filter_map(|(method, uri)| {
+                Some(asn1::sequence(&[
+                    asn1::oid(method),
+                    uri_name(uri.as_ref()?),
+                ]))
+            })
+            .collect();
+        let access = (!methods.is_empty())
+            .then(|| asn1::extension(id::AUTHORITY_INFO_ACCESS, false, &asn1::sequence(&methods)));
+        points.into_iter().chain(access).collect()
     }
 }
 
@@ -174,6 +225,7 @@ impl Usage {
     fn purposes(self) -> Vec<Vec<u8>> {
         match self {
             Self::Authority { .. } => Vec::new(),
+            Self::OcspResponder => vec![asn1::oid(id::OCSP_SIGNING)],
             Self::Leaf {
                 server_auth,
                 client_auth,
@@ -281,6 +333,17 @@ pub(crate) fn issuer_key_id(issuer: &Certificate) -> Vec<u8> {
     }
 }
 
+/// `[0] DistributionPointName` with one URI, the same in a certificate and in the CRL it points to.
+pub(crate) fn distribution_point_name(uri: &Uri) -> Vec<u8> {
+    let full_name = asn1::tlv(asn1::constructed(0), &uri_name(uri));
+    asn1::tlv(asn1::constructed(0), &full_name)
+}
+
+/// A `GeneralName`.
+fn uri_name(uri: &Uri) -> Vec<u8> {
+    asn1::tlv(asn1::primitive(6), uri.as_str().as_bytes())
+}
+
 /// RFC 7093 §2 method 1: the leftmost 160 bits of the SHA-256 of the key's bits.
 fn key_id(spki_der: &[u8]) -> Result<Vec<u8>, TemplateError> {
     let key = PublicKey::from_der(spki_der).map_err(|_| TemplateError::BadKey)?;
@@ -316,3 +379,7 @@ const ECDSA_WITH_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.84
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const SHA256_WITH_RSA_ENCRYPTION: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+
+/// RFC 5280 §4.2.2.1.
+const AD_OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+const AD_CA_ISSUERS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");

@@ -18,7 +18,7 @@ use countersign_pki::lint;
 use countersign_pki::name::TypedName;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{Template, ToBeSigned, Usage};
+use countersign_pki::tbs::{StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::{UnixTime, spoken};
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +211,7 @@ pub fn authorize(
         not_after,
         serial: SerialNumber::from_random(random),
         usage: request.profile.usage(),
+        status_sources: StatusSources::default(),
     };
     Ok(Authorized {
         template,
@@ -406,6 +407,7 @@ fn first_difference(
             client_auth,
         } => (server_auth, client_auth),
         Usage::Authority { .. } => return Some("basicConstraints"),
+        Usage::OcspResponder => return Some("extendedKeyUsage"),
     };
     let purposes = ExtendedKeyUsage {
         server_auth,

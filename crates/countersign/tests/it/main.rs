@@ -19,5 +19,6 @@ mod readme;
 mod revocation;
 mod snapshot;
 mod start;
+mod status;
 mod streaming;
 mod websocket;

@@ -136,11 +136,17 @@ impl KeyUsage {
 
 /// The purposes that an extendedKeyUsage lists (RFC 5280 §4.2.1.12).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "purposes of the RFC, by their names"
+)]
 pub struct ExtendedKeyUsage {
     /// id-kp-serverAuth.
     pub server_auth: bool,
     /// id-kp-clientAuth.
     pub client_auth: bool,
+    /// id-kp-OCSPSigning (RFC 6960 §4.2.2.2).
+    pub ocsp_signing: bool,
     /// anyExtendedKeyUsage.
     pub any: bool,
     /// Others, as dotted OIDs.
@@ -153,6 +159,7 @@ impl ExtendedKeyUsage {
         let named = [
             (self.server_auth, "serverAuth"),
             (self.client_auth, "clientAuth"),
+            (self.ocsp_signing, "OCSPSigning"),
             (self.any, "anyExtendedKeyUsage"),
         ];
         named
@@ -176,6 +183,7 @@ impl ExtendedKeyUsage {
             match oid.as_bytes() {
                 server if server == id::SERVER_AUTH.as_bytes() => usage.server_auth = true,
                 client if client == id::CLIENT_AUTH.as_bytes() => usage.client_auth = true,
+                ocsp if ocsp == id::OCSP_SIGNING.as_bytes() => usage.ocsp_signing = true,
                 any if any == id::ANY_EXTENDED_KEY_USAGE.as_bytes() => usage.any = true,
                 _ => usage.other.push(asn1::dotted(oid)),
             }
@@ -386,27 +394,42 @@ pub(crate) mod id {
         ObjectIdentifier::new_unwrap("2.5.29.19");
     pub(crate) const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
     pub(crate) const REASON_CODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
+    pub(crate) const INVALIDITY_DATE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.24");
+    pub(crate) const DELTA_CRL_INDICATOR: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("2.5.29.27");
+    pub(crate) const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("2.5.29.28");
     pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
     pub(crate) const CRL_DISTRIBUTION_POINTS: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("2.5.29.31");
     pub(crate) const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
     pub(crate) const EXTENDED_KEY_USAGE: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("2.5.29.37");
+    pub(crate) const AUTHORITY_INFO_ACCESS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+    /// RFC 6960 §4.2.2.2.1.
+    pub(crate) const OCSP_NO_CHECK: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
     pub(crate) const SERVER_AUTH: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
     pub(crate) const CLIENT_AUTH: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+    pub(crate) const OCSP_SIGNING: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
     pub(crate) const ANY_EXTENDED_KEY_USAGE: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
     /// For people.
-    pub(crate) const NAMED: [(ObjectIdentifier, &str); 14] = [
+    pub(crate) const NAMED: [(ObjectIdentifier, &str); 18] = [
         (SUBJECT_KEY_ID, "subjectKeyIdentifier"),
         (KEY_USAGE, "keyUsage"),
         (SUBJECT_ALT_NAME, "subjectAltName"),
         (BASIC_CONSTRAINTS, "basicConstraints"),
         (CRL_NUMBER, "cRLNumber"),
         (REASON_CODE, "reasonCode"),
+        (INVALIDITY_DATE, "invalidityDate"),
+        (DELTA_CRL_INDICATOR, "deltaCRLIndicator"),
+        (ISSUING_DISTRIBUTION_POINT, "issuingDistributionPoint"),
         (NAME_CONSTRAINTS, "nameConstraints"),
         (CRL_DISTRIBUTION_POINTS, "cRLDistributionPoints"),
         (AUTHORITY_KEY_ID, "authorityKeyIdentifier"),
@@ -420,9 +443,7 @@ pub(crate) mod id {
             "policyConstraints",
         ),
         (ObjectIdentifier::new_unwrap("2.5.29.18"), "issuerAltName"),
-        (
-            ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1"),
-            "authorityInfoAccess",
-        ),
+        (AUTHORITY_INFO_ACCESS, "authorityInfoAccess"),
+        (OCSP_NO_CHECK, "ocspNoCheck"),
     ];
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use der::Tag;
 
-use super::CrlEntry;
+use super::{CrlEntry, CrlScope};
 use crate::asn1::{self, Cursor, Malformed, Tlv};
 use crate::certificate::{self, Certificate, PublicKey, SignatureScheme, id};
 use crate::dn::DistinguishedName;
@@ -26,6 +26,7 @@ pub struct ParsedCrl {
     next_update: Option<UnixTime>,
     number: Option<u64>,
     authority_key_id: Option<Vec<u8>>,
+    scope: Option<CrlScope>,
     entries: Vec<CrlEntry>,
     unprocessed: Vec<String>,
 }
@@ -76,14 +77,29 @@ impl ParsedCrl {
         &self.entries
     }
 
-    /// Critical extensions, of the list or an entry, that change its meaning and are not processed here (delta and
-    /// indirect CRLs, issuing distribution points): who relies on the CRL must refuse it then (RFC 5280 §5.2).
+    /// What it covers: its absence from the list clears no certificate outside. `None`: a scope that is not processed here,
+    /// and listed among the [unknown extensions](Self::unknown_critical_extensions).
+    pub fn scope(&self) -> Option<&CrlScope> {
+        self.scope.as_ref()
+    }
+
+    /// Extensions, of the list or an entry, that change its meaning and are not processed here (delta and indirect CRLs,
+    /// CRLs for some reasons): who relies on the CRL must refuse it then (RFC 5280 §5.2), and [`Self::verify`] does.
     pub fn unknown_critical_extensions(&self) -> &[String] {
         &self.unprocessed
     }
 
-    /// Whether `issuer` made it: its name, its key identifier, cRLSign, and the signature.
+    /// Whether `issuer` made it (its name, its key identifier, cRLSign, and the signature) and it can be relied on within its
+    /// scope; its times are the caller's to judge.
     pub fn verify(&self, issuer: &Certificate) -> Result<(), InvalidCrl> {
+        if !self.unprocessed.is_empty() {
+            return Err(InvalidCrl {
+                why: format!(
+                    "it has extensions that change its meaning and are not known here: {} (RFC 5280 §5.2)",
+                    self.unprocessed.join(", ")
+                ),
+            });
+        }
         if self.der[self.issuer_place.clone()] != *issuer.subject_der() {
             return Err(InvalidCrl {
                 why: format!("its issuer is {}, not {}", self.issuer, issuer.subject()),
@@ -181,9 +197,9 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
     }
     let extensions = fields.optional(asn1::constructed(0), "the extensions")?;
     fields.finish("the to-be-signed part")?;
-    let (number, authority_key_id) = match extensions {
+    let facts = match extensions {
         Some(extensions) => list_extensions(der, &extensions, &mut unprocessed)?,
-        None => (None, None),
+        None => ListFacts::default(),
     };
     Ok(ParsedCrl {
         der: der.to_vec(),
@@ -195,11 +211,25 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
         signature_scheme: SignatureScheme::decode(&algorithm)?,
         this_update,
         next_update,
-        number,
-        authority_key_id,
+        number: facts.number,
+        authority_key_id: facts.authority_key_id,
+        scope: facts.scope,
         entries,
         unprocessed,
     })
+}
+
+/// The serial number of one encoded entry, which must be all there is and without anything unknown.
+pub(super) fn row(der: &[u8]) -> Result<SerialNumber, Malformed> {
+    let mut outer = Cursor::new(der);
+    let tlv = outer.expect(Tag::Sequence, "an entry")?;
+    outer.finish("an entry")?;
+    let mut unprocessed = Vec::new();
+    let entry = entry(der, &tlv, &mut unprocessed)?;
+    match unprocessed.first() {
+        None => Ok(entry.serial),
+        Some(oid) => Err(Malformed(format!("critical extension {oid} is not known"))),
+    }
 }
 
 fn entry(
@@ -212,7 +242,7 @@ fn entry(
     let serial = SerialNumber::from_der_integer(serial.content)
         .map_err(|fault| Malformed(format!("an entry's {fault}")))?;
     let revoked_at = fields.any("an entry's date")?.time("an entry's date")?;
-    let mut reason = RevocationReason::Unspecified;
+    let (mut reason, mut invalid_since) = (RevocationReason::Unspecified, None);
     if !fields.is_at_end() {
         for place in certificate::extension_list(&mut fields)? {
             let oid = &der[place.oid];
@@ -221,6 +251,11 @@ fn entry(
                     .expect(Tag::Enumerated, "reasonCode")?
                     .content;
                 reason = reason_of(code)?;
+            } else if oid == id::INVALIDITY_DATE.as_bytes() {
+                let date = Cursor::new(&der[place.value])
+                    .expect(Tag::GeneralizedTime, "invalidityDate")?
+                    .time("invalidityDate")?;
+                invalid_since = Some(date);
             } else if place.critical {
                 note(oid, unprocessed);
             }
@@ -231,6 +266,7 @@ fn entry(
         serial,
         revoked_at,
         reason,
+        invalid_since,
     })
 }
 
@@ -256,19 +292,34 @@ fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
     }
 }
 
-type ListFacts = (Option<u64>, Option<Vec<u8>>);
+struct ListFacts {
+    number: Option<u64>,
+    authority_key_id: Option<Vec<u8>>,
+    scope: Option<CrlScope>,
+}
+
+impl Default for ListFacts {
+    fn default() -> Self {
+        Self {
+            number: None,
+            authority_key_id: None,
+            // RFC 5280 §5.2.5: without the extension it covers everything.
+            scope: Some(CrlScope::default()),
+        }
+    }
+}
 
 fn list_extensions(
     der: &[u8],
     tagged: &Tlv<'_>,
     unprocessed: &mut Vec<String>,
 ) -> Result<ListFacts, Malformed> {
-    let mut facts: ListFacts = (None, None);
+    let mut facts = ListFacts::default();
     for place in certificate::extensions(tagged)? {
         let oid = &der[place.oid];
         let mut value = Cursor::new(&der[place.value]);
         if oid == id::CRL_NUMBER.as_bytes() {
-            facts.0 = Some(
+            facts.number = Some(
                 value
                     .expect(Tag::Integer, "cRLNumber")?
                     .unsigned("cRLNumber")?,
@@ -277,10 +328,16 @@ fn list_extensions(
             let mut fields = value
                 .expect(Tag::Sequence, "authorityKeyIdentifier")?
                 .cursor();
-            facts.1 = fields
+            facts.authority_key_id = fields
                 .optional(asn1::primitive(0), "authorityKeyIdentifier")?
                 .map(|key_id| key_id.content.to_vec());
-        } else if place.critical {
+        } else if oid == id::ISSUING_DISTRIBUTION_POINT.as_bytes() {
+            facts.scope = CrlScope::decode(value)?;
+            if facts.scope.is_none() {
+                note(oid, unprocessed);
+            }
+        } else if place.critical || oid == id::DELTA_CRL_INDICATOR.as_bytes() {
+            // A delta CRL read as a complete one would clear whatever it does not repeat.
             note(oid, unprocessed);
         }
     }

@@ -1,5 +1,5 @@
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlEntry, CrlTemplate, ParsedCrl};
+use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, CrlToBeSigned, ParsedCrl};
 use countersign_pki::feed::RevocationReason;
 use countersign_pki::tbs::SignatureAlgorithm;
 use rcgen::{
@@ -12,12 +12,17 @@ use crate::forge::{
     extension, key, time, tlv,
 };
 
-fn template(entries: Vec<CrlEntry>) -> CrlTemplate {
+mod rows;
+mod scope;
+
+const ECDSA: SignatureAlgorithm = SignatureAlgorithm::EcdsaP256Sha256;
+
+fn template() -> CrlTemplate {
     CrlTemplate {
         this_update: time("2026-06-01T00:00:00Z"),
         next_update: time("2056-06-01T00:00:00Z"),
         number: 300,
-        entries,
+        scope: CrlScope::default(),
     }
 }
 
@@ -26,27 +31,33 @@ fn entry(serial: &str, reason: RevocationReason) -> CrlEntry {
         serial: serial.parse().expect("a serial"),
         revoked_at: time("2026-05-01T00:00:00Z"),
         reason,
+        invalid_since: None,
     }
 }
 
-fn made(template: &CrlTemplate, issuer: &Certificate, key: &KeyPair) -> ParsedCrl {
-    let to_be_signed = template.to_be_signed(issuer, SignatureAlgorithm::EcdsaP256Sha256);
-    ParsedCrl::parse(&to_be_signed.complete(&key.sign(to_be_signed.bytes()).expect("a signature")))
-        .expect("what was built decodes")
+fn made(entries: &[CrlEntry], issuer: &Certificate, key: &KeyPair) -> ParsedCrl {
+    signed(template().to_be_signed(issuer, ECDSA, entries), key)
+}
+
+fn signed(to_be_signed: CrlToBeSigned, key: &KeyPair) -> ParsedCrl {
+    let signature = key.sign(to_be_signed.bytes()).expect("a signature");
+    ParsedCrl::parse(&to_be_signed.complete(&signature)).expect("what was built decodes")
 }
 
 #[test]
 fn what_is_built_here_is_read_here_sorted_and_without_doubles() {
     let (root, root_key) = authority(None);
-    let all: Vec<CrlEntry> = RevocationReason::ALL
+    let mut all: Vec<CrlEntry> = RevocationReason::ALL
         .into_iter()
         .zip(1..)
         .map(|(reason, serial)| entry(&format!("{serial:02x}"), reason))
         .collect();
+    all[0].invalid_since = Some(time("2026-04-01T00:00:00Z"));
+    all[1].invalid_since = Some(time("2050-01-01T00:00:00Z"));
     let mut shuffled: Vec<CrlEntry> = all.iter().rev().copied().collect();
     shuffled.push(entry("ff00", RevocationReason::Superseded));
     shuffled.push(entry("ff00", RevocationReason::KeyCompromise));
-    let crl = made(&template(shuffled), &root, &root_key);
+    let crl = made(&shuffled, &root, &root_key);
     assert_eq!(crl.entries()[..7], all);
     assert_eq!(
         crl.entries()[7..],
@@ -71,7 +82,7 @@ fn what_is_built_here_is_read_here_sorted_and_without_doubles() {
 #[test]
 fn an_empty_list_has_no_list() {
     let (root, root_key) = authority(None);
-    let crl = made(&template(Vec::new()), &root, &root_key);
+    let crl = made(&[], &root, &root_key);
     assert_eq!(crl.entries(), []);
     assert_eq!(crl.verify(&root), Ok(()));
     assert!(
@@ -83,7 +94,7 @@ fn an_empty_list_has_no_list() {
 #[test]
 fn a_list_of_another_issuer_or_key_does_not_verify() {
     let (root, root_key) = authority(None);
-    let crl = made(&template(Vec::new()), &root, &root_key);
+    let crl = made(&[], &root, &root_key);
     let check = |issuer: &Certificate, why: &str| {
         let fault = crl.verify(issuer).expect_err(why);
         assert!(fault.why.contains(why), "{fault}");
@@ -115,7 +126,7 @@ fn a_list_of_another_issuer_or_key_does_not_verify() {
         .parse(),
         "lacks cRLSign",
     );
-    let forged = made(&template(Vec::new()), &root, &key());
+    let forged = made(&[], &root, &key());
     assert!(
         forged
             .verify(&root)
@@ -182,15 +193,24 @@ fn a_list_of_rcgen_is_read_and_verified() {
             entry("03", RevocationReason::Unspecified),
             entry("04", RevocationReason::Unspecified)
         ]
+        .map(|entry| CrlEntry {
+            invalid_since: Some(entry.revoked_at),
+            ..entry
+        })
     );
-    assert_eq!(read.unknown_critical_extensions(), ["2.5.29.28"]);
+    assert_eq!(read.unknown_critical_extensions(), [""; 0]);
+    let scope = read.scope().expect("one that is known here");
+    assert_eq!(scope.to_string(), "every certificate of http://a.b/crl");
 }
 
 #[test]
 fn malformed_lists_are_refused() {
     let (root, root_key) = authority(None);
     let der = made(
-        &template(vec![entry("01", RevocationReason::Superseded)]),
+        &[CrlEntry {
+            invalid_since: Some(time("2026-04-01T00:00:00Z")),
+            ..entry("01", RevocationReason::Superseded)
+        }],
         &root,
         &root_key,
     )

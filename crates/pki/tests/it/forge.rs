@@ -4,7 +4,7 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::TypedName;
 use countersign_pki::serial::SerialNumber;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, ToBeSigned, Usage};
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
@@ -223,6 +223,7 @@ pub(crate) fn template(subject: &str, key: &KeyPair, usage: Usage) -> Template {
         not_after: time("2046-01-01T00:00:00Z"),
         serial: SerialNumber::from_random([7; 20]),
         usage,
+        status_sources: StatusSources::default(),
     }
 }
 

@@ -1,6 +1,7 @@
-use countersign_pki::crl::{CrlEntry, CrlTemplate, ParsedCrl};
+use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, Holders, ParsedCrl};
 use countersign_pki::feed::RevocationReason;
 use countersign_pki::inspect::{self, Validity};
+use countersign_pki::name::Uri;
 use countersign_pki::request::{CertificateRequest, RequestToBeSigned};
 use countersign_pki::tbs::SignatureAlgorithm;
 use rcgen::{PublicKeyData as _, SigningKey as _};
@@ -86,24 +87,28 @@ fn requests_and_lists_are_shown() {
         serial: format!("{serial:02x}").parse().expect("a serial"),
         revoked_at,
         reason: RevocationReason::Superseded,
+        invalid_since: None,
     });
     let template = CrlTemplate {
         this_update: time("2026-06-01T00:00:00Z"),
         next_update: time("2026-07-01T00:00:00Z"),
         number: 7,
-        entries: entries.collect(),
+        scope: CrlScope {
+            distribution_point: Some(Uri::parse("http://a.b/7.crl").expect("a URI")),
+            holders: Holders::Users,
+        },
     };
-    let to_be_signed = template.to_be_signed(&root, SignatureAlgorithm::EcdsaP256Sha256);
-    let crl = ParsedCrl::parse(
-        &to_be_signed.complete(&root_key.sign(to_be_signed.bytes()).expect("a signature")),
-    )
-    .expect("decodes");
+    let entries: Vec<CrlEntry> = entries.collect();
+    let to_be_signed = template.to_be_signed(&root, SignatureAlgorithm::EcdsaP256Sha256, &entries);
+    let signature = root_key.sign(to_be_signed.bytes()).expect("a signature");
+    let crl = ParsedCrl::parse(&to_be_signed.complete(&signature)).expect("decodes");
     let view = inspect::crl(&crl, time("2026-07-01T00:00:01Z"));
     let text = view.to_string();
     for line in [
         "issuer       CN=Root,O=Example\n",
         "(out of date)\n",
         "number       7\n",
+        "covers       user certificates of http://a.b/7.crl\n",
         "revoked      60\n",
         "01 since 2026-05-01T00:00:00Z, superseded\n",
         "… and 10 more\n",

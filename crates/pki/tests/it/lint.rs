@@ -10,6 +10,10 @@ use crate::forge::{
     authority, authority_key_id, extension, name, purposes, tlv,
 };
 
+/// RFC 6960 §4.2.2.2.1.
+const OCSP_NO_CHECK: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 48, 1, 5];
+const NULL: &[u8] = &[5, 0];
+
 fn constraints(critical: bool, ca: bool, path_len: Option<u8>) -> Vec<u8> {
     let ca = if ca {
         tlv(BOOLEAN, &[0xff])
@@ -47,6 +51,18 @@ fn intermediate(issuer: &Certificate) -> Forge {
         .with(KEY_USAGE, usage(true, 1, 0b110))
         .without(EXTENDED_KEY_USAGE)
         .without(SUBJECT_ALT_NAME)
+}
+
+/// A delegated OCSP responder that every lint likes.
+fn responder(issuer: &Certificate) -> Forge {
+    let mut forge = Forge {
+        validity: validity(b"260601000000Z", b"260702000000Z"),
+        ..Forge::leaf(issuer)
+    }
+    .with(EXTENDED_KEY_USAGE, eku(&purposes(&[9])))
+    .without(SUBJECT_ALT_NAME);
+    forge.extensions.push(extension(OCSP_NO_CHECK, false, NULL));
+    forge
 }
 
 /// Each spoils one thing, and exactly the lint of its name must say so.
@@ -183,6 +199,57 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
                 ..leaf()
             }
             .without(SUBJECT_ALT_NAME),
+            root.clone(),
+        ),
+        (
+            "ocsp-no-check-without-ocsp-signing",
+            responder(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[2]))),
+            root.clone(),
+        ),
+        (
+            "ocsp-no-check-without-ocsp-signing",
+            {
+                let mut authority = intermediate(&root);
+                authority
+                    .extensions
+                    .push(extension(OCSP_NO_CHECK, false, NULL));
+                authority
+            },
+            root.clone(),
+        ),
+        (
+            "ocsp-responder-key-usage",
+            responder(&root).with(KEY_USAGE, usage(true, 5, 0b1010_0000)),
+            root.clone(),
+        ),
+        (
+            "ocsp-responder-long-lived",
+            Forge {
+                validity: validity(b"260601000000Z", b"260702000001Z"),
+                ..responder(&root)
+            },
+            root.clone(),
+        ),
+        (
+            "ocsp-responder-without-no-check",
+            responder(&root).without(OCSP_NO_CHECK),
+            root.clone(),
+        ),
+        (
+            "ocsp-signing-not-alone",
+            responder(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[9, 2]))),
+            root.clone(),
+        ),
+        (
+            "ocsp-signing-not-alone",
+            responder(&root)
+                .with(EXTENDED_KEY_USAGE, eku(&purposes(&[1, 9])))
+                .with(SUBJECT_ALT_NAME, sans(false, &[(0x82, b"a.b")])),
+            root.clone(),
+        ),
+        (
+            "ocsp-signing-not-alone",
+            responder(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[9, 17]))),
             root.clone(),
         ),
         (
@@ -362,6 +429,7 @@ fn good_certificates_have_no_fault() {
     let (root, _) = authority(None);
     assert_eq!(found(&Forge::leaf(&root).parse(), Some(&root)), [""; 0]);
     assert_eq!(found(&intermediate(&root).parse(), Some(&root)), [""; 0]);
+    assert_eq!(found(&responder(&root).parse(), Some(&root)), [""; 0]);
     assert_eq!(found(&root, None), [""; 0]);
 }
 

@@ -7,6 +7,7 @@ mod dn;
 mod forge;
 mod inspect;
 mod lint;
+mod ocsp;
 mod pem;
 mod request;
 mod revocation;

@@ -1,9 +1,13 @@
 use countersign_pki::certificate::{Certificate, ExtendedKeyUsage};
 use countersign_pki::lint;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, TemplateError, Usage};
+use countersign_pki::name::Uri;
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, TemplateError, Usage};
 use countersign_pki::time::UnixTime;
+use der::asn1::Ia5String;
 use der::{Decode as _, Encode as _};
 use rcgen::{CertificateParams, IsCa};
+use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
+use x509_cert::ext::pkix::{AuthorityInfoAccessSyntax, CrlDistributionPoints};
 
 use crate::forge::{Forge, authority, dn, key, names, sign, template, time};
 
@@ -79,6 +83,128 @@ fn a_leaf_says_what_its_template_says() {
         oracle.to_der().expect("and writes it the same"),
         made.der().as_ref()
     );
+}
+
+#[test]
+fn an_ocsp_responder_signs_answers_and_nothing_else() {
+    let (root, root_key) = authority(None);
+    let responder = Template {
+        not_after: time("2026-01-08T00:00:00Z"),
+        ..template("CN=OCSP responder", &key(), Usage::OcspResponder)
+    };
+    let made = sign(
+        &responder.to_be_signed(&root, ECDSA).expect("encodes"),
+        &root_key,
+    );
+    assert_eq!(
+        made.extended_key_usage().map(ExtendedKeyUsage::listed),
+        Some(vec!["OCSPSigning".to_owned()])
+    );
+    assert_eq!(
+        made.key_usage().map(|usage| usage.listed()),
+        Some(vec!["digitalSignature"])
+    );
+    assert!(!made.is_ca() && made.has_ocsp_no_check());
+    let no_check = made
+        .extensions()
+        .find(|extension| extension.name() == Some("ocspNoCheck"))
+        .expect("there");
+    assert_eq!((no_check.critical, no_check.value), (false, &[5, 0][..]));
+    assert_eq!(lint::check(&made, Some(&root)), []);
+    let ordinary = sign(
+        &leaf("CN=api", &["dns:a.b"])
+            .to_be_signed(&root, ECDSA)
+            .expect("encodes"),
+        &root_key,
+    );
+    assert!(!ordinary.has_ocsp_no_check());
+}
+
+#[test]
+fn a_certificate_says_where_its_status_is_told() {
+    let (root, root_key) = authority(None);
+    let uri = |text: &str| Some(Uri::parse(text).expect("a URI of the test"));
+    let made = |status_sources: StatusSources| {
+        let template = Template {
+            status_sources,
+            ..leaf("CN=api", &["dns:a.b"])
+        };
+        sign(
+            &template.to_be_signed(&root, ECDSA).expect("encodes"),
+            &root_key,
+        )
+    };
+    let full = made(StatusSources {
+        crl: uri("http://a.b/7.crl"),
+        ocsp: uri("http://a.b/ocsp"),
+        ca_issuers: uri("http://a.b/ca.der"),
+    });
+    assert_eq!(lint::check(&full, Some(&root)), []);
+    let oracle = x509_cert::Certificate::from_der(full.der()).expect("another parser reads it");
+    let (critical, points) = oracle
+        .tbs_certificate()
+        .get_extension::<CrlDistributionPoints>()
+        .expect("decodes")
+        .expect("there");
+    assert!(!critical && points.0.len() == 1);
+    assert_eq!(
+        points.0[0].distribution_point,
+        Some(DistributionPointName::FullName(vec![general_name(
+            "http://a.b/7.crl"
+        )]))
+    );
+    let (critical, access) = oracle
+        .tbs_certificate()
+        .get_extension::<AuthorityInfoAccessSyntax>()
+        .expect("decodes")
+        .expect("there");
+    assert!(!critical);
+    assert_eq!(
+        access
+            .0
+            .iter()
+            .map(|description| (
+                description.access_method.to_string(),
+                description.access_location.clone()
+            ))
+            .collect::<Vec<_>>(),
+        [
+            (
+                "1.3.6.1.5.5.7.48.1".to_owned(),
+                general_name("http://a.b/ocsp")
+            ),
+            (
+                "1.3.6.1.5.5.7.48.2".to_owned(),
+                general_name("http://a.b/ca.der")
+            )
+        ]
+    );
+    let listed = |certificate: &Certificate| -> Vec<&str> {
+        certificate
+            .extensions()
+            .filter_map(|extension| extension.name())
+            .filter(|name| ["cRLDistributionPoints", "authorityInfoAccess"].contains(name))
+            .collect()
+    };
+    assert_eq!(
+        listed(&full),
+        ["cRLDistributionPoints", "authorityInfoAccess"]
+    );
+    assert_eq!(listed(&made(StatusSources::default())), [""; 0]);
+    let only_crl = StatusSources {
+        crl: uri("http://a.b/7.crl"),
+        ..StatusSources::default()
+    };
+    assert_eq!(listed(&made(only_crl)), ["cRLDistributionPoints"]);
+    let only_ocsp = StatusSources {
+        ocsp: uri("http://a.b/ocsp"),
+        ..StatusSources::default()
+    };
+    assert_eq!(listed(&made(only_ocsp)), ["authorityInfoAccess"]);
+}
+
+fn general_name(uri: &str) -> GeneralName {
+    GeneralName::UniformResourceIdentifier(Ia5String::new(uri).expect("ASCII"))
 }
 
 #[test]

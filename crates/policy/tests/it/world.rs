@@ -11,7 +11,7 @@ use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, ToBeSigned, Usage};
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
     AccessPolicy, Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
@@ -39,6 +39,7 @@ impl Authority {
             not_after: UnixTime::from_seconds(not_after),
             serial: SerialNumber::from_random([7; 20]),
             usage: Usage::Authority { path_len: None },
+            status_sources: StatusSources::default(),
         };
         let to_be_signed = template
             .to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256)
@@ -127,6 +128,7 @@ pub(crate) fn peer(text: &str) -> VerifiedPeer {
             server_auth: false,
             client_auth: true,
         },
+        status_sources: StatusSources::default(),
     };
     let leaf = authority.sign(
         &template

@@ -12,7 +12,7 @@ use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Message, Sequence};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, Usage};
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Approved, IssuanceRules, Profile, Request, authorize};
 use countersign_store::intent::{Intended, Stored};
@@ -184,6 +184,7 @@ fn issuer(key: &EcdsaKeyPair) -> Certificate {
         not_after: now().plus(Duration::from_hours(365 * 24)),
         serial: SerialNumber::from_random([7; 20]),
         usage: Usage::Authority { path_len: Some(0) },
+        status_sources: StatusSources::default(),
     };
     let to_be_signed = template.to_be_self_signed(ALGORITHM).expect("encodes");
     let signature = sign(key, to_be_signed.bytes());
