@@ -64,7 +64,13 @@ impl Certificate {
     /// Decodes DER; refuses over [`MAX_BYTES`], duplicate extensions, NUL in names, bad serials, trailing bytes, and names
     /// that are not what their type says.
     pub fn parse(der: &[u8]) -> Result<Self, MalformedCertificate> {
-        Ok(decode::certificate(der)?)
+        Ok(decode::certificate(der, decode::Serial::Positive)?)
+    }
+
+    /// The same for a trust anchor, whose serial number may be zero: path validation never looks at it (RFC 5280 §6.1.1),
+    /// and roots in use have it.
+    pub fn parse_anchor(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        Ok(decode::certificate(der, decode::Serial::MayBeZero)?)
     }
 
     /// The bytes.
@@ -169,6 +175,11 @@ impl Certificate {
     /// The names of subjectAltName that have a type here, in order.
     pub fn subject_alt_names(&self) -> &[TypedName] {
         &self.names[..self.decoded.typed_alt_names]
+    }
+
+    /// Whether there is a subjectAltName, of whatever names.
+    pub fn has_alt_names(&self) -> bool {
+        self.has(id::SUBJECT_ALT_NAME)
     }
 
     /// How many names of subjectAltName are of a kind that no rule can use (otherName, directoryName, …).

@@ -1,6 +1,7 @@
 //! Certificate revocation lists (RFC 5280 §5): built in two halves like certificates, and decoded.
 
 mod decode;
+mod scope;
 
 use der::Tag;
 
@@ -12,6 +13,7 @@ use crate::tbs::{self, SignatureAlgorithm};
 use crate::time::UnixTime;
 
 pub use decode::{InvalidCrl, ParsedCrl};
+pub(crate) use scope::Scope;
 
 /// What a CRL shall say.
 #[derive(Clone, Debug)]

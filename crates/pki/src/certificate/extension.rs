@@ -386,6 +386,8 @@ pub(crate) mod id {
         ObjectIdentifier::new_unwrap("2.5.29.19");
     pub(crate) const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
     pub(crate) const REASON_CODE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.21");
+    pub(crate) const ISSUING_DISTRIBUTION_POINT: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("2.5.29.28");
     pub(crate) const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
     pub(crate) const CRL_DISTRIBUTION_POINTS: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("2.5.29.31");

@@ -1,12 +1,13 @@
 //! Which issuer's name constraints stand in the way. webpki judges them (RFC 5280 §4.2.1.10) and only says no; this
-//! finds whose they are, and whether they were violated or cannot be judged.
+//! finds whose they are, and whether they were violated or cannot be judged. And which ones are refused whatever they
+//! are compared with.
 
 use der::{Tag, TagNumber};
 
 use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
-use super::outline::Outline;
+use super::outline::{NameConstraints, Outline};
 use crate::asn1::Cursor;
 
 /// The topmost issuer whose constraints refuse a certificate below it.
@@ -44,6 +45,25 @@ pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFau
     })
 }
 
+/// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier.
+pub(super) fn soundness(constraints: &[u8]) -> NameConstraints {
+    let mut lists = Cursor::new(constraints);
+    let mut is_empty = lists.is_at_end();
+    while let Ok(list) = lists.any("subtrees") {
+        is_empty |= list.content.is_empty() || list.content == ASN1_NULL;
+    }
+    if is_empty {
+        return NameConstraints::Empty;
+    }
+    let subtrees = subtrees(constraints);
+    let mut bases = subtrees.permitted.iter().chain(&subtrees.excluded);
+    if bases.any(|base| base.form == DNS_NAME && base.content.starts_with(b".")) {
+        NameConstraints::Ambiguous
+    } else {
+        NameConstraints::Sound
+    }
+}
+
 fn called(case: &Case<'_>, certificates: &[&Outline<'_>], anchor: &Anchor, at: usize) -> String {
     certificates
         .get(at)
@@ -57,6 +77,7 @@ struct Name<'a> {
     content: &'a [u8],
 }
 
+const ASN1_NULL: [u8; 2] = [5, 0];
 const DNS_NAME: u32 = 2;
 const DIRECTORY_NAME: u32 = 4;
 const IP_ADDRESS: u32 = 7;

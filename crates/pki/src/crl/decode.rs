@@ -5,6 +5,7 @@ use std::ops::Range;
 use der::Tag;
 
 use super::CrlEntry;
+use super::scope::Scope;
 use crate::asn1::{self, Cursor, Malformed, Tlv};
 use crate::certificate::{self, Certificate, PublicKey, SignatureScheme, id};
 use crate::dn::DistinguishedName;
@@ -26,6 +27,7 @@ pub struct ParsedCrl {
     next_update: Option<UnixTime>,
     number: Option<u64>,
     authority_key_id: Option<Vec<u8>>,
+    scope: Result<Scope, String>,
     entries: Vec<CrlEntry>,
     unprocessed: Vec<String>,
 }
@@ -76,15 +78,39 @@ impl ParsedCrl {
         &self.entries
     }
 
-    /// Critical extensions, of the list or an entry, that change its meaning and are not processed here (delta and
+    /// Critical extensions, of the list or an entry, that change its meaning and are not processed by decoding (delta and
     /// indirect CRLs, issuing distribution points): who relies on the CRL must refuse it then (RFC 5280 §5.2).
+    /// [`chain`](crate::chain) processes issuing distribution points.
     pub fn unknown_critical_extensions(&self) -> &[String] {
         &self.unprocessed
     }
 
+    /// Which certificates of its issuer it speaks of; why that cannot be said, where its issuingDistributionPoint is of a
+    /// kind that is not processed here.
+    pub(crate) fn scope(&self) -> Result<&Scope, &str> {
+        self.scope.as_ref().map_err(String::as_str)
+    }
+
+    /// Whether its issuer has this name (a whole DER `Name`).
+    pub(crate) fn is_issued_by(&self, name: &[u8]) -> bool {
+        self.der[self.issuer_place.clone()] == *name
+    }
+
+    /// Whether this key (a whole `SubjectPublicKeyInfo`) signed it.
+    pub(crate) fn verify_signature(&self, spki: &[u8]) -> Result<(), InvalidCrl> {
+        let key = PublicKey::from_der(spki)?;
+        let algorithm =
+            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
+        Ok(key.verify(
+            &algorithm,
+            &self.der[self.to_be_signed.clone()],
+            &self.der[self.signature.clone()],
+        )?)
+    }
+
     /// Whether `issuer` made it: its name, its key identifier, cRLSign, and the signature.
     pub fn verify(&self, issuer: &Certificate) -> Result<(), InvalidCrl> {
-        if self.der[self.issuer_place.clone()] != *issuer.subject_der() {
+        if !self.is_issued_by(issuer.subject_der()) {
             return Err(InvalidCrl {
                 why: format!("its issuer is {}, not {}", self.issuer, issuer.subject()),
             });
@@ -104,14 +130,7 @@ impl ParsedCrl {
                 ),
             });
         }
-        let key = PublicKey::from_der(issuer.spki_der())?;
-        let algorithm =
-            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
-        Ok(key.verify(
-            &algorithm,
-            &self.der[self.to_be_signed.clone()],
-            &self.der[self.signature.clone()],
-        )?)
+        self.verify_signature(issuer.spki_der())
     }
 }
 
@@ -181,9 +200,9 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
     }
     let extensions = fields.optional(asn1::constructed(0), "the extensions")?;
     fields.finish("the to-be-signed part")?;
-    let (number, authority_key_id) = match extensions {
+    let facts = match extensions {
         Some(extensions) => list_extensions(der, &extensions, &mut unprocessed)?,
-        None => (None, None),
+        None => ListFacts::default(),
     };
     Ok(ParsedCrl {
         der: der.to_vec(),
@@ -195,8 +214,9 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
         signature_scheme: SignatureScheme::decode(&algorithm)?,
         this_update,
         next_update,
-        number,
-        authority_key_id,
+        number: facts.number,
+        authority_key_id: facts.authority_key_id,
+        scope: facts.scope.unwrap_or_else(|| Ok(Scope::default())),
         entries,
         unprocessed,
     })
@@ -256,19 +276,28 @@ fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
     }
 }
 
-type ListFacts = (Option<u64>, Option<Vec<u8>>);
+#[derive(Default)]
+struct ListFacts {
+    number: Option<u64>,
+    authority_key_id: Option<Vec<u8>>,
+    scope: Option<Result<Scope, String>>,
+}
 
 fn list_extensions(
     der: &[u8],
     tagged: &Tlv<'_>,
     unprocessed: &mut Vec<String>,
 ) -> Result<ListFacts, Malformed> {
-    let mut facts: ListFacts = (None, None);
+    let mut facts = ListFacts::default();
     for place in certificate::extensions(tagged)? {
         let oid = &der[place.oid];
         let mut value = Cursor::new(&der[place.value]);
         if oid == id::CRL_NUMBER.as_bytes() {
-            facts.0 = Some(
+            // RFC 5280 §5.2.3: never critical.
+            if place.critical {
+                note(oid, unprocessed);
+            }
+            facts.number = Some(
                 value
                     .expect(Tag::Integer, "cRLNumber")?
                     .unsigned("cRLNumber")?,
@@ -277,11 +306,16 @@ fn list_extensions(
             let mut fields = value
                 .expect(Tag::Sequence, "authorityKeyIdentifier")?
                 .cursor();
-            facts.1 = fields
+            facts.authority_key_id = fields
                 .optional(asn1::primitive(0), "authorityKeyIdentifier")?
                 .map(|key_id| key_id.content.to_vec());
-        } else if place.critical {
-            note(oid, unprocessed);
+        } else {
+            if oid == id::ISSUING_DISTRIBUTION_POINT.as_bytes() {
+                facts.scope = Some(Scope::decode(&mut value).map_err(|Malformed(why)| why));
+            }
+            if place.critical {
+                note(oid, unprocessed);
+            }
         }
     }
     Ok(facts)

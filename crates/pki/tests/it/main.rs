@@ -11,3 +11,4 @@ mod pem;
 mod request;
 mod revocation;
 mod tbs;
+mod verification;
