@@ -8,7 +8,7 @@ use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline};
-use crate::asn1::Cursor;
+use crate::asn1::{Cursor, primitive};
 
 /// The topmost issuer whose constraints refuse a certificate below it.
 pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
@@ -45,22 +45,30 @@ pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFau
     })
 }
 
-/// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier.
+/// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier. What cannot be read is webpki's to
+/// refuse.
 pub(super) fn soundness(constraints: &[u8]) -> NameConstraints {
     let mut lists = Cursor::new(constraints);
-    let mut is_empty = lists.is_at_end();
-    while let Ok(list) = lists.any("subtrees") {
+    let (mut is_empty, mut is_ambiguous) = (lists.is_at_end(), false);
+    while !lists.is_at_end() {
+        let Ok(list) = lists.any("subtrees") else {
+            break;
+        };
         is_empty |= list.content.is_empty() || list.content == ASN1_NULL;
+        let mut subtrees = list.cursor();
+        while !subtrees.is_at_end() {
+            let Ok(subtree) = subtrees.expect(Tag::Sequence, "a subtree") else {
+                break;
+            };
+            let base = subtree.cursor().optional(primitive(DNS_NAME), "a base");
+            is_ambiguous |=
+                base.is_ok_and(|base| base.is_some_and(|base| base.content.starts_with(b".")));
+        }
     }
-    if is_empty {
-        return NameConstraints::Empty;
-    }
-    let subtrees = subtrees(constraints);
-    let mut bases = subtrees.permitted.iter().chain(&subtrees.excluded);
-    if bases.any(|base| base.form == DNS_NAME && base.content.starts_with(b".")) {
-        NameConstraints::Ambiguous
-    } else {
-        NameConstraints::Sound
+    match (is_empty, is_ambiguous) {
+        (true, _) => NameConstraints::Empty,
+        (false, true) => NameConstraints::Ambiguous,
+        (false, false) => NameConstraints::Sound,
     }
 }
 

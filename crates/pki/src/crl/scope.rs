@@ -55,8 +55,8 @@ impl Scope {
 }
 
 /// A BOOLEAN under an implicit tag; anything but FALSE counts as set.
-fn flag(fields: &mut Cursor<'_>, number: u8) -> Result<bool, Malformed> {
-    let flag = fields.optional(primitive(number.into()), "issuingDistributionPoint")?;
+fn flag(fields: &mut Cursor<'_>, number: u32) -> Result<bool, Malformed> {
+    let flag = fields.optional(primitive(number), "issuingDistributionPoint")?;
     Ok(flag.is_some_and(|flag| flag.content != [0]))
 }
 
