@@ -19,4 +19,5 @@ mod revocation;
 mod snapshot;
 mod start;
 mod streaming;
+mod verify;
 mod websocket;
