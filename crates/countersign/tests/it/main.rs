@@ -10,6 +10,7 @@ mod interop;
 mod issuing;
 mod json;
 mod lifecycle;
+mod limbo;
 mod metrics;
 mod nginx;
 mod openssl;
