@@ -15,6 +15,7 @@ mod run;
 mod show;
 mod status;
 mod up;
+mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -58,6 +59,7 @@ enum Command {
     Renew(renew::RenewCommand),
     Revoke(revoke::RevokeCommand),
     Inspect(inspect::InspectCommand),
+    Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
     Audit(audit::AuditCommand),
     Config(config::ConfigCommand),
@@ -76,6 +78,7 @@ impl Command {
             Self::Renew(command) => command.run(globals),
             Self::Revoke(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
+            Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
@@ -126,6 +129,11 @@ mod tests {
             true,
         );
         check("countersign inspect cert.pem", true);
+        check(
+            "countersign verify --as server --trust root.pem --untrusted ca.pem --cert cert.pem --name api.example.com --name 10.0.0.1 \
+             --at 2026-01-02T03:04:05Z --depth 1 --crl a.crl --crl b.crl --strict --json",
+            true,
+        );
         check("countersign explain 7f3a9c-0k2m8x", true);
         check("countersign explain --from 127.0.0.1 --since 5m", true);
         check(
@@ -161,6 +169,20 @@ mod tests {
         check("countersign audit export --since yesterday", false);
         check("countersign audit verify log.jsonl --state s", false);
         check("countersign audit verify --head 0f", false);
+        check("countersign verify --trust root.pem --cert cert.pem", false);
+        check(
+            "countersign verify --as peer --trust root.pem --cert cert.pem",
+            false,
+        );
+        check("countersign verify --as client --cert cert.pem", false);
+        check(
+            "countersign verify --as client --trust root.pem --cert cert.pem --at yesterday",
+            false,
+        );
+        check(
+            "countersign verify --as client --trust root.pem --cert cert.pem --depth 7",
+            false,
+        );
         check("countersign explain", false);
         check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
         check("countersign explain --since 5m", false);

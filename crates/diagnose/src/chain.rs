@@ -1,7 +1,7 @@
 //! A refused certificate chain, told with its cause, its values and the facts that it was judged by.
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
+use countersign_pki::chain::{ChainFault, ChainFaultKind, CrlFault, NameFault, Purpose};
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::time::{UnixTime, spoken};
 
@@ -24,11 +24,20 @@ pub fn cause(kind: &ChainFaultKind, side: Purpose) -> Cause {
         ChainFaultKind::BadSerial { .. } => Cause::BadSerial,
         ChainFaultKind::BadSignature { .. } => Cause::BadSignature,
         ChainFaultKind::CaUsedAsEndEntity => Cause::CaUsedAsEndEntity,
+        ChainFaultKind::CrlUnusable { fault, .. } => match fault {
+            CrlFault::BadSignature => Cause::CrlBadSignature,
+            CrlFault::Expired { .. } => Cause::CrlExpired,
+            CrlFault::Missing { .. } => Cause::CrlMissing,
+            CrlFault::Unprocessed { .. } => Cause::CrlUnprocessed,
+            CrlFault::WrongIssuer => Cause::CrlWrongIssuer,
+        },
+        ChainFaultKind::DepthExceeded { .. } => Cause::VerifyDepthTooSmall,
         ChainFaultKind::IdentityAmbiguous { .. } => Cause::IdentityAmbiguous,
         ChainFaultKind::IntermediateExpired { .. } => Cause::IntermediateExpired,
         ChainFaultKind::IssuerCannotSign { .. } => Cause::IssuerCannotSign,
         ChainFaultKind::IssuerEkuExcludesPurpose { .. } => Cause::IssuerEkuExcludesPurpose,
         ChainFaultKind::IssuerNotACa { .. } => Cause::IssuerNotACa,
+        ChainFaultKind::KeyIdMismatch { .. } => Cause::AkiMismatch,
         ChainFaultKind::LeafExpired { .. } => Cause::LeafExpired,
         ChainFaultKind::Malformed { .. } => Cause::MalformedCertificate,
         ChainFaultKind::MissingDigitalSignature => Cause::KeyusageMissingDigitalsignature,
@@ -39,6 +48,13 @@ pub fn cause(kind: &ChainFaultKind, side: Purpose) -> Cause {
         },
         ChainFaultKind::NameConstraintsUnsupported { .. } => Cause::NameConstraintsUnsupported,
         ChainFaultKind::NameConstraintsViolated { .. } => Cause::NameConstraintsViolated,
+        ChainFaultKind::NameMismatch { fault, .. } => match fault {
+            NameFault::IpSanMissing => Cause::IpSanMissing,
+            NameFault::Other => Cause::NameMismatch,
+            NameFault::SanMissing => Cause::SanMissing,
+            NameFault::Wildcard => Cause::WildcardMismatch,
+        },
+        ChainFaultKind::NotStrict { .. } => Cause::CaExtensionsIncomplete,
         ChainFaultKind::NotYetValid { .. } => Cause::NotYetValid,
         ChainFaultKind::PathLenExceeded { .. } => Cause::PathlenExceeded,
         ChainFaultKind::Revoked { .. } => Cause::CertificateRevoked,
@@ -83,6 +99,13 @@ fn sentence(fault: &ChainFault, side: Purpose) -> String {
             "{leaf} is a CA certificate, presented as a {}'s own",
             side_text(side)
         ),
+        ChainFaultKind::CrlUnusable { issuer, fault } => crl_sentence(issuer, fault, now),
+        ChainFaultKind::DepthExceeded {
+            intermediates,
+            limit,
+        } => format!(
+            "{intermediates} intermediates stand between {leaf} and its trust anchor, {limit} are allowed"
+        ),
         ChainFaultKind::IdentityAmbiguous { ids } => format!(
             "{leaf} holds {} URIs where one is allowed: {}",
             ids.len(),
@@ -106,6 +129,9 @@ fn sentence(fault: &ChainFault, side: Purpose) -> String {
         ChainFaultKind::IssuerNotACa { subject } => {
             format!("issuer {subject} above {leaf} is not marked CA:TRUE")
         }
+        ChainFaultKind::KeyIdMismatch { subject } => format!(
+            "authorityKeyIdentifier of the certificate of {subject} quotes another key than its issuer's"
+        ),
         ChainFaultKind::LeafExpired { not_after } => expired(&leaf, *not_after),
         ChainFaultKind::Malformed { why } => {
             format!("a certificate of the chain ({sent} sent) cannot be read: {why}")
@@ -134,6 +160,11 @@ fn sentence(fault: &ChainFault, side: Purpose) -> String {
                 names_text(fault.leaf.as_deref())
             )
         }
+        ChainFaultKind::NameMismatch { expected, .. } => {
+            let names = names_text(fault.leaf.as_deref());
+            format!("{leaf} does not hold the name {expected} (names {names})")
+        }
+        ChainFaultKind::NotStrict { subject, why } => format!("certificate of {subject} {why}"),
         ChainFaultKind::NotYetValid { not_before } => {
             let wait = spoken(not_before.since(now));
             format!(
@@ -204,6 +235,27 @@ fn sentence(fault: &ChainFault, side: Purpose) -> String {
     }
 }
 
+fn crl_sentence(issuer: &str, fault: &CrlFault, now: UnixTime) -> String {
+    match fault {
+        CrlFault::BadSignature => {
+            format!("signature of the CRL of {issuer} does not verify with the issuer's key")
+        }
+        CrlFault::Expired { next_update } => format!(
+            "CRL of {issuer} was due to be replaced {} ago (next_update {next_update}, now {now})",
+            spoken(now.since(*next_update))
+        ),
+        CrlFault::Missing { subject } => {
+            format!("no CRL of {issuer} covers the certificate of {subject}")
+        }
+        CrlFault::Unprocessed { why } => {
+            format!("CRL of {issuer} cannot be relied on: {why}")
+        }
+        CrlFault::WrongIssuer => {
+            format!("{issuer} may not sign CRLs: its keyUsage lacks cRLSign")
+        }
+    }
+}
+
 fn evidence(fault: &ChainFault) -> Evidence {
     let mut evidence = kind_facts(&fault.kind);
     if let Some(leaf) = fault.leaf.as_deref() {
@@ -233,9 +285,18 @@ fn kind_facts(kind: &ChainFaultKind) -> Evidence {
         | ChainFaultKind::IssuerCannotSign { subject }
         | ChainFaultKind::IssuerEkuExcludesPurpose { subject }
         | ChainFaultKind::IssuerNotACa { subject }
+        | ChainFaultKind::KeyIdMismatch { subject }
+        | ChainFaultKind::NotStrict { subject, .. }
         | ChainFaultKind::NameConstraintsUnsupported { subject }
         | ChainFaultKind::NameConstraintsViolated { subject }
         | ChainFaultKind::PathLenExceeded { subject } => facts.with("at_fault", subject),
+        ChainFaultKind::CrlUnusable { issuer, .. } => facts.with("crl_issuer", issuer),
+        ChainFaultKind::DepthExceeded {
+            intermediates,
+            limit,
+        } => facts
+            .with("intermediates", intermediates)
+            .with("limit", limit),
         ChainFaultKind::IdentityAmbiguous { ids } => facts.with("ids", ids.join(", ")),
         ChainFaultKind::IntermediateExpired { subject, not_after }
         | ChainFaultKind::RootExpired { subject, not_after } => facts
@@ -245,6 +306,7 @@ fn kind_facts(kind: &ChainFaultKind) -> Evidence {
         ChainFaultKind::MissingIntermediate { issuer }
         | ChainFaultKind::UnknownIssuer { issuer } => facts.with("looked_for", issuer),
         ChainFaultKind::MissingPurpose { listed } => facts.with("purposes", listed.join(", ")),
+        ChainFaultKind::NameMismatch { expected, .. } => facts.with("expected", expected),
         ChainFaultKind::NotYetValid { not_before } => facts.with("valid_from", not_before),
         ChainFaultKind::Revoked {
             subject,
@@ -624,6 +686,89 @@ mod tests {
         ];
         for (kind, cause, sentence) in table {
             check(kind, cause, sentence);
+        }
+    }
+
+    #[test]
+    fn a_crl_that_says_nothing_has_its_cause_and_sentence() {
+        let check = |fault, cause, sentence: &str| {
+            let issuer = text("CN=Issuing CA");
+            check(
+                ChainFaultKind::CrlUnusable { issuer, fault },
+                cause,
+                sentence,
+            );
+        };
+        check(
+            CrlFault::BadSignature,
+            Cause::CrlBadSignature,
+            "signature of the CRL of CN=Issuing CA does not verify with the issuer's key",
+        );
+        check(
+            CrlFault::Expired {
+                next_update: time("2026-01-02T03:04:05Z"),
+            },
+            Cause::CrlExpired,
+            "CRL of CN=Issuing CA was due to be replaced 3 h ago (next_update 2026-01-02T03:04:05Z, now 2026-01-02T06:04:05Z)",
+        );
+        check(
+            CrlFault::Missing {
+                subject: text("CN=order"),
+            },
+            Cause::CrlMissing,
+            "no CRL of CN=Issuing CA covers the certificate of CN=order",
+        );
+        check(
+            CrlFault::Unprocessed {
+                why: text("it has no cRLNumber"),
+            },
+            Cause::CrlUnprocessed,
+            "CRL of CN=Issuing CA cannot be relied on: it has no cRLNumber",
+        );
+        check(
+            CrlFault::WrongIssuer,
+            Cause::CrlWrongIssuer,
+            "CN=Issuing CA may not sign CRLs: its keyUsage lacks cRLSign",
+        );
+    }
+
+    #[test]
+    fn what_only_a_verification_asks_for_has_its_cause_and_sentence() {
+        check(
+            ChainFaultKind::DepthExceeded {
+                intermediates: 2,
+                limit: 1,
+            },
+            Cause::VerifyDepthTooSmall,
+            "2 intermediates stand between certificate of order.example.com and its trust anchor, 1 are allowed",
+        );
+        check(
+            ChainFaultKind::KeyIdMismatch {
+                subject: text("CN=order"),
+            },
+            Cause::AkiMismatch,
+            "authorityKeyIdentifier of the certificate of CN=order quotes another key than its issuer's",
+        );
+        check(
+            ChainFaultKind::NotStrict {
+                subject: text("CN=Issuing CA"),
+                why: "is a CA without keyUsage",
+            },
+            Cause::CaExtensionsIncomplete,
+            "certificate of CN=Issuing CA is a CA without keyUsage",
+        );
+        for (fault, cause) in [
+            (NameFault::IpSanMissing, Cause::IpSanMissing),
+            (NameFault::Other, Cause::NameMismatch),
+            (NameFault::SanMissing, Cause::SanMissing),
+            (NameFault::Wildcard, Cause::WildcardMismatch),
+        ] {
+            let expected = text("web.example.com");
+            check(
+                ChainFaultKind::NameMismatch { expected, fault },
+                cause,
+                "certificate of order.example.com does not hold the name web.example.com (names dns:order.example.com, ip:10.0.0.1)",
+            );
         }
     }
 

@@ -19,7 +19,7 @@ use crate::time::UnixTime;
 pub(crate) use algorithm::PublicKey;
 pub use algorithm::{KeyAlgorithm, SignatureScheme};
 pub(crate) use decode::{extension_list, extensions};
-pub(crate) use distribution::full_name_uris;
+pub(crate) use distribution::{crl_uris, full_name_uris};
 pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};
 pub(crate) use extension::{SubjectAltNames, id};
 
@@ -66,7 +66,13 @@ impl Certificate {
     /// Decodes DER; refuses over [`MAX_BYTES`], duplicate extensions, NUL in names, bad serials, trailing bytes, and names
     /// that are not what their type says.
     pub fn parse(der: &[u8]) -> Result<Self, MalformedCertificate> {
-        Ok(decode::certificate(der)?)
+        Ok(decode::certificate(der, decode::Serial::Positive)?)
+    }
+
+    /// The same for a trust anchor, whose serial number may be zero: path validation never looks at it (RFC 5280 §6.1.1),
+    /// and roots in use have it.
+    pub fn parse_anchor(der: &[u8]) -> Result<Self, MalformedCertificate> {
+        Ok(decode::certificate(der, decode::Serial::MayBeZero)?)
     }
 
     /// The bytes.
@@ -173,6 +179,11 @@ impl Certificate {
         &self.names[..self.decoded.typed_alt_names]
     }
 
+    /// Whether there is a subjectAltName, of whatever names.
+    pub fn has_alt_names(&self) -> bool {
+        self.has(id::SUBJECT_ALT_NAME)
+    }
+
     /// How many names of subjectAltName are of a kind that no rule can use (otherName, directoryName, …).
     pub fn other_alt_names(&self) -> usize {
         self.decoded.other_alt_names
@@ -245,7 +256,7 @@ impl Certificate {
         self.extensions
             .iter()
             .find(|place| self.der[place.oid.clone()] == *id::CRL_DISTRIBUTION_POINTS.as_bytes())
-            .and_then(|place| distribution::crl_uris(&self.der[place.value.clone()]).ok())
+            .and_then(|place| crl_uris(&self.der[place.value.clone()]).ok())
             .unwrap_or_default()
     }
 

@@ -1,7 +1,8 @@
 //! The only verifier of certificate chains: webpki judges, the evidence is kept.
 //!
 //! A chain is accepted when webpki accepts a path (signatures, validity, basicConstraints, name constraints, EKU) and
-//! `chain::judge` does too (what webpki leaves out: revocation, the anchor's own terms, keyUsage, key strength, trust domain).
+//! `chain::judge` does too (what webpki leaves out: revocation, the anchor's own terms, keyUsage, key strength, trust domain, and
+//! extensions that verifiers read differently; CRLs, depth and `chain::strict` where they are asked for).
 //! When the answer is no, `chain::diagnosis` finds the true cause; it can only word a refusal, never lift one.
 //!
 //! Invariant: bundles are never pooled. Which bundle vouches is decided by the anchor key that the path ends in; where
@@ -10,11 +11,15 @@
 mod anchor;
 mod constraints;
 mod diagnosis;
+mod expected;
+mod extensions;
 mod fault;
 mod judge;
 mod known;
+mod lists;
 mod outline;
 mod strength;
+mod strict;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -24,12 +29,14 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use self::anchor::{Anchor, Anchors};
-pub use self::fault::{ChainFault, ChainFaultKind};
+pub use self::expected::{ExpectedName, InvalidExpectedName};
+pub use self::fault::{ChainFault, ChainFaultKind, CrlFault, NameFault};
 use self::judge::{Case, SignedPath};
 use self::known::KnownSignatures;
 use self::outline::Outline;
 use crate::bundle::{InvalidBundle, TrustBundle};
 use crate::certificate::Certificate;
+use crate::crl::ParsedCrl;
 use crate::identity::{Identity, PathElement, VerifiedPeer};
 use crate::name::{NameKind, TypedName};
 use crate::revocation::RevocationIndex;
@@ -43,6 +50,7 @@ pub struct Verifier {
     known_intermediates: Vec<Certificate>,
     known_signatures: KnownSignatures,
     limits: Limits,
+    rules: Rules,
 }
 
 impl Verifier {
@@ -68,6 +76,7 @@ impl Verifier {
             known_intermediates: Vec::new(),
             known_signatures: KnownSignatures::default(),
             limits,
+            rules: Rules::default(),
         })
     }
 
@@ -76,6 +85,13 @@ impl Verifier {
     #[must_use]
     pub fn with_known_intermediates(mut self, intermediates: Vec<Certificate>) -> Self {
         self.known_intermediates = intermediates;
+        self
+    }
+
+    /// Other rules than the usual ones.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
         self
     }
 
@@ -99,13 +115,31 @@ impl Verifier {
         revocations: &RevocationIndex,
         now: UnixTime,
     ) -> Result<VerifiedPeer, ChainFault> {
+        self.answer(
+            chain,
+            &Question {
+                purpose,
+                revocations,
+                lists: &[],
+                names: &[],
+                now,
+            },
+        )
+    }
+
+    /// The same, with CRLs to ask and names to find.
+    pub fn answer(
+        &self,
+        chain: &[CertificateDer<'_>],
+        question: &Question<'_>,
+    ) -> Result<VerifiedPeer, ChainFault> {
         let mut leaf = None;
-        self.decide(chain, purpose, revocations, now, &mut leaf)
+        self.decide(chain, question, &mut leaf)
             .map_err(|kind| ChainFault {
                 kind,
                 leaf: leaf.map(Arc::new),
                 sent: chain.len(),
-                now,
+                now: question.now,
             })
     }
 
@@ -113,9 +147,7 @@ impl Verifier {
     fn decide(
         &self,
         chain: &[CertificateDer<'_>],
-        purpose: Purpose,
-        revocations: &RevocationIndex,
-        now: UnixTime,
+        question: &Question<'_>,
         decoded: &mut Option<Certificate>,
     ) -> Result<VerifiedPeer, ChainFaultKind> {
         self.limits.check(chain)?;
@@ -147,12 +179,19 @@ impl Verifier {
 
         let case = Case {
             leaf,
-            purpose,
-            revocations,
-            now,
+            purpose: question.purpose,
+            revocations: question.revocations,
+            lists: question.lists,
+            rules: self.rules,
+            now: question.now,
         };
         match self.judged_by_webpki(&case, leaf_der, &others, &sent) {
-            Ok(accepted) => Ok(peer(leaf, &sent, accepted)),
+            Ok(accepted) => {
+                let peer = peer(leaf, &sent, accepted);
+                let mut names = question.names.iter();
+                names.try_for_each(|name| name.check(&peer, leaf))?;
+                Ok(peer)
+            }
             Err(verdict) => Err(diagnosis::find(
                 &case,
                 &sent,
@@ -265,6 +304,50 @@ impl Default for Limits {
             chain_bytes: 64 * 1024,
         }
     }
+}
+
+/// What is asked of a chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The side that the peer plays.
+    pub purpose: Purpose,
+    /// Which serials are revoked.
+    pub revocations: &'a RevocationIndex,
+    /// CRLs. Where there are any, one must cover the leaf; every one of an issuer in the path must be good.
+    pub lists: &'a [ParsedCrl],
+    /// Names that the leaf must hold, all of them.
+    pub names: &'a [ExpectedName],
+    /// When.
+    pub now: UnixTime,
+}
+
+/// What is wanted of a path beyond what every path must satisfy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How many intermediates may stand between leaf and anchor; self-issued ones do not count. Default 6: webpki
+    /// follows no more.
+    pub intermediates: usize,
+    /// How closely RFC 5280 is followed.
+    pub strictness: Strictness,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            intermediates: 6,
+            strictness: Strictness::Usual,
+        }
+    }
+}
+
+/// How closely the profile of RFC 5280 is followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// Key identifiers, keyUsage of CAs, critical marks: whatever conforming CAs must write and many a private one leaves out.
+    Strict,
+    /// What is ambiguous or unsafe is refused; what is only left out is not.
+    #[default]
+    Usual,
 }
 
 /// The side that the peer plays.

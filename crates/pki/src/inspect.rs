@@ -425,7 +425,7 @@ fn rows(f: &mut fmt::Formatter<'_>, label: &str, values: &[String]) -> fmt::Resu
 }
 
 /// Control characters, and the marks that turn the direction of text or hide in it (Unicode TR36 §2), as `\u{…}`.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let deceives = |c: char| {
         c.is_control()
             || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -24,3 +24,4 @@ pub mod serial;
 pub mod spiffe;
 pub mod tbs;
 pub mod time;
+pub mod verification;

@@ -56,6 +56,12 @@ impl SerialNumber {
         Ok(Self { length, bytes })
     }
 
+    /// Zero, which RFC 5280 forbids and old roots have: only an anchor's, whose serial nobody looks at.
+    pub(crate) const ZERO: Self = Self {
+        length: 0,
+        bytes: [0; MAX_OCTETS],
+    };
+
     /// The big-endian magnitude without leading zeros.
     pub fn magnitude(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
@@ -65,7 +71,7 @@ impl SerialNumber {
     pub fn to_der_integer(self) -> Vec<u8> {
         let magnitude = self.magnitude();
         let mut content = Vec::with_capacity(magnitude.len() + 1);
-        if magnitude[0] & 0x80 != 0 {
+        if magnitude.first().is_none_or(|first| first & 0x80 != 0) {
             content.push(0);
         }
         content.extend_from_slice(magnitude);
@@ -88,6 +94,9 @@ impl PartialOrd for SerialNumber {
 impl fmt::Display for SerialNumber {
     /// Lower-case hexadecimal, two digits an octet, no separators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self == &Self::ZERO {
+            return f.write_str("00");
+        }
         self.magnitude()
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))

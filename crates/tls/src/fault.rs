@@ -75,7 +75,12 @@ pub(crate) fn certificate_error(kind: &ChainFaultKind) -> CertificateError {
         | Kind::MissingDigitalSignature
         | Kind::UnsupportedAlgorithm { .. } => CertificateError::InvalidPurpose,
         Kind::BadSignature { .. } => CertificateError::BadSignature,
-        Kind::TrustDomainMismatch { .. } => CertificateError::ApplicationVerificationFailure,
+        Kind::CrlUnusable { .. } => CertificateError::UnknownRevocationStatus,
+        Kind::NameMismatch { .. } => CertificateError::NotValidForName,
+        Kind::DepthExceeded { .. }
+        | Kind::KeyIdMismatch { .. }
+        | Kind::NotStrict { .. }
+        | Kind::TrustDomainMismatch { .. } => CertificateError::ApplicationVerificationFailure,
         Kind::BadSerial { .. }
         | Kind::IdentityAmbiguous { .. }
         | Kind::Malformed { .. }

@@ -12,7 +12,26 @@ use crate::fingerprint::Fingerprint;
 use crate::name::{CommonName, TypedName};
 use crate::serial::SerialNumber;
 
-pub(super) fn certificate(der: &[u8]) -> Result<Certificate, Malformed> {
+/// Which serial numbers are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serial {
+    MayBeZero,
+    Positive,
+}
+
+impl Serial {
+    fn read(self, integer: &Tlv<'_>) -> Result<SerialNumber, Malformed> {
+        if (self, integer.content) == (Self::MayBeZero, &[0]) {
+            return Ok(SerialNumber::ZERO);
+        }
+        let number = SerialNumber::from_der_integer(integer.content)
+            .map_err(|fault| Malformed(fault.to_string()))?;
+        integer.integer("the serial number")?;
+        Ok(number)
+    }
+}
+
+pub(super) fn certificate(der: &[u8], serials: Serial) -> Result<Certificate, Malformed> {
     if der.len() > MAX_BYTES {
         return Err(Malformed(format!(
             "it has {} bytes, at most {MAX_BYTES} are taken",
@@ -31,10 +50,7 @@ pub(super) fn certificate(der: &[u8]) -> Result<Certificate, Malformed> {
 
     let mut fields = to_be_signed.cursor();
     let version = version(&mut fields)?;
-    let serial = fields.expect(Tag::Integer, "the serial number")?;
-    let serial = SerialNumber::from_der_integer(serial.content)
-        .map_err(|fault| Malformed(fault.to_string()))
-        .and_then(|number| serial.integer("the serial number").map(|_| number))?;
+    let serial = serials.read(&fields.expect(Tag::Integer, "the serial number")?)?;
     let inner_algorithm = fields.expect(Tag::Sequence, "the inner signature algorithm")?;
     // RFC 5280 §4.1.1.2: both must be the same, or the signer's statement could be changed outside the signature.
     if inner_algorithm.whole != outer_algorithm.whole {

@@ -5,7 +5,7 @@ use der::Tag;
 use crate::asn1::{self, Cursor, Malformed, Tlv};
 
 /// The URIs of every distribution point that lists for all reasons and is the issuer's own.
-pub(super) fn crl_uris(value: &[u8]) -> Result<Vec<&str>, Malformed> {
+pub(crate) fn crl_uris(value: &[u8]) -> Result<Vec<&str>, Malformed> {
     let what = "cRLDistributionPoints";
     let mut value = Cursor::new(value);
     let mut points = value.expect(Tag::Sequence, what)?.cursor();

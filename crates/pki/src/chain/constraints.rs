@@ -1,13 +1,14 @@
 //! Which issuer's name constraints stand in the way. webpki judges them (RFC 5280 §4.2.1.10) and only says no; this
-//! finds whose they are, and whether they were violated or cannot be judged.
+//! finds whose they are, and whether they were violated or cannot be judged. And which ones are refused whatever they
+//! are compared with.
 
 use der::{Tag, TagNumber};
 
 use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
-use super::outline::Outline;
-use crate::asn1::Cursor;
+use super::outline::{NameConstraints, Outline};
+use crate::asn1::{Cursor, primitive};
 
 /// The topmost issuer whose constraints refuse a certificate below it.
 pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
@@ -44,6 +45,33 @@ pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFau
     })
 }
 
+/// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier. What cannot be read is webpki's to
+/// refuse.
+pub(super) fn soundness(constraints: &[u8]) -> NameConstraints {
+    let mut lists = Cursor::new(constraints);
+    let (mut is_empty, mut is_ambiguous) = (lists.is_at_end(), false);
+    while !lists.is_at_end() {
+        let Ok(list) = lists.any("subtrees") else {
+            break;
+        };
+        is_empty |= list.content.is_empty() || list.content == ASN1_NULL;
+        let mut subtrees = list.cursor();
+        while !subtrees.is_at_end() {
+            let Ok(subtree) = subtrees.expect(Tag::Sequence, "a subtree") else {
+                break;
+            };
+            let base = subtree.cursor().optional(primitive(DNS_NAME), "a base");
+            is_ambiguous |=
+                base.is_ok_and(|base| base.is_some_and(|base| base.content.starts_with(b".")));
+        }
+    }
+    match (is_empty, is_ambiguous) {
+        (true, _) => NameConstraints::Empty,
+        (false, true) => NameConstraints::Ambiguous,
+        (false, false) => NameConstraints::Sound,
+    }
+}
+
 fn called(case: &Case<'_>, certificates: &[&Outline<'_>], anchor: &Anchor, at: usize) -> String {
     certificates
         .get(at)
@@ -57,6 +85,7 @@ struct Name<'a> {
     content: &'a [u8],
 }
 
+const ASN1_NULL: [u8; 2] = [5, 0];
 const DNS_NAME: u32 = 2;
 const DIRECTORY_NAME: u32 = 4;
 const IP_ADDRESS: u32 = 7;

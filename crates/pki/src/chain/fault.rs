@@ -80,6 +80,20 @@ pub enum ChainFaultKind {
     },
     /// keyUsage without digitalSignature.
     MissingDigitalSignature,
+    /// A CRL that had to say whether a certificate is revoked, and cannot.
+    CrlUnusable {
+        /// The CRL's issuer.
+        issuer: String,
+        /// Why.
+        fault: CrlFault,
+    },
+    /// More intermediates than [`Rules::intermediates`](super::Rules::intermediates).
+    DepthExceeded {
+        /// How many, without self-issued ones.
+        intermediates: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// The issuer was not sent, but is known to stand under an anchor.
     MissingIntermediate {
         /// The issuer that is missing.
@@ -89,6 +103,13 @@ pub enum ChainFaultKind {
     MissingPurpose {
         /// What it lists.
         listed: Vec<String>,
+    },
+    /// A name that was asked for is not the leaf's.
+    NameMismatch {
+        /// The name.
+        expected: String,
+        /// What the leaf has instead.
+        fault: NameFault,
     },
     /// Constraints of a type that cannot be judged.
     NameConstraintsUnsupported {
@@ -100,10 +121,22 @@ pub enum ChainFaultKind {
         /// Whose constraint.
         subject: String,
     },
+    /// The authority key identifier quotes another key than the issuer's.
+    KeyIdMismatch {
+        /// Whose certificate.
+        subject: String,
+    },
     /// The leaf, or an issuer of it, has not begun.
     NotYetValid {
         /// Its beginning.
         not_before: UnixTime,
+    },
+    /// Good enough for every day, not for [`Strictness::Strict`](super::Strictness::Strict).
+    NotStrict {
+        /// Whose certificate.
+        subject: String,
+        /// What it lacks.
+        why: &'static str,
     },
     /// pathLenConstraint.
     PathLenExceeded {
@@ -184,4 +217,41 @@ pub enum ChainFaultKind {
     },
     /// The first certificate is not the leaf that the others stand above.
     WrongOrder,
+}
+
+/// Why a CRL says nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CrlFault {
+    /// The issuer's key did not make the signature.
+    BadSignature,
+    /// Past its nextUpdate.
+    Expired {
+        /// nextUpdate.
+        next_update: UnixTime,
+    },
+    /// None was given that covers the certificate.
+    Missing {
+        /// Whose certificate.
+        subject: String,
+    },
+    /// Not as RFC 5280 §5 wants it, or of a kind that is not processed.
+    Unprocessed {
+        /// What, in words.
+        why: String,
+    },
+    /// The issuer's keyUsage lacks cRLSign.
+    WrongIssuer,
+}
+
+/// Why none of the leaf's names is the one asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    /// An IP address was asked for; there is no such one in subjectAltName.
+    IpSanMissing,
+    /// It has other names.
+    Other,
+    /// It has no subjectAltName, and a CN is no server's name.
+    SanMissing,
+    /// A wildcard of it stands for one label; the name has more, or none.
+    Wildcard,
 }

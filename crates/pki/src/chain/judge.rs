@@ -7,8 +7,9 @@
 use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::outline::{Outline, Terms};
-use super::{Purpose, strength};
+use super::{Purpose, Rules, Strictness, extensions, lists, strength, strict};
 use crate::certificate::Certificate;
+use crate::crl::ParsedCrl;
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::identity::PathElement;
@@ -24,6 +25,9 @@ pub(super) struct Case<'a> {
     pub(super) leaf: &'a Certificate,
     pub(super) purpose: Purpose,
     pub(super) revocations: &'a RevocationIndex,
+    /// CRLs to ask as well; none: nobody asked for them.
+    pub(super) lists: &'a [ParsedCrl],
+    pub(super) rules: Rules,
     pub(super) now: UnixTime,
 }
 
@@ -34,6 +38,16 @@ pub(super) struct SignedPath<'a, 'c> {
     pub(super) anchor: &'a Anchor,
 }
 
+impl SignedPath<'_, '_> {
+    /// How many intermediates count towards a path length: self-issued ones do not (RFC 5280 §4.2.1.9).
+    fn intermediates(&self) -> usize {
+        let issuers = self.certificates.iter().skip(1);
+        issuers
+            .filter(|certificate| !certificate.is_self_issued())
+            .count()
+    }
+}
+
 impl Case<'_> {
     /// The path as revocation knows it, or the first thing wrong with it.
     pub(super) fn judge(
@@ -41,13 +55,19 @@ impl Case<'_> {
         path: SignedPath<'_, '_>,
     ) -> Result<Vec<PathElement>, ChainFaultKind> {
         self.check_issuers(path)?;
+        extensions::check(self, path)?;
         let elements = self.check_revocation(path)?;
+        lists::check(self, path)?;
         self.check_times(path)?;
         self.check_purpose(path)?;
         path.certificates
             .iter()
             .try_for_each(|certificate| strength::judge_key(certificate.spki))?;
         self.check_spiffe_id(path.anchor)?;
+        self.check_depth(path)?;
+        if self.rules.strictness == Strictness::Strict {
+            strict::check(self, path)?;
+        }
         Ok(elements)
     }
 
@@ -87,14 +107,21 @@ impl Case<'_> {
             }
             check_issuer_terms(&certificate.terms, below, subject)?;
         }
-        // RFC 5280 §4.2.1.9: self-issued certificates do not count towards the path length.
-        let counted = path
-            .certificates
-            .iter()
-            .skip(1)
-            .filter(|certificate| !certificate.is_self_issued())
-            .count();
-        check_issuer_terms(path.anchor.terms(), counted, || path.anchor.subject())
+        check_issuer_terms(path.anchor.terms(), path.intermediates(), || {
+            path.anchor.subject()
+        })
+    }
+
+    fn check_depth(&self, path: SignedPath<'_, '_>) -> Result<(), ChainFaultKind> {
+        let (intermediates, limit) = (path.intermediates(), self.rules.intermediates);
+        if intermediates > limit {
+            Err(ChainFaultKind::DepthExceeded {
+                intermediates,
+                limit,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     fn check_revocation(
@@ -254,7 +281,9 @@ pub(super) fn stage(kind: &ChainFaultKind) -> u8 {
         ChainFaultKind::IssuerNotACa { .. }
         | ChainFaultKind::IssuerCannotSign { .. }
         | ChainFaultKind::PathLenExceeded { .. } => 10,
-        ChainFaultKind::BadSerial { .. } | ChainFaultKind::Revoked { .. } => 20,
+        ChainFaultKind::BadSerial { .. }
+        | ChainFaultKind::CrlUnusable { .. }
+        | ChainFaultKind::Revoked { .. } => 20,
         ChainFaultKind::IntermediateExpired { .. }
         | ChainFaultKind::LeafExpired { .. }
         | ChainFaultKind::NotYetValid { .. }
@@ -265,6 +294,9 @@ pub(super) fn stage(kind: &ChainFaultKind) -> u8 {
         | ChainFaultKind::MissingPurpose { .. } => 40,
         ChainFaultKind::UnsupportedAlgorithm { .. } | ChainFaultKind::WeakKey { .. } => 50,
         ChainFaultKind::IdentityAmbiguous { .. } | ChainFaultKind::TrustDomainMismatch { .. } => 60,
+        ChainFaultKind::DepthExceeded { .. }
+        | ChainFaultKind::KeyIdMismatch { .. }
+        | ChainFaultKind::NotStrict { .. } => 65,
         ChainFaultKind::NameConstraintsUnsupported { .. }
         | ChainFaultKind::NameConstraintsViolated { .. } => 70,
         _ => 0,

@@ -7,6 +7,7 @@
 use der::Tag;
 
 use crate::asn1::{Cursor, Malformed, Tlv, constructed, primitive};
+use crate::certificate;
 use crate::time::UnixTime;
 
 /// What was read; every slice of names and keys is the whole element with its tag.
@@ -28,6 +29,9 @@ pub(super) struct Outline<'a> {
     pub(super) name_constraints: Option<&'a [u8]>,
     /// Content of the SEQUENCE.
     pub(super) subject_alt_names: Option<&'a [u8]>,
+    /// The whole value, not yet judged.
+    pub(super) crl_distribution_points: Option<&'a [u8]>,
+    pub(super) not_critical: NotCritical,
     /// The first critical extension that nobody here understands: content of its object identifier.
     pub(super) unknown_critical: Option<&'a [u8]>,
     pub(super) terms: Terms,
@@ -42,6 +46,27 @@ pub(super) struct Terms {
     pub(super) path_len: Option<u64>,
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) purposes: Option<Purposes>,
+    pub(super) name_constraints: NameConstraints,
+}
+
+/// Whether nameConstraints can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameConstraints {
+    /// A dNSName base with a leading period: whether it covers the bare domain differs from verifier to verifier, and
+    /// RFC 5280 §4.2.1.10 has no such form.
+    Ambiguous,
+    /// A list of subtrees without any (RFC 5280 §4.2.1.10: at least one), so that it cannot be told what was meant.
+    Empty,
+    /// None, or sound ones.
+    Sound,
+}
+
+/// Extensions that are there, not critical, and must be (RFC 5280 §4.2.1.9 to §4.2.1.11).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct NotCritical {
+    pub(super) basic_constraints: bool,
+    pub(super) name_constraints: bool,
+    pub(super) policy_constraints: bool,
 }
 
 /// keyUsage, as far as it matters here.
@@ -49,6 +74,7 @@ pub(super) struct Terms {
 pub(super) struct KeyUsage {
     pub(super) digital_signature: bool,
     pub(super) key_cert_sign: bool,
+    pub(super) crl_sign: bool,
 }
 
 /// extendedKeyUsage, as far as it matters here.
@@ -59,6 +85,13 @@ pub(super) struct Purposes {
 }
 
 impl<'a> Outline<'a> {
+    /// As [`Certificate::crl_uris`](crate::certificate::Certificate::crl_uris).
+    pub(super) fn crl_uris(&self) -> Vec<&'a str> {
+        self.crl_distribution_points
+            .and_then(|value| certificate::crl_uris(value).ok())
+            .unwrap_or_default()
+    }
+
     /// Reads `Certificate` (RFC 5280 §4.1).
     pub(super) fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
         let mut input = Cursor::new(der);
@@ -103,6 +136,8 @@ impl<'a> Outline<'a> {
             authority_key_id: None,
             name_constraints: None,
             subject_alt_names: None,
+            crl_distribution_points: None,
+            not_critical: NotCritical::default(),
             unknown_critical: None,
             terms: Terms {
                 not_before,
@@ -111,6 +146,7 @@ impl<'a> Outline<'a> {
                 path_len: None,
                 key_usage: None,
                 purposes: None,
+                name_constraints: NameConstraints::Sound,
             },
         };
         // RFC 5280 §4.1.2.8: unique identifiers, which only version 2 ever used.
@@ -147,7 +183,8 @@ impl<'a> Outline<'a> {
             .expect(Tag::OctetString, "an extension's value")?
             .content;
         parts.finish("an extension's value")?;
-        let mut value = Cursor::new(value);
+        let whole = value;
+        let mut value = Cursor::new(whole);
         match id {
             // id-ce (2.5.29), RFC 5280 §4.2.1
             [0x55, 0x1d, 14] => {
@@ -165,11 +202,14 @@ impl<'a> Outline<'a> {
                     Some(value.expect(Tag::Sequence, "subjectAltName")?.content);
             }
             [0x55, 0x1d, 19] => {
+                self.not_critical.basic_constraints = !critical;
                 self.take_basic_constraints(&value.expect(Tag::Sequence, "basicConstraints")?)?;
             }
             [0x55, 0x1d, 30] => {
-                self.name_constraints =
-                    Some(value.expect(Tag::Sequence, "nameConstraints")?.content);
+                let constraints = value.expect(Tag::Sequence, "nameConstraints")?.content;
+                self.name_constraints = Some(constraints);
+                self.not_critical.name_constraints = !critical;
+                self.terms.name_constraints = super::constraints::soundness(constraints);
             }
             [0x55, 0x1d, 35] => {
                 let mut fields = value
@@ -183,8 +223,9 @@ impl<'a> Outline<'a> {
                 self.terms.purposes =
                     Some(purposes(&value.expect(Tag::Sequence, "extendedKeyUsage")?)?);
             }
-            // cRLDistributionPoints: webpki accepts it critical; this system never follows it.
-            [0x55, 0x1d, 31] => {}
+            // webpki accepts it critical; this system never follows it.
+            [0x55, 0x1d, 31] => self.crl_distribution_points = Some(whole),
+            [0x55, 0x1d, 36] if !critical => self.not_critical.policy_constraints = true,
             _ if critical && self.unknown_critical.is_none() => self.unknown_critical = Some(id),
             _ => {}
         }
@@ -246,6 +287,7 @@ fn key_usage(bits: &Tlv<'_>) -> Result<KeyUsage, Malformed> {
     Ok(KeyUsage {
         digital_signature: first & 0x80 != 0,
         key_cert_sign: first & 0x04 != 0,
+        crl_sign: first & 0x02 != 0,
     })
 }
 

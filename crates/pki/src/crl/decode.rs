@@ -89,6 +89,23 @@ impl ParsedCrl {
         &self.unprocessed
     }
 
+    /// Whether its issuer has this name (a whole DER `Name`).
+    pub(crate) fn is_issued_by(&self, name: &[u8]) -> bool {
+        self.der[self.issuer_place.clone()] == *name
+    }
+
+    /// Whether this key (a whole `SubjectPublicKeyInfo`) signed it.
+    pub(crate) fn verify_signature(&self, spki: &[u8]) -> Result<(), InvalidCrl> {
+        let key = PublicKey::from_der(spki)?;
+        let algorithm =
+            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
+        Ok(key.verify(
+            &algorithm,
+            &self.der[self.to_be_signed.clone()],
+            &self.der[self.signature.clone()],
+        )?)
+    }
+
     /// Whether `issuer` made it (its name, its key identifier, cRLSign, and the signature) and it can be relied on within its
     /// scope; its times are the caller's to judge.
     pub fn verify(&self, issuer: &Certificate) -> Result<(), InvalidCrl> {
@@ -100,7 +117,7 @@ impl ParsedCrl {
                 ),
             });
         }
-        if self.der[self.issuer_place.clone()] != *issuer.subject_der() {
+        if !self.is_issued_by(issuer.subject_der()) {
             return Err(InvalidCrl {
                 why: format!("its issuer is {}, not {}", self.issuer, issuer.subject()),
             });
@@ -120,14 +137,7 @@ impl ParsedCrl {
                 ),
             });
         }
-        let key = PublicKey::from_der(issuer.spki_der())?;
-        let algorithm =
-            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
-        Ok(key.verify(
-            &algorithm,
-            &self.der[self.to_be_signed.clone()],
-            &self.der[self.signature.clone()],
-        )?)
+        self.verify_signature(issuer.spki_der())
     }
 }
 
@@ -319,6 +329,10 @@ fn list_extensions(
         let oid = &der[place.oid];
         let mut value = Cursor::new(&der[place.value]);
         if oid == id::CRL_NUMBER.as_bytes() {
+            // RFC 5280 §5.2.3: never critical.
+            if place.critical {
+                note(oid, unprocessed);
+            }
             facts.number = Some(
                 value
                     .expect(Tag::Integer, "cRLNumber")?

@@ -34,15 +34,20 @@ impl CrlScope {
     /// Whether the CRL says anything of `certificate`: the absence of one outside the scope means nothing (RFC 5280
     /// §6.3.3 (b)). The URI of a shard must be the one in the certificate, or one shard could stand in for another.
     pub fn covers(&self, certificate: &Certificate) -> bool {
+        self.covers_one(certificate.is_ca(), &certificate.crl_uris())
+    }
+
+    /// Whether it says anything of a certificate with these URIs in cRLDistributionPoints.
+    pub(crate) fn covers_one(&self, is_ca: bool, uris: &[&str]) -> bool {
         let kind = match self.holders {
             Holders::All => true,
-            Holders::Authorities => certificate.is_ca(),
-            Holders::Users => !certificate.is_ca(),
+            Holders::Authorities => is_ca,
+            Holders::Users => !is_ca,
         };
         let shard = self
             .distribution_point
             .as_ref()
-            .is_none_or(|point| certificate.crl_uris().contains(&point.as_str()));
+            .is_none_or(|point| uris.contains(&point.as_str()));
         kind && shard
     }
 

@@ -12,3 +12,4 @@ mod pem;
 mod request;
 mod revocation;
 mod tbs;
+mod verification;

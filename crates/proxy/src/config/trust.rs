@@ -77,7 +77,7 @@ fn anchors_of(
         .iter()
         .map(|block| match block.label.as_str() {
             "CERTIFICATE" => {
-                Certificate::parse(&block.der).map_err(|error| fault(error.to_string()))
+                Certificate::parse_anchor(&block.der).map_err(|error| fault(error.to_string()))
             }
             other => Err(fault(format!(
                 "holds a {other} block, only CERTIFICATE belongs there"

@@ -21,7 +21,7 @@ pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 pub(crate) const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 37, 0];
 pub(crate) const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
 
-const ECDSA_SHA256: &[u8] = &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+pub(crate) const ECDSA_SHA256: &[u8] = &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
 const ED25519: &[u8] = &[0x06, 3, 0x2b, 0x65, 0x70];
 const ML_DSA_65: &[u8] = &[0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 18];
 
@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) key_usage: Option<u8>,
     pub(crate) purposes: Vec<&'static [u8]>,
     pub(crate) alt_names: Vec<Vec<u8>>,
+    pub(crate) has_key_id: bool,
     pub(crate) quotes_issuer_key: bool,
     pub(crate) more_extensions: Vec<Vec<u8>>,
     pub(crate) signature_algorithm: Option<&'static [u8]>,
@@ -84,6 +85,7 @@ pub(crate) fn leaf(name: &str, alt_names: &[Vec<u8>]) -> Plan {
         key_usage: Some(DIGITAL_SIGNATURE),
         purposes: vec![SERVER_AUTH, CLIENT_AUTH],
         alt_names: alt_names.to_vec(),
+        has_key_id: true,
         quotes_issuer_key: true,
         more_extensions: vec![],
         signature_algorithm: None,
@@ -158,7 +160,10 @@ impl Plan {
     }
 
     fn extensions(&self, issuer: &Plan) -> Vec<Vec<u8>> {
-        let mut all = vec![extension(14, false, &tlv(0x04, &key_id(&self.spki)))];
+        let mut all = vec![];
+        if self.has_key_id {
+            all.push(extension(14, false, &tlv(0x04, &key_id(&self.spki))));
+        }
         if self.quotes_issuer_key {
             all.push(extension(
                 35,
@@ -294,11 +299,11 @@ fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
     )
 }
 
-fn key_id(spki: &[u8]) -> Vec<u8> {
+pub(crate) fn key_id(spki: &[u8]) -> Vec<u8> {
     Fingerprint::of(spki).as_bytes()[..20].to_vec()
 }
 
-fn time(seconds: u64) -> Vec<u8> {
+pub(crate) fn time(seconds: u64) -> Vec<u8> {
     let digits: Vec<u8> = UnixTime::from_seconds(seconds)
         .to_string()
         .bytes()
