@@ -27,11 +27,15 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::api::{
-    CERTIFICATES, ISSUE, IssueRequest, IssueResponse, ListQuery, ListResponse, RENEW, REVOKE,
-    RenewRequest, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    CERTIFICATES, IMPORT, ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL,
+    LabelRequest, LabelResponse, ListQuery, ListResponse, RENEW, REVOKE, RenewRequest,
+    RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
-use crate::conversion::{issue_response, list_filter, list_response, show_response, spki_of};
+use crate::conversion::{
+    annotate, import_response, imported, issue_response, label_response, list_filter,
+    list_response, show_response, spki_of,
+};
 use crate::problem::Problem;
 use crate::state::{PASSING_SOCKET, StateLock};
 use crate::what::What;
@@ -42,6 +46,8 @@ pub fn router(authority: Arc<Authority>) -> Router {
         .route(ISSUE, post(issue))
         .route(RENEW, post(renew))
         .route(REVOKE, post(revoke))
+        .route(LABEL, post(label))
+        .route(IMPORT, post(import))
         .route(CERTIFICATES, get(list))
         .route(&format!("{CERTIFICATES}/{{what}}"), get(show))
         .route(STATUS, get(status))
@@ -235,6 +241,29 @@ async fn revoke(
     ))
 }
 
+async fn label(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<LabelRequest>, JsonRejection>,
+) -> Called<LabelResponse> {
+    let request = read(body)?;
+    let change = annotate(&request)?;
+    let (identity, annotation) = authority
+        .annotate(actor, &parse_what(&request.what), change)
+        .await?;
+    Ok(Json(label_response(&identity, annotation)))
+}
+
+async fn import(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<ImportRequest>, JsonRejection>,
+) -> Called<ImportResponse> {
+    let (certificates, owner) = imported(&read(body)?)?;
+    let outcomes = authority.import(actor, certificates.clone(), owner).await?;
+    Ok(Json(import_response(&certificates, outcomes)))
+}
+
 async fn list(
     State(authority): State<Arc<Authority>>,
     Caller(_): Caller,
@@ -242,7 +271,7 @@ async fn list(
 ) -> Called<ListResponse> {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let now = authority.now();
-    let (filter, after, limit) = list_filter(&query, now)?;
+    let (filter, after, limit) = list_filter(&query, authority.trust_domain(), now)?;
     Ok(Json(list_response(
         authority.list(filter, after, limit).await?,
         now,
