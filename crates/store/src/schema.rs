@@ -89,6 +89,9 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+    connection
+        .pragma_update(None, "cache_size", READER_CACHE_KIB)
+        .map_err(sql)?;
     Ok(connection)
 }
 
@@ -133,6 +136,10 @@ pub(crate) const MIGRATIONS: [&str; 2] = [
 
 /// "CSGN", at offset 68 of the file, for `file(1)` and against a wrong path.
 const APPLICATION_ID: u32 = 0x4353_474e;
+
+/// 16 MiB, which SQLite writes as a negative number of KiB: a page of a list by name takes its rows from all over the file,
+/// some hundred pages for each hundred rows, and the default of 2 MiB does not hold the upper levels of the indexes beside.
+const READER_CACHE_KIB: i64 = -16 * 1024;
 
 /// The state's lock keeps other processes away; only an operator's `sqlite3` can hold this one for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

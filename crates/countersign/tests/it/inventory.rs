@@ -8,7 +8,7 @@ use rcgen::{
 };
 use serde_json::Value;
 
-use crate::installation::{Installation, text};
+use crate::installation::{Installation, countersign, text};
 use crate::json::array;
 
 fn names(installation: &Installation, filters: &[&str]) -> Vec<String> {
@@ -87,7 +87,8 @@ fn every_filter_finds_what_it_says_and_nothing_else() {
     check(&["--owner", "nobody"], &[]);
     check(&["--label", "env=prod"], &[]);
     let key = installation.issue("client", "keyed", &[]).key();
-    let inspected = installation.json(&["inspect", text(&key)]);
+    let inspected = countersign(&installation.path(""), &["inspect", text(&key), "--json"]);
+    let inspected: Value = serde_json::from_str(&inspected.stdout).expect("JSON");
     let spki = inspected[0]["spki"].as_str().expect("a hash");
     check(&["--spki", spki], &["cn:keyed"]);
     check(&["--spki", &fingerprint], &[]);
