@@ -184,26 +184,35 @@ impl Listing<'_> {
                 stream.bind(from.clone()),
                 to.clone().map(|to| stream.bind(to)),
             );
-            let below = |alias: &str| {
-                high.as_ref()
-                    .map(|high| format!(" AND {alias}.{column} < {high}"))
-                    .unwrap_or_default()
+            let below = high
+                .as_ref()
+                .map(|high| format!(" AND n.{column} < {high}"));
+            let below = below.unwrap_or_default();
+            // By value, which the index by entry has too, so that the table itself is not looked up.
+            let fits = match (glob, &high) {
+                (Glob::Prefix(_), Some(high)) => {
+                    format!("lower(o.value) >= {low} AND lower(o.value) < {high}")
+                }
+                (Glob::Prefix(_), None) => format!("lower(o.value) >= {low}"),
+                (Glob::Suffix(end), _) => {
+                    let end = stream.bind(end.to_ascii_lowercase());
+                    format!("substr(lower(o.value), -length({end})) = {end}")
+                }
             };
             let first = format!(
                 "n.kind IN ({kinds}) AND NOT EXISTS (SELECT 1 FROM name o INDEXED BY name_by_entry WHERE o.entry_id = n.entry_id
-                 AND o.kind IN ({kinds}) AND o.{column} >= {low}{} AND (o.{column}, o.kind) < (n.{column}, n.kind))",
-                below("o")
+                 AND o.position < n.position AND o.kind IN ({kinds}) AND {fits})"
             );
             stream = stream.and(&first);
             stream = match segment {
-                Segment::All => stream.and(&format!("n.{column} >= {low}{}", below("n"))),
+                Segment::All => stream.and(&format!("n.{column} >= {low}{below}")),
                 Segment::RestOf(after) => {
                     let (text, id) = (stream.bind(after.text.clone()), stream.bind(after.id.0));
                     stream.and(&format!("n.{column} = {text} AND n.entry_id < {id}"))
                 }
                 Segment::Behind(after) => {
                     let text = stream.bind(after.text.clone());
-                    stream.and(&format!("n.{column} > {text}{}", below("n")))
+                    stream.and(&format!("n.{column} > {text}{below}"))
                 }
             };
             self.narrowed(stream.ordered(&format!("n.{column}, n.entry_id DESC")))

@@ -122,5 +122,5 @@ INSERT INTO name (kind, value, entry_id, position, folded, reversed)
     FROM name_before;
 DROP TABLE name_before;
 CREATE INDEX name_by_entry ON name (entry_id, position);
-CREATE INDEX name_by_beginning ON name (folded, entry_id DESC, kind) WHERE folded IS NOT NULL;
-CREATE INDEX name_by_ending ON name (reversed, entry_id DESC, kind) WHERE reversed IS NOT NULL;
+CREATE INDEX name_by_beginning ON name (folded, entry_id DESC, kind, position) WHERE folded IS NOT NULL;
+CREATE INDEX name_by_ending ON name (reversed, entry_id DESC, kind, position) WHERE reversed IS NOT NULL;
