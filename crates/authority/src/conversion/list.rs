@@ -385,7 +385,7 @@ mod tests {
             ),
             ("san", &["cn:a*", "cn:a", "CN=a,O=b", "\n"]),
             ("identity", &["\n", "ip:300.1.1.1"]),
-            ("issuer", &["CN=", "", "\t"]),
+            ("issuer", &["=a", "", "\t"]),
             ("profile", &["admin", ""]),
             ("serial", &["xyz", ""]),
             ("fingerprint", &["aa", ""]),
