@@ -27,13 +27,14 @@ use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 use crate::api::{
-    CERTIFICATES, ISSUE, IssueRequest, IssueResponse, ListQuery, ListResponse, PREVIEW,
-    PreviewResponse, RENEW, REVOKE, RenewRequest, RevokeRequest, RevokeResponse, STATUS,
-    ShowResponse, StatusResponse,
+    CERTIFICATES, IMPORT, ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL,
+    LabelRequest, LabelResponse, ListQuery, ListResponse, PREVIEW, PreviewResponse, RENEW, REVOKE,
+    RenewRequest, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::{
-    issue_response, list_filter, list_response, preview_response, show_response, spki_of,
+    annotate, import_response, imported, issue_response, label_response, list_filter,
+    list_response, preview_response, show_response, spki_of,
 };
 use crate::problem::Problem;
 use crate::state::{PASSING_SOCKET, StateLock};
@@ -46,6 +47,8 @@ pub fn router(authority: Arc<Authority>) -> Router {
         .route(PREVIEW, post(preview))
         .route(RENEW, post(renew))
         .route(REVOKE, post(revoke))
+        .route(LABEL, post(label))
+        .route(IMPORT, post(import))
         .route(CERTIFICATES, get(list))
         .route(&format!("{CERTIFICATES}/{{what}}"), get(show))
         .route(STATUS, get(status))
@@ -250,6 +253,29 @@ async fn revoke(
     ))
 }
 
+async fn label(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<LabelRequest>, JsonRejection>,
+) -> Called<LabelResponse> {
+    let request = read(body)?;
+    let change = annotate(&request)?;
+    let (identity, annotation) = authority
+        .annotate(actor, &parse_what(&request.what), change)
+        .await?;
+    Ok(Json(label_response(&identity, annotation)))
+}
+
+async fn import(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<ImportRequest>, JsonRejection>,
+) -> Called<ImportResponse> {
+    let (certificates, owner) = imported(&read(body)?)?;
+    let outcomes = authority.import(actor, certificates.clone(), owner).await?;
+    Ok(Json(import_response(&certificates, outcomes)))
+}
+
 async fn list(
     State(authority): State<Arc<Authority>>,
     Caller(_): Caller,
@@ -257,7 +283,7 @@ async fn list(
 ) -> Called<ListResponse> {
     let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let now = authority.now();
-    let (filter, after, limit) = list_filter(&query, now)?;
+    let (filter, after, limit) = list_filter(&query, authority.trust_domain(), now)?;
     Ok(Json(list_response(
         authority.list(filter, after, limit).await?,
         now,

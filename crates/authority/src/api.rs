@@ -1,5 +1,7 @@
 //! Wire types of the admin API. Times are RFC 3339 in UTC; names are typed (`dns:…`, `spiffe://…`).
 
+use std::collections::BTreeMap;
+
 use countersign_pki::feed::{HistoryId, RevocationReason, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
@@ -16,6 +18,10 @@ pub const RENEW: &str = "/v1/renew";
 pub const REVOKE: &str = "/v1/revoke";
 /// `GET` with [`ListQuery`]: [`ListResponse`] out; `GET …/WHAT`: [`ShowResponse`] out.
 pub const CERTIFICATES: &str = "/v1/certificates";
+/// `POST`: [`LabelRequest`] in, [`LabelResponse`] out.
+pub const LABEL: &str = "/v1/label";
+/// `POST`: [`ImportRequest`] in, [`ImportResponse`] out.
+pub const IMPORT: &str = "/v1/import";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 
@@ -25,20 +31,42 @@ pub fn list_path(query: &ListQuery) -> String {
         status,
         expiring_within_s,
         name,
+        san,
+        identity,
+        issuer,
+        profile,
+        serial,
+        fingerprint,
+        spki,
+        issued_by,
+        owner,
+        labels,
         after,
         limit,
     } = query;
     let pairs = [
-        status.map(|status| ("status", status.to_string())),
-        expiring_within_s.map(|seconds| ("expiring_within_s", seconds.to_string())),
-        name.clone().map(|name| ("name", name)),
-        after.clone().map(|after| ("after", after)),
-        limit.map(|limit| ("limit", limit.to_string())),
+        ("status", status.map(|status| status.to_string())),
+        (
+            "expiring_within_s",
+            expiring_within_s.map(|it| it.to_string()),
+        ),
+        ("name", name.clone()),
+        ("san", san.clone()),
+        ("identity", identity.clone()),
+        ("issuer", issuer.clone()),
+        ("profile", profile.clone()),
+        ("serial", serial.clone()),
+        ("fingerprint", fingerprint.clone()),
+        ("spki", spki.clone()),
+        ("issued_by", issued_by.clone()),
+        ("owner", owner.clone()),
+        ("labels", labels.clone()),
+        ("after", after.clone()),
+        ("limit", limit.map(|limit| limit.to_string())),
     ];
     let pairs: Vec<String> = pairs
         .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", percent_encode(&value)))
+        .filter_map(|(key, value)| Some(format!("{key}={}", percent_encode(&value?))))
         .collect();
     if pairs.is_empty() {
         CERTIFICATES.to_owned()
@@ -112,7 +140,38 @@ pub struct RevokeRequest {
     pub wait_ms: Option<u64>,
 }
 
-/// Which certificates to list.
+/// Says something of an identity. What is left out stays; an empty owner or note is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    /// WHAT: serial, fingerprint or name; the certificates that are meant must be of one identity.
+    pub what: String,
+    /// Whom to ask: at most 128 bytes.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Labels to set: a key of at most 63 letters, digits, `.`, `_`, `-` and `/`, a value of at most 256 bytes; 32 at most.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Labels to take away.
+    #[serde(default)]
+    pub remove: Vec<String>,
+    /// Anything else: at most 2048 bytes.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// Asks to watch certificates of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// In base64 DER, 1 to 100.
+    pub certificates: Vec<String>,
+    /// Whom to ask about each of their identities.
+    #[serde(default)]
+    pub owner: Option<String>,
+}
+
+/// Which certificates to list: those for which everything that is said holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -122,9 +181,39 @@ pub struct ListQuery {
     /// Only those that end within so many seconds and have not ended.
     #[serde(default)]
     pub expiring_within_s: Option<u64>,
-    /// A typed name exactly, or a part of any name.
+    /// Any name: a typed name or a word exactly, or a pattern with one `*` at its beginning or end.
     #[serde(default)]
     pub name: Option<String>,
+    /// A SAN: as `name`, but without CN and DN.
+    #[serde(default)]
+    pub san: Option<String>,
+    /// A typed name or a word exactly; `*` is no pattern here.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// The issuer's DN, or its CN.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// A profile, or `imported` for certificates of others.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// A serial number in hexadecimal digits.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// SHA-256 of the DER.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// SHA-256 of the key.
+    #[serde(default)]
+    pub spki: Option<String>,
+    /// Who asked for it: `authority`, `uid:N`, or the typed name of a holder.
+    #[serde(default)]
+    pub issued_by: Option<String>,
+    /// The owner of its identity.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Labels of its identity, `key=value`, each on a line of its own.
+    #[serde(default)]
+    pub labels: Option<String>,
     /// [`ListResponse::next`] of the page before.
     #[serde(default)]
     pub after: Option<String>,
@@ -267,7 +356,56 @@ pub struct NodeView {
     pub after_ms: Option<u64>,
 }
 
-/// One page, newest first.
+/// What is said of an identity now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelResponse {
+    /// Its typed name.
+    pub identity: String,
+    /// Whom to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What became of each certificate, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportResponse {
+    /// One for each.
+    pub certificates: Vec<ImportedView>,
+}
+
+/// One certificate of others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedView {
+    /// SHA-256 of its DER.
+    pub fingerprint: Fingerprint,
+    /// The name shown first.
+    pub name: String,
+    /// End.
+    #[serde(with = "rfc3339")]
+    pub not_after: UnixTime,
+    /// What became of it.
+    pub outcome: ImportOutcome,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImportOutcome {
+    /// It was there before.
+    AlreadyImported,
+    /// It is watched now.
+    Imported,
+    /// This authority has issued it and knows it anyway.
+    Ours,
+}
+
+/// One page: newest first; what ends first by `expiring_within_s` or `valid`; what ended last first by `expired`; by name
+/// with a pattern, by identity with an owner or labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListResponse {
     /// The page.
@@ -308,7 +446,7 @@ pub struct CertificateView {
     pub fingerprint: Option<Fingerprint>,
     /// Where it stands.
     pub status: CertificateStatus,
-    /// Which profile.
+    /// Which profile; `imported` for a certificate of others.
     pub profile: String,
     /// The name shown first.
     pub name: String,
@@ -322,11 +460,20 @@ pub struct CertificateView {
     /// End.
     #[serde(with = "rfc3339")]
     pub not_after: UnixTime,
-    /// When it was issued.
+    /// When it was issued, or imported.
     #[serde(with = "rfc3339")]
     pub issued_at: UnixTime,
     /// Who asked for it.
     pub issued_to: String,
+    /// Whom to ask about its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Labels of its identity.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What else is said of its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// When and why it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<RevocationView>,

@@ -1,5 +1,6 @@
 //! The authority: one code path from a request to a recorded certificate, and from a revocation to its receipt.
 
+mod annotate;
 mod fault;
 
 use std::sync::{Arc, OnceLock};
@@ -20,7 +21,7 @@ use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
 use countersign_store::inventory::{
-    Entry, EntryId, Filter, MAX_PAGE, NameFilter, Page, Selector, Status, Tally,
+    Cursor, Entry, EntryId, Filter, MAX_PAGE, NameFilter, Page, Selector, Status, Tally,
 };
 use countersign_store::issuer::IssuerId;
 use countersign_store::revocation::Revocations;
@@ -35,7 +36,9 @@ use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
 
-pub use self::fault::{IssueError, NotReady, OpenError, RenewError, RevokeError, ShowError};
+pub use self::fault::{
+    AnnotateError, ImportError, IssueError, NotReady, OpenError, RenewError, RevokeError, ShowError,
+};
 
 /// The running authority.
 pub struct Authority {
@@ -123,7 +126,7 @@ impl Authority {
     ) -> Result<Issued, RenewError> {
         let entries = self.renewable(what).await.map_err(IssueError::Store)?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
-        let request = renewal::request(&predecessor, spki_der);
+        let request = renewal::request(&predecessor, spki_der)?;
         let reason = format!("renews {}", predecessor.serial);
         match self
             .issue_after(actor, request, Some(predecessor.id), reason)
@@ -162,6 +165,7 @@ impl Authority {
             revoked,
             already_revoked,
             expired,
+            imported,
         } = outcome;
         let sequences = || {
             revoked
@@ -170,13 +174,17 @@ impl Authority {
                 .filter_map(|entry| entry.revocation.map(|it| it.sequence))
         };
         let (Some(first), Some(last)) = (sequences().min(), sequences().max()) else {
-            return Err(match expired.first() {
-                Some(entry) => RevokeError::Expired {
+            return Err(match (expired.first(), imported.first()) {
+                (Some(entry), _) => RevokeError::Expired {
                     what: what.to_string(),
                     not_after: entry.not_after,
                     now: self.now(),
                 },
-                None => RevokeError::NotFound {
+                (None, Some(theirs)) => RevokeError::Imported {
+                    what: what.to_string(),
+                    issuer: theirs.issuer.clone(),
+                },
+                (None, None) => RevokeError::NotFound {
                     what: what.to_string(),
                 },
             });
@@ -193,11 +201,11 @@ impl Authority {
         })
     }
 
-    /// One page of the inventory, newest first.
+    /// One page of the inventory, in the order of the filter.
     pub async fn list(
         &self,
         filter: Filter,
-        after: Option<EntryId>,
+        after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page, StoreError> {
         self.store.list(filter, after, limit, self.now()).await
@@ -278,11 +286,15 @@ impl Authority {
             loop {
                 let filter = Filter {
                     status: Some(Status::Valid),
-                    name: Some(NameFilter::Exactly(names.clone())),
+                    names: vec![NameFilter::Exactly(names.clone())],
                     ..Filter::default()
                 };
                 let page = self.store.list(filter, after, MAX_PAGE, self.now()).await?;
-                valid.extend(page.entries);
+                valid.extend(
+                    page.entries
+                        .into_iter()
+                        .filter(|entry| !entry.is_imported()),
+                );
                 after = page.next;
                 if after.is_none() {
                     break;

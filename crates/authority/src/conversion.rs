@@ -1,28 +1,35 @@
 //! Domain types to wire types and back: the one place.
 
+mod list;
+
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::compatibility::Objection;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
 use countersign_pki::request::CertificateRequest;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Because, Profile, Request};
-use countersign_store::inventory::{
-    Entry, EntryId, Filter, MAX_PAGE, NameFilter, Page, Status, Tally, principal,
+use countersign_store::annotation::{
+    Annotate, InvalidAnnotation, LabelKey, LabelValue, MAX_LABELS, Note, Owner,
 };
+use countersign_store::import::{Import, shown_by};
+use countersign_store::inventory::{Annotation, Entry, IMPORTED, Page, Status, Tally, principal};
 
+use self::list::cursor_text;
+pub(crate) use self::list::list_filter;
 use crate::api::{
-    BecauseView, CertificateStatus, CertificateView, Counts, IssueRequest, IssueResponse,
-    ListQuery, ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView,
-    RevokeResponse, RevokedView, ShowResponse, ShownCertificate,
+    BecauseView, CertificateStatus, CertificateView, Counts, ImportOutcome, ImportRequest,
+    ImportResponse, ImportedView, IssueRequest, IssueResponse, LabelRequest, LabelResponse,
+    ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView, RevokeResponse,
+    RevokedView, ShowResponse, ShownCertificate,
 };
 use crate::authority::{CERTIFICATE, Issued, Preview};
 use crate::problem::Problem;
 use crate::receipt::{NodeReceipt, Receipt, RevokedCertificate};
-use crate::what::What;
 
 impl TryFrom<IssueRequest> for Request {
     type Error = Problem;
@@ -103,35 +110,9 @@ pub(crate) fn preview_response(preview: Preview) -> PreviewResponse {
     }
 }
 
-/// The filter, the cursor and the limit of a list.
-pub(crate) fn list_filter(
-    query: &ListQuery,
-    now: UnixTime,
-) -> Result<(Filter, Option<EntryId>, u32), Problem> {
-    let limit = query.limit.unwrap_or(DEFAULT_PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::bad_request(format!(
-            "limit is {limit}, but 1 to {MAX_PAGE} are possible"
-        )));
-    }
-    let cursor = |text: &String| {
-        text.parse()
-            .map(EntryId::from_number)
-            .map_err(|_| Problem::bad_request("after is not the `next` of a page"))
-    };
-    let filter = Filter {
-        status: query.status.map(Status::from),
-        expiring_before: query
-            .expiring_within_s
-            .map(|seconds| now.plus(Duration::from_secs(seconds))),
-        name: query.name.as_deref().map(name_filter),
-    };
-    Ok((filter, query.after.as_ref().map(cursor).transpose()?, limit))
-}
-
 pub(crate) fn list_response(page: Page, now: UnixTime) -> ListResponse {
     ListResponse {
-        next: page.next.map(|id| id.number().to_string()),
+        next: page.next.as_ref().map(cursor_text),
         certificates: page
             .entries
             .into_iter()
@@ -152,6 +133,108 @@ pub(crate) fn show_response(page: Page, now: UnixTime) -> ShowResponse {
         more: page.next.is_some(),
         certificates: page.entries.into_iter().map(shown).collect(),
     }
+}
+
+/// What is asked to be said; an empty owner or note takes away what there is.
+pub(crate) fn annotate(wire: &LabelRequest) -> Result<Annotate, Problem> {
+    let key = |text: &String| LabelKey::parse(text).map_err(|error| refused(text, &error));
+    let label = |(name, value): (&String, &String)| {
+        let value = LabelValue::parse(value).map_err(|error| refused(value, &error))?;
+        Ok::<_, Problem>((key(name)?, value))
+    };
+    if wire.labels.len() > MAX_LABELS || wire.remove.len() > MAX_LABELS {
+        return Err(
+            Problem::bad_request(format!("more than {MAX_LABELS} labels in one request"))
+                .with_hint(Some(format!("an identity has at most {MAX_LABELS}"))),
+        );
+    }
+    let owner = wire.owner.as_ref().map(|text| owner(text));
+    let note = wire.note.as_ref().map(|text| {
+        let parsed = (!text.is_empty()).then(|| Note::parse(text)).transpose();
+        parsed.map_err(|error| refused(text, &error))
+    });
+    Ok(Annotate {
+        owner: owner.transpose()?,
+        set: wire.labels.iter().map(label).collect::<Result<_, _>>()?,
+        remove: wire.remove.iter().map(key).collect::<Result<_, _>>()?,
+        note: note.transpose()?,
+    })
+}
+
+pub(crate) fn label_response(identity: &TypedName, annotation: Annotation) -> LabelResponse {
+    let Annotation {
+        owner,
+        labels,
+        note,
+    } = annotation;
+    LabelResponse {
+        identity: identity.to_string(),
+        owner,
+        labels,
+        note,
+    }
+}
+
+/// The certificates of others, and whose they are.
+pub(crate) fn imported(wire: &ImportRequest) -> Result<(Vec<Certificate>, Option<Owner>), Problem> {
+    let count = wire.certificates.len();
+    if !(1..=MAX_IMPORT).contains(&count) {
+        return Err(Problem::bad_request(format!(
+            "{count} certificates in one request, but 1 to {MAX_IMPORT} are possible"
+        )));
+    }
+    let certificate = |(place, text): (usize, &String)| {
+        let fault = |why: String| {
+            Problem::bad_request(format!("certificate {}: {why}", place + 1))
+                .with_hint(Some("nothing was imported; leave that one out".to_owned()))
+        };
+        let der = STANDARD
+            .decode(text)
+            .map_err(|_| fault("not base64".to_owned()))?;
+        let certificate = Certificate::parse(&der).map_err(|error| fault(error.to_string()))?;
+        let names = certificate.names().len();
+        if names > MAX_NAMES {
+            return Err(fault(format!(
+                "it has {names} names, more than {MAX_NAMES}"
+            )));
+        }
+        Ok(certificate)
+    };
+    let certificates = wire.certificates.iter().enumerate().map(certificate);
+    let certificates = certificates.collect::<Result<_, _>>()?;
+    let owner = wire.owner.as_deref().map(owner).transpose()?;
+    Ok((certificates, owner.flatten()))
+}
+
+pub(crate) fn import_response(
+    certificates: &[Certificate],
+    outcomes: Vec<Import>,
+) -> ImportResponse {
+    let view = |(certificate, outcome): (&Certificate, Import)| ImportedView {
+        fingerprint: certificate.fingerprint(),
+        name: shown_by(certificate).to_string(),
+        not_after: certificate.not_after(),
+        outcome: match outcome {
+            Import::AlreadyImported => ImportOutcome::AlreadyImported,
+            Import::Imported => ImportOutcome::Imported,
+            Import::Ours => ImportOutcome::Ours,
+        },
+    };
+    ImportResponse {
+        certificates: certificates.iter().zip(outcomes).map(view).collect(),
+    }
+}
+
+fn owner(text: &str) -> Result<Option<Owner>, Problem> {
+    let parsed = (!text.is_empty()).then(|| Owner::parse(text)).transpose();
+    parsed.map_err(|error| refused(text, &error))
+}
+
+fn refused(text: &str, error: &InvalidAnnotation) -> Problem {
+    let shown: String = text.chars().take(80).collect();
+    Problem::bad_request(format!("{shown:?}: {error}")).with_hint(Some(
+        "nothing was changed; say it in one line and fewer words".to_owned(),
+    ))
 }
 
 impl From<Receipt> for RevokeResponse {
@@ -253,31 +336,28 @@ impl From<Tally> for Counts {
 fn certificate_view(entry: Entry, now: UnixTime) -> CertificateView {
     CertificateView {
         status: entry.status_at(now).into(),
-        name: entry
-            .principal()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        name: entry.principal().map_or_else(
+            || TypedName::Spki(entry.spki).to_string(),
+            ToString::to_string,
+        ),
         names: shown_names(&entry.names),
         serial: entry.serial,
         fingerprint: entry.signed.map(|signed| signed.fingerprint),
-        profile: entry.profile.to_string(),
+        profile: entry
+            .profile
+            .map_or_else(|| IMPORTED.to_owned(), |profile| profile.to_string()),
         issuer: entry.issuer,
         not_before: entry.not_before,
         not_after: entry.not_after,
         issued_at: entry.intended_at,
         issued_to: entry.actor.to_string(),
+        owner: entry.annotation.owner,
+        labels: entry.annotation.labels,
+        note: entry.annotation.note,
         revocation: entry.revocation.map(|it| RevocationView {
             revoked_at: it.revoked_at,
             reason: it.reason,
         }),
-    }
-}
-
-/// What reads as a typed name or a DN is meant exactly, anything else as a part of a name.
-fn name_filter(text: &str) -> NameFilter {
-    match text.parse() {
-        Ok(What::Name(name)) => NameFilter::Exactly(vec![name]),
-        Ok(_) | Err(_) => NameFilter::Contains(text.to_owned()),
     }
 }
 
@@ -302,5 +382,8 @@ fn shown_names(names: &[TypedName]) -> Vec<String> {
 
 const CSR_LABELS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
 
-/// A screenful or three.
-const DEFAULT_PAGE: u32 = 100;
+/// What one request of the command line carries of a file with many.
+const MAX_IMPORT: usize = 100;
+
+/// Ten times what the largest public authorities put into one certificate.
+const MAX_NAMES: usize = 1000;

@@ -6,7 +6,9 @@ use countersign_policy::issuance::Denied;
 use countersign_store::error::StoreError;
 use serde::{Deserialize, Serialize};
 
-use crate::authority::{IssueError, NotReady, RenewError, RevokeError, ShowError};
+use crate::authority::{
+    AnnotateError, ImportError, IssueError, NotReady, RenewError, RevokeError, ShowError,
+};
 
 /// `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,7 @@ impl From<NotReady> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match &error {
+            StoreError::CursorOfAnotherList => StatusCode::BAD_REQUEST,
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             StoreError::PredecessorRevoked { .. } => StatusCode::CONFLICT,
             StoreError::AuditLog { .. }
@@ -107,6 +110,7 @@ impl From<RenewError> for Problem {
             RenewError::NotTheHolder { .. } => StatusCode::FORBIDDEN,
             RenewError::Ambiguous { .. }
             | RenewError::Expired { .. }
+            | RenewError::Imported { .. }
             | RenewError::NeverSigned { .. }
             | RenewError::Revoked { .. } => StatusCode::CONFLICT,
         };
@@ -119,11 +123,34 @@ impl From<RevokeError> for Problem {
         let hint = error.hint();
         let status = match error {
             RevokeError::Store(error) => return error.into(),
-            RevokeError::Expired { .. } => StatusCode::CONFLICT,
+            RevokeError::Expired { .. } | RevokeError::Imported { .. } => StatusCode::CONFLICT,
             RevokeError::NotFound { .. } => StatusCode::NOT_FOUND,
             RevokeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<AnnotateError> for Problem {
+    fn from(error: AnnotateError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            AnnotateError::Store(error) => return error.into(),
+            AnnotateError::Ambiguous { .. } => StatusCode::CONFLICT,
+            AnnotateError::NotFound { .. } => StatusCode::NOT_FOUND,
+            AnnotateError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+            AnnotateError::TooManyLabels { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Store(error) => error.into(),
+            ImportError::NotPermitted { .. } => Self::new(StatusCode::FORBIDDEN, error.to_string()),
+        }
     }
 }
 

@@ -15,6 +15,14 @@ pub(crate) fn choose(
     what: &What,
     now: UnixTime,
 ) -> Result<Entry, RenewError> {
+    let (imported, entries): (Vec<Entry>, Vec<Entry>) =
+        entries.into_iter().partition(Entry::is_imported);
+    if let (Some(theirs), true) = (imported.first(), entries.is_empty()) {
+        return Err(RenewError::Imported {
+            serial: theirs.serial,
+            issuer: theirs.issuer.clone(),
+        });
+    }
     let newest = entries.first().map(|entry| why_not(entry, now));
     let valid: Vec<Entry> = entries
         .into_iter()
@@ -45,8 +53,14 @@ pub(crate) fn choose(
 }
 
 /// The same names, profile and length of life under the new key.
-pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Request {
-    let kinds: &[NameKind] = match predecessor.profile {
+pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Result<Request, RenewError> {
+    let Some(profile) = predecessor.profile else {
+        return Err(RenewError::Imported {
+            serial: predecessor.serial,
+            issuer: predecessor.issuer.clone(),
+        });
+    };
+    let kinds: &[NameKind] = match profile {
         Profile::Client => &[NameKind::Cn],
         Profile::Peer | Profile::Server => &[NameKind::Dns, NameKind::Ip],
         Profile::Workload => &[NameKind::Spiffe],
@@ -56,8 +70,8 @@ pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Request {
         .iter()
         .find(|name| kinds.contains(&name.kind()));
     let is_further = |name: &&TypedName| is_subject_alt_name(name) && Some(*name) != first;
-    Request {
-        profile: predecessor.profile,
+    Ok(Request {
+        profile,
         name: first.map(TypedName::bare).unwrap_or_default(),
         subject_alt_names: predecessor
             .names
@@ -67,7 +81,7 @@ pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Request {
             .collect(),
         lifetime: Some(predecessor.not_after.since(predecessor.intended_at)),
         spki_der,
-    }
+    })
 }
 
 fn why_not(entry: &Entry, now: UnixTime) -> Option<RenewError> {

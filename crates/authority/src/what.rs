@@ -31,7 +31,17 @@ impl What {
             Self::Fingerprint(fingerprint, _) => Selector::Fingerprint(*fingerprint),
             Self::Name(name) => Selector::Names(vec![name.clone()]),
             Self::Serial(serial, _) => Selector::Serial(*serial),
-            Self::Word(word) => names_of(word, trust_domain),
+            Self::Word(word) => Selector::Names(names_of(word, trust_domain)),
+        }
+    }
+
+    /// The names that it can mean, whatever else it looks like.
+    pub(crate) fn names(&self, trust_domain: &TrustDomain) -> Vec<TypedName> {
+        match self {
+            Self::Name(name) => vec![name.clone()],
+            Self::Fingerprint(_, word) | Self::Serial(_, word) | Self::Word(word) => {
+                names_of(word, trust_domain)
+            }
         }
     }
 
@@ -39,7 +49,7 @@ impl What {
     pub(crate) fn second_reading(&self, trust_domain: &TrustDomain) -> Option<Selector> {
         match self {
             Self::Fingerprint(_, word) | Self::Serial(_, word) => {
-                Some(names_of(word, trust_domain))
+                Some(Selector::Names(names_of(word, trust_domain)))
             }
             Self::Name(_) | Self::Word(_) => None,
         }
@@ -96,14 +106,14 @@ impl fmt::Display for What {
 }
 
 /// A word is a name of every kind that it can be one of, and a SPIFFE ID by its path in the authority's own domain.
-fn names_of(word: &str, trust_domain: &TrustDomain) -> Selector {
+fn names_of(word: &str, trust_domain: &TrustDomain) -> Vec<TypedName> {
     let of_kind = |kind: NameKind| TypedName::parse_as(kind, word).ok();
     let path = word.strip_prefix('/').unwrap_or(word);
     let spiffe = trust_domain
         .id(&format!("/{path}"))
         .ok()
         .map(TypedName::Spiffe);
-    Selector::Names(BARE.into_iter().filter_map(of_kind).chain(spiffe).collect())
+    BARE.into_iter().filter_map(of_kind).chain(spiffe).collect()
 }
 
 fn is_hexadecimal(text: &str) -> bool {

@@ -54,7 +54,8 @@ impl Backend {
             };
             let may_end = matches!(refused, StateError::InUse { .. });
             let client = AdminClient::socket(&state.socket());
-            match client.get::<StatusResponse>(api::STATUS).await {
+            // Not the status, which counts every certificate.
+            match client.get::<ProcessView>(PROCESS).await {
                 Ok(_) => {
                     return Ok(Self {
                         client,

@@ -32,14 +32,34 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Fault> {
 
 /// The first certificate of a file.
 pub(crate) fn certificate_in(path: &Path) -> Result<Certificate, Fault> {
-    let parse = |der: &[u8]| Certificate::parse(der).map_err(|error| fault(path, &error));
-    match read(path)? {
-        Contents::Der(der) => parse(&der),
-        Contents::Pem(blocks) => match blocks.iter().find(|block| block.label == "CERTIFICATE") {
-            Some(block) => parse(&block.der),
-            None => Err(fault(path, &"the file holds no certificate")),
-        },
+    ders(path)?
+        .first()
+        .ok_or_else(|| fault(path, &"the file holds no certificate"))
+        .and_then(|der| parse(path, der))
+}
+
+/// Every certificate of a file, one at least.
+pub(crate) fn certificates_in(path: &Path) -> Result<Vec<Certificate>, Fault> {
+    let ders = ders(path)?;
+    if ders.is_empty() {
+        return Err(fault(path, &"the file holds no certificate"));
     }
+    ders.iter().map(|der| parse(path, der)).collect()
+}
+
+fn ders(path: &Path) -> Result<Vec<Vec<u8>>, Fault> {
+    Ok(match read(path)? {
+        Contents::Der(der) => vec![der.to_vec()],
+        Contents::Pem(blocks) => blocks
+            .into_iter()
+            .filter(|block| block.label == "CERTIFICATE")
+            .map(|block| block.der)
+            .collect(),
+    })
+}
+
+fn parse(path: &Path, der: &[u8]) -> Result<Certificate, Fault> {
+    Certificate::parse(der).map_err(|error| fault(path, &error))
 }
 
 /// What is wrong with a file that a person named.

@@ -4,10 +4,13 @@ pub(crate) mod arguments;
 mod audit;
 mod certificate_view;
 mod config;
+mod csv;
 mod explain;
+mod import;
 mod init;
 mod inspect;
 mod issue;
+mod label;
 mod list;
 mod renew;
 mod revoke;
@@ -56,6 +59,8 @@ enum Command {
     Issue(issue::IssueCommand),
     List(list::ListCommand),
     Show(show::ShowCommand),
+    Label(label::LabelCommand),
+    Import(import::ImportCommand),
     Renew(renew::RenewCommand),
     Revoke(revoke::RevokeCommand),
     Inspect(inspect::InspectCommand),
@@ -75,6 +80,8 @@ impl Command {
             Self::Issue(command) => command.run(globals),
             Self::List(command) => command.run(globals),
             Self::Show(command) => command.run(globals),
+            Self::Label(command) => command.run(globals),
+            Self::Import(command) => command.run(globals),
             Self::Renew(command) => command.run(globals),
             Self::Revoke(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
@@ -122,6 +129,20 @@ mod tests {
             "countersign list --status live --expiring 30d --check --json",
             true,
         );
+        check(
+            "countersign list --name api.* --san *.example.com --identity dns:a.example --issuer CA --profile client --limit 5",
+            true,
+        );
+        check(
+            "countersign list --serial 0aff --fingerprint 00 --spki 00 --issued-by uid:0 --owner team --label a=b --label c=d --after x --csv",
+            true,
+        );
+        check("countersign list --all --csv", true);
+        check(
+            "countersign label you --owner team --label env=prod --remove tier --note hello",
+            true,
+        );
+        check("countersign import a.pem b.der --owner partner", true);
         check("countersign show you", true);
         check("countersign renew you --out o", true);
         check(
@@ -163,6 +184,13 @@ mod tests {
         check("countersign issue client you --ttl 0s", false);
         check("countersign list --status some", false);
         check("countersign list --check", false);
+        check("countersign list --limit 0", false);
+        check("countersign list --limit 1001", false);
+        check("countersign list --all --limit 5", false);
+        check("countersign list --label env", false);
+        check("countersign label", false);
+        check("countersign label you --label env", false);
+        check("countersign import", false);
         check("countersign revoke you --reason because", false);
         check("countersign revoke you --wait-timeout 3s", false);
         check("countersign audit", false);

@@ -64,8 +64,24 @@ pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// A table for people: columns as wide as their widest cell, two spaces between, nothing after the last.
+/// What others have written, as a terminal may show it: control, invisible and reordering characters as `\u{…}`.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1 {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_debug());
+        }
+    }
+    shown
+}
+
+/// A table for people: columns as wide as their widest cell, two spaces between, nothing after the last; cells are
+/// [`escaped`].
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|cell| escaped(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(shown).collect();
     let width = |column: usize| {
         let cells = rows
             .iter()
@@ -96,6 +112,18 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminal_sequences_are_shown_and_not_obeyed() {
+        assert_eq!(escaped("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        // C1 control, right-to-left override, zero width space.
+        assert_eq!(
+            escaped("\u{9b}m\u{202e}\u{200b}"),
+            "\\u{9b}m\\u{202e}\\u{200b}"
+        );
+        assert_eq!(escaped("Ölpumpe \"1\" 'a' \\"), "Ölpumpe \"1\" 'a' \\");
+        assert!(!table(&["NAME"], &[vec!["\u{1b}]0;x\u{7}".to_owned()]]).contains('\u{1b}'));
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

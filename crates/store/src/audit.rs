@@ -30,7 +30,7 @@ pub struct AuditRecord {
     pub authenticated: String,
     /// What was done.
     pub action: Action,
-    /// To what: a serial, or the name of an issuer.
+    /// To what: a serial, the name of an issuer or an identity, or a fingerprint.
     pub object: String,
     /// Why.
     pub reason: String,
@@ -53,6 +53,10 @@ pub struct Change {
 pub enum Action {
     /// An issuer came into the inventory.
     AddIssuer,
+    /// Owner, labels or note of an identity were changed.
+    Annotate,
+    /// A certificate of others came into the inventory.
+    Import,
     /// A serial was reserved and the bytes to be signed recorded.
     Intend,
     /// A certificate was signed and recorded.
@@ -65,6 +69,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AddIssuer => "add-issuer",
+            Self::Annotate => "annotate",
+            Self::Import => "import",
             Self::Intend => "intend",
             Self::Issue => "issue",
             Self::Revoke => "revoke",

@@ -29,6 +29,9 @@ pub enum StoreError {
         /// SQLite's words.
         why: String,
     },
+    /// The place in a list does not belong to the list that is asked for.
+    #[error("the cursor belongs to a list with other filters")]
+    CursorOfAnotherList,
     /// No space.
     #[error("the disk that holds inventory {} is full", .path.display())]
     DiskFull {
@@ -139,6 +142,7 @@ impl StoreError {
                 "restore the state folder from a backup; certificates go on being verified without it, none is issued"
                     .to_owned()
             }
+            Self::CursorOfAnotherList => "begin again without it: the first page has the first cursor".to_owned(),
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),

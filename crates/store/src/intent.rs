@@ -3,16 +3,16 @@
 use std::fmt;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::name::NameKind;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::ToBeSigned;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Approved, Profile};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::inventory::EntryId;
+use crate::inventory::record::NewEntry;
 use crate::issuer::IssuerId;
 use crate::row::{serial, to_json, to_seconds};
 use crate::store::Store;
@@ -95,20 +95,18 @@ impl Store {
                     }),
                     None => None,
                 };
-                let id = insert_intent(writing, &approved, issuer, renews, now)?;
-                insert_names(writing.sql, id, approved.preview())
-                    .and_then(|()| {
-                        audit::record(
-                            writing.sql,
-                            now,
-                            approved.actor(),
-                            Action::Intend,
-                            &approved.serial().to_string(),
-                            &reason,
-                            change.as_ref(),
-                        )
-                    })
-                    .map_err(|error| writing.fault(&error))?;
+                let id = insert_entry(writing, &approved, issuer, now)?;
+                insert_intent(writing, id, &approved, issuer, renews, now)?;
+                audit::record(
+                    writing.sql,
+                    now,
+                    approved.actor(),
+                    Action::Intend,
+                    &approved.serial().to_string(),
+                    &reason,
+                    change.as_ref(),
+                )
+                .map_err(|error| writing.fault(&error))?;
                 Ok(Intended { id, approved })
             })
             .await
@@ -133,6 +131,11 @@ impl Store {
                         .sql
                         .prepare_cached("INSERT INTO certificate (id, fingerprint, der, issued_at) VALUES (?1, ?2, ?3, ?4)")?
                         .execute(params![id.0, certificate.fingerprint().as_bytes(), certificate.der().as_ref(), to_seconds(now)])?;
+                    // Revoked in the meantime, it stays revoked.
+                    writing
+                        .sql
+                        .prepare_cached("UPDATE entry SET fingerprint = ?2, state = CASE state WHEN 'unknown' THEN 'signed' ELSE state END WHERE id = ?1")?
+                        .execute(params![id.0, certificate.fingerprint().as_bytes()])?;
                     audit::record(writing.sql, now, &actor, Action::Issue, &certificate.serial().to_string(), &certificate.fingerprint().to_string(), None)
                 };
                 insert().map_err(|error| writing.fault(&error))?;
@@ -164,22 +167,53 @@ fn live_serial(
     }
 }
 
+fn insert_entry(
+    writing: &Writing<'_>,
+    approved: &Approved,
+    issuer: IssuerId,
+    now: UnixTime,
+) -> Result<EntryId, StoreError> {
+    let find_subject = || {
+        writing
+            .sql
+            .prepare_cached("SELECT subject FROM issuer WHERE id = ?1")?
+            .query_row([issuer.0], |row| row.get::<_, String>(0))
+            .optional()
+    };
+    let fault = |error: rusqlite::Error| writing.fault(&error);
+    let subject = find_subject()
+        .map_err(fault)?
+        .ok_or(StoreError::UnknownIssuer { issuer: issuer.0 })?;
+    let new = NewEntry {
+        certificate: approved.preview(),
+        issuer: &subject,
+        profile: &approved.profile().to_string(),
+        state: "unknown",
+        fingerprint: None,
+        actor: approved.actor(),
+        now,
+    };
+    new.insert(writing.sql).map_err(fault)
+}
+
 fn insert_intent(
     writing: &Writing<'_>,
+    id: EntryId,
     approved: &Approved,
     issuer: IssuerId,
     renews: Option<EntryId>,
     now: UnixTime,
-) -> Result<EntryId, StoreError> {
+) -> Result<(), StoreError> {
     let preview = approved.preview();
     let insert = || {
         writing
             .sql
             .prepare_cached(
-                "INSERT INTO intent (issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
-            .insert(params![
+            .execute(params![
+                id.0,
                 issuer.0,
                 approved.serial().magnitude(),
                 approved.profile().to_string(),
@@ -191,7 +225,7 @@ fn insert_intent(
                 renews.map(|id| id.0),
                 to_seconds(now),
             ])
-            .map(EntryId)
+            .map(drop)
     };
     insert().map_err(|error| match error.sqlite_error() {
         Some(fault) if fault.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
@@ -199,25 +233,6 @@ fn insert_intent(
                 serial: approved.serial(),
             }
         }
-        Some(fault)
-            if fault.code == ErrorCode::ConstraintViolation
-                && fault.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY =>
-        {
-            StoreError::UnknownIssuer { issuer: issuer.0 }
-        }
         _ => writing.fault(&error),
     })
-}
-
-fn insert_names(sql: &Connection, id: EntryId, preview: &Certificate) -> rusqlite::Result<()> {
-    let mut insert = sql.prepare_cached(
-        "INSERT OR IGNORE INTO name (kind, value, intent_id, position) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for (position, name) in (0_i64..).zip(preview.names()) {
-        if matches!(name.kind(), NameKind::SerialIssuer | NameKind::Spki) {
-            continue;
-        }
-        insert.execute(params![name.kind().prefix(), name.bare(), id.0, position])?;
-    }
-    Ok(())
 }

@@ -1,4 +1,12 @@
-//! Every serial that was ever reserved, and the certificate that came of it, if one did.
+//! Every serial that was ever reserved, the certificate that came of it, if one did, and the certificates of others.
+
+mod filter;
+mod list;
+#[cfg(test)]
+mod plans;
+pub(crate) mod record;
+
+use std::collections::BTreeMap;
 
 use std::fmt;
 
@@ -9,7 +17,7 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Profile};
 use rusqlite::types::Type;
-use rusqlite::{Connection, Params, Row, ToSql, params};
+use rusqlite::{Connection, Params, Row, params};
 
 use crate::error::StoreError;
 use crate::row::{
@@ -17,6 +25,8 @@ use crate::row::{
     word,
 };
 use crate::store::Store;
+
+pub use self::filter::{Cursor, Filter, Glob, IssuerFilter, NameFilter, Order};
 
 /// One row of the inventory.
 #[derive(Clone, Debug)]
@@ -27,8 +37,8 @@ pub struct Entry {
     pub serial: SerialNumber,
     /// The issuer's subject.
     pub issuer: String,
-    /// Which profile.
-    pub profile: Profile,
+    /// Which profile; `None`: not ours, imported to be watched.
+    pub profile: Option<Profile>,
     /// SHA-256 of the holder's key.
     pub spki: Fingerprint,
     /// SANs in order, then CN and DN.
@@ -37,17 +47,30 @@ pub struct Entry {
     pub not_before: UnixTime,
     /// End.
     pub not_after: UnixTime,
-    /// When it was asked for.
+    /// When it was asked for, or imported.
     pub intended_at: UnixTime,
     /// By whom.
     pub actor: Actor,
+    /// What people say of the identity that it is shown by.
+    pub annotation: Annotation,
     /// `None`: whether it was signed is not known.
     pub signed: Option<Signed>,
     /// `None`: not revoked.
     pub revocation: Option<RevocationRecord>,
 }
 
-/// The certificate that came of an intent.
+/// What people say of an identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotation {
+    /// Whom to ask.
+    pub owner: Option<String>,
+    /// Key to value.
+    pub labels: BTreeMap<String, String>,
+    /// Anything else.
+    pub note: Option<String>,
+}
+
+/// The certificate that came of an intent, or was imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// SHA-256 of the DER.
@@ -110,6 +133,11 @@ impl Entry {
         }
     }
 
+    /// Whether it is a certificate of others: nothing renews or revokes it here.
+    pub fn is_imported(&self) -> bool {
+        self.profile.is_none()
+    }
+
     /// The name that is shown first.
     pub fn principal(&self) -> Option<&TypedName> {
         principal(&self.names)
@@ -129,18 +157,6 @@ pub fn principal(names: &[TypedName]) -> Option<&TypedName> {
         .into_iter()
         .find_map(of_kind)
         .or_else(|| names.first())
-}
-
-impl Status {
-    /// The decision of [`Entry::status_at`] in SQL; `?1` is now.
-    fn condition(self) -> &'static str {
-        match self {
-            Self::Revoked => "r.serial IS NOT NULL",
-            Self::Expired => "r.serial IS NULL AND i.not_after < ?1",
-            Self::Unknown => "r.serial IS NULL AND i.not_after >= ?1 AND c.id IS NULL",
-            Self::Valid => "r.serial IS NULL AND i.not_after >= ?1 AND c.id IS NOT NULL",
-        }
-    }
 }
 
 impl fmt::Display for Status {
@@ -165,33 +181,13 @@ pub enum Selector {
     Serial(SerialNumber),
 }
 
-/// Which rows to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Of this status.
-    pub status: Option<Status>,
-    /// Not past their end now, but then.
-    pub expiring_before: Option<UnixTime>,
-    /// With this name.
-    pub name: Option<NameFilter>,
-}
-
-/// A name to look for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameFilter {
-    /// Any name contains this, whatever the case of ASCII letters.
-    Contains(String),
-    /// One of these exactly, kind and value.
-    Exactly(Vec<TypedName>),
-}
-
-/// Part of a list, newest first.
+/// Part of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The rows.
     pub entries: Vec<Entry>,
-    /// The last row, if there are more after it.
-    pub next: Option<EntryId>,
+    /// The place of the last row, if there are more after it.
+    pub next: Option<Cursor>,
 }
 
 impl Page {
@@ -199,12 +195,15 @@ impl Page {
     fn of(mut entries: Vec<Entry>, limit: u32) -> Self {
         let has_more = entries.len() > limit as usize;
         entries.truncate(limit as usize);
-        let next = entries.last().filter(|_| has_more).map(|entry| entry.id);
+        let next = entries
+            .last()
+            .filter(|_| has_more)
+            .map(|entry| Cursor::newest_after(entry.id));
         Self { entries, next }
     }
 }
 
-/// How many rows stand where.
+/// How many issued ones stand where; those of others are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// See [`Status::Expired`].
@@ -218,16 +217,22 @@ pub struct Tally {
 }
 
 impl Store {
-    /// One page of rows after (older than) `after`, at most `limit`, which is at most [`MAX_PAGE`].
+    /// One page of rows after `after`, in the filter's order, at most `limit`, which is at most [`MAX_PAGE`].
     pub async fn list(
         &self,
         filter: Filter,
-        after: Option<EntryId>,
+        after: Option<Cursor>,
         limit: u32,
         now: UnixTime,
     ) -> Result<Page, StoreError> {
+        if after
+            .as_ref()
+            .is_some_and(|after| after.order != filter.order())
+        {
+            return Err(StoreError::CursorOfAnotherList);
+        }
         self.reader
-            .read(move |sql| list(sql, filter, after, limit.clamp(1, MAX_PAGE), now))
+            .read(move |sql| list::list(sql, &filter, after, limit.clamp(1, MAX_PAGE), now))
             .await
     }
 
@@ -251,157 +256,109 @@ pub(crate) fn find(
     selector: &Selector,
     limit: i64,
 ) -> rusqlite::Result<Vec<Entry>> {
-    let mut entries = match selector {
-        Selector::Fingerprint(fingerprint) => query(
+    let mut ids = match selector {
+        Selector::Fingerprint(fingerprint) => ids(
             sql,
-            "WHERE c.fingerprint = ?1 LIMIT ?2",
+            "SELECT id FROM entry WHERE fingerprint = ?1 LIMIT ?2",
             params![fingerprint.as_bytes(), limit],
         )?,
-        Selector::Serial(serial) => query(
+        Selector::Serial(serial) => ids(
             sql,
-            "WHERE i.serial = ?1 LIMIT ?2",
+            "SELECT id FROM entry WHERE serial = ?1 ORDER BY id DESC LIMIT ?2",
             params![serial.magnitude(), limit],
         )?,
         Selector::Names(names) => {
-            let mut entries = Vec::new();
+            let mut all = Vec::new();
             for name in names {
-                entries.extend(named(sql, name, limit)?);
+                all.extend(named(sql, name, limit)?);
             }
-            entries
+            all
         }
     };
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.id));
-    entries.dedup_by_key(|entry| entry.id);
+    ids.sort_by(|one, other| other.cmp(one));
+    ids.dedup();
     if let Ok(limit) = usize::try_from(limit) {
-        entries.truncate(limit);
+        ids.truncate(limit);
     }
-    Ok(entries)
+    load(sql, &ids)
 }
 
-fn named(sql: &Connection, name: &TypedName, limit: i64) -> rusqlite::Result<Vec<Entry>> {
+fn named(sql: &Connection, name: &TypedName, limit: i64) -> rusqlite::Result<Vec<EntryId>> {
     match name {
-        TypedName::Spki(spki) => query(
+        TypedName::Spki(spki) => ids(
             sql,
-            "WHERE i.spki = ?1 ORDER BY i.id DESC LIMIT ?2",
+            "SELECT id FROM entry WHERE spki = ?1 ORDER BY id DESC LIMIT ?2",
             params![spki.as_bytes(), limit],
         ),
-        TypedName::SerialIssuer { serial, issuer } => query(
+        TypedName::SerialIssuer { serial, issuer } => ids(
             sql,
-            "WHERE i.serial = ?1 AND s.subject = ?2 LIMIT ?3",
+            "SELECT e.id FROM entry e JOIN issuer_name s ON s.id = e.issuer_name_id
+             WHERE e.serial = ?1 AND s.subject = ?2 ORDER BY e.id DESC LIMIT ?3",
             params![serial.magnitude(), issuer.to_string(), limit],
         ),
-        other => query(
+        other => ids(
             sql,
-            "JOIN name n ON n.intent_id = i.id WHERE n.kind = ?1 AND n.value = ?2 ORDER BY n.intent_id DESC LIMIT ?3",
+            "SELECT entry_id FROM name WHERE kind = ?1 AND value = ?2 ORDER BY entry_id DESC LIMIT ?3",
             params![other.kind().prefix(), other.bare(), limit],
         ),
     }
 }
 
-fn list(
-    sql: &Connection,
-    filter: Filter,
-    after: Option<EntryId>,
-    limit: u32,
-    now: UnixTime,
-) -> rusqlite::Result<Page> {
-    let now = to_seconds(now);
-    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(now)];
-    let mut conditions = vec!["?1 = ?1".to_owned()];
-    let mut bind = |value: Box<dyn ToSql>| {
-        values.push(value);
-        format!("?{}", values.len())
-    };
-    conditions.extend(filter.status.map(|status| status.condition().to_owned()));
-    if let Some(then) = filter.expiring_before {
-        conditions.push(format!(
-            "i.not_after >= ?1 AND i.not_after < {}",
-            bind(Box::new(to_seconds(then)))
-        ));
-    }
-    if let Some(EntryId(after)) = after {
-        conditions.push(format!("i.id < {}", bind(Box::new(after))));
-    }
-    match filter.name {
-        Some(NameFilter::Contains(part)) => {
-            let part = bind(Box::new(part.to_ascii_lowercase()));
-            conditions.push(format!("EXISTS (SELECT 1 FROM name n WHERE n.intent_id = i.id AND instr(lower(n.value), {part}) > 0)"));
-        }
-        Some(NameFilter::Exactly(names)) => {
-            let alternatives: Vec<String> = names
-                .into_iter()
-                .map(|name| match name {
-                    TypedName::Spki(spki) => format!("i.spki = {}", bind(Box::new(*spki.as_bytes()))),
-                    TypedName::SerialIssuer { serial, issuer } => {
-                        let serial = bind(Box::new(serial.magnitude().to_vec()));
-                        format!("(i.serial = {serial} AND s.subject = {})", bind(Box::new(issuer.to_string())))
-                    }
-                    other => {
-                        let kind = bind(Box::new(other.kind().prefix()));
-                        let value = bind(Box::new(other.bare()));
-                        format!("i.id IN (SELECT n.intent_id FROM name n WHERE n.kind = {kind} AND n.value = {value})")
-                    }
-                })
-                .collect();
-            conditions.push(if alternatives.is_empty() {
-                "FALSE".to_owned()
-            } else {
-                format!("({})", alternatives.join(" OR "))
-            });
-        }
-        None => {}
-    }
-    let more = bind(Box::new(limit + 1));
-    let tail = format!(
-        "WHERE {} ORDER BY i.id DESC LIMIT {more}",
-        conditions.join(" AND ")
-    );
-    let entries = query(sql, &tail, rusqlite::params_from_iter(values))?;
-    Ok(Page::of(entries, limit))
+fn ids(sql: &Connection, query: &str, values: impl Params) -> rusqlite::Result<Vec<EntryId>> {
+    sql.prepare_cached(query)?
+        .query_map(values, |row| row.get(0).map(EntryId))?
+        .collect()
 }
 
-fn tally(sql: &Connection, now: UnixTime) -> rusqlite::Result<Tally> {
-    let count = |status: Status| format!("count(*) FILTER (WHERE {})", status.condition());
-    let counts = [
-        Status::Expired,
-        Status::Revoked,
-        Status::Unknown,
-        Status::Valid,
-    ]
-    .map(count)
-    .join(", ");
-    sql.prepare_cached(&format!("SELECT {counts} {FROM}"))?
-        .query_row([to_seconds(now)], |row| {
-            Ok(Tally {
-                expired: unsigned(row, 0)?,
-                revoked: unsigned(row, 1)?,
-                unknown: unsigned(row, 2)?,
-                valid: unsigned(row, 3)?,
-            })
-        })
-}
-
-fn query(sql: &Connection, tail: &str, values: impl Params) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = sql.prepare_cached(&format!("SELECT {COLUMNS} {FROM} {tail}"))?;
-    let rows = statement.query_map(values, entry)?;
-    let mut entries = rows.collect::<rusqlite::Result<Vec<Entry>>>()?;
+/// Whole rows, in the order of `ids`.
+pub(crate) fn load(sql: &Connection, ids: &[EntryId]) -> rusqlite::Result<Vec<Entry>> {
+    let mut row = sql.prepare_cached(ROW)?;
     let mut names =
-        sql.prepare_cached("SELECT kind, value FROM name WHERE intent_id = ?1 ORDER BY position")?;
-    for entry in &mut entries {
+        sql.prepare_cached("SELECT kind, value FROM name WHERE entry_id = ?1 ORDER BY position")?;
+    let mut labels =
+        sql.prepare_cached("SELECT key, value FROM label WHERE identity_id = ?1 ORDER BY key")?;
+    let mut entries = Vec::with_capacity(ids.len());
+    for id in ids {
+        let (mut entry, identity) = row.query_row([id.0], entry)?;
         entry.names = names
-            .query_map([entry.id.0], typed_name)?
+            .query_map([id.0], typed_name)?
             .collect::<rusqlite::Result<_>>()?;
+        entry.annotation.labels = labels
+            .query_map([identity], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        entries.push(entry);
     }
     Ok(entries)
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let signed = match optional_fingerprint(row, 9)? {
-        Some(fingerprint) => Some(Signed {
-            fingerprint,
-            der: row.get(10)?,
-        }),
-        None => None,
+fn tally(sql: &Connection, now: UnixTime) -> rusqlite::Result<Tally> {
+    let mut count = sql.prepare_cached(
+        "SELECT state, count(*) FILTER (WHERE not_after < ?1), count(*) FROM entry WHERE state <> 'imported' GROUP BY state",
+    )?;
+    let mut rows = count.query([to_seconds(now)])?;
+    let mut tally = Tally::default();
+    while let Some(row) = rows.next()? {
+        let (ended, all) = (unsigned(row, 1)?, unsigned(row, 2)?);
+        match row.get_ref(0)?.as_str()? {
+            "revoked" => tally.revoked = all,
+            "signed" => {
+                tally.expired += ended;
+                tally.valid = all - ended;
+            }
+            _ => {
+                tally.expired += ended;
+                tally.unknown = all - ended;
+            }
+        }
+    }
+    Ok(tally)
+}
+
+/// The row, and the number of the identity that it is shown by.
+fn entry(row: &Row<'_>) -> rusqlite::Result<(Entry, i64)> {
+    let signed = match (optional_fingerprint(row, 9)?, row.get(10)?) {
+        (Some(fingerprint), Some(der)) => Some(Signed { fingerprint, der }),
+        _ => None,
     };
     let revocation = match row.get::<_, Option<i64>>(11)? {
         Some(_) => Some(RevocationRecord {
@@ -411,11 +368,15 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         }),
         None => None,
     };
-    Ok(Entry {
+    let profile = match row.get_ref(3)?.as_str()? {
+        IMPORTED => None,
+        _ => Some(word(row, 3)?),
+    };
+    let entry = Entry {
         id: EntryId(row.get(0)?),
         serial: serial(row, 1)?,
         issuer: row.get(2)?,
-        profile: word(row, 3)?,
+        profile,
         spki: fingerprint(row, 4)?,
         names: Vec::new(),
         not_before: time(row, 5)?,
@@ -424,7 +385,13 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         actor: json(row, 8)?,
         signed,
         revocation,
-    })
+        annotation: Annotation {
+            owner: row.get(14)?,
+            labels: BTreeMap::new(),
+            note: row.get(15)?,
+        },
+    };
+    Ok((entry, row.get(16)?))
 }
 
 fn typed_name(row: &Row<'_>) -> rusqlite::Result<TypedName> {
@@ -440,10 +407,17 @@ fn typed_name(row: &Row<'_>) -> rusqlite::Result<TypedName> {
 /// Rows of one page at most: what is held in memory per request (a row is about 2 KiB).
 pub const MAX_PAGE: u32 = 1000;
 
-const COLUMNS: &str = "i.id, i.serial, s.subject, i.profile, i.spki, i.not_before, i.not_after, i.intended_at, i.actor,
-     c.fingerprint, c.der, r.revoked_at, r.reason, r.sequence";
+/// What stands for the profile of a certificate of others.
+pub const IMPORTED: &str = "imported";
 
-const FROM: &str = "FROM intent i
-     JOIN issuer s ON s.id = i.issuer_id
-     LEFT JOIN certificate c ON c.id = i.id
-     LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id";
+const ROW: &str = "SELECT e.id, e.serial, s.subject, e.profile, e.spki, e.not_before, e.not_after, e.added_at,
+            coalesce(i.actor, m.actor), e.fingerprint, coalesce(c.der, m.der), r.revoked_at, r.reason, r.sequence,
+            d.owner, d.note, d.id
+     FROM entry e
+     JOIN issuer_name s ON s.id = e.issuer_name_id
+     JOIN identity d ON d.id = e.identity_id
+     LEFT JOIN intent i ON i.id = e.id
+     LEFT JOIN certificate c ON c.id = e.id
+     LEFT JOIN imported m ON m.id = e.id
+     LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id
+     WHERE e.id = ?1";

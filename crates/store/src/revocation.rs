@@ -23,6 +23,8 @@ pub struct Revocations {
     pub already_revoked: Vec<Entry>,
     /// Meant by name but past their end: left as they are.
     pub expired: Vec<Entry>,
+    /// Of others: whoever issued them revokes them.
+    pub imported: Vec<Entry>,
 }
 
 impl Store {
@@ -46,6 +48,7 @@ impl Store {
                     let by_name = matches!(selector, Selector::Names(_));
                     let ended = entry.not_after < now;
                     match entry.status_at(now) {
+                        _ if entry.is_imported() => outcome.imported.push(entry),
                         _ if by_name && ended => outcome.expired.push(entry),
                         Status::Revoked => outcome.already_revoked.push(entry),
                         Status::Expired | Status::Unknown | Status::Valid => {
@@ -160,6 +163,8 @@ fn insert(
         to_seconds(entry.not_after),
         from_sequence(sequence)
     ])?;
+    sql.prepare_cached("UPDATE entry SET state = 'revoked' WHERE id = ?1")?
+        .execute([entry.id.0])?;
     audit::record(
         sql,
         now,

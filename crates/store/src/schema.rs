@@ -95,6 +95,9 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+    connection
+        .pragma_update(None, "cache_size", READER_CACHE_KIB)
+        .map_err(sql)?;
     Ok(connection)
 }
 
@@ -159,9 +162,10 @@ fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, Store
 }
 
 /// Forward only; what has been released is never edited.
-const MIGRATIONS: [&str; 2] = [
+pub(crate) const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
 ];
 
 /// The version since which audit records are linked.
@@ -170,5 +174,58 @@ const CHAINED: u32 = 2;
 /// "CSGN", at offset 68 of the file, for `file(1)` and against a wrong path.
 const APPLICATION_ID: u32 = 0x4353_474e;
 
+/// 16 MiB, which SQLite writes as a negative number of KiB: a page of a list by name takes its rows from all over the file,
+/// some hundred pages for each hundred rows, and the default of 2 MiB does not hold the upper levels of the indexes beside.
+const READER_CACHE_KIB: i64 = -16 * 1024;
+
 /// The state's lock keeps other processes away; only an operator's `sqlite3` can hold this one for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One certificate that is revoked and expired, one that is not known to be signed, names and all.
+    const FIRST: &str = "
+        INSERT INTO issuer VALUES (1, 'intermediate', x'01', x'02', 'CN=CA', x'03', 0);
+        INSERT INTO intent VALUES (7, 1, x'aa', 'client', x'05', 1, 2, x'06', '{\"kind\":\"local-admin\",\"uid\":1000}', NULL, 3);
+        INSERT INTO intent VALUES (9, 1, x'bb', 'server', x'AB', 1, 2, x'06', '{\"kind\":\"authority\"}', 7, 3);
+        INSERT INTO certificate VALUES (7, x'07', x'08', 4);
+        INSERT INTO feed VALUES (5, 0, '');
+        INSERT INTO revocation VALUES (1, x'aa', 'unspecified', 4, 2, 5);
+        INSERT INTO name VALUES ('cn', 'Ölpumpe 1', 7, 0), ('dn', 'CN=Ölpumpe 1', 7, 1), ('dns', 'b.example', 7, 2);";
+
+    #[test]
+    fn inventory_of_the_first_schema_is_carried_over() {
+        let sql = Connection::open_in_memory().expect("opens");
+        sql.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
+            .expect("sets");
+        for statements in [MIGRATIONS[0], FIRST, MIGRATIONS[1], MIGRATIONS[2]] {
+            sql.execute_batch(statements).expect("runs");
+        }
+        let rows = |query: &str| -> Vec<String> {
+            let mut statement = sql.prepare(query).expect("SQL");
+            let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+            rows.collect::<rusqlite::Result<_>>().expect("text")
+        };
+        assert_eq!(
+            rows("SELECT concat_ws(' ', e.id, state, s.subject, hex(serial), profile, hex(fingerprint), d.kind, d.value, issued_by)
+                  FROM entry e JOIN issuer_name s ON s.id = e.issuer_name_id JOIN identity d ON d.id = e.identity_id ORDER BY e.id"),
+            [
+                "7 revoked CN=CA AA client 07 dns b.example uid:1000",
+                "9 unknown CN=CA BB server  spki ab authority",
+            ]
+        );
+        assert_eq!(
+            rows(
+                "SELECT concat_ws(' ', entry_id, value, folded, reversed) FROM name ORDER BY position"
+            ),
+            [
+                // Ö is no ASCII letter.
+                "7 Ölpumpe 1 Ölpumpe 1 1 epmuplÖ",
+                "7 CN=Ölpumpe 1",
+                "7 b.example b.example elpmaxe.b",
+            ]
+        );
+    }
+}

@@ -7,6 +7,7 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::TemplateError;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Denied;
+use countersign_store::annotation::MAX_LABELS;
 use countersign_store::error::StoreError;
 
 use crate::secret::PassphraseError;
@@ -155,6 +156,14 @@ pub enum RenewError {
         /// When it was asked for.
         now: UnixTime,
     },
+    /// Of others.
+    #[error("certificate {serial} was imported: it is {issuer} that renews it")]
+    Imported {
+        /// Which.
+        serial: SerialNumber,
+        /// Who issued it.
+        issuer: String,
+    },
     /// Issuing failed.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -198,6 +207,10 @@ impl RenewError {
             Self::Expired { .. } | Self::NeverSigned { .. } | Self::Revoked { .. } => {
                 Some("an admin can issue a new one: `countersign issue`".to_owned())
             }
+            Self::Imported { .. } => Some(
+                "`countersign import` takes the next one, so that its end is watched too"
+                    .to_owned(),
+            ),
             Self::Issue(error) => error.hint(),
             _ => None,
         }
@@ -217,6 +230,14 @@ pub enum RevokeError {
         not_after: UnixTime,
         /// When it was asked for.
         now: UnixTime,
+    },
+    /// Of others.
+    #[error("{what} was imported: only {issuer}, its issuer, can revoke it")]
+    Imported {
+        /// What was asked for.
+        what: String,
+        /// Who issued it.
+        issuer: String,
     },
     /// No such certificate.
     #[error("no certificate is known as {what}")]
@@ -240,11 +261,77 @@ impl RevokeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Expired { .. } => Some("an expired certificate is refused anyway; name it by serial to revoke it all the same".to_owned()),
+            Self::Imported { .. } => {
+                Some("deny it in the policy of the gateway until its issuer has revoked it".to_owned())
+            }
             Self::NotFound { .. } => Some("`countersign list` shows what there is".to_owned()),
             Self::NotPermitted { .. } => None,
             Self::Store(error) => error.hint(),
         }
     }
+}
+
+/// Why nothing is said of an identity.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnnotateError {
+    /// Different identities are meant.
+    #[error("{what} means certificates of several identities: {}", .names.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        what: String,
+        /// Some of them.
+        names: Vec<String>,
+    },
+    /// No such certificate.
+    #[error("no certificate is known as {what}")]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// The actor may not.
+    #[error("{actor} may not say whose an identity is")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// The inventory; nothing has changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too many.
+    #[error("there would be {count} labels, but an identity has at most {MAX_LABELS}")]
+    TooManyLabels {
+        /// So many.
+        count: usize,
+    },
+}
+
+impl AnnotateError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ambiguous { .. } => Some("name one of them".to_owned()),
+            Self::NotFound { .. } => Some("`countersign list` shows what there is".to_owned()),
+            Self::NotPermitted { .. } => None,
+            Self::Store(error) => error.hint(),
+            Self::TooManyLabels { .. } => Some("take others away with `--remove KEY`".to_owned()),
+        }
+    }
+}
+
+/// Why certificates of others were not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The actor may not.
+    #[error("{actor} may not import")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// The inventory; nothing has changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why there is nothing to show.

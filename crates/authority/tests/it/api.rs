@@ -164,7 +164,7 @@ async fn pages_follow_each_other_and_filters_apply() {
     );
     assert_eq!(
         count(ListQuery {
-            name: Some("N3".to_owned()),
+            name: Some("N3*".to_owned()),
             ..ListQuery::default()
         })
         .await,
@@ -305,6 +305,8 @@ async fn caller_who_is_not_known_is_refused_on_every_route() {
         ("POST", api::ISSUE),
         ("POST", api::RENEW),
         ("POST", api::REVOKE),
+        ("POST", api::LABEL),
+        ("POST", api::IMPORT),
         ("GET", api::CERTIFICATES),
         ("GET", "/v1/certificates/x"),
         ("GET", api::STATUS),

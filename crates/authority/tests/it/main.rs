@@ -8,3 +8,4 @@ mod revocation;
 mod sealed_keys;
 mod socket;
 mod state_folder;
+mod watching;

@@ -156,6 +156,13 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `env=prod`, as an argument.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "a label is KEY=VALUE".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -1,8 +1,10 @@
 //! What the admin API says of certificates, as commands show it: the status in the word that `--status` takes.
 
+use std::collections::BTreeMap;
+
 use countersign_authority::api::{
-    CertificateStatus, CertificateView, Counts, IssuerView, IssuingState, RevocationView, Risk,
-    ShowResponse, ShownCertificate, StatusResponse, rfc3339,
+    CertificateStatus, CertificateView, Counts, IssuerView, IssuingState, ListResponse,
+    RevocationView, Risk, ShowResponse, ShownCertificate, StatusResponse, rfc3339,
 };
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
@@ -29,7 +31,22 @@ pub(crate) struct Listed {
     pub(crate) issued_at: UnixTime,
     pub(crate) issued_to: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revocation: Option<RevocationView>,
+}
+
+/// Part of the inventory.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ListedPage {
+    pub(crate) certificates: Vec<Listed>,
+    /// What `--after` takes; left out on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
 }
 
 /// Every certificate that WHAT means.
@@ -92,9 +109,34 @@ impl From<CertificateView> for Listed {
             not_after: view.not_after,
             issued_at: view.issued_at,
             issued_to: view.issued_to,
+            owner: view.owner,
+            labels: view.labels,
+            note: view.note,
             revocation: view.revocation,
         }
     }
+}
+
+impl From<ListResponse> for ListedPage {
+    fn from(response: ListResponse) -> Self {
+        Self {
+            certificates: response
+                .certificates
+                .into_iter()
+                .map(Listed::from)
+                .collect(),
+            next: response.next,
+        }
+    }
+}
+
+/// `env=prod; tier=1`.
+pub(crate) fn labels_text(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    pairs.join("; ")
 }
 
 impl From<ShowResponse> for Shown {

@@ -1,4 +1,4 @@
-//! `countersign list`: the inventory.
+//! `countersign list`: the inventory, page by page.
 
 use std::time::Duration;
 
@@ -6,12 +6,16 @@ use clap::{Args, ValueEnum};
 use countersign_authority::api::{self, CertificateStatus, ListQuery, ListResponse};
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
-use crate::cli::certificate_view::Listed;
+use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration, label};
+use crate::cli::certificate_view::{Listed, ListedPage};
+use crate::cli::csv;
 use crate::fault::{Answer, Fault};
-use crate::output::table;
+use crate::output::{print, table, tell};
 
-/// List certificates, newest first
+/// List certificates: those for which everything that is asked holds
+///
+/// Newest first; with --expiring or --status live what ends first; with --status expired what ended last; a pattern gives
+/// them by name, --owner and --label by identity.
 #[derive(Debug, Args)]
 pub(crate) struct ListCommand {
     /// Only of this status
@@ -23,6 +27,51 @@ pub(crate) struct ListCommand {
     /// Exit with 1 when any is found
     #[arg(long, requires = "expiring")]
     check: bool,
+    /// With this name of any kind; one `*` at its beginning or end makes it a pattern
+    #[arg(long, value_name = "NAME|PATTERN")]
+    name: Option<String>,
+    /// With this subject alternative name, or one like it
+    #[arg(long, value_name = "NAME|PATTERN")]
+    san: Option<String>,
+    /// With exactly this name, such as dns:api.example.com
+    #[arg(long, value_name = "NAME")]
+    identity: Option<String>,
+    /// Of the issuer with this DN or CN
+    #[arg(long, value_name = "DN|CN")]
+    issuer: Option<String>,
+    /// Of this profile; `imported` means certificates of others
+    #[arg(long)]
+    profile: Option<String>,
+    /// With this serial number
+    #[arg(long)]
+    serial: Option<String>,
+    /// With this SHA-256 of the certificate
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
+    /// With this SHA-256 of the public key
+    #[arg(long, value_name = "SHA256")]
+    spki: Option<String>,
+    /// Asked for by this one: uid:N, authority, or the name of a holder
+    #[arg(long, value_name = "WHO")]
+    issued_by: Option<String>,
+    /// Whose identity has this owner (`countersign label`)
+    #[arg(long)]
+    owner: Option<String>,
+    /// Whose identity has this label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// At most so many, 1 to 1000
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Go on behind the page that gave this cursor, with the same filters
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// Every page; with --json each is a line of its own
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+    /// Answer in CSV (RFC 4180, UTF-8); a cell that a spreadsheet would take for a formula begins with an apostrophe
+    #[arg(long)]
+    csv: bool,
     #[command(flatten)]
     passphrase: PassphraseArgument,
     #[command(flatten)]
@@ -54,43 +103,86 @@ impl StatusArgument {
 impl ListCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
-        let status = self.status.status();
-        let query = ListQuery {
-            status,
-            expiring_within_s: self.expiring.map(|within| within.as_secs()),
-            limit: Some(PAGE),
-            ..ListQuery::default()
-        };
-        let mut certificates = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
-            every_page(&backend, query).await
-        })?;
-        if self.expiring.is_some() && status.is_none() {
-            // What is revoked already does not end for anybody; what is unknown may be in use.
-            certificates.retain(|view| view.revocation.is_none());
+        if self.csv && globals.json {
+            return Err(Fault::configuration("--csv and --json are two answers")
+                .hint("leave one of them out"));
         }
-        let found = !certificates.is_empty();
-        globals
-            .output()
-            .answer(&certificates, |certificates| text(certificates))?;
+        let state = self.state.folder(globals)?;
+        let mut query = self.query();
+        let found = block_on(async {
+            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let mut is_first = true;
+            let mut found = false;
+            loop {
+                let page: ListResponse = backend.client.get(&api::list_path(&query)).await?;
+                let page = ListedPage::from(page);
+                found |= !page.certificates.is_empty();
+                self.print(globals, &page, is_first)?;
+                is_first = false;
+                match page.next {
+                    Some(next) if self.all => query.after = Some(next),
+                    _ => return Ok(found),
+                }
+            }
+        })?;
         Ok(Answer::from_bool(!(self.check && found)))
     }
-}
 
-async fn every_page(backend: &Backend, mut query: ListQuery) -> Result<Vec<Listed>, Fault> {
-    let mut certificates = Vec::new();
-    loop {
-        let page: ListResponse = backend.client.get(&api::list_path(&query)).await?;
-        certificates.extend(page.certificates.into_iter().map(Listed::from));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(certificates),
+    fn query(&self) -> ListQuery {
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        ListQuery {
+            status: self.status.status(),
+            expiring_within_s: self.expiring.map(|within| within.as_secs()),
+            name: self.name.clone(),
+            san: self.san.clone(),
+            identity: self.identity.clone(),
+            issuer: self.issuer.clone(),
+            profile: self.profile.clone(),
+            serial: self.serial.clone(),
+            fingerprint: self.fingerprint.clone(),
+            spki: self.spki.clone(),
+            issued_by: self.issued_by.clone(),
+            owner: self.owner.clone(),
+            labels: (!labels.is_empty()).then(|| labels.join("\n")),
+            after: self.after.clone(),
+            limit: Some(if self.all { PAGE } else { self.limit }),
         }
+    }
+
+    /// Page by page, so that a list of any length needs the memory of one page.
+    fn print(&self, globals: &Globals, page: &ListedPage, is_first: bool) -> Result<(), Fault> {
+        let more = page.next.as_ref().filter(|_| !self.all).map(|next| {
+            format!(
+                "there are more: `--after {next}` with the same filters goes on, --all gives all"
+            )
+        });
+        if self.csv {
+            let header = if is_first {
+                csv::header()
+            } else {
+                String::new()
+            };
+            let rows: String = page.certificates.iter().map(csv::row).collect();
+            print(&(header + &rows))?;
+            // Beside the data, which a program reads.
+            if let Some(more) = more {
+                tell(&more);
+            }
+            return Ok(());
+        }
+        globals.output().answer(page, |page| {
+            let mut lines = vec![text(&page.certificates, is_first)];
+            lines.extend(more);
+            lines.join("\n")
+        })
     }
 }
 
-fn text(certificates: &[Listed]) -> String {
+fn text(certificates: &[Listed], with_header: bool) -> String {
     let row = |view: &Listed| {
         vec![
             view.name.clone(),
@@ -101,7 +193,11 @@ fn text(certificates: &[Listed]) -> String {
         ]
     };
     let rows: Vec<_> = certificates.iter().map(row).collect();
-    table(&["NAME", "PROFILE", "STATUS", "NOT AFTER", "SERIAL"], &rows)
+    let table = table(&["NAME", "PROFILE", "STATUS", "NOT AFTER", "SERIAL"], &rows);
+    match table.split_once('\n') {
+        Some((_, rows)) if !with_header => rows.to_owned(),
+        _ => table,
+    }
 }
 
 /// The most that the admin API gives at once.

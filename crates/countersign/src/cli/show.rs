@@ -8,8 +8,9 @@ use countersign_authority::api::{self, ShowResponse};
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::certificate_in;
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
-use crate::cli::certificate_view::{Shown, ShownOne};
+use crate::cli::certificate_view::{Shown, ShownOne, labels_text};
 use crate::fault::{Answer, Fault};
+use crate::output::escaped;
 
 /// Show what is known of a certificate
 #[derive(Debug, Args)]
@@ -34,11 +35,10 @@ impl ShowCommand {
         })?;
         globals.output().answer(&Shown::from(shown), |shown| {
             let mut texts: Vec<_> = shown.certificates.iter().map(text).collect();
-            texts.extend(
-                shown
-                    .more
-                    .then(|| "there are more: `countersign list` shows all".to_owned()),
-            );
+            texts.extend(shown.more.then(|| {
+                "there are more: `countersign list --identity NAME` gives all, page by page"
+                    .to_owned()
+            }));
             texts.join("\n")
         })?;
         Ok(Answer::Yes)
@@ -80,6 +80,10 @@ fn text(shown: &ShownOne) -> String {
             format!("{} to {}", view.issued_at, view.issued_to),
         ),
     ]);
+    rows.extend(view.owner.clone().map(|owner| ("owner", owner)));
+    let labels = (!view.labels.is_empty()).then(|| ("labels", labels_text(&view.labels)));
+    rows.extend(labels);
+    rows.extend(view.note.clone().map(|note| ("note", note)));
     rows.extend(
         view.revocation
             .as_ref()
@@ -87,7 +91,7 @@ fn text(shown: &ShownOne) -> String {
     );
     let lines = rows
         .iter()
-        .map(|(label, value)| format!("{label:<12} {value}\n"));
+        .map(|(label, value)| format!("{label:<12} {}\n", escaped(value)));
     lines.chain(shown.pem.clone()).collect()
 }
 

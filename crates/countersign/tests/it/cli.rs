@@ -34,8 +34,8 @@ fn conversation(installation: &Installation, name: &str) -> Vec<(&'static str, V
     let issued = installation.json(&["issue", "client", name, "--out", &out]);
     let certificate = format!("{out}/cert.pem");
     let first_key = fs::read(format!("{out}/key.pem")).expect("issued");
-    let listed = installation.json(&["list"]);
-    let listed = array(&listed)
+    let listed = installation.certificates(&[]);
+    let listed = listed
         .iter()
         .find(|it| it["name"].as_str().is_some_and(|it| it.ends_with(name)));
     let listed = listed
@@ -53,12 +53,8 @@ fn conversation(installation: &Installation, name: &str) -> Vec<(&'static str, V
     );
     let receipt = installation.json(&["revoke", issued["serial"].as_str().expect("a serial")]);
     assert_eq!(receipt["revoked"][0]["serial"], issued["serial"]);
-    let expiring = installation.json(&["list", "--expiring", "1000d"]);
-    assert!(
-        array(&expiring)
-            .iter()
-            .any(|it| it["serial"] == renewed["serial"])
-    );
+    let expiring = installation.certificates(&["--expiring", "1000d"]);
+    assert!(expiring.iter().any(|it| it["serial"] == renewed["serial"]));
     vec![
         ("issue", issued),
         ("list", listed),
@@ -84,16 +80,17 @@ fn status_is_one_word_everywhere_and_unknown_ones_are_seen() {
     let inventory =
         rusqlite::Connection::open(installation.state().join("inventory.db")).expect("a database");
     inventory
-        .execute(
-            "DELETE FROM certificate WHERE id IN (SELECT intent_id FROM name WHERE value = 'unsure')",
-            [],
+        .execute_batch(
+            "DELETE FROM certificate WHERE id IN (SELECT entry_id FROM name WHERE value = 'unsure');
+             UPDATE entry SET state = 'unknown', fingerprint = NULL
+             WHERE id IN (SELECT entry_id FROM name WHERE value = 'unsure');",
         )
         .expect("deleted");
     inventory.close().expect("closed");
     drop(unsure);
     let names = |arguments: &[&str]| -> Vec<String> {
-        let listed = installation.json(&[&["list"], arguments].concat());
-        let named = array(&listed).iter().filter_map(|it| it["name"].as_str());
+        let listed = installation.certificates(arguments);
+        let named = listed.iter().filter_map(|it| it["name"].as_str());
         named.map(str::to_owned).collect()
     };
     assert_eq!(names(&["--status", "unknown"]), ["cn:unsure"]);

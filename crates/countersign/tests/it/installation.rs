@@ -16,6 +16,8 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::json::array;
+
 /// A folder with a state in it; gone with the value.
 pub(crate) struct Installation {
     folder: TempDir,
@@ -101,6 +103,19 @@ impl Installation {
         let stdout = self.ok(&[arguments, &["--json"]].concat());
         serde_json::from_str(&stdout)
             .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {stdout}"))
+    }
+
+    /// Every certificate of a list, page by page.
+    pub(crate) fn certificates(&self, filters: &[&str]) -> Vec<Value> {
+        let mut page = self.json(&[&["list", "--limit", "1000"], filters].concat());
+        let mut all = Vec::new();
+        loop {
+            all.extend(array(&page["certificates"]).iter().cloned());
+            let Some(next) = page["next"].as_str() else {
+                return all;
+            };
+            page = self.json(&[&["list", "--limit", "1000", "--after", next], filters].concat());
+        }
     }
 
     /// `countersign up` on free ports, ready.

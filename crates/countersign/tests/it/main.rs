@@ -8,6 +8,7 @@ mod files;
 mod http;
 mod installation;
 mod interop;
+mod inventory;
 mod issuing;
 mod json;
 mod lifecycle;

@@ -218,15 +218,29 @@ async fn power_cut_at_any_write_leaves_each_record_in_its_link() {
     assert_eq!(ends, [1, 2, 3, 4, 5]);
 }
 
+/// Undoes the migrations since, as far as the log goes: names are lost.
+const TO_THE_FIRST_SCHEMA: &str = "
+    DROP TABLE name; DROP TABLE imported; DROP TABLE entry; DROP TABLE label; DROP TABLE identity; DROP TABLE issuer_name;
+    CREATE INDEX intent_by_end ON intent (not_after);
+    CREATE INDEX intent_by_spki ON intent (spki);
+    CREATE TABLE name (
+        kind      TEXT    NOT NULL,
+        value     TEXT    NOT NULL,
+        intent_id INTEGER NOT NULL REFERENCES intent (id),
+        position  INTEGER NOT NULL,
+        PRIMARY KEY (kind, value, intent_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX name_by_intent ON name (intent_id, position);
+    DROP TABLE audit_link;
+    DELETE FROM meta WHERE key = 'audit-chain';
+    ALTER TABLE audit DROP COLUMN before;
+    ALTER TABLE audit DROP COLUMN after;
+    PRAGMA user_version = 1;";
+
 #[tokio::test]
 async fn records_of_an_older_inventory_become_its_first_link() {
     let fixture = fixture().await;
-    tamper(
-        &fixture.path,
-        "DROP TABLE audit_link; DELETE FROM meta WHERE key = 'audit-chain';
-         ALTER TABLE audit DROP COLUMN before; ALTER TABLE audit DROP COLUMN after;
-         PRAGMA user_version = 1;",
-    );
+    tamper(&fixture.path, TO_THE_FIRST_SCHEMA);
     assert_eq!(
         AuditLog::open(&fixture.path).err(),
         Some(StoreError::OlderSchema {
@@ -250,10 +264,10 @@ async fn older_inventory_with_a_gap_is_opened_and_the_gap_named() {
     let fixture = fixture().await;
     tamper(
         &fixture.path,
-        "DROP TABLE audit_link; DELETE FROM meta WHERE key = 'audit-chain'; DELETE FROM audit WHERE id = 3;
-         UPDATE audit SET actor = 'nonsense', at = -1 WHERE id = 4;
-         ALTER TABLE audit DROP COLUMN before; ALTER TABLE audit DROP COLUMN after;
-         PRAGMA user_version = 1;",
+        &format!(
+            "{TO_THE_FIRST_SCHEMA} DELETE FROM audit WHERE id = 3;
+             UPDATE audit SET actor = 'nonsense', at = -1 WHERE id = 4;"
+        ),
     );
     let fixture = fixture.reopened();
     fixture.issue("after", HOUR).await;

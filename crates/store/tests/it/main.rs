@@ -1,5 +1,6 @@
 //! The store against a real SQLite file.
 
+mod annotations;
 mod audit;
 mod damage;
 mod fixture;

@@ -1,0 +1,357 @@
+//! Owners, labels, notes, certificates of others, and pages while rows come in.
+
+use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::RevocationReason;
+use countersign_pki::name::{NameKind, TypedName};
+use countersign_store::annotation::{
+    Annotate, Annotated, LabelKey, LabelValue, MAX_LABELS, Note, Owner,
+};
+use countersign_store::audit::Action;
+use countersign_store::error::StoreError;
+use countersign_store::import::Import;
+use countersign_store::inventory::{
+    Filter, Glob, IMPORTED, IssuerFilter, NameFilter, Selector, Status,
+};
+
+use crate::fixture::{ADMIN, Fixture, HOUR, now};
+
+fn named(name: &str) -> Selector {
+    Selector::Names(vec![name.parse().expect("a name")])
+}
+
+fn label(key: &str, value: &str) -> (LabelKey, LabelValue) {
+    (
+        LabelKey::parse(key).expect("a key"),
+        LabelValue::parse(value).expect("a value"),
+    )
+}
+
+/// A certificate that another authority has issued.
+async fn of_others(name: &str) -> Certificate {
+    let others = Fixture::new();
+    others.issue(name, HOUR).await.certificate().clone()
+}
+
+async fn names(fixture: &Fixture, filter: Filter) -> Vec<String> {
+    let (mut names, mut after) = (Vec::new(), None);
+    loop {
+        let page = fixture.store.list(filter.clone(), after, 1, now()).await;
+        let page = page.expect("lists");
+        let shown = page.entries.iter().filter_map(|entry| entry.principal());
+        names.extend(shown.map(TypedName::bare));
+        after = page.next;
+        if after.is_none() {
+            return names;
+        }
+    }
+}
+
+#[tokio::test]
+async fn owner_and_labels_are_said_of_an_identity_and_found_again() {
+    let fixture = Fixture::new();
+    for name in ["a", "b", "a"] {
+        fixture.issue(name, HOUR).await;
+    }
+    let change = Annotate {
+        owner: Some(Some(Owner::parse("payments").expect("an owner"))),
+        set: vec![label("env", "prod"), label("tier", "1")],
+        note: Some(Some(Note::parse("ask first").expect("a note"))),
+        ..Annotate::default()
+    };
+    let annotate = async |what: &str, change: Annotate| {
+        let done = fixture.store.annotate(named(what), change, ADMIN, now());
+        done.await.expect("annotates")
+    };
+    let Annotated::Done(name, annotation) = annotate("dns:a.example.com", change.clone()).await
+    else {
+        panic!("one identity is meant");
+    };
+    assert_eq!(name.to_string(), "dns:a.example.com");
+    assert_eq!(annotation.owner.as_deref(), Some("payments"));
+    let owned = Filter {
+        owner: Some("payments".to_owned()),
+        ..Filter::default()
+    };
+    let with = |pairs: &[(&str, &str)]| Filter {
+        labels: pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Filter::default()
+    };
+    let both = ["a.example.com", "a.example.com"];
+    assert_eq!(names(&fixture, owned.clone()).await, both);
+    assert_eq!(
+        names(&fixture, with(&[("env", "prod"), ("tier", "1")])).await,
+        both
+    );
+    assert!(
+        names(&fixture, with(&[("env", "prod"), ("tier", "2")]))
+            .await
+            .is_empty()
+    );
+    assert!(names(&fixture, with(&[("env", "PROD")])).await.is_empty());
+
+    // The name that is shown is the identity, whichever of its names is asked for.
+    let change = Annotate {
+        owner: Some(None),
+        remove: vec![LabelKey::parse("tier").expect("a key")],
+        ..Annotate::default()
+    };
+    assert!(
+        matches!(annotate("cn:a", change).await, Annotated::Done(name, _) if name.kind() == NameKind::Dns)
+    );
+    assert!(names(&fixture, owned).await.is_empty());
+    assert_eq!(names(&fixture, with(&[("env", "prod")])).await, both);
+    let entry = fixture
+        .store
+        .find(named("cn:a"))
+        .await
+        .expect("finds")
+        .entries
+        .remove(0);
+    assert_eq!(entry.annotation.note.as_deref(), Some("ask first"));
+    assert_eq!(entry.annotation.labels.len(), 1);
+
+    let audit = fixture.store.audit(0, 1000).await.expect("reads");
+    let said: Vec<_> = audit
+        .iter()
+        .filter(|record| record.action == Action::Annotate)
+        .collect();
+    assert_eq!(said.len(), 2);
+    assert_eq!(said[0].object, "dns:a.example.com");
+    assert_eq!(
+        said[0].reason,
+        "owner payments; label env=prod; label tier=1; note ask first"
+    );
+    assert_eq!(said[1].reason, "no owner; no label tier");
+}
+
+#[tokio::test]
+async fn annotation_that_is_not_of_one_identity_or_too_much_changes_nothing() {
+    let fixture = Fixture::new();
+    fixture.issue("a", HOUR).await;
+    fixture.issue("b", HOUR).await;
+    let annotate = async |selector: Selector, change: Annotate| {
+        let done = fixture.store.annotate(selector, change, ADMIN, now());
+        done.await.expect("answers")
+    };
+    let owned = Annotate {
+        owner: Some(Some(Owner::parse("x").expect("an owner"))),
+        ..Annotate::default()
+    };
+    assert_eq!(
+        annotate(named("dns:c.example.com"), owned.clone()).await,
+        Annotated::NotFound
+    );
+    let two = Selector::Names(vec![
+        "dns:a.example.com".parse().expect("a name"),
+        "dns:b.example.com".parse().expect("a name"),
+    ]);
+    assert!(matches!(annotate(two, owned).await, Annotated::Ambiguous(names) if names.len() == 2));
+    let many = |count: usize| Annotate {
+        set: (0..count).map(|it| label(&format!("k{it}"), "v")).collect(),
+        ..Annotate::default()
+    };
+    let a = || named("dns:a.example.com");
+    assert_eq!(
+        annotate(a(), many(MAX_LABELS + 1)).await,
+        Annotated::TooManyLabels(MAX_LABELS + 1)
+    );
+    assert!(matches!(
+        annotate(a(), many(MAX_LABELS)).await,
+        Annotated::Done(..)
+    ));
+    let one_more = Annotate {
+        set: vec![label("one-more", "v")],
+        ..Annotate::default()
+    };
+    assert_eq!(
+        annotate(a(), one_more).await,
+        Annotated::TooManyLabels(MAX_LABELS + 1)
+    );
+    let audit = fixture.store.audit(0, 1000).await.expect("reads");
+    let said = audit
+        .iter()
+        .filter(|record| record.action == Action::Annotate);
+    assert_eq!(said.count(), 1);
+}
+
+#[tokio::test]
+async fn certificates_of_others_are_watched_and_never_ours() {
+    let fixture = Fixture::new();
+    let ours = fixture.issue("ours", HOUR).await.certificate().clone();
+    let theirs = of_others("theirs").await;
+    let import = async |owner: Option<&str>| {
+        let owner = owner.map(|owner| Owner::parse(owner).expect("an owner"));
+        let both = vec![theirs.clone(), ours.clone()];
+        let done = fixture.store.import(both, owner, ADMIN, now());
+        done.await.expect("imports")
+    };
+    assert_eq!(import(None).await, [Import::Imported, Import::Ours]);
+    assert_eq!(import(None).await, [Import::AlreadyImported, Import::Ours]);
+    assert_eq!(
+        import(Some("partner")).await,
+        [Import::AlreadyImported, Import::Ours]
+    );
+    let entry = fixture
+        .store
+        .find(named("dns:theirs.example.com"))
+        .await
+        .expect("finds");
+    let entry = &entry.entries[0];
+    assert!(entry.is_imported() && entry.status_at(now()) == Status::Valid);
+    assert_eq!(entry.annotation.owner.as_deref(), Some("partner"));
+    let of = |filter: Filter| names(&fixture, filter);
+    let expiring = Filter {
+        expiring_before: Some(now().plus(2 * HOUR)),
+        ..Filter::default()
+    };
+    assert_eq!(
+        of(expiring).await,
+        ["ours.example.com", "theirs.example.com"]
+    );
+    let imported = Filter {
+        profile: Some(IMPORTED.to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(of(imported).await, ["theirs.example.com"]);
+    assert_eq!(fixture.store.tally(now()).await.expect("counts").valid, 1);
+
+    let before = fixture.store.snapshot(now()).await.expect("reads").sequence;
+    for selector in [
+        named("dns:theirs.example.com"),
+        Selector::Serial(theirs.serial()),
+        Selector::Fingerprint(theirs.fingerprint()),
+    ] {
+        let outcome = fixture
+            .store
+            .revoke(selector, ADMIN, RevocationReason::Unspecified, now())
+            .await
+            .expect("answers");
+        assert_eq!((outcome.revoked.len(), outcome.imported.len()), (0, 1));
+    }
+    let snapshot = fixture.store.snapshot(now()).await.expect("reads");
+    assert_eq!((snapshot.sequence, snapshot.revoked.len()), (before, 0));
+    let audit = fixture.store.audit(0, 1000).await.expect("reads");
+    let reasons: Vec<_> = audit
+        .iter()
+        .filter(|record| record.action == Action::Import)
+        .map(|record| record.reason.as_str())
+        .collect();
+    assert_eq!(reasons, ["to be watched", "owner partner"]);
+}
+
+#[tokio::test]
+async fn issuer_is_found_by_common_name_and_by_subject() {
+    let fixture = Fixture::new();
+    fixture.issue("a", HOUR).await;
+    let count = async |issuer: IssuerFilter| {
+        let filter = Filter {
+            issuer: Some(issuer),
+            ..Filter::default()
+        };
+        names(&fixture, filter).await.len()
+    };
+    let beginning = |text: &str| IssuerFilter::Beginning(text.to_owned());
+    let subject = |text: &str| IssuerFilter::Subject(text.to_owned());
+    assert_eq!(count(beginning("CN=Test Issuing CA")).await, 1);
+    assert_eq!(count(subject("CN=Test Issuing CA")).await, 1);
+    for other in ["CN=Test", "CN=Test Issuing C", "CN=test issuing ca", ""] {
+        assert_eq!(count(beginning(other)).await, 0, "{other}");
+        assert_eq!(count(subject(other)).await, 0, "{other}");
+    }
+}
+
+/// Every order, with rows that come in before, behind and between the pages.
+#[tokio::test]
+async fn rows_that_come_in_between_pages_neither_repeat_nor_hide_one() {
+    let kinds = NameKind::ALL.to_vec();
+    let like = |glob| Filter {
+        names: vec![NameFilter::Like(glob, kinds.clone())],
+        ..Filter::default()
+    };
+    let filters = [
+        Filter::default(),
+        like(Glob::Prefix("n".to_owned())),
+        like(Glob::Suffix("com".to_owned())),
+        Filter {
+            status: Some(Status::Valid),
+            ..Filter::default()
+        },
+        Filter {
+            owner: Some("team".to_owned()),
+            ..Filter::default()
+        },
+    ];
+    let fixture = Fixture::new();
+    for number in 0..6 {
+        // Two of a name.
+        let stored = fixture
+            .issue(&format!("n{}", number / 2), (7 - number) * HOUR)
+            .await;
+        let change = Annotate {
+            owner: Some(Some(Owner::parse("team").expect("an owner"))),
+            ..Annotate::default()
+        };
+        let selector = Selector::Serial(stored.certificate().serial());
+        fixture
+            .store
+            .annotate(selector, change, ADMIN, now())
+            .await
+            .expect("annotates");
+    }
+    for (round, filter) in filters.into_iter().enumerate() {
+        let whole = fixture
+            .store
+            .list(filter.clone(), None, 100, now())
+            .await
+            .expect("lists");
+        let expected: Vec<_> = whole.entries.iter().map(|entry| entry.id).collect();
+        let (mut seen, mut after, mut turn) = (Vec::new(), None, 0);
+        loop {
+            let page = fixture
+                .store
+                .list(filter.clone(), after, 2, now())
+                .await
+                .expect("lists");
+            seen.extend(page.entries.iter().map(|entry| entry.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            turn += 1;
+            let names: &[&str] = if turn < 5 { &["a", "n1", "z"] } else { &[] };
+            for name in names {
+                let name = if *name == "n1" {
+                    (*name).to_owned()
+                } else {
+                    format!("{name}{round}{turn}")
+                };
+                fixture.issue(&name, HOUR).await;
+            }
+            assert!(turn < 50, "pages end");
+        }
+        let unique: std::collections::BTreeSet<_> = seen.iter().collect();
+        assert_eq!(unique.len(), seen.len(), "{filter:?}");
+        assert!(expected.iter().all(|id| unique.contains(id)), "{filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn cursor_of_another_order_is_refused() {
+    let fixture = Fixture::new();
+    fixture.issue("a", HOUR).await;
+    fixture.issue("b", HOUR).await;
+    let page = fixture
+        .store
+        .list(Filter::default(), None, 1, now())
+        .await
+        .expect("lists");
+    let live = Filter {
+        status: Some(Status::Valid),
+        ..Filter::default()
+    };
+    let refused = fixture.store.list(live, page.next, 1, now()).await;
+    assert_eq!(refused.map(|_| ()), Err(StoreError::CursorOfAnotherList));
+}
