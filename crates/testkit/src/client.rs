@@ -124,7 +124,7 @@ impl Client {
     pub async fn request(&self, gateway: SocketAddr, request: Request<Full<Bytes>>) -> Outcome {
         match self.connect(gateway).await {
             // On the heap: hyper's two protocols side by side are large.
-            Ok(stream) => bounded(Box::pin(self.exchange(stream, request))).await,
+            Ok(stream) => Box::pin(self.exchange(stream, request)).await,
             Err(error) => failed(&error),
         }
     }
@@ -158,8 +158,8 @@ impl Client {
             stream,
             alert: alert.clone(),
         });
-        let outcome = self.answer(io, request).await;
-        // HTTP/2 keeps only the text of what ended its connection.
+        let outcome = bounded(self.answer(io, request)).await;
+        // HTTP/2 keeps only the text of what ended its connection, and an attempt that hangs keeps nothing.
         alert
             .get()
             .filter(|_| outcome.status().is_none())
