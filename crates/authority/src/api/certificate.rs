@@ -1,0 +1,92 @@
+//! Asking for certificates.
+
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::serial::SerialNumber;
+use countersign_pki::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use super::rfc3339;
+
+/// Asks for a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueRequest {
+    /// `server`, `client`, `peer`, `workload`.
+    pub profile: String,
+    /// NAME; what it becomes depends on the profile.
+    pub name: String,
+    /// Further SANs as typed names.
+    #[serde(default)]
+    pub sans: Vec<String>,
+    /// Lifetime in seconds; the profile's default when left out.
+    #[serde(default)]
+    pub ttl_s: Option<u64>,
+    /// PKCS#10 in PEM or base64 DER; only its key is taken.
+    pub csr: String,
+}
+
+/// Asks for the next certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenewRequest {
+    /// WHAT: serial, fingerprint or name.
+    pub what: String,
+    /// PKCS#10 in PEM or base64 DER; only its key is taken.
+    pub csr: String,
+}
+
+/// A new certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssueResponse {
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// SHA-256 of its DER.
+    pub fingerprint: Fingerprint,
+    /// Which profile.
+    pub profile: String,
+    /// The name shown first.
+    pub name: String,
+    /// Its typed names.
+    pub names: Vec<String>,
+    /// Beginning.
+    #[serde(with = "rfc3339")]
+    pub not_before: UnixTime,
+    /// End.
+    #[serde(with = "rfc3339")]
+    pub not_after: UnixTime,
+    /// The leaf, then the intermediate.
+    pub chain_pem: String,
+    /// The root.
+    pub ca_pem: String,
+}
+
+/// What would be issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewResponse {
+    /// The certificate in PEM, with an empty signature and a serial number that will be another.
+    pub unsigned_pem: String,
+    /// What its fields come from.
+    pub because: Vec<BecauseView>,
+    /// Clients that would refuse it; empty: none that is known.
+    pub objections: Vec<ObjectionView>,
+}
+
+/// One field and its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BecauseView {
+    /// As RFC 5280 calls it.
+    pub field: String,
+    /// What it says.
+    pub value: String,
+    /// Half a sentence.
+    pub why: String,
+}
+
+/// Who would refuse a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectionView {
+    /// Which clients.
+    pub client: String,
+    /// A sentence.
+    pub why: String,
+}
