@@ -69,13 +69,13 @@ pub struct IssuerView {
 /// How many certificates stand where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// See [`CertificateStatus::Expired`].
+    /// See [`CertificateStatus::Expired`](super::CertificateStatus::Expired).
     pub expired: u64,
-    /// See [`CertificateStatus::Revoked`].
+    /// See [`CertificateStatus::Revoked`](super::CertificateStatus::Revoked).
     pub revoked: u64,
-    /// See [`CertificateStatus::Unknown`].
+    /// See [`CertificateStatus::Unknown`](super::CertificateStatus::Unknown).
     pub unknown: u64,
-    /// See [`CertificateStatus::Valid`].
+    /// See [`CertificateStatus::Valid`](super::CertificateStatus::Valid).
     pub valid: u64,
 }
 
