@@ -45,7 +45,15 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
     let connection = connect(path)?;
     refuse_foreign(&connection, path)?;
-    prepare(connection, path)
+    let connection = prepare(connection, path)?;
+    // What a savepoint would undo is kept in memory: SQLite's default puts it into a file from 64 KiB, which a certificate
+    // fills with the pages of its indexes.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA temp_store = MEMORY; PRAGMA cache_size = {WRITER_CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
+        ))
+        .map_err(|error| StoreError::from_sql(path, &error))?;
+    Ok(connection)
 }
 
 fn refuse_missing(path: &Path) -> Result<(), StoreError> {
@@ -177,6 +185,13 @@ const APPLICATION_ID: u32 = 0x4353_474e;
 /// 16 MiB, which SQLite writes as a negative number of KiB: a page of a list by name takes its rows from all over the file,
 /// some hundred pages for each hundred rows, and the default of 2 MiB does not hold the upper levels of the indexes beside.
 const READER_CACHE_KIB: i64 = -16 * 1024;
+
+/// 32 MiB: a certificate touches a page at random of each index on serials, keys, fingerprints and names, and pages that are
+/// written again before a checkpoint are written to the file once.
+const WRITER_CACHE_KIB: i64 = -32 * 1024;
+
+/// 32 MiB of write-ahead log: with SQLite's default of 4 MiB each group of 256 certificates is followed by a checkpoint.
+const CHECKPOINT_PAGES: u32 = 8192;
 
 /// The state's lock keeps other processes away; only an operator's `sqlite3` can hold this one for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
