@@ -6,7 +6,7 @@ use countersign_pki::name::{NameKind, TypedName};
 use countersign_store::annotation::{
     Annotate, Annotated, LabelKey, LabelValue, MAX_LABELS, Note, Owner,
 };
-use countersign_store::audit::Action;
+use countersign_store::audit::{Action, Change};
 use countersign_store::error::StoreError;
 use countersign_store::import::Import;
 use countersign_store::inventory::{
@@ -121,10 +121,20 @@ async fn owner_and_labels_are_said_of_an_identity_and_found_again() {
     assert_eq!(said.len(), 2);
     assert_eq!(said[0].object, "dns:a.example.com");
     assert_eq!(
-        said[0].reason,
-        "owner payments; label env=prod; label tier=1; note ask first"
+        said[0].change,
+        Some(Change {
+            before: "no owner; no label env; no label tier; no note".to_owned(),
+            after: r#"owner "payments"; label env="prod"; label tier="1"; note "ask first""#
+                .to_owned(),
+        })
     );
-    assert_eq!(said[1].reason, "no owner; no label tier");
+    assert_eq!(
+        said[1].change,
+        Some(Change {
+            before: r#"owner "payments"; label tier="1""#.to_owned(),
+            after: "no owner; no label tier".to_owned(),
+        })
+    );
 }
 
 #[tokio::test]
@@ -233,13 +243,68 @@ async fn certificates_of_others_are_watched_and_never_ours() {
     }
     let snapshot = fixture.store.snapshot(now()).await.expect("reads");
     assert_eq!((snapshot.sequence, snapshot.revoked.len()), (before, 0));
-    let audit = fixture.store.audit(0, 1000).await.expect("reads");
-    let reasons: Vec<_> = audit
+
+    assert_eq!(
+        import(Some("another")).await,
+        [Import::AlreadyImported, Import::Ours]
+    );
+    assert_eq!(
+        import(Some("another")).await,
+        [Import::AlreadyImported, Import::Ours]
+    );
+    let audit = fixture.store.audit(3, 1000).await.expect("reads");
+    let said: Vec<_> = audit
         .iter()
-        .filter(|record| record.action == Action::Import)
-        .map(|record| record.reason.as_str())
+        .map(|record| {
+            let change = record.change.as_ref();
+            let change = change.map(|it| (it.before.as_str(), it.after.as_str()));
+            (record.action, record.object.as_str(), change)
+        })
         .collect();
-    assert_eq!(reasons, ["to be watched", "owner partner"]);
+    let fingerprint = theirs.fingerprint().to_string();
+    let identity = "dns:theirs.example.com";
+    assert_eq!(
+        said,
+        [
+            (Action::Import, fingerprint.as_str(), None),
+            (
+                Action::Annotate,
+                identity,
+                Some(("no owner", "owner \"partner\""))
+            ),
+            (
+                Action::Annotate,
+                identity,
+                Some(("owner \"partner\"", "owner \"another\""))
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn record_of_labels_tells_one_from_two() {
+    let fixture = Fixture::new();
+    fixture.issue("a", HOUR).await;
+    let annotate = async |set: Vec<(LabelKey, LabelValue)>| {
+        let change = Annotate {
+            set,
+            ..Annotate::default()
+        };
+        let selector = named("dns:a.example.com");
+        let done = fixture.store.annotate(selector, change, ADMIN, now());
+        done.await.expect("annotates");
+        let audit = fixture.store.audit(0, 1000).await.expect("reads");
+        let last = audit.last().and_then(|record| record.change.clone());
+        last.expect("a change").after
+    };
+    assert_eq!(
+        annotate(vec![label("a", "1; label b=\"2\"")]).await,
+        r#"label a="1; label b=\"2\"""#
+    );
+    assert_eq!(
+        annotate(vec![label("a", "1"), label("b", "2")]).await,
+        r#"label a="1"; label b="2""#
+    );
 }
 
 #[tokio::test]
