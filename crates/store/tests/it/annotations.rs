@@ -10,7 +10,7 @@ use countersign_store::audit::{Action, Change};
 use countersign_store::error::StoreError;
 use countersign_store::import::Import;
 use countersign_store::inventory::{
-    Filter, Glob, IMPORTED, IssuerFilter, NameFilter, Selector, Status,
+    EntryId, Filter, Glob, IMPORTED, IssuerFilter, NameFilter, Selector, Status,
 };
 
 use crate::fixture::{ADMIN, Fixture, HOUR, now};
@@ -419,4 +419,42 @@ async fn cursor_of_another_order_is_refused() {
     };
     let refused = fixture.store.list(live, page.next, 1, now()).await;
     assert_eq!(refused.map(|_| ()), Err(StoreError::CursorOfAnotherList));
+}
+
+#[tokio::test]
+async fn cursor_of_another_pattern_brings_no_row_that_does_not_fit() {
+    let fixture = Fixture::new();
+    for name in ["a1", "a2", "m1", "m2", "z1", "z2"] {
+        fixture.issue(name, HOUR).await;
+    }
+    let like = |glob: Glob| Filter {
+        names: vec![NameFilter::Like(glob, vec![NameKind::Dns])],
+        ..Filter::default()
+    };
+    let cursor = async |prefix: &str| {
+        let filter = like(Glob::Prefix(prefix.to_owned()));
+        let page = fixture.store.list(filter, None, 1, now()).await;
+        page.expect("lists").next.expect("there are more")
+    };
+    for (of, expected) in [
+        ("a", &["m1.example.com", "m2.example.com"][..]),
+        ("m", &["m2.example.com"]),
+        ("z", &[]),
+    ] {
+        let after = cursor(of).await;
+        let filter = like(Glob::Prefix("m".to_owned()));
+        let page = fixture.store.list(filter, Some(after), 10, now()).await;
+        let entries = page.expect("lists").entries;
+        let names: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| entry.principal().map(TypedName::bare))
+            .collect();
+        assert_eq!(names, expected, "behind a row of {of}*");
+    }
+    // Made up: newer than each row, at a name that does not fit.
+    let mut forged = cursor("a").await;
+    forged.id = EntryId::from_number(i64::MAX);
+    let filter = like(Glob::Prefix("m".to_owned()));
+    let page = fixture.store.list(filter, Some(forged), 10, now()).await;
+    assert_eq!(page.expect("lists").entries.len(), 2);
 }
