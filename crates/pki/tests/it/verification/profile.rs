@@ -99,6 +99,34 @@ fn constraints_without_a_subtree_are_refused() {
 }
 
 #[test]
+fn an_issuer_with_two_extensions_of_a_kind_is_refused() {
+    let Pki { root, .. } = pki();
+    let unknown = extension(99, false, &tlv(0x05, &[]));
+    // keyIdentifier of another key: who takes the last sees another issuer than who takes the first.
+    let key_id = extension(35, false, &tlv(0x30, &tlv(0x80, &[1; 20])));
+    for (more, id) in [
+        (vec![unknown.clone(), unknown], "2.5.29.99"),
+        (vec![key_id], "2.5.29.35"),
+    ] {
+        let plan = Plan {
+            more_extensions: more,
+            ..ca("Issuer")
+        };
+        let issuer = plan.signed_by(&root);
+        let api = leaf("api", &[]).signed_by(&issuer);
+        Scene::new(&[&api, &issuer], &[&root])
+            .refused(&malformed(&format!("extension {id} stands there twice")));
+    }
+    let many = Plan {
+        more_extensions: (100..120).map(|id| extension(id, false, &[])).collect(),
+        ..ca("Issuer")
+    };
+    let issuer = many.signed_by(&root);
+    let api = leaf("api", &[]).signed_by(&issuer);
+    Scene::new(&[&api, &issuer], &[&root]).accepted();
+}
+
+#[test]
 fn policy_constraints_are_refused_critical_or_not() {
     let Pki { root, .. } = pki();
     let refused = |critical: bool| {
