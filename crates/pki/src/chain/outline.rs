@@ -47,6 +47,8 @@ pub(super) struct Terms {
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) purposes: Option<Purposes>,
     pub(super) name_constraints: NameConstraints,
+    /// Whether nameConstraints have an rfc822Name among them.
+    pub(super) constrains_email: bool,
 }
 
 /// Whether nameConstraints can be judged.
@@ -147,6 +149,7 @@ impl<'a> Outline<'a> {
                 key_usage: None,
                 purposes: None,
                 name_constraints: NameConstraints::Sound,
+                constrains_email: false,
             },
         };
         // RFC 5280 §4.1.2.8: unique identifiers, which only version 2 ever used.
@@ -213,6 +216,7 @@ impl<'a> Outline<'a> {
                 self.name_constraints = Some(constraints);
                 self.not_critical.name_constraints = !critical;
                 self.terms.name_constraints = super::constraints::soundness(constraints);
+                self.terms.constrains_email = super::constraints::mention_email(constraints);
             }
             [0x55, 0x1d, 35] => {
                 let mut fields = value
