@@ -458,3 +458,72 @@ async fn cursor_of_another_pattern_brings_no_row_that_does_not_fit() {
     let page = fixture.store.list(filter, Some(forged), 10, now()).await;
     assert_eq!(page.expect("lists").entries.len(), 2);
 }
+
+#[tokio::test]
+async fn imported_certificate_with_the_issuer_serial_and_names_of_ours_stands_for_nothing_of_it() {
+    let fixture = Fixture::new();
+    let same = [3; 20];
+    let intend = async |fixture: &Fixture| {
+        let approved = fixture.approved_with("a", HOUR, same);
+        let (issuer, reason) = (fixture.issuer, String::new());
+        let intended = fixture.store.intend(approved, issuer, None, reason, now());
+        intended.await.expect("intends")
+    };
+    // Another CA of the same name, which copies all but the key.
+    let forger = Fixture::new();
+    let forged = intend(&forger).await;
+    let signature = forger.sign(&forged);
+    let forged = forger.store.complete(forged, &signature, now()).await;
+    let forged = forged.expect("completes").certificate().clone();
+
+    // Between the intent and the certificate too.
+    let ours = intend(&fixture).await;
+    let import = fixture
+        .store
+        .import(vec![forged.clone()], None, ADMIN, now());
+    assert_eq!(import.await.expect("imports"), [Import::Imported]);
+    let of_serial = async || {
+        let found = fixture.store.find(Selector::Serial(forged.serial())).await;
+        let entries = found.expect("finds").entries;
+        let [theirs, ours] = <[_; 2]>::try_from(entries).expect("both");
+        assert!(theirs.is_imported() && !ours.is_imported());
+        assert_eq!((&theirs.issuer, &theirs.names), (&ours.issuer, &ours.names));
+        (theirs, ours)
+    };
+    assert_eq!(of_serial().await.1.status_at(now()), Status::Unknown);
+    let signature = fixture.sign(&ours);
+    let stored = fixture.store.complete(ours, &signature, now()).await;
+    let stored = stored.expect("completes");
+    let (theirs, found) = of_serial().await;
+    assert_eq!(
+        found.signed.map(|it| it.fingerprint),
+        Some(stored.certificate().fingerprint())
+    );
+
+    // It renews nothing: no intent stands behind it.
+    let (approved, reason) = (fixture.approved("b", HOUR), String::new());
+    let renew = fixture
+        .store
+        .intend(approved, fixture.issuer, Some(theirs.id), reason, now());
+    renew.await.expect_err("no predecessor of ours");
+
+    let revoke = fixture.store.revoke(
+        Selector::Serial(forged.serial()),
+        ADMIN,
+        RevocationReason::Unspecified,
+        now(),
+    );
+    let outcome = revoke.await.expect("revokes");
+    assert_eq!((outcome.revoked.len(), outcome.imported.len()), (1, 1));
+    assert_eq!(outcome.revoked[0].id, stored.id());
+    let (theirs, ours) = of_serial().await;
+    assert_eq!(ours.status_at(now()), Status::Revoked);
+    assert_eq!(theirs.status_at(now()), Status::Valid);
+    let tally = fixture.store.tally(now()).await.expect("counts");
+    assert_eq!((tally.revoked, tally.valid, tally.unknown), (1, 0, 0));
+    let revoked = Filter {
+        status: Some(Status::Revoked),
+        ..Filter::default()
+    };
+    assert_eq!(names(&fixture, revoked).await, ["a.example.com"]);
+}
