@@ -18,7 +18,7 @@ use crate::time::UnixTime;
 
 pub(crate) use algorithm::PublicKey;
 pub use algorithm::{KeyAlgorithm, SignatureScheme};
-pub(crate) use decode::{extension_list, extensions};
+pub(crate) use decode::{MAX_EXTENSIONS, extension_list, extensions};
 pub(crate) use distribution::{crl_uris, full_name_uris};
 pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};
 pub(crate) use extension::{SubjectAltNames, id};

@@ -402,6 +402,7 @@ fn peer(leaf: &Certificate, sent: &[Outline<'_>], accepted: Accepted<'_>) -> Ver
         not_after: ends.fold(accepted.anchor.terms().not_after, UnixTime::min),
         fingerprint: leaf.fingerprint(),
         spki: leaf.spki(),
+        anchor: accepted.anchor.certificate().fingerprint(),
         anchor_key: accepted.anchor.key(),
         chain: accepted
             .places

@@ -70,6 +70,7 @@ pub struct VerifiedPeer {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) spki: Fingerprint,
     pub(crate) path: Vec<PathElement>,
+    pub(crate) anchor: Fingerprint,
     pub(crate) anchor_key: Fingerprint,
     pub(crate) chain: Vec<Vec<u8>>,
 }
@@ -139,6 +140,11 @@ impl VerifiedPeer {
     /// The path from the leaf up to, without, the anchor.
     pub fn path(&self) -> &[PathElement] {
         &self.path
+    }
+
+    /// SHA-256 of the anchor: of several with one key, the one whose validity counted.
+    pub fn anchor(&self) -> Fingerprint {
+        self.anchor
     }
 
     /// SHA-256 of the anchor's `SubjectPublicKeyInfo`.

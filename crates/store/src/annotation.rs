@@ -1,5 +1,6 @@
 //! What people say of an identity: whom to ask, labels, a note. It decides nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use countersign_pki::name::TypedName;
@@ -7,9 +8,9 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::audit::{self, Action};
+use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
-use crate::inventory::{self, Annotation, MAX_PAGE, Selector};
+use crate::inventory::{self, Annotation, MAX_PAGE, Selector, record};
 use crate::store::Store;
 
 /// Whom to ask: 1 to 128 bytes without control characters or spaces at its ends.
@@ -106,20 +107,42 @@ fn annotate(
     if after.labels.len() > MAX_LABELS {
         return Ok(Annotated::TooManyLabels(after.labels.len()));
     }
-    if after != before {
+    if let Some(change) = difference(&before, &after) {
         write(sql, id, &after)?;
-        let what = difference(&before, &after);
         audit::record(
             sql,
             now,
             actor,
             Action::Annotate,
             &name.to_string(),
-            &what,
-            None,
+            "asked for",
+            Some(&change),
         )?;
     }
     Ok(Annotated::Done(name, after))
+}
+
+/// Says whose an identity is, new or not. In the transaction of the change that it is part of.
+pub(crate) fn change_owner(
+    sql: &Connection,
+    name: &TypedName,
+    owner: &Owner,
+    actor: &Actor,
+    reason: &str,
+    now: UnixTime,
+) -> rusqlite::Result<()> {
+    let id = record::identity(sql, name)?;
+    let before = read(sql, id)?;
+    let after = Annotation {
+        owner: Some(owner.to_string()),
+        ..before.clone()
+    };
+    let Some(change) = difference(&before, &after) else {
+        return Ok(());
+    };
+    write(sql, id, &after)?;
+    let (action, object) = (Action::Annotate, name.to_string());
+    audit::record(sql, now, actor, action, &object, reason, Some(&change))
 }
 
 /// By name, the identity of that name; else whatever the certificates that are meant are shown by.
@@ -179,35 +202,32 @@ fn write(sql: &Connection, id: i64, annotation: &Annotation) -> rusqlite::Result
     Ok(())
 }
 
-/// For the audit record: what was said newly, and what no longer.
-fn difference(before: &Annotation, after: &Annotation) -> String {
-    let mut said = Vec::new();
-    if before.owner != after.owner {
-        said.push(match &after.owner {
-            Some(owner) => format!("owner {owner}"),
-            None => "no owner".to_owned(),
-        });
-    }
-    for (key, value) in &after.labels {
-        if before.labels.get(key) != Some(value) {
-            said.push(format!("label {key}={value}"));
+/// For the audit record: what differs, as it was said and as it is said now. Texts are quoted, so that no label reads as two.
+fn difference(before: &Annotation, after: &Annotation) -> Option<Change> {
+    let mut differs: Vec<[String; 2]> = Vec::new();
+    let mut compare = |what: &str, joint: &str, before: Option<&String>, after: Option<&String>| {
+        if before != after {
+            differs.push([before, after].map(|text| match text {
+                Some(text) => format!("{what}{joint}{text:?}"),
+                None => format!("no {what}"),
+            }));
         }
+    };
+    compare("owner", " ", before.owner.as_ref(), after.owner.as_ref());
+    let keys: BTreeSet<&String> = before.labels.keys().chain(after.labels.keys()).collect();
+    for key in keys {
+        let (old, new) = (before.labels.get(key), after.labels.get(key));
+        compare(&format!("label {key}"), "=", old, new);
     }
-    let gone = |key: &&String| !after.labels.contains_key(*key);
-    said.extend(
-        before
-            .labels
-            .keys()
-            .filter(gone)
-            .map(|key| format!("no label {key}")),
-    );
-    if before.note != after.note {
-        said.push(match &after.note {
-            Some(note) => format!("note {note}"),
-            None => "no note".to_owned(),
-        });
-    }
-    said.join("; ")
+    compare("note", " ", before.note.as_ref(), after.note.as_ref());
+    let said = |side: usize| {
+        let all: Vec<&str> = differs.iter().map(|both| both[side].as_str()).collect();
+        all.join("; ")
+    };
+    (!differs.is_empty()).then(|| Change {
+        before: said(0),
+        after: said(1),
+    })
 }
 
 /// Why a text is not what is said of an identity.

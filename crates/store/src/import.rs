@@ -6,7 +6,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::annotation::Owner;
+use crate::annotation::{self, Owner};
 use crate::audit::{self, Action};
 use crate::error::StoreError;
 use crate::inventory::record::{self, NewEntry};
@@ -74,29 +74,21 @@ fn import(
         Some(IMPORTED) => Import::AlreadyImported,
         Some(_) => return Ok(Import::Ours),
     };
-    let changed = match owner {
-        Some(owner) => {
-            let identity = record::identity(sql, &record::shown_by(certificate))?;
-            sql.prepare_cached("UPDATE identity SET owner = ?2 WHERE id = ?1 AND owner IS NOT ?2")?
-                .execute(params![identity, owner.as_str()])?
-                > 0
-        }
-        None => false,
-    };
-    if outcome == Import::Imported || changed {
-        let reason = owner
-            .filter(|_| changed)
-            .map(|owner| format!("owner {owner}"));
-        let reason = reason.unwrap_or_else(|| "to be watched".to_owned());
+    if outcome == Import::Imported {
         audit::record(
             sql,
             now,
             actor,
             Action::Import,
             &fingerprint.to_string(),
-            &reason,
+            "to be watched",
             None,
         )?;
+    }
+    if let Some(owner) = owner {
+        let name = record::shown_by(certificate);
+        let reason = format!("import of {fingerprint}");
+        annotation::change_owner(sql, &name, owner, actor, &reason, now)?;
     }
     Ok(outcome)
 }

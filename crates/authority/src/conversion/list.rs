@@ -270,6 +270,10 @@ fn labels(text: &str) -> Result<Vec<(String, String)>, Why> {
         let value = LabelValue::parse(value).map_err(because)?;
         Ok((key.to_string(), value.to_string()))
     };
+    // No line would be no filter, and everything.
+    if text.is_empty() {
+        return Err(because("no label"));
+    }
     if text.lines().count() > MAX_LABELS {
         return Err(because(format_args!("more than {MAX_LABELS} labels")));
     }
@@ -392,7 +396,7 @@ mod tests {
             ("spki", &["spki:aa"]),
             ("issued_by", &["root", "", "uid:-1"]),
             ("owner", &["", "\u{7}"]),
-            ("labels", &["a", "=b", "a=\u{7}", "a=b\n\nc=d", &many]),
+            ("labels", &["", "a", "=b", "a=\u{7}", "a=b\n\nc=d", &many]),
             ("after", &["x", ""]),
         ] {
             for text in bad {

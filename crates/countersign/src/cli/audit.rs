@@ -11,7 +11,7 @@ use countersign_authority::state::StateFolder;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use countersign_store::audit::log::AuditLog;
-use countersign_store::audit::verify::{AuditFault, VerifyError, WholeLog, verify};
+use countersign_store::audit::verify::{AuditFault, Extent, VerifyError, WholeLog, verify};
 use countersign_store::error::StoreError;
 
 use crate::backend::existing;
@@ -53,6 +53,9 @@ struct VerifyCommand {
     /// A head that was noted earlier: the log must contain it
     #[arg(long, value_name = "HASH")]
     head: Option<Fingerprint>,
+    /// FILE is a part that was exported with `--since`: it need not begin with link 1
+    #[arg(long, requires_all = ["file", "head"])]
+    part: bool,
     #[command(flatten)]
     state: StateArgument,
 }
@@ -96,7 +99,12 @@ impl VerifyCommand {
     fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let (verified, path) = if let Some(path) = self.file {
             let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
-            (verify(BufReader::new(file), self.head), path)
+            let extent = if self.part {
+                Extent::Part
+            } else {
+                Extent::Whole
+            };
+            (verify(BufReader::new(file), self.head, extent), path)
         } else {
             let (log, path) = open(&self.state.folder(globals)?)?;
             (log.verify(self.head), path)
@@ -170,7 +178,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
 fn denied(path: &Path, fault: &AuditFault) -> Fault {
     let hint = match fault {
         AuditFault::BeginningMissing { .. } => {
-            "a part that was exported with `--since` is proved by `--head HASH`, the head of an earlier export"
+            "a part that was exported with `--since` is verified with `--part --head HASH`, the head of an earlier export; \
+             else somebody cut it off"
         }
         AuditFault::HeadMissing { .. } => {
             "is it the log that the head was noted of, and exported from there on? If so, compare with a backup"
@@ -190,8 +199,12 @@ fn denied(path: &Path, fault: &AuditFault) -> Fault {
 }
 
 fn text(whole: &WholeLog) -> String {
+    let extent = match whole.first_link {
+        1 => "whole",
+        _ => "part",
+    };
     format!(
-        "whole: links {} to {}, records {} to {}\nchain  {}\nhead   {}\n\
+        "{extent}: links {} to {}, records {} to {}\nchain  {}\nhead   {}\n\
          note the head elsewhere: `countersign audit verify --head` proves later that nothing up to it was changed or cut off\n",
         whole.first_link,
         whole.last_link,

@@ -7,6 +7,7 @@ use countersign_diagnose::chain::refusal;
 use countersign_diagnose::refusal::Refusal;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ExpectedName, Purpose, Rules, Strictness};
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::inspect::escaped;
 use countersign_pki::name::TypedName;
@@ -173,7 +174,7 @@ impl VerifyCommand {
                             .to_owned(),
                     );
                 }
-                accepted(&peer, verification.anchors())?
+                accepted(&peer, verification.anchors())
             }
             Err(fault) => {
                 let refusal = refusal(&fault, purpose);
@@ -228,31 +229,37 @@ fn holds_spiffe_id(peer: &VerifiedPeer) -> bool {
     })
 }
 
-fn accepted(peer: &VerifiedPeer, anchors: &[Certificate]) -> Result<Outcome, Fault> {
+fn accepted(peer: &VerifiedPeer, anchors: &[Certificate]) -> Outcome {
     let mut path = Vec::with_capacity(peer.chain().len() + 1);
-    for der in peer.chain() {
-        let certificate = Certificate::parse(der).map_err(Fault::bug)?;
-        path.push(step(&certificate, false));
+    for (der, element) in peer.chain().iter().zip(peer.path()) {
+        // An issuer is judged by what a path needs of it. The rest, such as its own alternative names, may be unreadable.
+        let subject = Certificate::parse(der).map_or_else(
+            |_| "an issuer that cannot be read in full".to_owned(),
+            |certificate| certificate.subject().to_string(),
+        );
+        path.push(Step {
+            subject,
+            serial: element.serial.to_string(),
+            not_after: element.not_after.to_string(),
+            fingerprint: Fingerprint::of(der).to_string(),
+            anchor: false,
+        });
     }
     let anchor = anchors
         .iter()
-        .find(|anchor| anchor.spki() == peer.anchor_key());
-    path.extend(anchor.map(|anchor| step(anchor, true)));
-    Ok(Outcome::Accepted {
+        .find(|anchor| anchor.fingerprint() == peer.anchor());
+    path.extend(anchor.map(|anchor| Step {
+        subject: anchor.subject().to_string(),
+        serial: anchor.serial().to_string(),
+        not_after: anchor.not_after().to_string(),
+        fingerprint: anchor.fingerprint().to_string(),
+        anchor: true,
+    }));
+    Outcome::Accepted {
         principal: peer.principal().name.clone(),
         names: peer.names().to_vec(),
         not_after: peer.not_after().to_string(),
         path,
-    })
-}
-
-fn step(certificate: &Certificate, anchor: bool) -> Step {
-    Step {
-        subject: certificate.subject().to_string(),
-        serial: certificate.serial().to_string(),
-        not_after: certificate.not_after().to_string(),
-        fingerprint: certificate.fingerprint().to_string(),
-        anchor,
     }
 }
 

@@ -149,7 +149,10 @@ fn log_that_was_cut_off_is_whole_until_a_head_is_noted() {
     verify(&installation, cut, &["--head", &noted]).assert_fault(1, &[&noted, "cut off"]);
     verify(&installation, &log[end..], &[])
         .assert_fault(1, &["links 1 to", "are missing", "--head"]);
-    let answer = verify(&installation, &log[end..], &["--head", &before]);
+    verify(&installation, &log[end..], &["--head", &before])
+        .assert_fault(1, &["links 1 to", "are missing", "--part"]);
+    let answer = verify(&installation, &log[end..], &["--part", "--head", &before]);
+    assert!(answer.stdout.starts_with("part: links "), "{answer:#?}");
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     let nothing = installation.ok(&["audit", "export", "--since", "2999-01-01T00:00:00Z"]);
     assert_eq!(nothing, "");

@@ -1,5 +1,11 @@
 //! `countersign verify` as people and programs meet it. What it judges is tested where it is judged, in `pki`.
 
+use countersign_testkit::pki::Leaf;
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType, date_time_ymd,
+};
 use serde_json::Value;
 
 use crate::files::every_file;
@@ -168,4 +174,65 @@ fn files_and_names_that_are_none_are_faults_and_no_verdict() {
     let distrust = ["verify", "--as", "server", "--cert", text(&leaf), "--trust"];
     let by_key = countersign(&folder, &[&distrust[..], &[text(&key)]].concat());
     by_key.assert_fault(2, &["holds no CERTIFICATE"]);
+}
+
+/// A CA of this name, from 2020 until this year begins.
+fn authority(name: &str, until: i32) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(until, 1, 1);
+    params
+}
+
+#[test]
+fn path_is_told_with_the_anchor_that_counted_and_an_issuer_that_is_read_in_part() {
+    let key = || KeyPair::generate().expect("a key");
+    let root_key = key();
+    let pem = root_key.serialize_pem();
+    let same_key = || KeyPair::from_pem(&pem).expect("the key");
+    let old = CertifiedIssuer::self_signed(authority("Root", 2021), root_key).expect("a root");
+    let renewed =
+        CertifiedIssuer::self_signed(authority("Root", 2090), same_key()).expect("a root");
+    let mut issuer = authority("Issuer", 2089);
+    issuer.subject_alt_names = vec![SanType::Rfc822Name(
+        Ia5String::try_from("no address").expect("ASCII"),
+    )];
+    let issuer = CertifiedIssuer::signed_by(issuer, key(), &renewed).expect("an issuer");
+    let mut leaf = Leaf::client("api").params;
+    (leaf.not_before, leaf.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2088, 1, 1));
+    let leaf = leaf.signed_by(&key(), &issuer).expect("a leaf");
+
+    let installation = Installation::new();
+    let chain = installation.write("chain.pem", &(leaf.pem() + &issuer.pem()));
+    let trust = installation.write("trust.pem", &(old.pem() + &renewed.pem()));
+    let answer = countersign(
+        &installation.path(""),
+        &[
+            "--json",
+            "verify",
+            "--as",
+            "client",
+            "--cert",
+            text(&chain),
+            "--trust",
+            text(&trust),
+        ],
+    );
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+    let verdict: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    let path = array(&verdict["path"]);
+    let ends: Vec<_> = path.iter().map(|step| &step["not_after"]).collect();
+    assert_eq!(
+        ends,
+        [
+            "2088-01-01T00:00:00Z",
+            "2089-01-01T00:00:00Z",
+            "2090-01-01T00:00:00Z"
+        ]
+    );
+    assert_eq!(path[0]["subject"], "CN=api");
+    assert_eq!(path[1]["subject"], "an issuer that cannot be read in full");
 }

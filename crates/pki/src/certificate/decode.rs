@@ -205,4 +205,4 @@ fn name(tlv: &Tlv<'_>, what: &str) -> Result<DistinguishedName, Malformed> {
 }
 
 /// The search for duplicates compares each with each; certificates in use have about ten.
-const MAX_EXTENSIONS: usize = 64;
+pub(crate) const MAX_EXTENSIONS: usize = 64;

@@ -8,7 +8,7 @@ use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline};
-use crate::asn1::{Cursor, primitive};
+use crate::asn1::{Cursor, Malformed, primitive};
 
 /// The topmost issuer whose constraints refuse a certificate below it.
 pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
@@ -72,6 +72,50 @@ pub(super) fn soundness(constraints: &[u8]) -> NameConstraints {
     }
 }
 
+/// Whether `constraints` (the content of the SEQUENCE) have an rfc822Name among them.
+pub(super) fn mention_email(constraints: &[u8]) -> bool {
+    let mut lists = Cursor::new(constraints);
+    while !lists.is_at_end() {
+        let Ok(list) = lists.any("subtrees") else {
+            break;
+        };
+        let mut subtrees = list.cursor();
+        while !subtrees.is_at_end() {
+            let Ok(subtree) = subtrees.expect(Tag::Sequence, "a subtree") else {
+                break;
+            };
+            let base = subtree.cursor().optional(primitive(RFC822_NAME), "a base");
+            if matches!(base, Ok(Some(_))) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a subject (a whole DER `Name`) has an e-mail address in it, which constraints on rfc822Name are about as well.
+/// What cannot be read has one, for all that is known.
+pub(super) fn has_email(subject: &[u8]) -> bool {
+    let look = || -> Result<bool, Malformed> {
+        let name = Cursor::new(subject).expect(Tag::Sequence, "the subject")?;
+        let mut sets = name.cursor();
+        while !sets.is_at_end() {
+            let mut attributes = sets.expect(Tag::Set, "a relative name")?.cursor();
+            while !attributes.is_at_end() {
+                let attribute = attributes.expect(Tag::Sequence, "an attribute")?;
+                let id = attribute
+                    .cursor()
+                    .expect(Tag::ObjectIdentifier, "an attribute's type")?;
+                if id.content == EMAIL_ADDRESS {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    };
+    look().unwrap_or(true)
+}
+
 fn called(case: &Case<'_>, certificates: &[&Outline<'_>], anchor: &Anchor, at: usize) -> String {
     certificates
         .get(at)
@@ -86,6 +130,9 @@ struct Name<'a> {
 }
 
 const ASN1_NULL: [u8; 2] = [5, 0];
+/// pkcs-9-at-emailAddress (1.2.840.113549.1.9.1), RFC 5280 appendix A.1.
+const EMAIL_ADDRESS: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+const RFC822_NAME: u32 = 1;
 const DNS_NAME: u32 = 2;
 const DIRECTORY_NAME: u32 = 4;
 const IP_ADDRESS: u32 = 7;

@@ -1,9 +1,10 @@
 //! What extensions may not say, on whichever path: rules of RFC 5280 that webpki leaves out, where a certificate that breaks
 //! one means different things to different verifiers. What merely lacks an extension is `strict`'s.
 
+use super::constraints;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
-use super::outline::NameConstraints;
+use super::outline::{NameConstraints, Outline, Terms};
 
 /// The first thing wrong.
 pub(super) fn check(case: &Case<'_>, path: SignedPath<'_, '_>) -> Result<(), ChainFaultKind> {
@@ -19,6 +20,7 @@ pub(super) fn check(case: &Case<'_>, path: SignedPath<'_, '_>) -> Result<(), Cha
         }
         if at > 0 {
             check_constraints(certificate.terms.name_constraints, subject)?;
+            check_email(&certificate.terms, &path.certificates[..at], subject)?;
         } else if certificate.name_constraints.is_some() {
             // RFC 5280 §4.2.1.10.
             return malformed("has nameConstraints, which only a CA may have");
@@ -31,7 +33,22 @@ pub(super) fn check(case: &Case<'_>, path: SignedPath<'_, '_>) -> Result<(), Cha
         });
     }
     let anchor = path.anchor;
-    check_constraints(anchor.terms().name_constraints, || anchor.subject())
+    check_constraints(anchor.terms().name_constraints, || anchor.subject())?;
+    check_email(anchor.terms(), path.certificates, || anchor.subject())
+}
+
+/// RFC 5280 §4.2.1.10: constraints on rfc822Name hold for an e-mail address in the subject too. It is compared with none, so
+/// it is refused, as webpki refuses one in subjectAltName then.
+fn check_email(
+    terms: &Terms,
+    below: &[&Outline<'_>],
+    subject: impl Fn() -> String,
+) -> Result<(), ChainFaultKind> {
+    let mut below = below.iter();
+    if terms.constrains_email && below.any(|it| constraints::has_email(it.subject)) {
+        return Err(ChainFaultKind::NameConstraintsUnsupported { subject: subject() });
+    }
+    Ok(())
 }
 
 fn check_constraints(

@@ -96,13 +96,15 @@ impl<'a> Issuer<'a> {
         }
     }
 
-    /// A CRL of this name that quotes another key is another CA's, or this one's from before it changed its key.
+    /// A CRL of this name that quotes another key is another CA's, or this one's from before it changed its key; unless this
+    /// key signed it after all, for then what it revokes is revoked, however the key is called.
     fn may_have_made(&self, list: &ParsedCrl) -> bool {
         let is_another_key = matches!(
             (list.authority_key_id(), self.key_id),
             (Some(quoted), Some(held)) if quoted != held
         );
-        list.is_issued_by(self.name) && !is_another_key
+        list.is_issued_by(self.name)
+            && (!is_another_key || list.verify_signature(self.spki).is_ok())
     }
 
     /// What the list speaks of, once it is known that it may be relied on.

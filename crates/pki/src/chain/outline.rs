@@ -6,7 +6,7 @@
 
 use der::Tag;
 
-use crate::asn1::{Cursor, Malformed, Tlv, constructed, primitive};
+use crate::asn1::{self, Cursor, Malformed, Tlv, constructed, primitive};
 use crate::certificate;
 use crate::time::UnixTime;
 
@@ -47,6 +47,8 @@ pub(super) struct Terms {
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) purposes: Option<Purposes>,
     pub(super) name_constraints: NameConstraints,
+    /// Whether nameConstraints have an rfc822Name among them.
+    pub(super) constrains_email: bool,
 }
 
 /// Whether nameConstraints can be judged.
@@ -147,6 +149,7 @@ impl<'a> Outline<'a> {
                 key_usage: None,
                 purposes: None,
                 name_constraints: NameConstraints::Sound,
+                constrains_email: false,
             },
         };
         // RFC 5280 §4.1.2.8: unique identifiers, which only version 2 ever used.
@@ -157,8 +160,11 @@ impl<'a> Outline<'a> {
             let mut tagged = tagged.cursor();
             let mut extensions = tagged.expect(Tag::Sequence, "the extensions")?.cursor();
             tagged.finish("the extensions")?;
+            let mut seen = Seen::default();
             while !extensions.is_at_end() {
-                outline.take_extension(extensions.expect(Tag::Sequence, "an extension")?)?;
+                let extension = extensions.expect(Tag::Sequence, "an extension")?;
+                seen.once(&extension)?;
+                outline.take_extension(extension)?;
             }
         }
         fields.finish("the extensions")?;
@@ -210,6 +216,7 @@ impl<'a> Outline<'a> {
                 self.name_constraints = Some(constraints);
                 self.not_critical.name_constraints = !critical;
                 self.terms.name_constraints = super::constraints::soundness(constraints);
+                self.terms.constrains_email = super::constraints::mention_email(constraints);
             }
             [0x55, 0x1d, 35] => {
                 let mut fields = value
@@ -245,6 +252,43 @@ impl<'a> Outline<'a> {
             self.terms.path_len = Some(length.unsigned("pathLenConstraint")?);
         }
         fields.finish("pathLenConstraint")
+    }
+}
+
+/// The types of the extensions so far. Without a heap: every issuer of every handshake is read.
+struct Seen<'a> {
+    ids: [&'a [u8]; certificate::MAX_EXTENSIONS],
+    count: usize,
+}
+
+impl Default for Seen<'_> {
+    fn default() -> Self {
+        Self {
+            ids: [&[]; certificate::MAX_EXTENSIONS],
+            count: 0,
+        }
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// RFC 5280 §4.2: no second one of a kind, or each verifier takes the one that it likes.
+    fn once(&mut self, extension: &Tlv<'a>) -> Result<(), Malformed> {
+        let id = extension
+            .cursor()
+            .expect(Tag::ObjectIdentifier, "an extension's type")?;
+        if self.ids[..self.count].contains(&id.content) {
+            let shown = asn1::dotted(id.oid("an extension's type")?);
+            return Err(Malformed(format!("extension {shown} stands there twice")));
+        }
+        let Some(free) = self.ids.get_mut(self.count) else {
+            return Err(Malformed(format!(
+                "it has more than {} extensions",
+                certificate::MAX_EXTENSIONS
+            )));
+        };
+        *free = id.content;
+        self.count += 1;
+        Ok(())
     }
 }
 

@@ -248,8 +248,10 @@ fn entry(
     unprocessed: &mut Vec<String>,
 ) -> Result<CrlEntry, Malformed> {
     let mut fields = entry.cursor();
-    let serial = fields.expect(Tag::Integer, "an entry's serial number")?;
-    let serial = SerialNumber::from_der_integer(serial.content)
+    let serial = fields
+        .expect(Tag::Integer, "an entry's serial number")?
+        .integer("an entry's serial number")?;
+    let serial = SerialNumber::from_der_integer(serial)
         .map_err(|fault| Malformed(format!("an entry's {fault}")))?;
     let revoked_at = fields.any("an entry's date")?.time("an entry's date")?;
     let (mut reason, mut invalid_since) = (RevocationReason::Unspecified, None);

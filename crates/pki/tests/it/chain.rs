@@ -382,7 +382,10 @@ fn a_root_renewed_with_its_key_serves_beside_the_old_one() {
     let old = ca("Root").valid(-50, -1).self_signed();
     let renewed = ca("Root").with_key(old.plan.key.clone()).self_signed();
     let api = leaf("api", &[]).signed_by(&old);
-    Scene::new(&[&api], &[("internal", None, &[&old, &renewed])]).accepted();
+    for anchors in [[&old, &renewed], [&renewed, &old]] {
+        let peer = Scene::new(&[&api], &[("internal", None, &anchors)]).accepted();
+        assert_eq!(peer.anchor(), renewed.certificate().fingerprint());
+    }
     let spare = ca("Spare").self_signed();
     let expected = Fault::RootExpired {
         subject: text("CN=Root"),

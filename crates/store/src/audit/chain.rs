@@ -59,17 +59,21 @@ impl End {
         })
     }
 
-    /// The same, of a chain that has every record there is. To be called in a transaction, before its changes.
+    /// The same, of a chain that has every record there is, and of an inventory with issuers the one that says where they
+    /// came from. To be called in a transaction, before its changes.
     pub(crate) fn of_all(sql: &Connection, path: &Path) -> Result<Self, StoreError> {
         let end = Self::find(sql, path)?;
         let stray: Option<i64> = sql
             .prepare_cached("SELECT min(id) FROM audit WHERE id > ?1")
             .and_then(|mut select| select.query_row([end.record], |row| row.get(0)))
             .map_err(|error| StoreError::from_sql(path, &error))?;
-        match stray {
-            Some(record) => Err(broken(path, AuditFault::Unlinked { record })),
-            None => Ok(end),
+        if let Some(record) = stray {
+            return Err(broken(path, AuditFault::Unlinked { record }));
         }
+        if end.link == 0 && has_issuers(sql).map_err(|error| StoreError::from_sql(path, &error))? {
+            return Err(broken(path, AuditFault::Empty));
+        }
+        Ok(end)
     }
 
     /// Links the records that were written since, if any were. To be called in their transaction, after them.
@@ -174,6 +178,11 @@ fn fault_of_link(sql: &Connection, number: i64) -> rusqlite::Result<Option<Audit
             link: number,
         }),
     })
+}
+
+fn has_issuers(sql: &Connection) -> rusqlite::Result<bool> {
+    sql.prepare_cached("SELECT EXISTS (SELECT 1 FROM issuer)")?
+        .query_row([], |row| row.get(0))
 }
 
 fn find_link(sql: &Connection, number: i64) -> rusqlite::Result<Link> {

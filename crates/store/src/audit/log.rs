@@ -8,7 +8,7 @@ use countersign_pki::time::UnixTime;
 use rusqlite::Connection;
 
 use super::line::{self, LINK_COLUMNS, Link, RECORD_COLUMNS};
-use super::verify::{Verifier, VerifyError, WholeLog};
+use super::verify::{Extent, Verifier, VerifyError, WholeLog};
 use crate::error::StoreError;
 use crate::row::to_seconds;
 use crate::schema;
@@ -46,7 +46,7 @@ impl AuditLog {
 
     /// Whether it is whole. `noted`: its head at an earlier time, which it must contain.
     pub fn verify(&self, noted: Option<Fingerprint>) -> Result<WholeLog, VerifyError> {
-        let mut verifier = Verifier::new(noted);
+        let mut verifier = Verifier::new(noted, Extent::Whole);
         self.lines(None, |line| {
             verifier.line(line.as_bytes()).map_err(VerifyError::from)
         })?;
@@ -68,14 +68,14 @@ fn lines<E: From<StoreError>>(
         ))
         .map_err(fault)?;
     let mut links = links.query([from]).map_err(fault)?;
-    let mut done = before(sql, from).map_err(fault)?;
-    let records = |after: i64, to: i64, each: &mut dyn FnMut(&str) -> Result<(), E>| {
+    let mut next = after_links_before(sql, from).map_err(fault)?;
+    let records = |first: i64, to: i64, each: &mut dyn FnMut(&str) -> Result<(), E>| {
         let mut statement = sql
             .prepare_cached(&format!(
-                "SELECT {RECORD_COLUMNS} FROM audit WHERE id > ?1 AND id <= ?2 ORDER BY id"
+                "SELECT {RECORD_COLUMNS} FROM audit WHERE id >= ?1 AND id <= ?2 ORDER BY id"
             ))
             .map_err(fault)?;
-        let mut rows = statement.query([after, to]).map_err(fault)?;
+        let mut rows = statement.query([first, to]).map_err(fault)?;
         while let Some(row) = rows.next().map_err(fault)? {
             each(&line::record(row).map_err(fault)?)?;
         }
@@ -83,20 +83,21 @@ fn lines<E: From<StoreError>>(
     };
     while let Some(row) = links.next().map_err(fault)? {
         let link = Link::from_row(row).map_err(fault)?;
-        records(done, link.last, &mut each)?;
-        done = done.max(link.last);
+        records(next, link.last, &mut each)?;
+        next = next.max(link.last.saturating_add(1));
         each(&link.line())?;
     }
-    records(done, i64::MAX, &mut each)
+    records(next, i64::MAX, &mut each)
 }
 
-/// The last record of the links before `from`.
-fn before(sql: &Connection, from: i64) -> rusqlite::Result<i64> {
-    sql.query_row(
-        "SELECT coalesce(max(last), ?2) FROM audit_link WHERE number < ?1",
-        [from, i64::MIN],
+/// Where the first record behind the links before `from` may stand: anywhere, if there are none.
+fn after_links_before(sql: &Connection, from: i64) -> rusqlite::Result<i64> {
+    let last: Option<i64> = sql.query_row(
+        "SELECT max(last) FROM audit_link WHERE number < ?1",
+        [from],
         |row| row.get(0),
-    )
+    )?;
+    Ok(last.map_or(i64::MIN, |last| last.saturating_add(1)))
 }
 
 /// The number of the first link with a record of that time or later; past the last one if there is none.

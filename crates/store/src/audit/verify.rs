@@ -167,9 +167,22 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
+/// How much of a log is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// From some link on. What came before is proved by a noted head alone, so there must be one.
+    Part,
+    /// From link 1 on: else whoever cuts the beginning off leaves a log that fits together.
+    Whole,
+}
+
 /// Reads an exported log to its first fault. `noted`: the head of this log at an earlier time, which it must contain.
-pub fn verify(mut file: impl BufRead, noted: Option<Fingerprint>) -> Result<WholeLog, VerifyError> {
-    let mut verifier = Verifier::new(noted);
+pub fn verify(
+    mut file: impl BufRead,
+    noted: Option<Fingerprint>,
+    extent: Extent,
+) -> Result<WholeLog, VerifyError> {
+    let mut verifier = Verifier::new(noted, extent);
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -186,6 +199,7 @@ pub fn verify(mut file: impl BufRead, noted: Option<Fingerprint>) -> Result<Whol
 
 /// Takes a log line by line, and holds none of them.
 pub(crate) struct Verifier {
+    extent: Extent,
     lines: u64,
     noted: Option<Fingerprint>,
     has_noted: bool,
@@ -208,8 +222,9 @@ struct Record {
 }
 
 impl Verifier {
-    pub(crate) fn new(noted: Option<Fingerprint>) -> Self {
+    pub(crate) fn new(noted: Option<Fingerprint>, extent: Extent) -> Self {
         Self {
+            extent,
             lines: 0,
             noted,
             has_noted: false,
@@ -242,7 +257,7 @@ impl Verifier {
         }
     }
 
-    /// The end: a whole log, or with a noted head that it contains the part of one.
+    /// The end: a whole log, or where one is expected the part that a noted head belongs to.
     pub(crate) fn finish(self) -> Result<WholeLog, AuditFault> {
         if let Some(open) = self.open {
             return Err(AuditFault::Unlinked { record: open.first });
@@ -250,12 +265,12 @@ impl Verifier {
         let (Some(first), Some(last)) = (self.first_link, self.last_link) else {
             return Err(AuditFault::Empty);
         };
-        match self.noted {
-            Some(head) if !self.has_noted => return Err(AuditFault::HeadMissing { head }),
-            None if first.number != 1 => {
-                return Err(AuditFault::BeginningMissing { link: first.number });
-            }
-            _ => {}
+        let needs_beginning = self.extent == Extent::Whole || self.noted.is_none();
+        if needs_beginning && first.number != 1 {
+            return Err(AuditFault::BeginningMissing { link: first.number });
+        }
+        if let Some(head) = self.noted.filter(|_| !self.has_noted) {
+            return Err(AuditFault::HeadMissing { head });
         }
         Ok(WholeLog {
             chain: last.chain,

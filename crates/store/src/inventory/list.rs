@@ -210,6 +210,9 @@ impl Listing<'_> {
                     let (text, id) = (stream.bind(after.text.clone()), stream.bind(after.id.0));
                     stream.and(&format!("n.{column} = {text} AND n.entry_id < {id}"))
                 }
+                Segment::Behind(after) if after.text < from => {
+                    stream.and(&format!("n.{column} >= {low}{below}"))
+                }
                 Segment::Behind(after) => {
                     let text = stream.bind(after.text.clone());
                     stream.and(&format!("n.{column} > {text}{below}"))
@@ -217,7 +220,15 @@ impl Listing<'_> {
             };
             self.narrowed(stream.ordered(&format!("n.{column}, n.entry_id DESC")))
         };
-        self.segments().into_iter().map(stream).collect()
+        // A cursor of another pattern may stand where no row fits this one.
+        let is_inside = |segment: &Segment<'_>| match segment {
+            Segment::RestOf(after) => {
+                after.text >= from && to.as_ref().is_none_or(|to| after.text < *to)
+            }
+            Segment::All | Segment::Behind(_) => true,
+        };
+        let segments = self.segments().into_iter().filter(is_inside);
+        segments.map(stream).collect()
     }
 
     fn owned(&self) -> Vec<Stream> {

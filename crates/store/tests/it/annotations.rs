@@ -6,11 +6,11 @@ use countersign_pki::name::{NameKind, TypedName};
 use countersign_store::annotation::{
     Annotate, Annotated, LabelKey, LabelValue, MAX_LABELS, Note, Owner,
 };
-use countersign_store::audit::Action;
+use countersign_store::audit::{Action, Change};
 use countersign_store::error::StoreError;
 use countersign_store::import::Import;
 use countersign_store::inventory::{
-    Filter, Glob, IMPORTED, IssuerFilter, NameFilter, Selector, Status,
+    EntryId, Filter, Glob, IMPORTED, IssuerFilter, NameFilter, Selector, Status,
 };
 
 use crate::fixture::{ADMIN, Fixture, HOUR, now};
@@ -121,10 +121,20 @@ async fn owner_and_labels_are_said_of_an_identity_and_found_again() {
     assert_eq!(said.len(), 2);
     assert_eq!(said[0].object, "dns:a.example.com");
     assert_eq!(
-        said[0].reason,
-        "owner payments; label env=prod; label tier=1; note ask first"
+        said[0].change,
+        Some(Change {
+            before: "no owner; no label env; no label tier; no note".to_owned(),
+            after: r#"owner "payments"; label env="prod"; label tier="1"; note "ask first""#
+                .to_owned(),
+        })
     );
-    assert_eq!(said[1].reason, "no owner; no label tier");
+    assert_eq!(
+        said[1].change,
+        Some(Change {
+            before: r#"owner "payments"; label tier="1""#.to_owned(),
+            after: "no owner; no label tier".to_owned(),
+        })
+    );
 }
 
 #[tokio::test]
@@ -233,13 +243,68 @@ async fn certificates_of_others_are_watched_and_never_ours() {
     }
     let snapshot = fixture.store.snapshot(now()).await.expect("reads");
     assert_eq!((snapshot.sequence, snapshot.revoked.len()), (before, 0));
-    let audit = fixture.store.audit(0, 1000).await.expect("reads");
-    let reasons: Vec<_> = audit
+
+    assert_eq!(
+        import(Some("another")).await,
+        [Import::AlreadyImported, Import::Ours]
+    );
+    assert_eq!(
+        import(Some("another")).await,
+        [Import::AlreadyImported, Import::Ours]
+    );
+    let audit = fixture.store.audit(3, 1000).await.expect("reads");
+    let said: Vec<_> = audit
         .iter()
-        .filter(|record| record.action == Action::Import)
-        .map(|record| record.reason.as_str())
+        .map(|record| {
+            let change = record.change.as_ref();
+            let change = change.map(|it| (it.before.as_str(), it.after.as_str()));
+            (record.action, record.object.as_str(), change)
+        })
         .collect();
-    assert_eq!(reasons, ["to be watched", "owner partner"]);
+    let fingerprint = theirs.fingerprint().to_string();
+    let identity = "dns:theirs.example.com";
+    assert_eq!(
+        said,
+        [
+            (Action::Import, fingerprint.as_str(), None),
+            (
+                Action::Annotate,
+                identity,
+                Some(("no owner", "owner \"partner\""))
+            ),
+            (
+                Action::Annotate,
+                identity,
+                Some(("owner \"partner\"", "owner \"another\""))
+            ),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn record_of_labels_tells_one_from_two() {
+    let fixture = Fixture::new();
+    fixture.issue("a", HOUR).await;
+    let annotate = async |set: Vec<(LabelKey, LabelValue)>| {
+        let change = Annotate {
+            set,
+            ..Annotate::default()
+        };
+        let selector = named("dns:a.example.com");
+        let done = fixture.store.annotate(selector, change, ADMIN, now());
+        done.await.expect("annotates");
+        let audit = fixture.store.audit(0, 1000).await.expect("reads");
+        let last = audit.last().and_then(|record| record.change.clone());
+        last.expect("a change").after
+    };
+    assert_eq!(
+        annotate(vec![label("a", "1; label b=\"2\"")]).await,
+        r#"label a="1; label b=\"2\"""#
+    );
+    assert_eq!(
+        annotate(vec![label("a", "1"), label("b", "2")]).await,
+        r#"label a="1"; label b="2""#
+    );
 }
 
 #[tokio::test]
@@ -354,4 +419,111 @@ async fn cursor_of_another_order_is_refused() {
     };
     let refused = fixture.store.list(live, page.next, 1, now()).await;
     assert_eq!(refused.map(|_| ()), Err(StoreError::CursorOfAnotherList));
+}
+
+#[tokio::test]
+async fn cursor_of_another_pattern_brings_no_row_that_does_not_fit() {
+    let fixture = Fixture::new();
+    for name in ["a1", "a2", "m1", "m2", "z1", "z2"] {
+        fixture.issue(name, HOUR).await;
+    }
+    let like = |glob: Glob| Filter {
+        names: vec![NameFilter::Like(glob, vec![NameKind::Dns])],
+        ..Filter::default()
+    };
+    let cursor = async |prefix: &str| {
+        let filter = like(Glob::Prefix(prefix.to_owned()));
+        let page = fixture.store.list(filter, None, 1, now()).await;
+        page.expect("lists").next.expect("there are more")
+    };
+    for (of, expected) in [
+        ("a", &["m1.example.com", "m2.example.com"][..]),
+        ("m", &["m2.example.com"]),
+        ("z", &[]),
+    ] {
+        let after = cursor(of).await;
+        let filter = like(Glob::Prefix("m".to_owned()));
+        let page = fixture.store.list(filter, Some(after), 10, now()).await;
+        let entries = page.expect("lists").entries;
+        let names: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| entry.principal().map(TypedName::bare))
+            .collect();
+        assert_eq!(names, expected, "behind a row of {of}*");
+    }
+    // Made up: newer than each row, at a name that does not fit.
+    let mut forged = cursor("a").await;
+    forged.id = EntryId::from_number(i64::MAX);
+    let filter = like(Glob::Prefix("m".to_owned()));
+    let page = fixture.store.list(filter, Some(forged), 10, now()).await;
+    assert_eq!(page.expect("lists").entries.len(), 2);
+}
+
+#[tokio::test]
+async fn imported_certificate_with_the_issuer_serial_and_names_of_ours_stands_for_nothing_of_it() {
+    let fixture = Fixture::new();
+    let same = [3; 20];
+    let intend = async |fixture: &Fixture| {
+        let approved = fixture.approved_with("a", HOUR, same);
+        let (issuer, reason) = (fixture.issuer, String::new());
+        let intended = fixture.store.intend(approved, issuer, None, reason, now());
+        intended.await.expect("intends")
+    };
+    // Another CA of the same name, which copies all but the key.
+    let forger = Fixture::new();
+    let forged = intend(&forger).await;
+    let signature = forger.sign(&forged);
+    let forged = forger.store.complete(forged, &signature, now()).await;
+    let forged = forged.expect("completes").certificate().clone();
+
+    // Between the intent and the certificate too.
+    let ours = intend(&fixture).await;
+    let import = fixture
+        .store
+        .import(vec![forged.clone()], None, ADMIN, now());
+    assert_eq!(import.await.expect("imports"), [Import::Imported]);
+    let of_serial = async || {
+        let found = fixture.store.find(Selector::Serial(forged.serial())).await;
+        let entries = found.expect("finds").entries;
+        let [theirs, ours] = <[_; 2]>::try_from(entries).expect("both");
+        assert!(theirs.is_imported() && !ours.is_imported());
+        assert_eq!((&theirs.issuer, &theirs.names), (&ours.issuer, &ours.names));
+        (theirs, ours)
+    };
+    assert_eq!(of_serial().await.1.status_at(now()), Status::Unknown);
+    let signature = fixture.sign(&ours);
+    let stored = fixture.store.complete(ours, &signature, now()).await;
+    let stored = stored.expect("completes");
+    let (theirs, found) = of_serial().await;
+    assert_eq!(
+        found.signed.map(|it| it.fingerprint),
+        Some(stored.certificate().fingerprint())
+    );
+
+    // It renews nothing: no intent stands behind it.
+    let (approved, reason) = (fixture.approved("b", HOUR), String::new());
+    let renew = fixture
+        .store
+        .intend(approved, fixture.issuer, Some(theirs.id), reason, now());
+    renew.await.expect_err("no predecessor of ours");
+
+    let revoke = fixture.store.revoke(
+        Selector::Serial(forged.serial()),
+        ADMIN,
+        RevocationReason::Unspecified,
+        now(),
+    );
+    let outcome = revoke.await.expect("revokes");
+    assert_eq!((outcome.revoked.len(), outcome.imported.len()), (1, 1));
+    assert_eq!(outcome.revoked[0].id, stored.id());
+    let (theirs, ours) = of_serial().await;
+    assert_eq!(ours.status_at(now()), Status::Revoked);
+    assert_eq!(theirs.status_at(now()), Status::Valid);
+    let tally = fixture.store.tally(now()).await.expect("counts");
+    assert_eq!((tally.revoked, tally.valid, tally.unknown), (1, 0, 0));
+    let revoked = Filter {
+        status: Some(Status::Revoked),
+        ..Filter::default()
+    };
+    assert_eq!(names(&fixture, revoked).await, ["a.example.com"]);
 }

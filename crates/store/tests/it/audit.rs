@@ -9,7 +9,7 @@ use countersign_pki::feed::RevocationReason;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use countersign_store::audit::log::AuditLog;
-use countersign_store::audit::verify::{AuditFault, VerifyError, WholeLog, verify};
+use countersign_store::audit::verify::{AuditFault, Extent, VerifyError, WholeLog, verify};
 use countersign_store::audit::{Action, Change};
 use countersign_store::error::StoreError;
 use countersign_store::inventory::Selector;
@@ -38,7 +38,15 @@ pub(crate) fn verify_lines(
     lines: &[String],
     noted: Option<Fingerprint>,
 ) -> Result<WholeLog, AuditFault> {
-    match verify(lines.join("\n").as_bytes(), noted) {
+    verify_extent(lines, noted, Extent::Whole)
+}
+
+fn verify_extent(
+    lines: &[String],
+    noted: Option<Fingerprint>,
+    extent: Extent,
+) -> Result<WholeLog, AuditFault> {
+    match verify(lines.join("\n").as_bytes(), noted, extent) {
         Ok(whole) => Ok(whole),
         Err(VerifyError::Fault(fault)) => Err(fault),
         Err(other) => panic!("{other}"),
@@ -294,18 +302,18 @@ async fn part_of_a_log_is_whole_only_behind_a_noted_head() {
     revoke.await.expect("revokes");
     let part = export_since(&fixture.path, Some(later));
     assert_eq!(part.len(), 2, "{part:#?}");
+    let missing = Err(AuditFault::BeginningMissing { link: 4 });
+    assert_eq!(verify_extent(&part, None, Extent::Part), missing);
     assert_eq!(
-        verify_lines(&part, None),
-        Err(AuditFault::BeginningMissing { link: 4 })
-    );
-    assert_eq!(
-        verify_lines(&part, Some(before)).map(|it| it.first_link),
+        verify_extent(&part, Some(before), Extent::Part).map(|it| it.first_link),
         Ok(4)
     );
     assert_eq!(
-        verify_lines(&part, Some(noted)),
+        verify_extent(&part, Some(noted), Extent::Part),
         Err(AuditFault::HeadMissing { head: noted })
     );
+    // Nobody asked for a part: then it is a log whose beginning was cut off, whatever head it goes on from.
+    assert_eq!(verify_lines(&part, Some(before)), missing);
     assert_eq!(
         export_since(&fixture.path, Some(now())),
         export(&fixture.path)

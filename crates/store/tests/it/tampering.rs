@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use countersign_store::audit::verify::{AuditFault, VerifyError, verify};
+use countersign_store::audit::log::AuditLog;
+use countersign_store::audit::verify::{AuditFault, Extent, VerifyError, verify};
 use countersign_store::error::StoreError;
 use countersign_store::store::Store;
 
@@ -10,7 +11,7 @@ use crate::audit::{export, fixture, head, tamper, verify_lines, verify_state};
 use crate::fixture::{Fixture, HOUR, now};
 
 /// What is done to a log of records 1 to 5 in links 1 to 5, and what is found.
-const CHANGES: [(&str, &str); 28] = [
+const CHANGES: [(&str, &str); 29] = [
     (
         "UPDATE audit SET reason = 'other' WHERE id = 3",
         "record 3 is not what link 3 was made over",
@@ -81,6 +82,10 @@ const CHANGES: [(&str, &str); 28] = [
         "link 1 is over records 1 to 1, but 0 to 1 stand before it",
     ),
     (
+        "INSERT INTO audit SELECT -9223372036854775808, at, actor, authenticated, action, object, reason, before, after FROM audit WHERE id = 5",
+        "record -9223372036854775807 is missing",
+    ),
+    (
         "INSERT INTO audit_link SELECT 9, format, chain, hash, 6, 6, records, hash FROM audit_link WHERE number = 5",
         "link 6 is missing",
     ),
@@ -123,7 +128,7 @@ const CHANGES: [(&str, &str); 28] = [
 ];
 
 /// The same for what is looked at when an inventory is opened.
-const CHANGES_OF_THE_END: [(&str, &str); 9] = [
+const CHANGES_OF_THE_END: [(&str, &str); 10] = [
     (
         "UPDATE audit SET reason = 'other' WHERE id = 5",
         "record 5 is not what link 5 was made over",
@@ -135,6 +140,10 @@ const CHANGES_OF_THE_END: [(&str, &str); 9] = [
     (
         "DELETE FROM audit_link WHERE number = 5",
         "record 5 is in no link",
+    ),
+    (
+        "DELETE FROM audit_link; DELETE FROM audit",
+        "there is no link in it",
     ),
     ("DELETE FROM audit_link", "record 1 is in no link"),
     (
@@ -235,10 +244,34 @@ async fn log_that_was_cut_off_or_made_anew_is_found_by_a_noted_head() {
     );
 }
 
+#[tokio::test]
+async fn log_whose_beginning_was_cut_off_is_found_whatever_head_was_noted() {
+    let fixture = fixture().await;
+    let noted = head(&verify_state(&fixture.path).expect("whole"));
+    tamper(
+        &fixture.path,
+        "DELETE FROM audit WHERE id < 5; DELETE FROM audit_link WHERE number < 5",
+    );
+    let found = AuditLog::open(&fixture.path)
+        .expect("opens")
+        .verify(Some(noted))
+        .expect_err("cut off");
+    let VerifyError::Fault(found) = found else {
+        panic!("{found}");
+    };
+    assert_eq!(found, AuditFault::BeginningMissing { link: 5 });
+    assert_eq!(
+        verify_lines(&export(&fixture.path), Some(noted)),
+        Err(found)
+    );
+}
+
 #[test]
 fn file_that_is_no_log_is_refused_by_its_line() {
     let check = |text: &[u8], expected: AuditFault| {
-        let refused = verify(text, None).expect_err("refused").to_string();
+        let refused = verify(text, None, Extent::Whole)
+            .expect_err("refused")
+            .to_string();
         assert_eq!(refused, expected.to_string(), "{}", text.escape_ascii());
     };
     check(b"", AuditFault::Empty);
@@ -287,7 +320,7 @@ fn file_that_is_no_log_is_refused_by_its_line() {
 #[test]
 fn line_without_an_end_is_not_read_to_its_end() {
     let endless = std::io::BufReader::new(std::io::repeat(b'['));
-    let refused = verify(endless, None).expect_err("refused");
+    let refused = verify(endless, None, Extent::Whole).expect_err("refused");
     assert!(
         matches!(
             refused,
@@ -302,20 +335,20 @@ async fn log_with_any_byte_changed_is_not_whole() {
     let fixture = Fixture::new();
     fixture.issue("api", HOUR).await;
     let file = export(&fixture.path).join("\n").into_bytes();
-    verify(file.as_slice(), None).expect("whole");
+    verify(file.as_slice(), None, Extent::Whole).expect("whole");
     for place in 0..file.len() {
         for change in [1, 0x20, 0x80] {
             let mut changed = file.clone();
             changed[place] ^= change;
             assert!(
-                verify(changed.as_slice(), None).is_err(),
+                verify(changed.as_slice(), None, Extent::Whole).is_err(),
                 "byte {place} ^ {change}"
             );
         }
         // Between two lines it is cut off at a link, or in the middle of one.
         let is_between_lines = file[place.saturating_sub(1)..=place].contains(&b'\n');
         assert!(
-            is_between_lines || verify(&file[..place], None).is_err(),
+            is_between_lines || verify(&file[..place], None, Extent::Whole).is_err(),
             "cut at byte {place}"
         );
     }

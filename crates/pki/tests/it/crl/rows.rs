@@ -62,6 +62,11 @@ fn rows_that_are_no_entries_are_refused() {
             tlv(SEQUENCE, &[tlv(INTEGER, &[0]), date()].concat()),
             "zero",
         ),
+        // Another spelling of 9, which no client finds.
+        (
+            tlv(SEQUENCE, &[tlv(INTEGER, &[0, 9]), date()].concat()),
+            "not a DER INTEGER",
+        ),
         (
             tlv(SEQUENCE, &[tlv(OID, &[9]), date()].concat()),
             "serial number",

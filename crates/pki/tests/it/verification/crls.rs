@@ -346,3 +346,20 @@ fn what_is_no_list_is_refused_before_anything_is_verified() {
         assert!(error.ends_with("(the 2. one)"), "{error}");
     }
 }
+
+#[test]
+fn a_list_that_calls_its_key_by_another_identifier_revokes_all_the_same() {
+    let pki = signing();
+    let of_issuer = list(&[]).of(&pki.issuer);
+    let misquoting = List {
+        quotes: Some(vec![1; 20]),
+        ..list(&[&pki.issuer])
+    };
+    let revoked = scene(&pki).asking(&[of_issuer.clone(), misquoting.of(&pki.root)]);
+    let refused = revoked.verdict().expect_err("refused");
+    assert!(matches!(refused, Fault::Revoked { .. }), "{refused:?}");
+    // Another CA's of that name.
+    let stranger = ca("Root").self_signed();
+    let theirs = misquoting.signed(&pki.root, &stranger);
+    scene(&pki).asking(&[of_issuer, theirs]).accepted();
+}

@@ -79,6 +79,51 @@ fn plain_constraints_and_other_forms_with_a_period_are_judged_as_before() {
 }
 
 #[test]
+fn constraints_on_email_hold_for_an_address_in_the_subject() {
+    let email_address: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
+    let attribute = |id: &[u8], tag: u8, text: &str| {
+        tlv(0x30, &[tlv(0x06, id), tlv(tag, text.as_bytes())].concat())
+    };
+    let common_name = attribute(&[0x55, 4, 3], 0x0c, "api");
+    let address = attribute(email_address, 0x16, "root@evil.example");
+    let alone = tlv(
+        0x30,
+        &[tlv(0x31, &common_name), tlv(0x31, &address)].concat(),
+    );
+    let joined = tlv(0x30, &tlv(0x31, &[common_name, address].concat()));
+    for constraints in [
+        name_constraints(&[email("example.com")], &[]),
+        name_constraints(&[], &[email("evil.example")]),
+    ] {
+        for (subject, names) in [
+            (alone.clone(), vec![]),
+            (joined.clone(), vec![]),
+            (alone.clone(), vec![dns("api.example.com")]),
+        ] {
+            let api = Plan {
+                subject,
+                ..leaf("api", &names)
+            };
+            let root = with(ca("Root"), constraints.clone()).self_signed();
+            let below = api.clone().signed_by(&root);
+            Scene::new(&[&below], &[&root]).refused(&Fault::NameConstraintsUnsupported {
+                subject: text("CN=Root"),
+            });
+            let root = ca("Root").self_signed();
+            let issuer = with(ca("Issuer"), constraints.clone()).signed_by(&root);
+            let below = api.clone().signed_by(&issuer);
+            Scene::new(&[&below, &issuer], &[&root]).refused(&Fault::NameConstraintsUnsupported {
+                subject: text("CN=Issuer"),
+            });
+            let issuer = with(ca("Issuer"), name_constraints(&[dns("example.com")], &[]));
+            let issuer = issuer.signed_by(&root);
+            let below = api.signed_by(&issuer);
+            Scene::new(&[&below, &issuer], &[&root]).accepted();
+        }
+    }
+}
+
+#[test]
 fn constraints_without_a_subtree_are_refused() {
     let empty: [&[u8]; 4] = [
         &[],
@@ -96,6 +141,34 @@ fn constraints_without_a_subtree_are_refused() {
         let refused = scene.verdict().expect_err("refused");
         assert!(matches!(refused, Fault::Malformed { .. }), "{refused:?}");
     }
+}
+
+#[test]
+fn an_issuer_with_two_extensions_of_a_kind_is_refused() {
+    let Pki { root, .. } = pki();
+    let unknown = extension(99, false, &tlv(0x05, &[]));
+    // keyIdentifier of another key: who takes the last sees another issuer than who takes the first.
+    let key_id = extension(35, false, &tlv(0x30, &tlv(0x80, &[1; 20])));
+    for (more, id) in [
+        (vec![unknown.clone(), unknown], "2.5.29.99"),
+        (vec![key_id], "2.5.29.35"),
+    ] {
+        let plan = Plan {
+            more_extensions: more,
+            ..ca("Issuer")
+        };
+        let issuer = plan.signed_by(&root);
+        let api = leaf("api", &[]).signed_by(&issuer);
+        Scene::new(&[&api, &issuer], &[&root])
+            .refused(&malformed(&format!("extension {id} stands there twice")));
+    }
+    let many = Plan {
+        more_extensions: (100..120).map(|id| extension(id, false, &[])).collect(),
+        ..ca("Issuer")
+    };
+    let issuer = many.signed_by(&root);
+    let api = leaf("api", &[]).signed_by(&issuer);
+    Scene::new(&[&api, &issuer], &[&root]).accepted();
 }
 
 #[test]
