@@ -5,11 +5,14 @@
 
 pub mod annotation;
 pub mod audit;
+pub mod backup;
 pub mod error;
+pub mod evidence;
 pub mod import;
 pub mod intent;
 pub mod inventory;
 pub mod issuer;
+pub mod pause;
 mod reader;
 pub mod revocation;
 mod row;

@@ -106,7 +106,7 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
     let connection = open_reader(path)?;
     refuse_foreign(&connection, path)?;
-    let found = pragma(&connection, path, "user_version")?;
+    let found = version(&connection, path)?;
     refuse_newer(found, path)?;
     if found < CHAINED {
         return Err(StoreError::OlderSchema {
@@ -120,7 +120,7 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
-    let found: u32 = pragma(connection, path, "user_version")?;
+    let found = version(connection, path)?;
     refuse_newer(found, path)?;
     for (version, statements) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection
@@ -153,6 +153,11 @@ fn refuse_newer(found: u32, path: &Path) -> Result<(), StoreError> {
     } else {
         Ok(())
     }
+}
+
+/// Of the schema.
+pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+    pragma(connection, path, "user_version")
 }
 
 fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, StoreError> {
