@@ -181,6 +181,27 @@ impl StateFolder {
         self.path.join("meta.json")
     }
 
+    /// Where the inventory is copied to for a backup.
+    pub(crate) fn backup_scratch(&self) -> PathBuf {
+        self.path.join(".backup")
+    }
+
+    /// What lies in the folder beside what a process leaves that only looked.
+    pub(crate) fn refuse_used(&self) -> Result<(), StateError> {
+        let is_ours = |name: &OsString| {
+            ["lock", SCAFFOLD, LOST_AND_FOUND]
+                .iter()
+                .any(|it| name == it)
+        };
+        match self.names()?.into_iter().find(|name| !is_ours(name)) {
+            Some(name) if !self.is_half_made() => Err(StateError::NotEmpty {
+                path: self.path.clone(),
+                example: name.to_string_lossy().into_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Where an init builds, and what tells that one was interrupted.
     pub(crate) fn scaffold(&self) -> PathBuf {
         self.path.join(SCAFFOLD)
@@ -246,6 +267,7 @@ impl StateFolder {
             _ => Ok(()),
         };
         remove(self.path.join(PASSING_SOCKET), |path| fs::remove_file(path))?;
+        remove(self.backup_scratch(), |path| fs::remove_dir_all(path))?;
         if self.is_initialised() {
             // Kept, it would make this CA look half-made should its format file ever be lost.
             remove(self.scaffold(), |path| fs::remove_dir_all(path))?;
@@ -458,6 +480,14 @@ pub enum StateError {
         /// Which.
         path: PathBuf,
     },
+    /// A restore begins in an empty folder.
+    #[error("state folder {} is not empty: it holds {example:?}", .path.display())]
+    NotEmpty {
+        /// Which folder.
+        path: PathBuf,
+        /// One of the things that it holds.
+        example: String,
+    },
     /// Another user's.
     #[error("state folder {} belongs to user {owner}, this process runs as user {own}", .path.display())]
     NotOwner {
@@ -475,6 +505,12 @@ pub enum StateError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A restore began here and did not finish.
+    #[error("state folder {} holds a restore that did not finish", .path.display())]
+    RestoreUnfinished {
+        /// Which folder.
+        path: PathBuf,
     },
     /// `sun_path` is too short for the socket's path.
     #[error("the admin socket's path {} has {bytes} bytes, at most {limit} fit", .path.display())]
@@ -500,7 +536,7 @@ impl StateError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Foreign { .. } | Self::NotAFolder { .. } => {
+            Self::Foreign { .. } | Self::NotAFolder { .. } | Self::NotEmpty { .. } => {
                 "--state names the folder; choose one that is empty or does not exist yet"
                     .to_owned()
             }
@@ -531,6 +567,9 @@ impl StateError {
             Self::NotWritable { .. } => {
                 "run as the folder's owner, or choose another folder with --state".to_owned()
             }
+            Self::RestoreUnfinished { .. } => {
+                "`countersign ca restore FILE` again finishes it; or empty the folder".to_owned()
+            }
             Self::SocketPathTooLong { .. } => "choose a shorter path with --state".to_owned(),
             Self::Io { .. } => return None,
         })
@@ -541,7 +580,7 @@ fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// What [`crate::init::init`] makes, in the order in which it appears.
+/// What [`crate::init::init`] and a restore make, in the order in which it appears.
 pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem", "ca"];
 
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.

@@ -42,6 +42,8 @@ pub struct Examined {
 pub struct Refounding {
     /// The new history of the feed.
     pub history: HistoryId,
+    /// Its first message comes after this, which is later than any of the backup's.
+    pub base: Sequence,
     /// When the backup was made.
     pub backup_at: UnixTime,
     /// For the audit log: which backup.
@@ -161,13 +163,14 @@ pub fn examine(path: &Path) -> Result<Examined, StoreError> {
 fn refound(sql: &Connection, refounding: &Refounding, before: String) -> rusqlite::Result<()> {
     let Refounding {
         history,
+        base,
         backup_at,
         backup,
         actor,
         now,
     } = refounding;
-    // Invariant 5: never a number again that the old history may have told.
-    let base = (last_sequence(sql)?.0 + 1).max(now.seconds());
+    // Never a number again that the backup has told, whatever the caller thinks.
+    let base = base.0.max(last_sequence(sql)?.0 + 1);
     set_meta(sql, HISTORY, &history.0)?;
     set_meta(sql, SEQUENCE_BASE, &base.to_string())?;
     pause::put(

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod backup;
 pub mod error;
 pub mod evidence;
+pub mod fail_point;
 pub mod import;
 pub mod intent;
 pub mod inventory;
