@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use countersign_pki::crl::ParsedCrl;
@@ -11,7 +12,6 @@ use countersign_store::error::StoreError;
 use countersign_store::evidence::{Evidence, United};
 use countersign_store::pause::{Grounds, Pause, Resumption};
 use hyper::body::{Body, Bytes, Frame};
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -22,6 +22,17 @@ impl Authority {
     /// Why nothing is issued; `None`: it is.
     pub async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         self.store.pause().await
+    }
+
+    /// Refuses while issuing waits.
+    pub async fn refuse_paused(&self) -> Result<(), StoreError> {
+        match self.pause().await? {
+            None => Ok(()),
+            Some(pause) => Err(StoreError::IssuingPaused {
+                since: pause.since,
+                backup_at: pause.backup_at,
+            }),
+        }
     }
 
     /// Makes a backup as of now. The inventory has been copied and examined on return; the rest is read as fast as the
