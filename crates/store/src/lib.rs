@@ -19,4 +19,5 @@ pub mod revocation;
 mod row;
 mod schema;
 pub mod store;
+mod wal;
 mod writer;

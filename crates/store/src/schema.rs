@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::audit::chain::End;
 use crate::error::StoreError;
+use crate::wal;
 
 /// Makes the file, 0600 from its first instant; SQLite gives its other files the same mode.
 pub(crate) fn create(path: &Path) -> Result<Connection, StoreError> {
@@ -43,6 +44,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection, StoreError> {
 /// Opens for writing what is there and brings its schema up to date.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
+    wal::refuse_damaged(path)?;
     let connection = connect(path)?;
     refuse_foreign(&connection, path)?;
     prepare(connection, path)
