@@ -92,7 +92,12 @@ impl BackupFault {
                 }
                 _ => "nothing was put in place: take an older backup".to_owned(),
             },
-            Self::Io { .. } => return None,
+            Self::Io { what: "read", .. } => {
+                "name a backup that is there and can be read".to_owned()
+            }
+            Self::Io { .. } => {
+                "nothing was put in place: see to the disk and begin again".to_owned()
+            }
         })
     }
 }
