@@ -213,9 +213,15 @@ fn killed_while_resuming_the_evidence_is_counted_once_it_is_whole() {
 
 #[test]
 fn killed_at_first_run_it_is_redone() {
-    // The gateway's certificate and the first identity: two transactions each.
-    let transactions = GROUP.into_iter().zip([1, 2, 3, 4, 1]);
-    for (point, time) in SCAFFOLD.into_iter().chain(transactions) {
+    // Each point of the scaffold is passed by the restore above. The transactions are those of the gateway's certificate
+    // and of the first identity, two each.
+    for (point, time) in [
+        (FailPoint::ScaffoldBuilt, 1),
+        (FailPoint::ScaffoldMoved, 2),
+        (FailPoint::ScaffoldValid, 1),
+        (FailPoint::GroupCommitted, 1),
+        (FailPoint::GroupLinked, 4),
+    ] {
         let installation = Installation::empty();
         installation.killed_at(point, time, &["init"]);
         let again = installation.run(&["init"]);
