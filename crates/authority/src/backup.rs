@@ -54,7 +54,7 @@ impl BackupFacts {
     /// `countersign-TRUST-DOMAIN-20260102T030405Z.tar`.
     pub fn file_name(&self) -> String {
         let at: String = (self.created_at.to_string().chars())
-            .filter(|c| c.is_ascii_alphanumeric())
+            .filter(char::is_ascii_alphanumeric)
             .collect();
         format!("countersign-{}-{at}.tar", self.trust_domain)
     }

@@ -82,7 +82,7 @@ impl Store {
         let transaction = connection.transaction().map_err(sql)?;
         let end = End::of_all(&transaction, path)?;
         let before = required_meta(&transaction, HISTORY, path)?;
-        refound(&transaction, refounding, before).map_err(sql)?;
+        refound(&transaction, refounding, &before).map_err(sql)?;
         end.extend(&transaction, path)?;
         transaction.commit().map_err(sql)?;
         // Closing moves everything into the one file, so that it can be renamed.
@@ -160,7 +160,7 @@ pub fn examine(path: &Path) -> Result<Examined, StoreError> {
     })
 }
 
-fn refound(sql: &Connection, refounding: &Refounding, before: String) -> rusqlite::Result<()> {
+fn refound(sql: &Connection, refounding: &Refounding, before: &str) -> rusqlite::Result<()> {
     let Refounding {
         history,
         base,

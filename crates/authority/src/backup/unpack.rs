@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_store::error::StoreError;
+use serde::Deserialize;
 
 use super::container::{Broken, Header, ReadError, Unpacker};
 use super::{
@@ -221,6 +222,12 @@ fn read(path: &Path, destination: &mut impl Destination) -> Result<BackupFacts, 
     }
 }
 
+/// Read alone first: a newer one may say what this version does not know.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 struct Reading<'a> {
     path: &'a Path,
 }
@@ -241,11 +248,6 @@ impl Reading<'_> {
         unpacker
             .content(&header, &mut bytes)
             .map_err(|error| self.fault(error, FACTS))?;
-        // The format alone first: a newer one may say what this version does not know.
-        #[derive(serde::Deserialize)]
-        struct Format {
-            format: u32,
-        }
         match serde_json::from_slice(&bytes) {
             Ok(Format { format: FORMAT }) => {}
             Ok(Format { format: found }) if found > FORMAT => {

@@ -1,5 +1,6 @@
 //! Backups: consistent, whole or refused, and restored into nothing but an empty folder.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -412,10 +413,10 @@ fn tar(files: &[(String, Vec<u8>)], kind: u8) -> Vec<u8> {
         } else {
             content.clone()
         };
-        let hex: String = (digest(&SHA256, &content).as_ref().iter())
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        sums += &format!("{hex}  {name}\n");
+        for byte in digest(&SHA256, &content).as_ref() {
+            write!(sums, "{byte:02x}").expect("a String takes everything");
+        }
+        writeln!(sums, "  {name}").expect("a String takes everything");
         let mut header = [0_u8; 512];
         header[..name.len()].copy_from_slice(name.as_bytes());
         header[100..124].copy_from_slice(b"0000600\x000000000\x000000000\0");

@@ -310,10 +310,9 @@ impl Random {
 
 /// `bench/kills` asks for more.
 fn kills() -> u32 {
-    let given = std::env::var("COUNTERSIGN_KILLS").ok();
-    given
-        .map(|kills| kills.parse().expect("COUNTERSIGN_KILLS is a number"))
-        .unwrap_or(KILLS)
+    std::env::var("COUNTERSIGN_KILLS").map_or(KILLS, |kills| {
+        kills.parse().expect("COUNTERSIGN_KILLS is a number")
+    })
 }
 
 /// What the acceptance of the main job asks for.
