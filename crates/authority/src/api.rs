@@ -2,6 +2,7 @@
 
 mod certificate;
 mod inventory;
+mod recovery;
 mod revocation;
 mod status;
 
@@ -13,6 +14,7 @@ pub use self::inventory::{
     LabelRequest, LabelResponse, ListQuery, ListResponse, RevocationView, ShowResponse,
     ShownCertificate,
 };
+pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
 pub use self::revocation::{NodeView, RevokeRequest, RevokeResponse, RevokedView};
 pub use self::status::{Counts, IssuerView, IssuingState, Risk, StatusResponse};
 
@@ -30,6 +32,14 @@ pub const CERTIFICATES: &str = "/v1/certificates";
 pub const LABEL: &str = "/v1/label";
 /// `POST`: [`ImportRequest`] in, [`ImportResponse`] out.
 pub const IMPORT: &str = "/v1/import";
+/// `POST`: nothing in, a tar out (see [`crate::backup`]).
+pub const BACKUP: &str = "/v1/backup";
+/// `POST`: a CRL in DER in, [`EvidenceResponse`] out.
+pub const EVIDENCE_CRL: &str = "/v1/evidence/crl";
+/// `POST`: a [`Snapshot`](countersign_pki::feed::Snapshot) in, [`EvidenceResponse`] out.
+pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
+/// `POST`: [`ResumeRequest`] in, [`ResumeResponse`] out.
+pub const RESUME: &str = "/v1/resume";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 

@@ -3,6 +3,7 @@
 mod annotate;
 mod fault;
 mod issuance;
+mod recovery;
 mod revocation;
 
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,7 @@ use countersign_store::error::StoreError;
 use countersign_store::inventory::{Cursor, Filter, Page, Selector, Tally};
 use countersign_store::issuer::IssuerId;
 use countersign_store::store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
@@ -31,6 +32,7 @@ pub use self::fault::{
     AnnotateError, ImportError, IssueError, NotReady, OpenError, RenewError, RevokeError, ShowError,
 };
 pub use self::issuance::{Issued, Preview};
+pub use self::recovery::{BackupError, BackupStream, EvidenceError, ResumeError};
 
 /// The running authority.
 pub struct Authority {
@@ -47,6 +49,8 @@ pub struct Authority {
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Store,
+    /// One place.
+    pub(crate) backing_up: Arc<Semaphore>,
     /// Dropped last: the folder is ours until the inventory is closed.
     pub(crate) _lock: StateLock,
 }

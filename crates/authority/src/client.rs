@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use countersign_policy::issuance::Actor;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +61,39 @@ impl AdminClient {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// `POST` of bytes that are not JSON.
+    pub async fn post_bytes<Res: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Res, ClientError> {
+        let request = request(Method::POST, path, media_type, body)?;
+        let mut answer = Vec::new();
+        let mut keep = |bytes: &[u8]| keep(&mut answer, bytes);
+        let status = self.exchange(request, &mut keep, DEADLINE).await?;
+        understood(status, &answer)
+    }
+
+    /// `POST` whose answer may be larger than memory: each piece of it goes to `piece` as it comes, unless the API says
+    /// no. That it ended well does not say that it is whole.
+    pub async fn download(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), ClientError> {
+        let request = request(Method::POST, path, JSON, Vec::new())?;
+        let mut piece =
+            |bytes: &[u8]| piece(bytes).map_err(|source| ClientError::Target { source });
+        match self
+            .exchange(request, &mut piece, DOWNLOAD_DEADLINE)
+            .await?
+        {
+            Reply::Success => Ok(()),
+            refused @ Reply::Refused(..) => understood(refused, &[]),
+        }
+    }
+
     /// Any call.
     pub async fn call<Req: Serialize, Res: DeserializeOwned>(
         &self,
@@ -73,35 +106,32 @@ impl AdminClient {
             .transpose()
             .map_err(|error| malformed(&error))?
             .unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "admin")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body))
-            .map_err(|error| malformed(&error))?;
+        let request = request(method, path, JSON, body)?;
+        let mut answer = Vec::new();
+        let mut keep = |bytes: &[u8]| keep(&mut answer, bytes);
+        let status = self.exchange(request, &mut keep, DEADLINE).await?;
+        understood(status, &answer)
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        piece: &mut Piece<'_>,
+        deadline: Duration,
+    ) -> Result<Reply, ClientError> {
         let exchange = async {
             match &self.to {
-                To::Socket(socket) => over_socket(socket, request).await,
+                To::Socket(socket) => over_socket(socket, request, piece).await,
                 To::InProcess(router, actor) => {
-                    in_process(router.clone(), actor.clone(), request).await
+                    in_process(router.clone(), actor.clone(), request, piece).await
                 }
             }
         };
-        let (status, bytes) = tokio::time::timeout(DEADLINE, exchange)
+        tokio::time::timeout(deadline, exchange)
             .await
             .map_err(|_| ClientError::Transport {
-                why: format!("no answer within {} s", DEADLINE.as_secs()),
-            })??;
-        if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| malformed(&error));
-        }
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(ClientError::Refused { problem }),
-            Err(_) => Err(ClientError::Malformed {
-                why: format!("status {status} without a problem"),
-            }),
-        }
+                why: format!("no answer within {} s", deadline.as_secs()),
+            })?
     }
 }
 
@@ -139,6 +169,12 @@ pub enum ClientError {
         /// Its words.
         problem: Problem,
     },
+    /// What was downloaded cannot be kept.
+    #[error("the answer cannot be written: {source}")]
+    Target {
+        /// Why.
+        source: io::Error,
+    },
     /// The connection broke.
     #[error("the connection to the admin socket broke: {why}")]
     Transport {
@@ -165,14 +201,62 @@ impl ClientError {
             Self::Malformed { .. } => {
                 Some("is the process that serves the socket of the same version?".to_owned())
             }
-            Self::Transport { .. } => None,
+            Self::Target { .. } | Self::Transport { .. } => None,
         }
     }
 }
 
-type Answer = (StatusCode, Vec<u8>);
+/// Takes an answer piece by piece.
+type Piece<'a> = dyn FnMut(&[u8]) -> Result<(), ClientError> + 'a;
 
-async fn over_socket(path: &Path, request: Request<Body>) -> Result<Answer, ClientError> {
+/// How a call ended; the body of a success has gone piece by piece.
+enum Reply {
+    Refused(StatusCode, Vec<u8>),
+    Success,
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    media_type: &'static str,
+    body: Vec<u8>,
+) -> Result<Request<Body>, ClientError> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "admin")
+        .header(header::CONTENT_TYPE, media_type)
+        .body(Body::from(body))
+        .map_err(|error| malformed(&error))
+}
+
+fn understood<Res: DeserializeOwned>(reply: Reply, answer: &[u8]) -> Result<Res, ClientError> {
+    match reply {
+        Reply::Success => serde_json::from_slice(answer).map_err(|error| malformed(&error)),
+        Reply::Refused(status, bytes) => match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(ClientError::Refused { problem }),
+            Err(_) => Err(ClientError::Malformed {
+                why: format!("status {status} without a problem"),
+            }),
+        },
+    }
+}
+
+fn keep(answer: &mut Vec<u8>, bytes: &[u8]) -> Result<(), ClientError> {
+    if answer.len() + bytes.len() > MAX_ANSWER {
+        return Err(ClientError::Transport {
+            why: "the answer is too long".to_owned(),
+        });
+    }
+    answer.extend_from_slice(bytes);
+    Ok(())
+}
+
+async fn over_socket(
+    path: &Path,
+    request: Request<Body>,
+    piece: &mut Piece<'_>,
+) -> Result<Reply, ClientError> {
     let not_running = |source| ClientError::NotRunning {
         path: path.to_owned(),
         source,
@@ -198,7 +282,7 @@ async fn over_socket(path: &Path, request: Request<Body>) -> Result<Answer, Clie
             .await
             .map_err(|error| transport(&error))?;
         let status = response.status();
-        Ok((status, collect(response.into_body()).await?))
+        deliver(status, response.into_body(), piece).await
     };
     tokio::pin!(exchange, connection);
     tokio::select! {
@@ -218,24 +302,41 @@ async fn in_process(
     router: Router,
     actor: Actor,
     mut request: Request<Body>,
-) -> Result<Answer, ClientError> {
+    piece: &mut Piece<'_>,
+) -> Result<Reply, ClientError> {
     request.extensions_mut().insert(actor);
     let Ok(response) = router.oneshot(request).await;
-    let status = response.status();
-    Ok((status, collect(response.into_body()).await?))
+    deliver(response.status(), response.into_body(), piece).await
 }
 
-async fn collect<B>(body: B) -> Result<Vec<u8>, ClientError>
+async fn deliver<B>(
+    status: StatusCode,
+    mut body: B,
+    piece: &mut Piece<'_>,
+) -> Result<Reply, ClientError>
 where
-    B: hyper::body::Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
 {
-    let collected = Limited::new(body, MAX_ANSWER).collect().await;
-    collected
-        .map(|collected| collected.to_bytes().to_vec())
-        .map_err(|error| ClientError::Transport {
+    let mut refused = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| ClientError::Transport {
             why: error.to_string(),
-        })
+        })?;
+        let Some(bytes) = frame.data_ref() else {
+            continue;
+        };
+        if status.is_success() {
+            piece(bytes)?;
+        } else {
+            keep(&mut refused, bytes)?;
+        }
+    }
+    Ok(if status.is_success() {
+        Reply::Success
+    } else {
+        Reply::Refused(status, refused)
+    })
 }
 
 fn malformed(error: &dyn std::error::Error) -> ClientError {
@@ -257,6 +358,11 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Longer than the longest wait for nodes that the API grants.
 const DEADLINE: Duration = Duration::from_secs(330);
+
+/// An inventory of ten million certificates is copied in minutes, and a slow disk takes it slowly.
+const DOWNLOAD_DEADLINE: Duration = Duration::from_hours(6);
+
+const JSON: &str = "application/json";
 
 #[cfg(test)]
 mod tests {

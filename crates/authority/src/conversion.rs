@@ -1,6 +1,7 @@
 //! Domain types to wire types and back: the one place.
 
 mod list;
+mod recovery;
 
 use std::time::Duration;
 

@@ -1,12 +1,7 @@
 //! The first run: root, intermediate and operator issuer, sealed keys, the root's CRL, the inventory.
 //!
-//! Everything is built in a scaffold folder inside the state folder and then moved out of it, the format file last.
-//! While the scaffold is there and the format file is not, nothing that was moved has been used by anybody, and the
-//! next init throws it away.
+//! Everything is built in a [scaffold](crate::scaffold) and then moved out of it.
 
-use std::fs::{self, DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +22,6 @@ use countersign_pki::tbs::{
 };
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
-use countersign_runtime::atomic_file::create_new;
 use countersign_runtime::clock::SharedClock;
 use countersign_store::error::StoreError;
 use countersign_store::issuer::IssuerRole;
@@ -35,10 +29,11 @@ use countersign_store::store::{Founding, Store};
 use zeroize::Zeroizing;
 
 use crate::meta::Meta;
+use crate::scaffold::{self, create_folder, write};
 use crate::sealed::{self, KeyDerivation, SealError};
 use crate::secret::Secret;
 use crate::signer::{NewKey, SignError};
-use crate::state::{FORMAT_TEXT, MADE_BY_INIT, StateError, StateFolder, StateLock};
+use crate::state::{FORMAT_TEXT, StateError, StateFolder, StateLock};
 
 /// What a new authority shall be.
 #[derive(Clone, Debug)]
@@ -120,10 +115,11 @@ pub fn init(
             subject: options.subject.to_string(),
         });
     }
+    scaffold::refuse_unfinished_restore(state)?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     let issuers = Issuers::found(&options, now)?;
 
-    clear(state)?;
+    scaffold::clear(state)?;
     let scaffold = state.scaffold();
     create_folder(&scaffold)?;
     let passphrase_generated = options.passphrase.is_none();
@@ -145,7 +141,7 @@ pub fn init(
     )?;
     write(&scaffold.join("format"), FORMAT_TEXT.as_bytes(), 0o600)?;
     Store::create(&scaffold.join("inventory.db"), &issuers.founding(now)?)?;
-    move_out(state)?;
+    scaffold::move_out(state)?;
 
     let root = &issuers.root.certificate;
     Ok(Initialised {
@@ -312,9 +308,8 @@ impl Issuers {
     }
 
     fn founding(&self, now: UnixTime) -> Result<Founding, InitError> {
-        let history = URL_SAFE_NO_PAD.encode(random::<16>()?);
         Ok(Founding {
-            history: HistoryId(history),
+            history: new_history()?,
             base: Sequence(now.seconds()),
             issuers: [&self.root, &self.intermediate, &self.operator]
                 .map(|issuer| (issuer.role, issuer.certificate.clone()))
@@ -399,90 +394,15 @@ fn generate_passphrase() -> Result<Secret, InitError> {
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(*random).into_bytes()))
 }
 
+/// An id that no history has had.
+pub(crate) fn new_history() -> Result<HistoryId, InitError> {
+    Ok(HistoryId(URL_SAFE_NO_PAD.encode(random::<16>()?)))
+}
+
 fn random<const N: usize>() -> Result<[u8; N], InitError> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| InitError::NoRandomness)?;
     Ok(bytes)
-}
-
-/// Removes what an interrupted init has left. Without its scaffold nothing is touched.
-fn clear(state: &StateFolder) -> Result<(), InitError> {
-    let scaffold = state.scaffold();
-    if !scaffold.is_dir() {
-        return Ok(());
-    }
-    if !state.is_half_made() {
-        let path = state.path().to_owned();
-        return Err(StateError::FormatMissing { path }.into());
-    }
-    for name in MADE_BY_INIT {
-        remove(&state.path().join(name))?;
-    }
-    remove(&scaffold)
-}
-
-/// The format file makes the state valid, so it comes last.
-fn move_out(state: &StateFolder) -> Result<(), InitError> {
-    let scaffold = state.scaffold();
-    let fault = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| StateError::Io { what, path, source }
-    };
-    sync(&scaffold)?;
-    sync(state.path())?;
-    for name in MADE_BY_INIT {
-        let target = state.path().join(name);
-        fs::rename(scaffold.join(name), &target).map_err(fault("create", &target))?;
-    }
-    sync(state.path())?;
-    let format = state.format_file();
-    fs::rename(scaffold.join("format"), &format).map_err(fault("create", &format))?;
-    sync(state.path())?;
-    remove(&scaffold)
-}
-
-fn remove(path: &Path) -> Result<(), InitError> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => Ok(removed.map_err(|source| StateError::Io {
-            what: "remove",
-            path: path.to_owned(),
-            source,
-        })?),
-    }
-}
-
-fn create_folder(path: &Path) -> Result<(), InitError> {
-    let created = DirBuilder::new().mode(0o700).create(path);
-    Ok(created.map_err(|source| StateError::Io {
-        what: "create",
-        path: path.to_owned(),
-        source,
-    })?)
-}
-
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InitError> {
-    Ok(
-        create_new(path, bytes, mode).map_err(|source| StateError::Io {
-            what: "write",
-            path: path.to_owned(),
-            source,
-        })?,
-    )
-}
-
-fn sync(folder: &Path) -> Result<(), InitError> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(synced.map_err(|source| StateError::Io {
-        what: "sync",
-        path: folder.to_owned(),
-        source,
-    })?)
 }
 
 fn pem_of(certificate: &Certificate) -> String {

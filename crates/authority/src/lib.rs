@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod api;
 pub mod authority;
+pub mod backup;
 pub mod client;
 mod conversion;
 pub mod feed;
@@ -15,6 +16,8 @@ mod open;
 pub mod problem;
 pub mod receipt;
 mod renewal;
+pub mod restore;
+mod scaffold;
 pub mod sealed;
 pub mod secret;
 pub mod signer;

@@ -12,7 +12,7 @@ use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_store::issuer::{Issuer, IssuerRole};
 use countersign_store::store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::authority::{Authority, NotReady, OpenError, Unsealing};
 use crate::feed::Hub;
@@ -114,6 +114,7 @@ impl Authority {
             clock,
             hub,
             store,
+            backing_up: Arc::new(Semaphore::new(1)),
             _lock: lock,
         }))
     }
@@ -153,7 +154,12 @@ fn recorded(state: &StateFolder, store: &Store, role: IssuerRole) -> Result<Issu
 }
 
 fn certificate(state: &StateFolder, role: IssuerRole) -> Result<Certificate, OpenError> {
-    let path = state.ca().join(format!("{role}.pem"));
+    certificate_in(&state.ca(), role)
+}
+
+/// The certificate of that role in a folder `ca`.
+pub(crate) fn certificate_in(ca: &Path, role: IssuerRole) -> Result<Certificate, OpenError> {
+    let path = ca.join(format!("{role}.pem"));
     let der = only_block(&path, "CERTIFICATE")?;
     Certificate::parse(&der).map_err(|error| OpenError::File {
         path,

@@ -7,7 +7,8 @@ use countersign_store::error::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{
-    AnnotateError, ImportError, IssueError, NotReady, RenewError, RevokeError, ShowError,
+    AnnotateError, BackupError, EvidenceError, ImportError, IssueError, NotReady, RenewError,
+    ResumeError, RevokeError, ShowError,
 };
 
 /// `application/problem+json`.
@@ -71,7 +72,10 @@ impl From<StoreError> for Problem {
         let status = match &error {
             StoreError::CursorOfAnotherList => StatusCode::BAD_REQUEST,
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            StoreError::PredecessorRevoked { .. } => StatusCode::CONFLICT,
+            StoreError::IssuingPaused { .. } | StoreError::PredecessorRevoked { .. } => {
+                StatusCode::CONFLICT
+            }
+            StoreError::UnknownIssuerKey { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             StoreError::AuditLog { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Io { .. }
@@ -151,6 +155,46 @@ impl From<ImportError> for Problem {
             ImportError::Store(error) => error.into(),
             ImportError::NotPermitted { .. } => Self::new(StatusCode::FORBIDDEN, error.to_string()),
         }
+    }
+}
+
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        let status = match error {
+            BackupError::Store(error) => return error.into(),
+            BackupError::AlreadyRunning => StatusCode::CONFLICT,
+            BackupError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            BackupError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<EvidenceError> for Problem {
+    fn from(error: EvidenceError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            EvidenceError::Store(error) => return error.into(),
+            EvidenceError::Crl { .. } | EvidenceError::OtherIssuer { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            EvidenceError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            EvidenceError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<ResumeError> for Problem {
+    fn from(error: ResumeError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            ResumeError::Store(error) => return error.into(),
+            ResumeError::NoEvidence { .. } => StatusCode::CONFLICT,
+            ResumeError::Because | ResumeError::NoReason => StatusCode::UNPROCESSABLE_ENTITY,
+            ResumeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Whoever can write to the folder could lay a link or an authority of their own there. So it must belong to the user of
 //! this process, and nobody else may write to it, before anything in it is opened.
 
+mod fault;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -10,6 +12,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, OFlags};
+
+pub use self::fault::StateError;
 
 /// A folder that is ours or empty. It need not be initialised.
 #[derive(Clone, Debug)]
@@ -181,6 +185,27 @@ impl StateFolder {
         self.path.join("meta.json")
     }
 
+    /// Where the inventory is copied to for a backup.
+    pub(crate) fn backup_scratch(&self) -> PathBuf {
+        self.path.join(".backup")
+    }
+
+    /// What lies in the folder beside what a process leaves that only looked.
+    pub(crate) fn refuse_used(&self) -> Result<(), StateError> {
+        let is_ours = |name: &OsString| {
+            ["lock", SCAFFOLD, LOST_AND_FOUND]
+                .iter()
+                .any(|it| name == it)
+        };
+        match self.names()?.into_iter().find(|name| !is_ours(name)) {
+            Some(name) if !self.is_half_made() => Err(StateError::NotEmpty {
+                path: self.path.clone(),
+                example: name.to_string_lossy().into_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Where an init builds, and what tells that one was interrupted.
     pub(crate) fn scaffold(&self) -> PathBuf {
         self.path.join(SCAFFOLD)
@@ -246,6 +271,7 @@ impl StateFolder {
             _ => Ok(()),
         };
         remove(self.path.join(PASSING_SOCKET), |path| fs::remove_file(path))?;
+        remove(self.backup_scratch(), |path| fs::remove_dir_all(path))?;
         if self.is_initialised() {
             // Kept, it would make this CA look half-made should its format file ever be lost.
             remove(self.scaffold(), |path| fs::remove_dir_all(path))?;
@@ -400,148 +426,11 @@ pub struct StateLock {
     _file: File,
 }
 
-/// Why a state folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Holds other things.
-    #[error("{} is not a state folder of countersign: it holds {example:?}", .path.display())]
-    Foreign {
-        /// Which folder.
-        path: PathBuf,
-        /// One of them.
-        example: String,
-    },
-    /// There is a CA but not the file that says which version wrote it.
-    #[error("state folder {} holds a CA but no format file", .path.display())]
-    FormatMissing {
-        /// Which folder.
-        path: PathBuf,
-    },
-    /// Another process holds the lock.
-    #[error("state folder {} is in use{}", .path.display(), .pid.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
-    InUse {
-        /// Which folder.
-        path: PathBuf,
-        /// Which process, if it said so.
-        pid: Option<u32>,
-    },
-    /// Something else failed.
-    #[error("cannot {what} {}: {source}", .path.display())]
-    Io {
-        /// The verb.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Emptying it would empty something else.
-    #[error("{} is not a lock of ours: it is a link, or no regular file", .path.display())]
-    LockIsNoFile {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Written by a newer version.
-    #[error("state folder {} has format {found}, this version knows {known}", .path.display())]
-    Newer {
-        /// Which folder.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// Ours.
-        known: u32,
-    },
-    /// A file, not a folder.
-    #[error("{} is not a folder", .path.display())]
-    NotAFolder {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Another user's.
-    #[error("state folder {} belongs to user {owner}, this process runs as user {own}", .path.display())]
-    NotOwner {
-        /// Which folder.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Who we are.
-        own: u32,
-    },
-    /// No right to write.
-    #[error("state folder {} is not writable: {source}", .path.display())]
-    NotWritable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// `sun_path` is too short for the socket's path.
-    #[error("the admin socket's path {} has {bytes} bytes, at most {limit} fit", .path.display())]
-    SocketPathTooLong {
-        /// The socket.
-        path: PathBuf,
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// Anybody may have put there what lies there.
-    #[error("state folder {} can be written to by other users (mode {mode:04o})", .path.display())]
-    WritableByOthers {
-        /// Which folder.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-}
-
-impl StateError {
-    /// What to do.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Foreign { .. } | Self::NotAFolder { .. } => {
-                "--state names the folder; choose one that is empty or does not exist yet"
-                    .to_owned()
-            }
-            Self::FormatMissing { path } => {
-                format!(
-                    "restore {} from a backup, or empty the folder to begin anew with a new CA",
-                    path.join(FORMAT_FILE).display()
-                )
-            }
-            Self::InUse { .. } => {
-                "end the other process, or choose another folder with --state".to_owned()
-            }
-            Self::LockIsNoFile { .. } => "find out who put it there, then remove it".to_owned(),
-            Self::NotOwner { owner, .. } => {
-                format!(
-                    "run as that user (`sudo -u '#{owner}' countersign …`), or choose another folder with --state"
-                )
-            }
-            Self::WritableByOthers { path, .. } => {
-                format!(
-                    "see that nobody has put anything there, then `chmod go-w {}`",
-                    path.display()
-                )
-            }
-            Self::Newer { .. } => {
-                "use the version of countersign that wrote it, or a newer one".to_owned()
-            }
-            Self::NotWritable { .. } => {
-                "run as the folder's owner, or choose another folder with --state".to_owned()
-            }
-            Self::SocketPathTooLong { .. } => "choose a shorter path with --state".to_owned(),
-            Self::Io { .. } => return None,
-        })
-    }
-}
-
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// What [`crate::init::init`] makes, in the order in which it appears.
+/// What [`crate::init::init`] and a restore make, in the order in which it appears.
 pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem", "ca"];
 
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.

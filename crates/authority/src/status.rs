@@ -8,7 +8,7 @@ use countersign_pki::time::{UnixTime, spoken};
 use countersign_store::error::StoreError;
 use countersign_store::issuer::IssuerRole;
 
-use crate::api::{IssuerView, IssuingState, Risk, StatusResponse};
+use crate::api::{IssuerView, IssuingState, PauseView, Risk, StatusResponse};
 use crate::authority::{Authority, Unsealing};
 
 impl Authority {
@@ -17,16 +17,27 @@ impl Authority {
         let (history, sequence) = self.feed_position().await?;
         let certificates = self.tally().await?.into();
         let now = self.now();
-        let (issuing, issuing_fault) = match &*self.unsealing.borrow() {
-            Unsealing::Done => (IssuingState::Ready, None),
-            Unsealing::Failed(error) => (IssuingState::Failed, Some(error.to_string())),
-            Unsealing::Running => (IssuingState::Unsealing, None),
+        let pause = self.pause().await?;
+        let paused = pause.map(|pause| StoreError::IssuingPaused {
+            since: pause.since,
+            backup_at: pause.backup_at,
+        });
+        let (issuing, issuing_fault) = match (&*self.unsealing.borrow(), &paused) {
+            (Unsealing::Failed(error), _) => (IssuingState::Failed, Some(error.to_string())),
+            (_, Some(paused)) => (IssuingState::Paused, Some(paused.to_string())),
+            (Unsealing::Done, None) => (IssuingState::Ready, None),
+            (Unsealing::Running, None) => (IssuingState::Unsealing, None),
         };
+        let risk = paused.map(|paused| Risk {
+            sentence: paused.to_string(),
+            hint: paused.hint().unwrap_or_default(),
+        });
         Ok(StatusResponse {
             trust_domain: self.meta.trust_domain.to_string(),
             created_at: self.meta.created_at,
             issuing,
             issuing_fault,
+            pause: pause.map(PauseView::from),
             issuers: self
                 .issuers()
                 .map(|(role, certificate)| issuer_view(role, certificate))
@@ -36,7 +47,7 @@ impl Authority {
             history,
             sequence,
             nodes: self.hub.nodes(),
-            risks: self.risks(now),
+            risks: risk.into_iter().chain(self.risks(now)).collect(),
         })
     }
 

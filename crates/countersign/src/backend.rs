@@ -16,6 +16,7 @@ use countersign_authority::secret::Passphrase;
 use countersign_authority::state::{StateError, StateFolder, StateLock};
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::{SharedClock, SystemClock};
+use countersign_store::error::RESUME_HINT;
 use tokio::time::{Instant, sleep};
 
 use crate::fault::Fault;
@@ -78,6 +79,10 @@ impl Backend {
         loop {
             let status: StatusResponse = self.client.get(api::STATUS).await?;
             match status.issuing {
+                IssuingState::Paused => {
+                    let why = status.issuing_fault.unwrap_or_default();
+                    return Err(Fault::denied(why).hint(RESUME_HINT));
+                }
                 IssuingState::Ready => return Ok(()),
                 IssuingState::Unsealing if Instant::now() < give_up => sleep(UNSEAL_POLL).await,
                 IssuingState::Unsealing => {

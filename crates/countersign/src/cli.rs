@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 mod audit;
+mod ca;
 mod certificate_view;
 mod config;
 mod csv;
@@ -67,6 +68,7 @@ enum Command {
     Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
     Audit(audit::AuditCommand),
+    Ca(ca::CaCommand),
     Config(config::ConfigCommand),
 }
 
@@ -88,6 +90,7 @@ impl Command {
             Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
+            Self::Ca(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
         }
     }
@@ -169,6 +172,16 @@ mod tests {
             ),
             true,
         );
+        check(
+            "countersign ca backup b.tar --force --passphrase-file p --state s",
+            true,
+        );
+        check("countersign ca restore b.tar --state s", true);
+        check(
+            "countersign ca resume --crl a.crl --crl b.crl --from-gateway f --from-gateway g --because x",
+            true,
+        );
+        check("countersign ca resume --without-evidence --because x", true);
         check("countersign config check c.toml", true);
         check("countersign --json config defaults", true);
         check("countersign status", true);
@@ -193,6 +206,10 @@ mod tests {
         check("countersign import", false);
         check("countersign revoke you --reason because", false);
         check("countersign revoke you --wait-timeout 3s", false);
+        check("countersign ca", false);
+        check("countersign ca backup", false);
+        check("countersign ca restore", false);
+        check("countersign ca resume --without-evidence", false);
         check("countersign audit", false);
         check("countersign audit export --since yesterday", false);
         check("countersign audit verify log.jsonl --state s", false);

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use countersign_store::fail_point;
+
 use crate::fault::Fault;
 
 /// What the environment says, as far as Countersign listens to it.
@@ -22,6 +24,10 @@ impl Environment {
     /// Reads the process's environment and user.
     pub(crate) fn read() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+        // In test builds alone: see `countersign_store::fail_point`.
+        if let Some(armed) = fail_point::variable().and_then(variable) {
+            fail_point::arm(&armed.to_string_lossy()).unwrap_or_else(|unknown| panic!("{unknown}"));
+        }
         Self {
             countersign_state: variable("COUNTERSIGN_STATE").map(PathBuf::from),
             xdg_state_home: variable("XDG_STATE_HOME").map(PathBuf::from),

@@ -3,6 +3,7 @@
 mod origin;
 
 use std::fmt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -101,6 +102,20 @@ impl Fault {
     #[must_use]
     pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = self.hint.or_else(|| Some(hint.into()));
+        self
+    }
+
+    /// What it is about, in front of the sentence.
+    #[must_use]
+    pub(crate) fn about(mut self, path: &Path) -> Self {
+        self.sentence = format!("{}: {}", path.display(), self.sentence);
+        self
+    }
+
+    /// One more fact, behind the sentence.
+    #[must_use]
+    pub(crate) fn because(mut self, fact: impl fmt::Display) -> Self {
+        self.sentence = format!("{}: {fact}", self.sentence);
         self
     }
 

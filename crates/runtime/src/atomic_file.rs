@@ -19,37 +19,90 @@ use rustix::io::Errno;
 /// An error from the last step, the directory's fsync, means that the new file is in place but may not survive a power
 /// cut.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = Temporary::write(path, bytes, mode)?;
-    fs::rename(&temporary.path, path)?;
-    sync_directory_of(path)
+    let mut growing = GrowingFile::create(path)?;
+    growing.write_all(bytes)?;
+    growing.replace(mode)
 }
 
 /// Like [`write_atomic`], but fails with [`io::ErrorKind::AlreadyExists`] if anything, a dangling link included, has the
 /// name `path`. Of several callers at the same time exactly one succeeds.
 pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = Temporary::write(path, bytes, mode)?;
-    match renameat_with(CWD, &temporary.path, CWD, path, RenameFlags::NOREPLACE) {
-        // NFS and others know no NOREPLACE; a hard link refuses an existing name just as atomically.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(&temporary.path, path)?,
-        renamed => renamed?,
-    }
-    sync_directory_of(path)
+    let mut growing = GrowingFile::create(path)?;
+    growing.write_all(bytes)?;
+    growing.create_new(mode)
 }
 
-/// A complete, synced file under a passing name; the name is removed on drop if it still exists.
+/// A file that is written piece by piece and takes its name at the end. Dropped before that, nothing is left of it.
+pub struct GrowingFile {
+    file: File,
+    temporary: Temporary,
+    target: PathBuf,
+}
+
+impl GrowingFile {
+    /// Begins a file that shall be called `path`.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let (file, temporary) = Temporary::create(path)?;
+        Ok(Self {
+            file,
+            temporary,
+            target: path.to_owned(),
+        })
+    }
+
+    /// The passing name, by which it can be read before it takes its own.
+    pub fn passing_name(&self) -> &Path {
+        &self.temporary.path
+    }
+
+    /// Another name in the same folder.
+    #[must_use]
+    pub fn renamed(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.target);
+        self
+    }
+
+    /// Ends as [`write_atomic`] does.
+    pub fn replace(self, mode: u32) -> io::Result<()> {
+        self.sync(mode)?;
+        fs::rename(&self.temporary.path, &self.target)?;
+        sync_directory_of(&self.target)
+    }
+
+    /// Ends as [`create_new`] does.
+    pub fn create_new(self, mode: u32) -> io::Result<()> {
+        self.sync(mode)?;
+        let (from, to) = (&self.temporary.path, &self.target);
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // NFS and others know no NOREPLACE; a hard link refuses an existing name just as atomically.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::hard_link(from, to)?,
+            renamed => renamed?,
+        }
+        sync_directory_of(to)
+    }
+
+    fn sync(&self, mode: u32) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(mode))?;
+        self.file.sync_all()
+    }
+}
+
+impl Write for GrowingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A file under a passing name; the name is removed on drop if it still exists.
 struct Temporary {
     path: PathBuf,
 }
 
 impl Temporary {
-    fn write(target: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
-        let (mut file, temporary) = Self::create(target)?;
-        file.write_all(bytes)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        Ok(temporary)
-    }
-
     fn create(target: &Path) -> io::Result<(File, Self)> {
         let name = target
             .file_name()

@@ -55,12 +55,20 @@ pub enum Action {
     AddIssuer,
     /// Owner, labels or note of an identity were changed.
     Annotate,
+    /// A copy of everything but the passphrase was asked for.
+    Backup,
+    /// A CRL or a feed state told what was revoked.
+    Evidence,
     /// A certificate of others came into the inventory.
     Import,
     /// A serial was reserved and the bytes to be signed recorded.
     Intend,
     /// A certificate was signed and recorded.
     Issue,
+    /// The inventory was restored from a backup.
+    Restore,
+    /// Issuing goes on after a restore.
+    Resume,
     /// A certificate was revoked.
     Revoke,
 }
@@ -70,9 +78,13 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::AddIssuer => "add-issuer",
             Self::Annotate => "annotate",
+            Self::Backup => "backup",
+            Self::Evidence => "evidence",
             Self::Import => "import",
             Self::Intend => "intend",
             Self::Issue => "issue",
+            Self::Restore => "restore",
+            Self::Resume => "resume",
             Self::Revoke => "revoke",
         })
     }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
+use countersign_pki::time::UnixTime;
 use rusqlite::ErrorCode;
 
 use crate::audit::verify::AuditFault;
@@ -51,6 +53,16 @@ pub enum StoreError {
         path: PathBuf,
         /// SQLite's words.
         why: String,
+    },
+    /// Restored from a backup: what was revoked since is not known.
+    #[error(
+        "issuing is paused: the authority was restored at {since} from a backup of {backup_at}, and does not know what was revoked since"
+    )]
+    IssuingPaused {
+        /// When it was restored.
+        since: UnixTime,
+        /// When the backup was made.
+        backup_at: UnixTime,
     },
     /// Another process holds it.
     #[error("inventory {} is locked by another process", .path.display())]
@@ -121,6 +133,12 @@ pub enum StoreError {
     /// The writer or the reader is gone.
     #[error("the inventory is closed")]
     Stopped,
+    /// A revocation by a key that is none of the authority's issuers'.
+    #[error("a revocation is of an issuer with key {key}, which is not this authority's")]
+    UnknownIssuerKey {
+        /// SHA-256 of its `SubjectPublicKeyInfo`.
+        key: Fingerprint,
+    },
     /// An issuer that the inventory does not know.
     #[error("issuer {issuer} is not in the inventory")]
     UnknownIssuer {
@@ -139,11 +157,13 @@ impl StoreError {
                     .to_owned()
             }
             Self::Corrupt { .. } | Self::Missing { .. } => {
-                "restore the state folder from a backup; certificates go on being verified without it, none is issued"
+                "restore the state folder from a backup (`countersign ca restore`); certificates go on being verified without it, none is issued"
                     .to_owned()
             }
             Self::CursorOfAnotherList => "begin again without it: the first page has the first cursor".to_owned(),
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
+            Self::IssuingPaused { .. } => RESUME_HINT.to_owned(),
+            Self::UnknownIssuerKey { .. } => "give evidence of this authority alone: its own CRLs, or the feed state of a gateway that follows it".to_owned(),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
             Self::OlderSchema { .. } => "a command that opens the authority brings it up to date: `countersign list`".to_owned(),
@@ -181,3 +201,6 @@ impl StoreError {
         }
     }
 }
+
+/// How issuing goes on after a restore.
+pub const RESUME_HINT: &str = "`countersign ca resume --crl FILE` or `--from-gateway FILE` tells it; `--without-evidence --because WHY` goes on without";

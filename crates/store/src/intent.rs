@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::inventory::EntryId;
 use crate::inventory::record::NewEntry;
 use crate::issuer::IssuerId;
+use crate::pause;
 use crate::row::{serial, to_json, to_seconds};
 use crate::store::Store;
 use crate::writer::Writing;
@@ -88,6 +89,7 @@ impl Store {
     ) -> Result<Intended, StoreError> {
         self.writer
             .write(move |writing| {
+                pause::refuse_paused(writing)?;
                 let change = match renews {
                     Some(predecessor) => live_serial(writing, predecessor)?.map(|serial| Change {
                         before: serial.to_string(),

@@ -5,14 +5,19 @@
 
 pub mod annotation;
 pub mod audit;
+pub mod backup;
 pub mod error;
+pub mod evidence;
+pub mod fail_point;
 pub mod import;
 pub mod intent;
 pub mod inventory;
 pub mod issuer;
+pub mod pause;
 mod reader;
 pub mod revocation;
 mod row;
 mod schema;
 pub mod store;
+mod wal;
 mod writer;

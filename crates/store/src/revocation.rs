@@ -11,7 +11,7 @@ use crate::inventory::{self, Entry, RevocationRecord, Selector, Status};
 use crate::row::{
     fingerprint, from_sequence, json, sequence, serial, time, to_json, to_seconds, word,
 };
-use crate::store::{Store, last_sequence};
+use crate::store::{Store, last_sequence, sequence_base};
 use crate::writer::Writing;
 
 /// What came of a revocation.
@@ -104,12 +104,13 @@ impl Store {
             .await
     }
 
-    /// Feed messages after `after`, oldest first, at most `limit`.
+    /// Messages of this history after `after`, oldest first, at most `limit`.
     pub async fn messages(&self, after: Sequence, limit: u32) -> Result<Vec<Message>, StoreError> {
         let history = self.history.clone();
         self.reader
             .read(move |sql| {
                 let mut statement = sql.prepare_cached("SELECT sequence, at, body FROM feed WHERE sequence > ?1 ORDER BY sequence LIMIT ?2")?;
+                let after = after.max(sequence_base(sql)?);
                 let messages = statement.query_map(params![from_sequence(after), limit], |row| {
                     Ok(Message {
                         history: history.clone(),

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::audit::chain::End;
 use crate::error::StoreError;
+use crate::wal;
 
 /// Makes the file, 0600 from its first instant; SQLite gives its other files the same mode.
 pub(crate) fn create(path: &Path) -> Result<Connection, StoreError> {
@@ -43,6 +44,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection, StoreError> {
 /// Opens for writing what is there and brings its schema up to date.
 pub(crate) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
+    wal::refuse_damaged(path)?;
     let connection = connect(path)?;
     refuse_foreign(&connection, path)?;
     let connection = prepare(connection, path)?;
@@ -114,7 +116,7 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
     let connection = open_reader(path)?;
     refuse_foreign(&connection, path)?;
-    let found = pragma(&connection, path, "user_version")?;
+    let found = version(&connection, path)?;
     refuse_newer(found, path)?;
     if found < CHAINED {
         return Err(StoreError::OlderSchema {
@@ -128,7 +130,7 @@ pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
-    let found: u32 = pragma(connection, path, "user_version")?;
+    let found = version(connection, path)?;
     refuse_newer(found, path)?;
     for (version, statements) in (1..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection
@@ -161,6 +163,11 @@ fn refuse_newer(found: u32, path: &Path) -> Result<(), StoreError> {
     } else {
         Ok(())
     }
+}
+
+/// Of the schema.
+pub(crate) fn version(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+    pragma(connection, path, "user_version")
 }
 
 fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, StoreError> {

@@ -67,13 +67,7 @@ impl Store {
         let connection = schema::open_writer(path)?;
         chain::refuse_broken_end(&connection, path)?;
         let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
-        let missing = |key: &str| StoreError::Corrupt {
-            path: path.to_owned(),
-            why: format!("meta has no {key}"),
-        };
-        let history = meta(&connection, HISTORY)
-            .map_err(sql)?
-            .ok_or_else(|| missing(HISTORY))?;
+        let history = required_meta(&connection, HISTORY, path)?;
         let issuers = issuer::load(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
         let reader = Reader::start(schema::open_reader(path)?, path)?;
@@ -128,9 +122,38 @@ fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The later of the last message and where this history began: what a restored inventory has in its log was told in another.
 pub(crate) fn last_sequence(sql: &Connection) -> rusqlite::Result<Sequence> {
-    sql.prepare_cached("SELECT coalesce((SELECT max(sequence) FROM feed), (SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1))")?
+    sql.prepare_cached("SELECT max(coalesce((SELECT max(sequence) FROM feed), 0), (SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1))")?
         .query_row([SEQUENCE_BASE], |row| sequence(row, 0))
+}
+
+/// Where this history began: messages up to here were told in another one.
+pub(crate) fn sequence_base(sql: &Connection) -> rusqlite::Result<Sequence> {
+    sql.prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1")?
+        .query_row([SEQUENCE_BASE], |row| sequence(row, 0))
+}
+
+pub(crate) fn required_meta(
+    sql: &Connection,
+    key: &str,
+    path: &Path,
+) -> Result<String, StoreError> {
+    meta(sql, key)
+        .map_err(|error| StoreError::from_sql(path, &error))?
+        .ok_or_else(|| missing(path, key))
+}
+
+pub(crate) fn missing(path: &Path, key: &str) -> StoreError {
+    StoreError::Corrupt {
+        path: path.to_owned(),
+        why: format!("it has no {key}"),
+    }
+}
+
+pub(crate) fn set_meta(sql: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    sql.execute("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value", [key, value])
+        .map(drop)
 }
 
 fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
@@ -140,5 +163,5 @@ fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     .optional()
 }
 
-const HISTORY: &str = "history";
-const SEQUENCE_BASE: &str = "sequence-base";
+pub(crate) const HISTORY: &str = "history";
+pub(crate) const SEQUENCE_BASE: &str = "sequence-base";

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::chain::End;
 use crate::error::StoreError;
+use crate::fail_point::FailPoint;
 
 /// Hears every feed message once it is durable, in order.
 pub type Publish = Box<dyn Fn(&[Message]) + Send>;
@@ -149,9 +150,11 @@ fn write_group(sql: &Connection, path: &Path, mut group: Vec<Box<dyn Change>>, p
     let messages = writing.messages;
     let outcomes = match ran.and_then(|outcomes| commit(sql, path).map(|()| outcomes)) {
         Ok(outcomes) => {
+            FailPoint::GroupCommitted.reach();
             if !messages.is_empty() {
                 publish(&messages);
             }
+            FailPoint::GroupTold.reach();
             outcomes
         }
         Err(error) => {
@@ -170,6 +173,7 @@ fn run_group(
     group: &mut [Box<dyn Change>],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     execute(writing.sql, writing.path, "BEGIN IMMEDIATE")?;
+    FailPoint::GroupBegun.reach();
     let end = End::of_all(writing.sql, writing.path)?;
     let mut outcomes = Vec::with_capacity(group.len());
     if let [alone] = group {
@@ -194,7 +198,9 @@ fn run_group(
         execute(writing.sql, writing.path, "RELEASE change")?;
         outcomes.push(outcome);
     }
+    FailPoint::GroupChanged.reach();
     end.extend(writing.sql, writing.path)?;
+    FailPoint::GroupLinked.reach();
     Ok(outcomes)
 }
 

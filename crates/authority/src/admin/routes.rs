@@ -5,17 +5,23 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use countersign_pki::feed::Snapshot;
 use countersign_policy::issuance::{Actor, Request as Issuance};
+use countersign_store::pause::Grounds;
 
 use crate::api::{
-    CERTIFICATES, IMPORT, ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL,
-    LabelRequest, LabelResponse, ListQuery, ListResponse, PREVIEW, PreviewResponse, RENEW, REVOKE,
-    RenewRequest, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IMPORT, ISSUE,
+    ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest, LabelResponse,
+    ListQuery, ListResponse, PREVIEW, PreviewResponse, RENEW, RESUME, REVOKE, RenewRequest,
+    ResumeRequest, ResumeResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse,
+    StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::{
@@ -37,6 +43,10 @@ pub fn router(authority: Arc<Authority>) -> Router {
         .route(CERTIFICATES, get(list))
         .route(&format!("{CERTIFICATES}/{{what}}"), get(show))
         .route(STATUS, get(status))
+        .route(BACKUP, post(backup))
+        .route(EVIDENCE_CRL, post(evidence_crl).layer(evidence_limit()))
+        .route(EVIDENCE_FEED, post(evidence_feed).layer(evidence_limit()))
+        .route(RESUME, post(resume))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(authority)
 }
@@ -174,6 +184,60 @@ async fn status(
     Ok(Json(authority.status().await?))
 }
 
+async fn backup(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Result<Response, Problem> {
+    let (facts, stream) = authority.backup(actor).await?;
+    let name = format!("attachment; filename=\"{}\"", facts.file_name());
+    let fields = [
+        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    Ok((fields, Body::new(stream)).into_response())
+}
+
+async fn evidence_crl(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Bytes, BytesRejection>,
+) -> Called<EvidenceResponse> {
+    let der = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    Ok(Json(authority.unite_crl(actor, der).await?.into()))
+}
+
+async fn evidence_feed(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<Snapshot>, JsonRejection>,
+) -> Called<EvidenceResponse> {
+    Ok(Json(authority.unite_feed(actor, read(body)?).await?.into()))
+}
+
+async fn resume(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<ResumeRequest>, JsonRejection>,
+) -> Called<ResumeResponse> {
+    let ResumeRequest {
+        because,
+        without_evidence,
+    } = read(body)?;
+    let grounds = if without_evidence {
+        Grounds::Word
+    } else {
+        Grounds::Evidence
+    };
+    let was_paused = authority.resume(actor, grounds, because).await?;
+    Ok(Json(ResumeResponse {
+        was_paused: was_paused.map(Into::into),
+    }))
+}
+
+fn evidence_limit() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(MAX_EVIDENCE)
+}
+
 fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     match body {
         Ok(Json(body)) => Ok(body),
@@ -191,3 +255,6 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// Nodes that have not answered in five minutes are not there.
 const MAX_WAIT: Duration = Duration::from_mins(5);
+
+/// A million revocations as a feed state have 200 MB; only an admin sends them.
+const MAX_EVIDENCE: usize = 256 * 1024 * 1024;

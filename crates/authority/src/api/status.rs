@@ -5,7 +5,7 @@ use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::rfc3339;
+use super::{PauseView, rfc3339};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +15,14 @@ pub struct StatusResponse {
     /// When the authority was made.
     #[serde(with = "rfc3339")]
     pub created_at: UnixTime,
-    /// `ready`, `unsealing` or `failed`.
+    /// `ready`, `unsealing`, `paused` or `failed`.
     pub issuing: IssuingState,
-    /// Why it failed.
+    /// Why it failed, or why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuing_fault: Option<String>,
+    /// Since when it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// Root, intermediate, operator.
     pub issuers: Vec<IssuerView>,
     /// How many certificates there are.
@@ -43,6 +46,8 @@ pub struct StatusResponse {
 pub enum IssuingState {
     /// Not without help.
     Failed,
+    /// Not before somebody has told what was revoked since the backup that was restored.
+    Paused,
     /// Yes.
     Ready,
     /// In a moment.

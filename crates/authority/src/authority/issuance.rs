@@ -12,6 +12,7 @@ use countersign_policy::issuance::{
     Actor, Approved, Because, IssuanceRules, Profile, Request, authorize,
 };
 use countersign_store::error::StoreError;
+use countersign_store::fail_point::FailPoint;
 use countersign_store::inventory::{
     Entry, EntryId, Filter, MAX_PAGE, NameFilter, Selector, Status,
 };
@@ -152,7 +153,9 @@ impl Authority {
             .store
             .intend(approved, self.intermediate_id, renews, reason, self.now())
             .await?;
+        FailPoint::IntentDurable.reach();
         let signature = signer.sign(&intended)?;
+        FailPoint::Signed.reach();
         let stored = self
             .store
             .complete(intended, &signature, self.now())

@@ -6,9 +6,10 @@ use countersign_authority::authority::RevokeError;
 use countersign_authority::feed::Subscription;
 use countersign_authority::receipt::Receipt;
 use countersign_pki::feed::{Acknowledgement, Body, Message, Position, RevocationReason, Sequence};
+use countersign_store::audit::log::AuditLog;
 use countersign_store::inventory::Filter;
 
-use crate::fixture::{ADMIN, DAY_S, Fixture, what};
+use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, what};
 
 const WAIT: Option<Duration> = Some(Duration::from_secs(30));
 
@@ -295,4 +296,56 @@ async fn revocations_survive_a_restart_in_the_same_history() {
             .len(),
         1
     );
+}
+
+#[tokio::test]
+async fn clock_that_jumps_changes_no_order_and_drops_nothing() {
+    let fixture = Fixture::new();
+    let mut last = fixture.authority.feed_position().await.expect("reads").1;
+    let mut serials = Vec::new();
+    // Ten years ahead, back again, an hour before birth, and on.
+    for (number, jump) in [0, 10 * 365 * DAY_S, 0, 5, 400 * DAY_S, 10]
+        .into_iter()
+        .enumerate()
+    {
+        fixture.clock.set(BORN + jump);
+        let name = format!("client-{number}");
+        // Past the end of its issuers nothing is issued; what is there can be revoked all the same.
+        let revoked = match fixture.authority.issue(ADMIN, client(&name)).await {
+            Ok(issued) => issued.serial,
+            Err(error) => {
+                assert!(jump > 5 * 365 * DAY_S, "{error}");
+                continue;
+            }
+        };
+        let reason = RevocationReason::KeyCompromise;
+        let receipt = fixture
+            .authority
+            .revoke(ADMIN, &what(&name), reason, None)
+            .await;
+        let sequence = receipt.expect("revokes").sequence;
+        assert_eq!(sequence.0, last.0 + 1, "numbers do not follow the clock");
+        last = sequence;
+        serials.push(revoked);
+    }
+    fixture.clock.set(BORN + 10 * 365 * DAY_S);
+    let snapshot = fixture.authority.subscribe("gateway").await.expect("joins");
+    let held: Vec<_> = snapshot
+        .snapshot()
+        .revoked
+        .iter()
+        .map(|it| it.serial)
+        .collect();
+    assert!(serials.len() == 5 && serials.iter().all(|serial| held.contains(serial)));
+    fixture.clock.set(BORN);
+    let kept = fixture
+        .authority
+        .show(&what("client-0"))
+        .await
+        .expect("is there");
+    assert!(kept.entries[0].revocation.is_some());
+    let whole = AuditLog::open(&fixture.folder.path.join("inventory.db"))
+        .expect("opens")
+        .verify(None);
+    whole.expect("the log is in the order of what happened, whatever the times in it");
 }

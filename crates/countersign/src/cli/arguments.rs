@@ -64,7 +64,8 @@ impl PassphraseArgument {
             .map_or(Passphrase::StateFile, Passphrase::FromFile)
     }
 
-    fn read(&self) -> Result<Option<Secret>, Fault> {
+    /// The passphrase that is named, if one is.
+    pub(crate) fn read(&self) -> Result<Option<Secret>, Fault> {
         Ok(self
             .passphrase_file
             .as_deref()

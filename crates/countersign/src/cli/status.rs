@@ -147,7 +147,7 @@ impl Seen {
         }
         let can_issue = authority
             .as_ref()
-            .is_none_or(|authority| authority.issuing != IssuingState::Failed);
+            .is_none_or(|it| !matches!(it.issuing, IssuingState::Failed | IssuingState::Paused));
         let healthy = process.is_some() && can_issue && !ends.iter().any(|end| end.is_over(now));
         let state = state.path().display().to_string();
         Status {
@@ -241,6 +241,7 @@ fn issuing(authority: &AuthorityStatus) -> String {
     match (authority.issuing, &authority.issuing_fault) {
         (IssuingState::Ready, _) => "ready".to_owned(),
         (IssuingState::Unsealing, _) => "the CA key is being unsealed".to_owned(),
+        (IssuingState::Paused, _) => "paused: see below".to_owned(),
         (IssuingState::Failed, Some(fault)) => format!("failed: {fault}"),
         (IssuingState::Failed, None) => "failed".to_owned(),
     }

@@ -1,8 +1,10 @@
 //! Who has to act, for every error of the crates below. One place, so that an error has one exit code.
 
 use countersign_authority::authority::{IssueError, NotReady, OpenError, RevokeError};
+use countersign_authority::backup::BackupFault;
 use countersign_authority::client::ClientError;
 use countersign_authority::init::InitError;
+use countersign_authority::restore::RestoreError;
 use countersign_authority::secret::PassphraseError;
 use countersign_authority::state::StateError;
 use countersign_policy::issuance::Denied;
@@ -64,10 +66,40 @@ impl From<StoreError> for Fault {
             StoreError::NewerSchema { .. } | StoreError::NotAnInventory { .. } => {
                 Blame::Configuration
             }
+            StoreError::IssuingPaused { .. } => Blame::Denied,
             StoreError::NotACertificate { .. } | StoreError::Sql { .. } => Blame::Bug,
             _ => Blame::World,
         };
         Self::new(blame, &error).maybe_hint(error.hint())
+    }
+}
+
+impl From<BackupFault> for Fault {
+    fn from(error: BackupFault) -> Self {
+        let blame = match &error {
+            BackupFault::Newer { .. } | BackupFault::NotABackup { .. } => Blame::Configuration,
+            BackupFault::Io { .. } => Blame::World,
+            // Whether it can be relied on is what was asked.
+            _ => Blame::Denied,
+        };
+        Self::new(blame, &error).maybe_hint(error.hint())
+    }
+}
+
+impl From<RestoreError> for Fault {
+    fn from(error: RestoreError) -> Self {
+        let hint = error.hint();
+        let blame = match error {
+            RestoreError::Backup(error) => return error.into(),
+            RestoreError::Open(error) => return error.into(),
+            RestoreError::State(error) => return error.into(),
+            RestoreError::Store(error) => return error.into(),
+            RestoreError::AlreadyInitialised { .. } | RestoreError::Key { .. } => {
+                Blame::Configuration
+            }
+            _ => Blame::World,
+        };
+        Self::new(blame, error).maybe_hint(hint)
     }
 }
 

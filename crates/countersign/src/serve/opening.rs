@@ -77,6 +77,10 @@ pub(super) async fn open(
         });
     }
     let authority = Authority::open(state.clone(), lock, &service.passphrase, Arc::clone(clock))?;
+    if !gateway.listener.is_empty() {
+        // What it would let in may have been revoked since the backup.
+        authority.refuse_paused().await?;
+    }
     let now = UnixTime::from_seconds(clock.unix_seconds());
     if let (Some(arguments), true) = (&service.first_run, was_initialised)
         && let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())?

@@ -1,7 +1,7 @@
 //! No signature without a record: whatever instant the process is killed at, the inventory knows every certificate that
-//! anybody has received.
+//! anybody has received, and every revocation that was acknowledged.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,8 +23,9 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
     let mut random = Random(seed);
     let installation = Installation::new();
     let request = pki::request();
-    let mut received: HashMap<String, String> = HashMap::new();
-    for kill in 1..=KILLS {
+    let mut known = Known::default();
+    let kills = kills();
+    for kill in 1..=kills {
         let process = installation.up(&[]);
         let socket = process.path("state").join("admin.sock");
         let (sender, certificates) = mpsc::channel();
@@ -32,12 +33,9 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
             for client in 0..CLIENTS {
                 let (sender, socket, request) = (sender.clone(), &socket, &request);
                 scope.spawn(move || {
-                    issue_until_the_end(
-                        socket,
-                        request,
-                        &format!("client-{kill}-{client}"),
-                        &sender,
-                    );
+                    let revokes = client % 2 == 0;
+                    let name = format!("client-{kill}-{client}");
+                    issue_until_the_end(socket, request, &name, revokes, &sender);
                 });
             }
             drop(sender);
@@ -48,40 +46,49 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
                 let first = certificates
                     .recv()
                     .expect("a certificate is issued before the process ends");
-                record(&mut received, first);
+                known.record(first);
                 std::thread::sleep(Duration::from_micros(random.below(50_000)));
             }
             process.kill();
         });
         for certificate in certificates {
-            record(&mut received, certificate);
+            known.record(certificate);
         }
-        if kill % COMPARE_EVERY == 0 {
-            compare(&installation, &received);
+        if kill % COMPARE_EVERY == 0 || kill == kills {
+            known.compare(&installation);
         }
     }
-    println!(
-        "{KILLS} kills, {} certificates received, seed {seed}",
-        received.len()
-    );
+    let (received, revoked) = (known.received.len(), known.revoked.len());
+    println!("{kills} kills, {received} certificates received, {revoked} revoked, seed {seed}");
+    let enough = kills as usize;
     assert!(
-        received.len() > 200,
-        "{} certificates are too few to prove anything",
-        received.len()
+        received > enough && revoked > enough / 10,
+        "{received} certificates and {revoked} revocations are too few to prove anything"
     );
 }
 
 /// What a client got: a whole answer.
-struct Received {
-    serial: String,
-    fingerprint: String,
+enum Received {
+    Certificate { serial: String, fingerprint: String },
+    Revocation { serial: String, sequence: u64 },
 }
 
-/// Asks for one certificate after the other until nobody answers any more.
+/// Everything that clients were told.
+#[derive(Default)]
+struct Known {
+    /// Fingerprints by serial.
+    received: HashMap<String, String>,
+    revoked: HashSet<String>,
+    /// The last place in the feed that anybody was told.
+    sequence: u64,
+}
+
+/// Asks for one certificate after the other, and revokes each where that is wished, until nobody answers any more.
 fn issue_until_the_end(
     socket: &Path,
     request: &str,
     name: &str,
+    revokes: bool,
     received: &mpsc::Sender<Received>,
 ) {
     let Ok(stream) = UnixStream::connect(socket) else {
@@ -94,15 +101,25 @@ fn issue_until_the_end(
                 let chain = answer["chain_pem"].as_str().expect("an answer has a chain");
                 let leaf =
                     CertificateDer::from_pem_slice(chain.as_bytes()).expect("the chain is PEM");
-                let certificate = Received {
-                    serial: serial(&leaf),
+                let serial = serial(&leaf);
+                assert_eq!(answer["serial"].as_str().map(normal), Some(serial.clone()));
+                let certificate = Received::Certificate {
+                    serial: serial.clone(),
                     fingerprint: hex(digest(&SHA256, &leaf).as_ref()),
                 };
-                assert_eq!(
-                    answer["serial"].as_str().map(normal),
-                    Some(certificate.serial.clone())
-                );
                 if received.send(certificate).is_err() {
+                    return;
+                }
+                if !revokes {
+                    continue;
+                }
+                let Some(sequence) = revoke(&mut stream, &serial) else {
+                    return;
+                };
+                if received
+                    .send(Received::Revocation { serial, sequence })
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -116,9 +133,26 @@ fn issue_until_the_end(
 
 /// One request on a kept-alive connection; `None` when the answer did not come whole.
 fn issue(stream: &mut BufReader<UnixStream>, request: &str, name: &str) -> Option<(u16, Value)> {
-    let body = json!({ "profile": "client", "name": name, "csr": request }).to_string();
+    let body = json!({ "profile": "client", "name": name, "csr": request });
+    post(stream, "/v1/issue", &body)
+}
+
+/// Where in the feed the revocation stands; `None` when the answer did not come whole.
+fn revoke(stream: &mut BufReader<UnixStream>, serial: &str) -> Option<u64> {
+    let body = json!({ "what": serial, "reason": "superseded" });
+    let (status, answer) = post(stream, "/v1/revoke", &body)?;
+    assert_eq!(status, 200, "{answer}");
+    Some(
+        answer["sequence"]
+            .as_u64()
+            .expect("a receipt has its place"),
+    )
+}
+
+fn post(stream: &mut BufReader<UnixStream>, path: &str, body: &Value) -> Option<(u16, Value)> {
+    let body = body.to_string();
     let head = format!(
-        "POST /v1/issue HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream
@@ -150,36 +184,54 @@ fn line(stream: &mut BufReader<UnixStream>) -> Option<String> {
     Some(line.strip_suffix("\r\n")?.to_owned())
 }
 
-fn record(received: &mut HashMap<String, String>, certificate: Received) {
-    let Received {
-        serial,
-        fingerprint,
-    } = certificate;
-    if let Some(other) = received.insert(serial.clone(), fingerprint.clone()) {
-        panic!("{fingerprint} and {other} have the same serial {serial}");
+impl Known {
+    fn record(&mut self, received: Received) {
+        match received {
+            Received::Certificate {
+                serial,
+                fingerprint,
+            } => {
+                if let Some(other) = self.received.insert(serial.clone(), fingerprint.clone()) {
+                    panic!("{fingerprint} and {other} have the same serial {serial}");
+                }
+            }
+            Received::Revocation { serial, sequence } => {
+                self.revoked.insert(serial);
+                self.sequence = self.sequence.max(sequence);
+            }
+        }
     }
-}
 
-/// The database opens, has every certificate that a client has, and each record in its link.
-fn compare(installation: &Installation, received: &HashMap<String, String>) {
-    let mut known: HashMap<String, Option<String>> = HashMap::new();
-    for certificate in installation.certificates(&[]) {
-        let text = |field: &str| certificate[field].as_str().map(normal);
-        let serial = text("serial").expect("a serial");
-        let twice = known.insert(serial.clone(), text("fingerprint"));
-        assert!(
-            twice.is_none(),
-            "serial {serial} stands twice in the inventory"
-        );
+    /// The database opens, has every certificate that a client has and every revocation that one was told, goes on behind
+    /// the feed's last place, and each record is in its link.
+    fn compare(&self, installation: &Installation) {
+        let mut inventory: HashMap<String, (Option<String>, bool)> = HashMap::new();
+        for certificate in installation.certificates(&[]) {
+            let text = |field: &str| certificate[field].as_str().map(normal);
+            let serial = text("serial").expect("a serial");
+            let is_revoked = certificate["status"] == "revoked";
+            let twice = inventory.insert(serial.clone(), (text("fingerprint"), is_revoked));
+            assert!(
+                twice.is_none(),
+                "serial {serial} stands twice in the inventory"
+            );
+        }
+        for (serial, fingerprint) in &self.received {
+            let found = inventory.get(serial).map(|(fingerprint, _)| fingerprint);
+            assert_eq!(
+                found,
+                Some(&Some(fingerprint.clone())),
+                "serial {serial} was handed out"
+            );
+        }
+        for serial in &self.revoked {
+            assert!(inventory[serial].1, "serial {serial} was revoked");
+        }
+        let status: Value = serde_json::from_str(&installation.run(&["status", "--json"]).stdout)
+            .expect("an answer");
+        assert!(status["authority"]["sequence"].as_u64() >= Some(self.sequence));
+        installation.ok(&["audit", "verify"]);
     }
-    for (serial, fingerprint) in received {
-        assert_eq!(
-            known.get(serial),
-            Some(&Some(fingerprint.clone())),
-            "serial {serial} was handed out"
-        );
-    }
-    installation.ok(&["audit", "verify"]);
 }
 
 /// The serial number (RFC 5280 §4.1): read here, by code that the product does not share.
@@ -250,6 +302,13 @@ impl Random {
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+}
+
+/// `bench/kills` asks for more.
+fn kills() -> u32 {
+    std::env::var("COUNTERSIGN_KILLS").map_or(KILLS, |kills| {
+        kills.parse().expect("COUNTERSIGN_KILLS is a number")
+    })
 }
 
 /// What the acceptance of the main job asks for.

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use countersign_store::fail_point::FailPoint;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::Client;
 use countersign_testkit::pki::TestIdentity;
@@ -89,6 +90,25 @@ impl Installation {
             self.folder.path(),
             &[arguments, &["--state", state]].concat(),
         )
+    }
+
+    /// The same, killed when it reaches a fail point (`countersign_store::fail_point`) for the given time.
+    #[track_caller]
+    pub(crate) fn killed_at(&self, point: FailPoint, time: u32, arguments: &[&str]) {
+        let mut command = Command::new(BINARY);
+        command
+            .args(arguments)
+            .args(["--state", text(&self.state())])
+            .current_dir(self.folder.path())
+            .env(
+                "COUNTERSIGN_FAIL_POINT",
+                format!("{}:{time}", point.as_str()),
+            );
+        let answer = Answer::of(&mut command);
+        assert_eq!(
+            answer.code, None,
+            "{arguments:?} does not reach {point:?} for time {time}: {answer:#?}"
+        );
     }
 
     /// The same, which has to succeed; its standard output.

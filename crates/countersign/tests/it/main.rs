@@ -1,10 +1,13 @@
 //! The whole binary against real peers: what it does at start, while it serves, when access is withdrawn, when it is killed.
 
 mod audit;
+mod backup;
 mod bypass;
 mod cli;
+mod crash;
 mod durable;
 mod files;
+mod full_disk;
 mod http;
 mod installation;
 mod interop;

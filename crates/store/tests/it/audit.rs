@@ -167,7 +167,7 @@ async fn log_that_grows_meanwhile_is_opened_and_read_as_a_whole_one() {
     let fixture = Fixture::new();
     let path = fixture.path.clone();
     let reading = std::thread::spawn(move || {
-        for _ in 0..300 {
+        for _ in 0..100 {
             Store::open(&path, Box::new(|_| {}))
                 .map(drop)
                 .expect("opens");

@@ -6,5 +6,7 @@ mod damage;
 mod fixture;
 mod intents;
 mod inventory;
+mod ordering;
 mod revocations;
 mod tampering;
+mod torn;

@@ -1,0 +1,306 @@
+//! Backups of the running authority, and what is told to a restored one.
+
+use std::io::{self, BufWriter, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use countersign_pki::crl::ParsedCrl;
+use countersign_pki::feed::{Revoked, Snapshot};
+use countersign_policy::issuance::Actor;
+use countersign_store::error::StoreError;
+use countersign_store::evidence::{Evidence, United};
+use countersign_store::pause::{Grounds, Pause, Resumption};
+use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::Authority;
+use crate::backup::{BackupFacts, Packing};
+
+impl Authority {
+    /// Why nothing is issued; `None`: it is.
+    pub async fn pause(&self) -> Result<Option<Pause>, StoreError> {
+        self.store.pause().await
+    }
+
+    /// Refuses while issuing waits.
+    pub async fn refuse_paused(&self) -> Result<(), StoreError> {
+        match self.pause().await? {
+            None => Ok(()),
+            Some(pause) => Err(StoreError::IssuingPaused {
+                since: pause.since,
+                backup_at: pause.backup_at,
+            }),
+        }
+    }
+
+    /// Makes a backup as of now. The inventory has been copied and examined on return; the rest is read as fast as the
+    /// stream is.
+    pub async fn backup(&self, actor: Actor) -> Result<(BackupFacts, BackupStream), BackupError> {
+        if let Actor::Holder { identity, .. } = &actor {
+            return Err(BackupError::NotPermitted {
+                actor: identity.to_string(),
+            });
+        }
+        let place = Arc::clone(&self.backing_up).try_acquire_owned();
+        let place = place.map_err(|_| BackupError::AlreadyRunning)?;
+        let now = self.now();
+        self.store.record_backup(actor, now).await?;
+        let (state, trust_domain) = (self.state.clone(), self.trust_domain().to_string());
+        let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, now));
+        let packing = packing.await.map_err(|_| BackupError::Interrupted)??;
+        let facts = packing.facts().clone();
+        let (chunks, stream) = mpsc::channel(QUEUE);
+        spawn_blocking(move || {
+            let _place = place;
+            let to = BufWriter::with_capacity(CHUNK, Chunks(chunks.clone()));
+            if let Err(error) = packing.write(to) {
+                tracing::warn!(target: "backup", %error, "backup broke off");
+                // Whoever reads may be gone.
+                let _ = chunks.blocking_send(Err(error));
+            }
+        });
+        Ok((facts, BackupStream(stream)))
+    }
+
+    /// Takes a CRL of one of our issuers for evidence. Its age does not matter: what it names stays revoked.
+    pub async fn unite_crl(&self, actor: Actor, der: Bytes) -> Result<United, EvidenceError> {
+        refuse_holder(&actor)?;
+        let issuers = self.store.issuers().to_vec();
+        let judged = spawn_blocking(move || -> Result<Evidence, EvidenceError> {
+            let crl = ParsedCrl::parse(&der).map_err(|error| EvidenceError::Crl {
+                why: error.to_string(),
+            })?;
+            let mut refused = None;
+            let issuer = issuers.iter().find(|issuer| {
+                let verdict = crl.verify(&issuer.certificate);
+                let is_named = crl.issuer() == issuer.certificate.subject();
+                refused = refused
+                    .take()
+                    .or(verdict.as_ref().err().filter(|_| is_named).cloned());
+                verdict.is_ok()
+            });
+            let Some(issuer) = issuer else {
+                return Err(match refused {
+                    Some(error) => EvidenceError::Crl {
+                        why: error.to_string(),
+                    },
+                    None => EvidenceError::OtherIssuer {
+                        issuer: crl.issuer().to_string(),
+                    },
+                });
+            };
+            let issuer_key = issuer.certificate.spki();
+            let revoked = crl.entries().iter().map(|entry| Revoked {
+                issuer_key,
+                serial: entry.serial,
+                reason: entry.reason,
+                revoked_at: entry.revoked_at,
+            });
+            let number = crl.number().map_or_else(String::new, |it| format!(" {it}"));
+            Ok(Evidence {
+                source: format!("CRL{number} of {}", crl.issuer()),
+                at: crl.this_update(),
+                revoked: revoked.collect(),
+            })
+        });
+        let evidence = judged.await.map_err(|_| EvidenceError::Interrupted)??;
+        Ok(self.store.unite(evidence, actor, self.now()).await?)
+    }
+
+    /// Takes what a gateway holds for evidence. It is signed by nobody: who may revoke may give it.
+    pub async fn unite_feed(
+        &self,
+        actor: Actor,
+        snapshot: Snapshot,
+    ) -> Result<United, EvidenceError> {
+        refuse_holder(&actor)?;
+        let history: String = snapshot.history.0.chars().take(MAX_HISTORY).collect();
+        let evidence = Evidence {
+            source: format!("feed {history} up to {}", snapshot.sequence.0),
+            at: snapshot.at,
+            revoked: snapshot.revoked,
+        };
+        Ok(self.store.unite(evidence, actor, self.now()).await?)
+    }
+
+    /// Lets issuing go on.
+    pub async fn resume(
+        &self,
+        actor: Actor,
+        grounds: Grounds,
+        because: String,
+    ) -> Result<Option<Pause>, ResumeError> {
+        if let Actor::Holder { identity, .. } = &actor {
+            return Err(ResumeError::NotPermitted {
+                actor: identity.to_string(),
+            });
+        }
+        if because.chars().any(char::is_control) || because.chars().count() > MAX_BECAUSE {
+            return Err(ResumeError::Because);
+        }
+        if grounds == Grounds::Word && because.trim().is_empty() {
+            return Err(ResumeError::NoReason);
+        }
+        let resumed = self.store.resume(grounds, because, actor, self.now());
+        match resumed.await? {
+            Resumption::NoEvidence(pause) => Err(ResumeError::NoEvidence { pause }),
+            Resumption::NotPaused => Ok(None),
+            Resumption::Resumed(pause) => Ok(Some(pause)),
+        }
+    }
+}
+
+fn refuse_holder(actor: &Actor) -> Result<(), EvidenceError> {
+    match actor {
+        Actor::Holder { identity, .. } => Err(EvidenceError::NotPermitted {
+            actor: identity.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A backup on its way. One that breaks off ends with an error, or without its sums.
+#[derive(Debug)]
+pub struct BackupStream(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for BackupStream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0
+            .poll_recv(context)
+            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
+}
+
+struct Chunks(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// They would need the room of two.
+    #[error("another backup is being made")]
+    AlreadyRunning,
+    /// The thread that copies has ended early: our bug.
+    #[error("the backup was interrupted")]
+    Interrupted,
+    /// The actor may not.
+    #[error("{actor} may not make a backup")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// The inventory, or the disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why evidence is none. What is said of revoked certificates by the same command's other files stands.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// Not a CRL, or not to be relied on.
+    #[error("the CRL cannot be relied on: {why}")]
+    Crl {
+        /// In words.
+        why: String,
+    },
+    /// The thread that judges has ended early: our bug.
+    #[error("the evidence was not judged to its end")]
+    Interrupted,
+    /// The actor may not.
+    #[error("{actor} may not say what is revoked")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// Somebody else's.
+    #[error("the CRL is of {issuer}, which is no issuer of this authority")]
+    OtherIssuer {
+        /// Whose.
+        issuer: String,
+    },
+    /// The inventory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl EvidenceError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Crl { .. } | Self::OtherIssuer { .. } => Some(
+                "give a CRL that this authority has published, as it was handed out: `countersign inspect FILE` shows whose it is"
+                    .to_owned(),
+            ),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Why issuing does not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// For a log.
+    #[error("a reason has at most {MAX_BECAUSE} characters, none of them a control character")]
+    Because,
+    /// Nothing tells what was revoked since.
+    #[error("nothing was told of what was revoked since the backup of {}", .pause.backup_at)]
+    NoEvidence {
+        /// Since when issuing waits.
+        pause: Pause,
+    },
+    /// Without evidence, somebody answers for it.
+    #[error("without evidence a reason has to be given")]
+    NoReason,
+    /// The actor may not.
+    #[error("{actor} may not let issuing go on")]
+    NotPermitted {
+        /// Who.
+        actor: String,
+    },
+    /// The inventory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ResumeError {
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoEvidence { .. } => Some(countersign_store::error::RESUME_HINT.to_owned()),
+            Self::NoReason => Some("`--because WHY` is kept in the audit log".to_owned()),
+            Self::Store(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// 512 KiB on the way.
+const QUEUE: usize = 8;
+const CHUNK: usize = 64 * 1024;
+/// A history's id of ours has 22.
+const MAX_HISTORY: usize = 64;
+/// A sentence or three.
+const MAX_BECAUSE: usize = 1000;

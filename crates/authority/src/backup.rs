@@ -1,0 +1,88 @@
+//! A backup: one tar file with everything that makes the authority, but not the passphrase of its keys.
+//!
+//! ```text
+//! backup.json         what it is a backup of, and when it was made
+//! format, meta.json, ca.pem, ca/…      as in the state folder
+//! inventory.db        a consistent copy, audit log and revocations included
+//! SHA256SUMS          of all of these, as sha256sum -c reads them; last, so that a torn file has none
+//! ```
+//!
+//! Leaf keys are not in it: the gateway gets a new certificate, other keys lie where they are used (invariant 2). Nor is
+//! the passphrase: with it the file would be the CA.
+
+mod container;
+mod pack;
+mod unpack;
+
+use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::time::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use crate::api::rfc3339;
+
+pub(crate) use self::pack::Packing;
+pub(crate) use self::unpack::unpack;
+pub use self::unpack::{BackupFault, verify};
+
+/// `backup.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupFacts {
+    /// Of this file and what is beside it.
+    pub format: u32,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created_at: UnixTime,
+    /// By which version.
+    pub version: String,
+    /// Where SPIFFE IDs live.
+    pub trust_domain: String,
+    /// SHA-256 of the root certificate.
+    pub root_fingerprint: Fingerprint,
+    /// Of the inventory.
+    pub schema: u32,
+    /// The feed's history.
+    pub history: HistoryId,
+    /// Its last message.
+    pub sequence: Sequence,
+    /// The hash of the audit log's last link.
+    pub audit_head: String,
+}
+
+impl BackupFacts {
+    /// `countersign-TRUST-DOMAIN-20260102T030405Z.tar`.
+    pub fn file_name(&self) -> String {
+        let at: String = (self.created_at.to_string().chars())
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        format!("countersign-{}-{at}.tar", self.trust_domain)
+    }
+}
+
+/// Which names a backup has, in this order: the facts, the small files sorted by name, the inventory, the sums.
+fn is_small_file(name: &str) -> bool {
+    match name.strip_prefix("ca/") {
+        // Never a passphrase, and nothing that leads elsewhere.
+        Some(inner) => {
+            inner != "passphrase"
+                && !inner.starts_with('.')
+                && (1..=MAX_NAME).contains(&inner.len())
+                && inner
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        }
+        None => matches!(name, "ca.pem" | "format" | "meta.json"),
+    }
+}
+
+const FACTS: &str = "backup.json";
+const INVENTORY: &str = "inventory.db";
+const SUMS: &str = "SHA256SUMS";
+const FORMAT: u32 = 1;
+/// Within the 100 bytes that a tar header has for a name.
+const MAX_NAME: usize = 90;
+/// Issuers are few, each has a certificate, a key and CRLs.
+const MAX_FILES: usize = 1000;
+/// The longest is a CRL; a complete one of a million certificates has 40 MB.
+const MAX_SMALL_FILE: u64 = 128 * 1024 * 1024;

@@ -1,0 +1,35 @@
+//! `countersign ca`: the authority as a whole.
+
+mod backup;
+mod restore;
+mod resume;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::arguments::Globals;
+use crate::fault::{Answer, Fault};
+
+/// Back up the authority, restore it, and let a restored one go on issuing
+#[derive(Debug, Args)]
+pub(crate) struct CaCommand {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Backup(backup::BackupCommand),
+    Restore(restore::RestoreCommand),
+    Resume(resume::ResumeCommand),
+}
+
+impl CaCommand {
+    /// Runs it.
+    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        match self.verb {
+            Verb::Backup(command) => command.run(globals),
+            Verb::Restore(command) => command.run(globals),
+            Verb::Resume(command) => command.run(globals),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Revocations that somebody else remembers: a CRL of ours that was handed out, the feed state of a gateway. They are
+//! united with what the inventory knows; nothing that it knows is changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use countersign_pki::feed::{Body, HistoryId, Message, Revoked, Sequence};
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Actor;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::audit::{self, Action, Change};
+use crate::error::StoreError;
+use crate::pause;
+use crate::row::{from_sequence, to_json, to_seconds};
+use crate::store::{Store, last_sequence};
+use crate::writer::Writing;
+
+/// What somebody else remembers.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// For the audit log: which CRL, which feed.
+    pub source: String,
+    /// When it was true.
+    pub at: UnixTime,
+    /// Everything that it says is revoked.
+    pub revoked: Vec<Revoked>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct United {
+    /// Certificates of the inventory that are revoked now.
+    pub revoked: u64,
+    /// Serials that the inventory does not know, and now knows as revoked.
+    pub unknown: u64,
+    /// Those that were revoked already.
+    pub known: u64,
+    /// Whether it tells of the time after the backup that issuing waits for.
+    pub is_newer_than_backup: bool,
+}
+
+impl Store {
+    /// Revokes what `evidence` says is revoked and the inventory does not. Repeating it changes nothing more. One that
+    /// breaks off has revoked a part, counts for nothing, and is finished by repeating it.
+    pub async fn unite(
+        &self,
+        evidence: Evidence,
+        actor: Actor,
+        now: UnixTime,
+    ) -> Result<United, StoreError> {
+        let issuers: HashMap<Fingerprint, (i64, UnixTime)> = self
+            .issuers()
+            .iter()
+            .map(|issuer| {
+                let certificate = &issuer.certificate;
+                (certificate.spki(), (issuer.id.0, certificate.not_after()))
+            })
+            .collect();
+        // Judged whole before anything is changed.
+        if let Some(foreign) =
+            (evidence.revoked.iter()).find(|it| !issuers.contains_key(&it.issuer_key))
+        {
+            return Err(StoreError::UnknownIssuerKey {
+                key: foreign.issuer_key,
+            });
+        }
+        let issuers = Arc::new(issuers);
+        let mut united = United::default();
+        for batch in evidence.revoked.chunks(BATCH) {
+            let (batch, issuers) = (batch.to_vec(), Arc::clone(&issuers));
+            let (history, actor, source) =
+                (self.history.clone(), actor.clone(), evidence.source.clone());
+            let part = self
+                .writer
+                .write(move |writing| {
+                    let mut part = United::default();
+                    for revoked in batch {
+                        let (issuer, ends) = issuers[&revoked.issuer_key];
+                        let one = Remembered {
+                            revoked,
+                            issuer,
+                            issuer_ends: ends,
+                            source: &source,
+                            actor: &actor,
+                            now,
+                        };
+                        match one
+                            .revoke(writing, &history)
+                            .map_err(|error| writing.fault(&error))?
+                        {
+                            Outcome::Known => part.known += 1,
+                            Outcome::Revoked => part.revoked += 1,
+                            Outcome::Unknown => part.unknown += 1,
+                        }
+                    }
+                    Ok(part)
+                })
+                .await?;
+            united.known += part.known;
+            united.revoked += part.revoked;
+            united.unknown += part.unknown;
+        }
+        let (source, at) = (evidence.source, evidence.at);
+        united.is_newer_than_backup = self
+            .writer
+            .write(move |writing| {
+                count(writing.sql, &source, at, united, &actor, now)
+                    .map_err(|error| writing.fault(&error))
+            })
+            .await?;
+        Ok(united)
+    }
+}
+
+/// One revocation that somebody else remembers.
+struct Remembered<'a> {
+    revoked: Revoked,
+    issuer: i64,
+    issuer_ends: UnixTime,
+    source: &'a str,
+    actor: &'a Actor,
+    now: UnixTime,
+}
+
+enum Outcome {
+    Known,
+    Revoked,
+    Unknown,
+}
+
+impl Remembered<'_> {
+    fn revoke(&self, writing: &mut Writing<'_>, history: &HistoryId) -> rusqlite::Result<Outcome> {
+        let sql: &Connection = writing.sql;
+        let serial = self.revoked.serial;
+        let is_known = sql
+            .prepare_cached("SELECT 1 FROM revocation WHERE serial = ?1 AND issuer_id = ?2")?
+            .exists(params![serial.magnitude(), self.issuer])?;
+        if is_known {
+            return Ok(Outcome::Known);
+        }
+        let intent: Option<(i64, i64)> = sql
+            .prepare_cached(
+                "SELECT id, not_after FROM intent WHERE serial = ?1 AND issuer_id = ?2",
+            )?
+            .query_row(params![serial.magnitude(), self.issuer], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let sequence = Sequence(last_sequence(sql)?.0 + 1);
+        let body = Body::Revoked(self.revoked);
+        sql.prepare_cached("INSERT INTO feed (sequence, at, body) VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                from_sequence(sequence),
+                to_seconds(self.now),
+                to_json(&body)?
+            ])?;
+        // Of a certificate that nobody here has seen, only its issuer's end is known.
+        let ends = intent.map_or(to_seconds(self.issuer_ends), |(_, not_after)| not_after);
+        sql.prepare_cached(
+            "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            self.issuer,
+            serial.magnitude(),
+            self.revoked.reason.as_str(),
+            to_seconds(self.revoked.revoked_at),
+            ends,
+            from_sequence(sequence)
+        ])?;
+        if let Some((id, _)) = intent {
+            sql.prepare_cached("UPDATE entry SET state = 'revoked' WHERE id = ?1")?
+                .execute([id])?;
+        }
+        let change = intent.map(|_| Change {
+            before: "not revoked".to_owned(),
+            after: "revoked".to_owned(),
+        });
+        audit::record(
+            sql,
+            self.now,
+            self.actor,
+            Action::Revoke,
+            &serial.to_string(),
+            &format!("{}: {}", self.source, self.revoked.reason),
+            change.as_ref(),
+        )?;
+        writing.tell(Message {
+            history: history.clone(),
+            sequence,
+            at: self.now,
+            body,
+        });
+        Ok(match intent {
+            Some(_) => Outcome::Revoked,
+            None => Outcome::Unknown,
+        })
+    }
+}
+
+/// Notes that evidence was given; whether it says anything about the time after the backup.
+fn count(
+    sql: &Connection,
+    source: &str,
+    at: UnixTime,
+    united: United,
+    actor: &Actor,
+    now: UnixTime,
+) -> rusqlite::Result<bool> {
+    let found = pause::find(sql)?;
+    let is_newer = found.is_some_and(|pause| pause.backup_at <= at);
+    if let Some(mut pause) = found.filter(|_| is_newer) {
+        pause.evidence += 1;
+        pause::put(sql, &pause)?;
+    }
+    let United {
+        revoked,
+        unknown,
+        known,
+        ..
+    } = united;
+    let reason = format!(
+        "true at {at}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
+    );
+    audit::record(sql, now, actor, Action::Evidence, source, &reason, None)?;
+    Ok(is_newer)
+}
+
+/// Some 300 KiB of write-ahead log: no other change waits long behind it.
+const BATCH: usize = 256;
