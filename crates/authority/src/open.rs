@@ -113,6 +113,7 @@ impl Authority {
             signer: Arc::default(),
             clock,
             hub,
+            in_flight: crate::authority::in_flight::KeysInFlight::default(),
             store,
             _lock: lock,
         }))

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_policy::issuance::Denied;
 use countersign_store::error::StoreError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{
@@ -11,7 +12,7 @@ use crate::authority::{
 };
 
 /// `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1).
     #[serde(rename = "type")]
@@ -71,7 +72,9 @@ impl From<StoreError> for Problem {
         let status = match &error {
             StoreError::CursorOfAnotherList => StatusCode::BAD_REQUEST,
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            StoreError::PredecessorRevoked { .. } => StatusCode::CONFLICT,
+            StoreError::PredecessorHeld { .. }
+            | StoreError::PredecessorRevoked { .. }
+            | StoreError::RadiusTooWide { .. } => StatusCode::CONFLICT,
             StoreError::AuditLog { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Io { .. }
@@ -92,7 +95,10 @@ impl From<IssueError> for Problem {
             IssueError::Denied(Denied::NotPermitted { .. }) => StatusCode::FORBIDDEN,
             IssueError::Denied(Denied::BytesDiffer { .. } | Denied::Lint { .. })
             | IssueError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
-            IssueError::Denied(_) | IssueError::Template(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            IssueError::KeyInFlight { .. } => StatusCode::CONFLICT,
+            IssueError::Denied(_) | IssueError::KeyReused { .. } | IssueError::Template(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             IssueError::NoRandomness | IssueError::Sign(_) | IssueError::Malformed(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -110,6 +116,7 @@ impl From<RenewError> for Problem {
             RenewError::NotTheHolder { .. } => StatusCode::FORBIDDEN,
             RenewError::Ambiguous { .. }
             | RenewError::Expired { .. }
+            | RenewError::Held { .. }
             | RenewError::Imported { .. }
             | RenewError::NeverSigned { .. }
             | RenewError::Revoked { .. } => StatusCode::CONFLICT,
@@ -123,8 +130,14 @@ impl From<RevokeError> for Problem {
         let hint = error.hint();
         let status = match error {
             RevokeError::Store(error) => return error.into(),
-            RevokeError::Expired { .. } | RevokeError::Imported { .. } => StatusCode::CONFLICT,
-            RevokeError::NotFound { .. } => StatusCode::NOT_FOUND,
+            RevokeError::ForGood { .. }
+            | RevokeError::Imported { .. }
+            | RevokeError::NotHeld { .. }
+            | RevokeError::OwnCertificate { .. } => StatusCode::CONFLICT,
+            RevokeError::NotFound { .. }
+            | RevokeError::NothingMeant
+            | RevokeError::NotOurIssuer { .. }
+            | RevokeError::NotRecorded { .. } => StatusCode::NOT_FOUND,
             RevokeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string()).with_hint(hint)

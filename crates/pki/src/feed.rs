@@ -1,7 +1,9 @@
 //! The feed: what the authority tells gateways and agents, in order, and what they answer. Wire types and the
 //! receiver's state machine; the transport is elsewhere.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::fingerprint::Fingerprint;
 use crate::serial::SerialNumber;
@@ -87,20 +89,21 @@ pub struct Released {
     pub serial: SerialNumber,
 }
 
-/// What one message may hold: 1 to [`MAX_BATCH`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<T>")]
-pub struct Batch<T>(Vec<T>);
+/// What one message may hold: 1 to [`MAX_BATCH`]. Cheap to clone: every node's queue has the one copy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
+pub struct Batch<T>(Arc<[T]>);
 
 impl<T> Batch<T> {
-    /// All of them.
-    pub fn into_vec(self) -> Vec<T> {
-        self.0
-    }
-
     /// One after the other.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.0.iter()
+    }
+}
+
+impl<T: Serialize> Serialize for Batch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -118,7 +121,7 @@ impl<T> TryFrom<Vec<T>> for Batch<T> {
 
     fn try_from(items: Vec<T>) -> Result<Self, InvalidBatch> {
         if (1..=MAX_BATCH).contains(&items.len()) {
-            Ok(Self(items))
+            Ok(Self(items.into()))
         } else {
             Err(InvalidBatch { count: items.len() })
         }

@@ -55,12 +55,16 @@ pub enum Action {
     AddIssuer,
     /// Owner, labels or note of an identity were changed.
     Annotate,
+    /// A certificate was put on hold.
+    Hold,
     /// A certificate of others came into the inventory.
     Import,
     /// A serial was reserved and the bytes to be signed recorded.
     Intend,
     /// A certificate was signed and recorded.
     Issue,
+    /// A hold ended.
+    Release,
     /// A certificate was revoked.
     Revoke,
 }
@@ -70,9 +74,11 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::AddIssuer => "add-issuer",
             Self::Annotate => "annotate",
+            Self::Hold => "hold",
             Self::Import => "import",
             Self::Intend => "intend",
             Self::Issue => "issue",
+            Self::Release => "release",
             Self::Revoke => "revoke",
         })
     }

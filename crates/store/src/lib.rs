@@ -6,6 +6,7 @@
 pub mod annotation;
 pub mod audit;
 pub mod error;
+pub mod idempotency;
 pub mod import;
 pub mod intent;
 pub mod inventory;
