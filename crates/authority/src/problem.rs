@@ -14,7 +14,8 @@ use crate::authority::{
 /// `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1).
+    /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1); or `urn:countersign:in-flight`, where the same
+    /// request can be made again in a moment.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status in words.
@@ -41,6 +42,11 @@ impl Problem {
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Whether the same request, under the same key, is being answered.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.kind == IN_FLIGHT
     }
 
     #[must_use]
@@ -89,6 +95,12 @@ impl From<StoreError> for Problem {
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
         let hint = error.hint();
+        if let IssueError::KeyInFlight { .. } = error {
+            return Self {
+                kind: IN_FLIGHT.to_owned(),
+                ..Self::new(StatusCode::CONFLICT, error.to_string()).with_hint(hint)
+            };
+        }
         let status = match error {
             IssueError::NotReady(error) => return error.into(),
             IssueError::Store(error) => return error.into(),
@@ -175,5 +187,7 @@ impl From<ShowError> for Problem {
         }
     }
 }
+
+const IN_FLIGHT: &str = "urn:countersign:in-flight";
 
 const MEDIA_TYPE: &str = "application/problem+json";

@@ -40,6 +40,11 @@ impl IdempotencyKey {
         }
     }
 
+    /// Of 16 random bytes.
+    pub fn from_random(random: [u8; 16]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Without quotes.
     pub fn as_str(&self) -> &str {
         &self.0
