@@ -18,7 +18,7 @@ use rusqlite::params;
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
-use crate::inventory::{Cursor, Filter, RevocationRecord, Status};
+use crate::inventory::{Cursor, Filter, RevocationRecord, Selector, Status};
 use crate::issuer::IssuerId;
 use crate::row::{
     fingerprint, from_sequence, json, sequence, serial, time, to_json, to_seconds, word,
@@ -37,6 +37,21 @@ pub struct Selection {
     pub ended: Ended,
     /// Where nothing has the filter's serial: of this issuer it is revoked all the same.
     pub unrecorded: Option<IssuerId>,
+}
+
+impl From<Selector> for Selection {
+    /// By name, those past their end only where nothing else is.
+    fn from(selector: Selector) -> Self {
+        let ended = match selector {
+            Selector::Names(_) => Ended::IfNothingElse,
+            Selector::Fingerprint(_) | Selector::Serial(_) => Ended::Included,
+        };
+        Self {
+            filter: selector.into(),
+            ended,
+            unrecorded: None,
+        }
+    }
 }
 
 /// What about certificates past their end.
@@ -182,6 +197,24 @@ impl Withdrawal {
 }
 
 impl Store {
+    /// Revokes, or puts on hold, what is named.
+    pub async fn revoke(
+        &self,
+        selector: Selector,
+        actor: Actor,
+        reason: RevocationReason,
+        now: UnixTime,
+    ) -> Result<Withdrawals, StoreError> {
+        self.withdraw(
+            selector.into(),
+            Withdrawal::Revoke(reason),
+            None,
+            actor,
+            now,
+        )
+        .await
+    }
+
     /// Does it to whatever is meant, all or none; what is so already is counted. More than `at_most` changes are refused,
     /// and so are more than [`MAX_RADIUS`].
     pub async fn withdraw(

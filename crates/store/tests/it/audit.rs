@@ -103,7 +103,7 @@ async fn each_transaction_is_one_link_over_the_records_in_it() {
     let revoke = fixture
         .store
         .revoke(selector, ADMIN, RevocationReason::Superseded, now());
-    assert_eq!(revoke.await.expect("revokes").revoked.len(), 2);
+    assert_eq!(revoke.await.expect("revokes").changed.count, 2);
     let later = verify_state(&fixture.path).expect("whole");
     assert_eq!((later.last_link, later.last_record), (8, 9));
     assert_eq!(later.chain, whole.chain);
