@@ -239,6 +239,7 @@ impl Store {
                     told: Vec::new(),
                 };
                 for radius in Radius::of(&selection, None) {
+                    step.outcome = Withdrawals::default();
                     step.go_through(writing, radius)?;
                     step.flush(writing)?;
                     if !step.outcome.is_empty() {
@@ -268,15 +269,15 @@ impl Store {
         after: Option<Cursor>,
         now: UnixTime,
     ) -> Result<Preview, StoreError> {
-        if after
-            .as_ref()
-            .is_some_and(|after| after.order != selection.filter.order())
-        {
+        let ways = Radius::of(&selection, after.as_ref());
+        if ways.is_empty() {
             return Err(StoreError::CursorOfAnotherList);
         }
         let mut preview = Preview::default();
         let mut identities = Vec::new();
-        for mut radius in Radius::of(&selection, after.as_ref()) {
+        for mut radius in ways {
+            preview = Preview::default();
+            identities.clear();
             loop {
                 let read = self.reader.read(move |sql| {
                     let portion = radius.portion(sql, now)?;

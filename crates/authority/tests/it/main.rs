@@ -2,8 +2,10 @@
 
 mod api;
 mod fixture;
+mod idempotency;
 mod init;
 mod issuance;
+mod openapi;
 mod revocation;
 mod sealed_keys;
 mod socket;

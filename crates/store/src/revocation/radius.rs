@@ -53,7 +53,7 @@ pub(super) struct Candidate {
 
 impl Radius {
     /// The ways to try, each where the one before it has found nothing.
-    /// `after`: behind that place.
+    /// `after`: behind that place, in those whose order it is of.
     pub(super) fn of(selection: &Selection, after: Option<&Cursor>) -> Vec<Self> {
         let way = |not_ended: bool, unrecorded: Option<IssuerId>| Self {
             filter: Filter {
@@ -64,11 +64,13 @@ impl Radius {
             at: At::Entries(after.cloned()),
             has_found: false,
         };
-        match selection.ended {
+        let mut ways = match selection.ended {
             Ended::IfNothingElse => vec![way(true, None), way(false, selection.unrecorded)],
             Ended::Included => vec![way(false, selection.unrecorded)],
             Ended::LeftOut => vec![way(true, None)],
-        }
+        };
+        ways.retain(|way| after.is_none_or(|after| after.order == way.filter.order()));
+        ways
     }
 
     /// The next of them, at most [`MAX_BATCH`]; `None` behind the last. What is changed between two portions is not met
