@@ -117,14 +117,34 @@ fn issue_until_the_end(
 /// One request on a kept-alive connection; `None` when the answer did not come whole.
 fn issue(stream: &mut BufReader<UnixStream>, request: &str, name: &str) -> Option<(u16, Value)> {
     let body = json!({ "profile": "client", "name": name, "csr": request }).to_string();
-    let head = format!(
-        "POST /v1/issue HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream
-        .get_mut()
-        .write_all(format!("{head}{body}").as_bytes())
-        .ok()?;
+    let head = head("/v1/issue", None, body.len());
+    ask(stream, &format!("{head}{body}"))
+}
+
+/// The same under a key, for as long as it takes the CA key to be unsealed.
+pub(crate) fn issue_under(socket: &Path, key: &str, body: &str) -> Value {
+    let head = head("/v1/issue", Some(key), body.len());
+    let mut stream = BufReader::new(UnixStream::connect(socket).expect("served"));
+    loop {
+        match ask(&mut stream, &format!("{head}{body}")) {
+            Some((200, answer)) => return answer,
+            Some((503, _)) => std::thread::sleep(Duration::from_millis(5)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The lines before a body of JSON.
+pub(crate) fn head(path: &str, key: Option<&str>, length: usize) -> String {
+    let key = key.map(|key| format!("Idempotency-Key: \"{key}\"\r\n"));
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {length}\r\n\r\n",
+        key.unwrap_or_default()
+    )
+}
+
+fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Option<(u16, Value)> {
+    stream.get_mut().write_all(request.as_bytes()).ok()?;
     let status = line(stream)?.split(' ').nth(1)?.parse().ok()?;
     let mut length = 0;
     loop {

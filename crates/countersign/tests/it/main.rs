@@ -25,3 +25,4 @@ mod status;
 mod streaming;
 mod verify;
 mod websocket;
+mod withdrawal;
