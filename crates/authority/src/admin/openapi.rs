@@ -40,7 +40,7 @@ fn make() -> Value {
     }
     let mut schemas = requests.take_definitions(true);
     schemas.extend(answers.take_definitions(true));
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Countersign admin API",
@@ -61,7 +61,45 @@ fn make() -> Value {
                 }
             }
         }
-    })
+    });
+    unlink(&mut document);
+    document
+}
+
+/// Takes the links of the types' documentation out of the descriptions, which have nothing that they lead to.
+fn unlink(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "description" => *text = without_links(text),
+                    other => unlink(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unlink),
+        _ => {}
+    }
+}
+
+/// The text of each link, without its brackets and its target.
+fn without_links(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("[`") {
+        let Some((shown, after)) = link.split_once("`]") else {
+            break;
+        };
+        plain.push_str(before);
+        plain.push('`');
+        plain.push_str(shown.trim_start_matches("super::"));
+        plain.push('`');
+        rest = match after.strip_prefix('(').and_then(|it| it.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    plain + rest
 }
 
 fn operation(
@@ -127,10 +165,17 @@ fn query_parameters(schema: &Value) -> Vec<Value> {
     let fields = schema["properties"].as_object().into_iter().flatten();
     let parameter = |(name, field): (&String, &Value)| {
         let mut field = field.clone();
-        let description = field
-            .as_object_mut()
-            .and_then(|field| field.remove("description"))
-            .unwrap_or_default();
+        let mut description = Value::default();
+        if let Some(field) = field.as_object_mut() {
+            description = field.remove("description").unwrap_or_default();
+            // What a query does not have, it leaves out.
+            field.remove("default");
+            if let Some(types) = field.get_mut("type")
+                && let Some(one) = types.as_array().and_then(|types| types.first()).cloned()
+            {
+                *types = one;
+            }
+        }
         json!({
             "name": name,
             "in": "query",
@@ -150,5 +195,19 @@ fn operation_id(route: &Route) -> String {
         (Method::Get, "certificates") => "list".to_owned(),
         (Method::Get, "certificates-what") => "show".to_owned(),
         _ => id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_shown_by_their_text() {
+        let check = |text, plain| assert_eq!(without_links(text), plain);
+        check("no link [here] `at` all", "no link [here] `at` all");
+        check("of [`A::b`] and [`super::C`].", "of `A::b` and `C`.");
+        check("See [`A`](super::A) (as it is)", "See `A` (as it is)");
+        check("[`open", "[`open");
     }
 }
