@@ -114,6 +114,7 @@ fn filters_are_looked_at_asked_about_and_obeyed() {
         installation.ok(&["label", name, "--label", "env=test"]);
     }
     installation.issue("client", "other", &[]);
+    // `init` has issued two.
     let live = || installation.certificates(&["--status", "live"]).len();
 
     let seen = installation.json(&["revoke", "--label", "env=test", "--dry-run"]);
@@ -127,7 +128,7 @@ fn filters_are_looked_at_asked_about_and_obeyed() {
         shown.starts_with("3 certificates of 3 identities would change\n"),
         "{shown}"
     );
-    assert_eq!(live(), 4);
+    assert_eq!(live(), 6);
 
     for unasked in [
         &["revoke", "--label", "env=test"][..],
@@ -140,7 +141,7 @@ fn filters_are_looked_at_asked_about_and_obeyed() {
         assert_eq!(answer.code, Some(2), "{unasked:?}: {answer:#?}");
         assert!(answer.stderr.contains("--yes"), "{unasked:?}: {answer:#?}");
     }
-    assert_eq!(live(), 4);
+    assert_eq!(live(), 6);
 
     let hold = [
         "revoke",
@@ -163,7 +164,7 @@ fn filters_are_looked_at_asked_about_and_obeyed() {
     assert_eq!(none.code, Some(1), "{none:#?}");
     let rest = installation.json(&["release", "--label", "env=test", "--yes"]);
     assert_eq!(rest["released_count"], 2);
-    assert_eq!(live(), 4);
+    assert_eq!(live(), 6);
     let nothing = installation.run(&["revoke", "--owner", "nobody", "--yes"]);
     assert_eq!(nothing.code, Some(1), "{nothing:#?}");
 }
