@@ -42,7 +42,7 @@ impl IdempotencyKey {
 
     /// Of 16 random bytes.
     pub fn from_random(random: [u8; 16]) -> Self {
-        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+        Self(format!("{:032x}", u128::from_be_bytes(random)))
     }
 
     /// Without quotes.

@@ -168,13 +168,12 @@ impl Withdrawal {
         };
         let is_hold = candidate.revocation.map(|it| it.reason.is_hold());
         match (self, is_hold) {
-            (Self::Release, Some(true)) | (Self::Revoke(_), None) => Fate::Change,
             (Self::Release, Some(false)) => Fate::ForGood,
             (Self::Release, None) => Fate::NotHeld,
             (Self::Revoke(_), Some(false)) => Fate::Already,
             (Self::Revoke(reason), Some(true)) if reason.is_hold() => Fate::Already,
             // RFC 5280 §5.3.1: a hold can become a revocation for good.
-            (Self::Revoke(_), Some(true)) => Fate::Change,
+            (Self::Release | Self::Revoke(_), Some(true)) | (Self::Revoke(_), None) => Fate::Change,
         }
     }
 
@@ -422,15 +421,15 @@ impl Step {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut waiting = std::mem::take(&mut self.waiting);
-        self.write(writing, &mut waiting)
+        let mut batch = std::mem::take(&mut self.waiting);
+        self.write(writing, &mut batch)
             .map_err(|error| writing.fault(&error))
     }
 
-    fn write(&mut self, writing: &Writing<'_>, waiting: &mut [Candidate]) -> rusqlite::Result<()> {
+    fn write(&mut self, writing: &Writing<'_>, batch: &mut [Candidate]) -> rusqlite::Result<()> {
         let sql = writing.sql;
         let sequence = Sequence(last_sequence(sql)?.0 + 1);
-        for candidate in &mut *waiting {
+        for candidate in &mut *batch {
             candidate.status_before = candidate.status_at(self.now);
             candidate.revocation = match self.withdrawal {
                 Withdrawal::Release => None,
@@ -444,14 +443,14 @@ impl Step {
                 }),
             };
         }
-        let body = body(waiting);
+        let body = body(batch);
         sql.prepare_cached("INSERT INTO feed (sequence, at, body) VALUES (?1, ?2, ?3)")?
             .execute(params![
                 from_sequence(sequence),
                 to_seconds(self.now),
                 to_json(&body)?
             ])?;
-        for candidate in waiting.iter() {
+        for candidate in batch.iter() {
             candidate.write(sql)?;
             let status = candidate.status_at(self.now);
             let reason = match candidate.revocation {

@@ -182,32 +182,29 @@ impl Candidate {
         let Some((issuer, _)) = self.issuer else {
             return Ok(());
         };
-        let (state, is_held) = match self.revocation {
-            Some(revocation) => {
-                sql.prepare_cached(
-                    "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                     ON CONFLICT (serial, issuer_id) DO UPDATE SET reason = excluded.reason, sequence = excluded.sequence",
-                )?
-                .execute(params![
-                    issuer.0,
-                    self.serial.magnitude(),
-                    revocation.reason.as_str(),
-                    to_seconds(revocation.revoked_at),
-                    to_seconds(self.not_after),
-                    from_sequence(revocation.sequence),
-                ])?;
-                ("revoked", revocation.reason.is_hold())
-            }
-            None => {
-                sql.prepare_cached(
-                    "DELETE FROM revocation WHERE serial = ?1 AND issuer_id = ?2 AND reason = 'certificate-hold'",
-                )?
-                .execute(params![self.serial.magnitude(), issuer.0])?;
-                match self.fingerprint {
-                    Some(_) => ("signed", false),
-                    None => ("unknown", false),
-                }
+        let (state, is_held) = if let Some(revocation) = self.revocation {
+            sql.prepare_cached(
+                "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (serial, issuer_id) DO UPDATE SET reason = excluded.reason, sequence = excluded.sequence",
+            )?
+            .execute(params![
+                issuer.0,
+                self.serial.magnitude(),
+                revocation.reason.as_str(),
+                to_seconds(revocation.revoked_at),
+                to_seconds(self.not_after),
+                from_sequence(revocation.sequence),
+            ])?;
+            ("revoked", revocation.reason.is_hold())
+        } else {
+            sql.prepare_cached(
+                "DELETE FROM revocation WHERE serial = ?1 AND issuer_id = ?2 AND reason = 'certificate-hold'",
+            )?
+            .execute(params![self.serial.magnitude(), issuer.0])?;
+            match self.fingerprint {
+                Some(_) => ("signed", false),
+                None => ("unknown", false),
             }
         };
         if let Some(entry) = self.entry {
