@@ -36,7 +36,7 @@ pub const RELEASE: &str = "/v1/release";
 pub const RELEASE_PREVIEW: &str = "/v1/release/preview";
 /// `GET` with [`ReceiptQuery`]: [`ReceiptResponse`] out.
 pub const RECEIPTS: &str = "/v1/receipts";
-/// `GET`: the OpenAPI document of these routes out.
+/// `GET`: the `OpenAPI` document of these routes out.
 pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET` with [`ListQuery`]: [`ListResponse`] out; `GET …/WHAT`: [`ShowResponse`] out.
 pub const CERTIFICATES: &str = "/v1/certificates";
@@ -165,7 +165,6 @@ pub mod optional_rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     /// Writes.
-    #[expect(clippy::ref_option, reason = "serde passes the field")]
     pub fn serialize<S: Serializer>(
         time: &Option<UnixTime>,
         serializer: S,

@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document of the admin API, made of the routes and their wire types.
+//! The `OpenAPI` 3.1 document of the admin API, made of the routes and their wire types.
 
 use std::sync::LazyLock;
 

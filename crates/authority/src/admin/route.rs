@@ -1,4 +1,4 @@
-//! One route of the admin API: how it is called, who may call it, what goes in and out. The router and the OpenAPI document
+//! One route of the admin API: how it is called, who may call it, what goes in and out. The router and the `OpenAPI` document
 //! are both made of these, so that neither has one that the other lacks.
 
 use std::sync::Arc;
@@ -100,7 +100,7 @@ impl Route {
 
     pub(crate) fn takes<T: JsonSchema>(self) -> Self {
         Self {
-            input: Input::Body(|generator| generator.subschema_for::<T>()),
+            input: Input::Body(SchemaGenerator::subschema_for::<T>),
             ..self
         }
     }
@@ -121,7 +121,7 @@ impl Route {
 
     pub(crate) fn answers<T: JsonSchema>(self) -> Self {
         Self {
-            output: Some(Output(|generator| generator.subschema_for::<T>())),
+            output: Some(Output(SchemaGenerator::subschema_for::<T>)),
             ..self
         }
     }

@@ -1,4 +1,4 @@
-//! How the values of the domain look on the wire, for the OpenAPI document: `pki` has no schemas.
+//! How the values of the domain look on the wire, for the `OpenAPI` document: `pki` has no schemas.
 
 use std::borrow::Cow;
 

@@ -154,9 +154,9 @@ fn only_serial(meant: Meant) -> Result<Meant, Problem> {
         Some(What::Serial(serial, _)) => Some(*serial),
         Some(What::Word(word)) => match word.parse::<SerialNumber>() {
             Ok(serial) => Some(serial),
-            Err(_) => return Err(refused(format!("{} is no serial number", meant))),
+            Err(_) => return Err(refused(format!("{meant} is no serial number"))),
         },
-        Some(_) => return Err(refused(format!("{} is no serial number", meant))),
+        Some(_) => return Err(refused(format!("{meant} is no serial number"))),
     };
     let serial = match (of_what, meant.filter.serial) {
         (Some(one), Some(other)) if one != other => {

@@ -1,4 +1,4 @@
-//! The OpenAPI document: it is committed, it has every route and no other, and what the routes answer is what it says.
+//! The `OpenAPI` document: it is committed, it has every route and no other, and what the routes answer is what it says.
 
 use std::collections::BTreeSet;
 use std::path::Path;
