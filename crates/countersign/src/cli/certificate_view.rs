@@ -194,13 +194,15 @@ impl Counted {
             revoked,
             unknown,
         } = self;
-        let mut text = format!("{live} live, {revoked} revoked, {expired} expired");
-        for (count, word) in [(held, "held"), (unknown, "unknown")] {
-            if count > 0 {
-                text.push_str(&format!(", {count} {word}"));
-            }
-        }
-        text
+        let known = format!("{live} live, {revoked} revoked, {expired} expired");
+        let further = [(held, "held"), (unknown, "unknown")];
+        let told = further.iter().filter(|(count, _)| *count > 0);
+        let told = told.map(|(count, word)| format!("{count} {word}"));
+        [known]
+            .into_iter()
+            .chain(told)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

@@ -6,7 +6,7 @@ use countersign_authority::api::{self, ReceiptResponse, ReleaseRequest, ReleaseR
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::Globals;
 use crate::cli::revoke::described;
-use crate::cli::withdrawal::{Verb, WithdrawalArguments, lines, nodes, with_patience};
+use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 
@@ -48,7 +48,7 @@ impl ReleaseCommand {
                 if meant.dry_run {
                     return Ok(None);
                 }
-                meant.confirm(VERB, &preview)?;
+                confirm(VERB, &preview)?;
                 request.at_most = Some(preview.count);
             }
             let call = client.post(api::RELEASE, &request);

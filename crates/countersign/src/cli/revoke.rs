@@ -8,7 +8,7 @@ use countersign_pki::feed::RevocationReason;
 
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::Globals;
-use crate::cli::withdrawal::{Verb, WithdrawalArguments, lines, nodes, with_patience};
+use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 
@@ -59,7 +59,7 @@ impl RevokeCommand {
                 if meant.dry_run {
                     return Ok(None);
                 }
-                meant.confirm(VERB, &preview)?;
+                confirm(VERB, &preview)?;
                 request.at_most = Some(preview.count);
             }
             let call = client.post(api::REVOKE, &request);

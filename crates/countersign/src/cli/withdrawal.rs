@@ -22,6 +22,10 @@ use crate::output::{ask, can_ask, escaped, stderr_is_terminal, table, tell, tell
 /// Which certificates, and how much to look and to wait.
 #[derive(Debug, Args)]
 #[group(skip)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 pub(crate) struct WithdrawalArguments {
     /// A certificate file, a serial number, a fingerprint, or a name, which means every live certificate of that name
     #[arg(value_name = "WHAT", required_unless_present_any = FILTERS)]
@@ -123,19 +127,6 @@ impl WithdrawalArguments {
         }
     }
 
-    /// Asks; an answer other than yes is a no.
-    pub(crate) fn confirm(&self, verb: Verb, preview: &RevokePreviewResponse) -> Result<(), Fault> {
-        let question = format!(
-            "{} {}? Type yes:",
-            verb.infinitive,
-            how_many(preview.count, preview.identities)
-        );
-        match ask(&question).as_deref() {
-            Some("yes" | "y" | "Yes" | "YES") => Ok(()),
-            _ => Err(Fault::denied("not confirmed: nothing was changed")),
-        }
-    }
-
     /// Waits for the nodes, if that is asked for; the bar is for a person.
     pub(crate) async fn wait_for_nodes(
         &self,
@@ -168,6 +159,19 @@ impl WithdrawalArguments {
             tell_for_now("");
         }
         Ok(receipt)
+    }
+}
+
+/// Asks; an answer other than yes is a no.
+pub(crate) fn confirm(verb: Verb, preview: &RevokePreviewResponse) -> Result<(), Fault> {
+    let question = format!(
+        "{} {}? Type yes:",
+        verb.infinitive,
+        how_many(preview.count, preview.identities)
+    );
+    match ask(&question).as_deref() {
+        Some("yes" | "y" | "Yes" | "YES") => Ok(()),
+        _ => Err(Fault::denied("not confirmed: nothing was changed")),
     }
 }
 
