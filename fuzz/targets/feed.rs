@@ -1,6 +1,6 @@
 //! The feed's receiver: whatever is told, a position never goes back.
 
-use countersign_pki::feed::{Body, HistoryId, Message, Position, Sequence, Snapshot};
+use countersign_pki::feed::{Body, HistoryId, MAX_BATCH, Message, Position, Sequence, Snapshot};
 use countersign_pki::time::UnixTime;
 
 #[test]
@@ -36,4 +36,22 @@ fn position_never_goes_back_and_never_changes_history() {
                 }
             }
         });
+}
+
+/// What a node is told, as bytes: what is read is written the same, and is about no more than a message may be.
+#[test]
+fn message_that_is_read_is_bounded_and_reads_back_as_written() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if let Ok(message) = serde_json::from_slice::<Message>(bytes) {
+            let count = match &message.body {
+                Body::RevokedTogether { certificates } => certificates.iter().count(),
+                Body::Released { certificates } => certificates.iter().count(),
+                _ => 1,
+            };
+            assert!((1..=MAX_BATCH).contains(&count));
+            let written = serde_json::to_vec(&message).expect("JSON");
+            let read: Message = serde_json::from_slice(&written).expect("our own JSON");
+            assert_eq!(read, message);
+        }
+    });
 }

@@ -1,6 +1,7 @@
 //! The fuzz targets, one module a parser or state machine. Modules that are not declared here would not run;
 //! `./test` compares the list of files with the list of targets that ran.
 
+mod admin;
 mod audit;
 mod certificate;
 mod chain;

@@ -1,5 +1,9 @@
 //! The admin API on its socket, and who may use it.
 
+pub(crate) mod openapi;
+mod reading;
+pub mod role;
+mod route;
 mod routes;
 
 use std::convert::Infallible;
@@ -26,6 +30,8 @@ use tower::ServiceExt as _;
 use crate::problem::Problem;
 use crate::state::{PASSING_SOCKET, StateLock};
 
+pub use self::openapi::document;
+pub use self::reading::read_and_forget;
 pub use self::routes::router;
 pub(crate) use self::routes::with_fallbacks;
 

@@ -4,6 +4,7 @@ mod certificate;
 mod inventory;
 mod recovery;
 mod revocation;
+pub(crate) mod schema;
 mod status;
 
 pub use self::certificate::{
@@ -15,7 +16,10 @@ pub use self::inventory::{
     ShownCertificate,
 };
 pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
-pub use self::revocation::{NodeView, RevokeRequest, RevokeResponse, RevokedView};
+pub use self::revocation::{
+    NodeView, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, ReleasedView,
+    RevokePreviewResponse, RevokeRequest, RevokeResponse, RevokedView, Selection,
+};
 pub use self::status::{Counts, IssuerView, IssuingState, Risk, StatusResponse};
 
 /// `POST`: [`IssueRequest`] in, [`IssueResponse`] out.
@@ -26,6 +30,16 @@ pub const PREVIEW: &str = "/v1/issue/preview";
 pub const RENEW: &str = "/v1/renew";
 /// `POST`: [`RevokeRequest`] in, [`RevokeResponse`] out.
 pub const REVOKE: &str = "/v1/revoke";
+/// `POST`: [`RevokeRequest`] in, [`RevokePreviewResponse`] out; nothing is revoked.
+pub const REVOKE_PREVIEW: &str = "/v1/revoke/preview";
+/// `POST`: [`ReleaseRequest`] in, [`ReleaseResponse`] out.
+pub const RELEASE: &str = "/v1/release";
+/// `POST`: [`ReleaseRequest`] in, [`RevokePreviewResponse`] out; nothing is released.
+pub const RELEASE_PREVIEW: &str = "/v1/release/preview";
+/// `GET` with [`ReceiptQuery`]: [`ReceiptResponse`] out.
+pub const RECEIPTS: &str = "/v1/receipts";
+/// `GET`: the `OpenAPI` document of these routes out.
+pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET` with [`ListQuery`]: [`ListResponse`] out; `GET …/WHAT`: [`ShowResponse`] out.
 pub const CERTIFICATES: &str = "/v1/certificates";
 /// `POST`: [`LabelRequest`] in, [`LabelResponse`] out.
@@ -42,6 +56,13 @@ pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
 pub const RESUME: &str = "/v1/resume";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
+
+/// What the path of a single WHAT calls it.
+pub const WHAT: &str = "what";
+
+/// The header by which a request that issues can be made again (draft-ietf-httpapi-idempotency-key-header): the same key
+/// with the same request gives the same certificate for 24 hours.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// `GET` path of [`ListQuery`].
 pub fn list_path(query: &ListQuery) -> String {
@@ -93,6 +114,20 @@ pub fn list_path(query: &ListQuery) -> String {
     }
 }
 
+/// `GET` path of [`ReceiptQuery`].
+pub fn receipts_path(query: &ReceiptQuery) -> String {
+    let ReceiptQuery {
+        first,
+        last,
+        wait_ms,
+    } = query;
+    let wait = wait_ms.map(|wait_ms| format!("&wait_ms={wait_ms}"));
+    format!(
+        "{RECEIPTS}?first={first}&last={last}{}",
+        wait.unwrap_or_default()
+    )
+}
+
 /// `GET` path of one WHAT.
 pub fn show_path(what: &str) -> String {
     format!("{CERTIFICATES}/{}", percent_encode(what))
@@ -134,6 +169,32 @@ pub mod rfc3339 {
     }
 }
 
+/// RFC 3339 on the wire, where there may be none.
+pub mod optional_rfc3339 {
+    use countersign_pki::time::UnixTime;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes.
+    pub fn serialize<S: Serializer>(
+        time: &Option<UnixTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => serializer.collect_str(time),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<UnixTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +227,9 @@ mod tests {
         ));
         assert!(!parse(r#"{"what": "you", "wait": 5}"#));
         assert!(!parse(r#"{"what": "you", "reason": "dislike"}"#));
-        assert!(!parse("{}"));
+        assert!(parse(
+            r#"{"selection": {"profile": "client"}, "at_most": 3}"#
+        ));
+        assert!(!parse(r#"{"selection": {"status": "valid"}}"#));
     }
 }

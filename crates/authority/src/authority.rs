@@ -2,6 +2,7 @@
 
 mod annotate;
 mod fault;
+pub(crate) mod in_flight;
 mod issuance;
 mod recovery;
 mod revocation;
@@ -48,6 +49,7 @@ pub struct Authority {
     pub(crate) signer: Arc<OnceLock<Arc<dyn Signer>>>,
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) in_flight: in_flight::KeysInFlight,
     pub(crate) store: Store,
     /// One place.
     pub(crate) backing_up: Arc<Semaphore>,
@@ -161,7 +163,12 @@ impl Authority {
     /// A serial or fingerprint that nothing has may be a name that looks like one.
     async fn selector(&self, what: &What) -> Result<Selector, StoreError> {
         let first = what.selector(self.trust_domain());
+        let is_revoked = match &first {
+            Selector::Serial(serial) => self.store.has_unrecorded(*serial).await?,
+            Selector::Fingerprint(_) | Selector::Names(_) => false,
+        };
         match what.second_reading(self.trust_domain()) {
+            _ if is_revoked => Ok(first),
             Some(second) if self.store.find(first.clone()).await?.entries.is_empty() => Ok(second),
             _ => Ok(first),
         }

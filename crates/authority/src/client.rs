@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use countersign_policy::issuance::Actor;
+use countersign_store::idempotency::IdempotencyKey;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -18,6 +19,7 @@ use tokio::net::UnixStream;
 use tower::ServiceExt as _;
 
 use crate::admin::with_fallbacks;
+use crate::api::IDEMPOTENCY_KEY;
 use crate::problem::Problem;
 
 /// Calls the admin API.
@@ -94,6 +96,38 @@ impl AdminClient {
         }
     }
 
+    /// `POST` of a request that issues, under a key of its own: made again where the connection breaks or the first is still
+    /// being answered, it cannot issue twice.
+    pub async fn post_once<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Req,
+        key: &IdempotencyKey,
+    ) -> Result<Res, ClientError> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut has_been_sent = false;
+        loop {
+            let outcome = self
+                .call_under(Method::POST, path, Some(body), Some(key))
+                .await;
+            let again = match &outcome {
+                // Whether it was heard is not known.
+                Err(ClientError::Transport { .. }) => true,
+                // The process that broke off may come back.
+                Err(ClientError::NotRunning { .. }) => has_been_sent,
+                Err(ClientError::Refused { problem }) => problem.is_in_flight(),
+                _ => false,
+            };
+            if !again || begun.elapsed() > PATIENCE {
+                return outcome;
+            }
+            has_been_sent = true;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
     /// Any call.
     pub async fn call<Req: Serialize, Res: DeserializeOwned>(
         &self,
@@ -101,12 +135,27 @@ impl AdminClient {
         path: &str,
         body: Option<&Req>,
     ) -> Result<Res, ClientError> {
+        self.call_under(method, path, body, None).await
+    }
+
+    async fn call_under<Req: Serialize, Res: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Req>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Res, ClientError> {
         let body = body
             .map(serde_json::to_vec)
             .transpose()
             .map_err(|error| malformed(&error))?
             .unwrap_or_default();
-        let request = request(method, path, JSON, body)?;
+        let mut request = request(method, path, JSON, body)?;
+        if let Some(key) = key {
+            let quoted = HeaderValue::try_from(format!("\"{key}\""));
+            let quoted = quoted.map_err(|error| malformed(&error))?;
+            request.headers_mut().insert(IDEMPOTENCY_KEY, quoted);
+        }
         let mut answer = Vec::new();
         let mut keep = |bytes: &[u8]| keep(&mut answer, bytes);
         let status = self.exchange(request, &mut keep, DEADLINE).await?;
@@ -363,6 +412,10 @@ const DEADLINE: Duration = Duration::from_secs(330);
 const DOWNLOAD_DEADLINE: Duration = Duration::from_hours(6);
 
 const JSON: &str = "application/json";
+/// How long a request that issues is made again: a process that is started anew opens its state within seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 
 mod list;
 mod recovery;
+pub(crate) mod revocation;
 
 use std::time::Duration;
 
@@ -25,12 +26,12 @@ pub(crate) use self::list::list_filter;
 use crate::api::{
     BecauseView, CertificateStatus, CertificateView, Counts, ImportOutcome, ImportRequest,
     ImportResponse, ImportedView, IssueRequest, IssueResponse, LabelRequest, LabelResponse,
-    ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView, RevokeResponse,
-    RevokedView, ShowResponse, ShownCertificate,
+    ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView, ShowResponse,
+    ShownCertificate,
 };
 use crate::authority::{CERTIFICATE, Issued, Preview};
 use crate::problem::Problem;
-use crate::receipt::{NodeReceipt, Receipt, RevokedCertificate};
+use crate::receipt::NodeReceipt;
 
 impl TryFrom<IssueRequest> for Request {
     type Error = Problem;
@@ -238,44 +239,6 @@ fn refused(text: &str, error: &InvalidAnnotation) -> Problem {
     ))
 }
 
-impl From<Receipt> for RevokeResponse {
-    fn from(receipt: Receipt) -> Self {
-        Self {
-            unconfirmed: receipt.unconfirmed().map(ToOwned::to_owned).collect(),
-            revoked: receipt.revoked.into_iter().map(RevokedView::from).collect(),
-            already_revoked: receipt
-                .already_revoked
-                .into_iter()
-                .map(RevokedView::from)
-                .collect(),
-            history: receipt.history,
-            sequence: receipt.sequence,
-            nodes: receipt.nodes.into_iter().map(NodeView::from).collect(),
-        }
-    }
-}
-
-impl From<RevokedCertificate> for RevokedView {
-    fn from(revoked: RevokedCertificate) -> Self {
-        let RevokedCertificate {
-            serial,
-            fingerprint,
-            name,
-            not_after,
-            revoked_at,
-            reason,
-        } = revoked;
-        Self {
-            serial,
-            fingerprint,
-            name,
-            not_after,
-            revoked_at,
-            reason,
-        }
-    }
-}
-
 impl From<NodeReceipt> for NodeView {
     fn from(receipt: NodeReceipt) -> Self {
         let NodeReceipt {
@@ -299,6 +262,7 @@ impl From<CertificateStatus> for Status {
     fn from(status: CertificateStatus) -> Self {
         match status {
             CertificateStatus::Expired => Self::Expired,
+            CertificateStatus::Held => Self::Held,
             CertificateStatus::Revoked => Self::Revoked,
             CertificateStatus::Unknown => Self::Unknown,
             CertificateStatus::Valid => Self::Valid,
@@ -310,6 +274,7 @@ impl From<Status> for CertificateStatus {
     fn from(status: Status) -> Self {
         match status {
             Status::Expired => Self::Expired,
+            Status::Held => Self::Held,
             Status::Revoked => Self::Revoked,
             Status::Unknown => Self::Unknown,
             Status::Valid => Self::Valid,
@@ -321,12 +286,14 @@ impl From<Tally> for Counts {
     fn from(tally: Tally) -> Self {
         let Tally {
             expired,
+            held,
             revoked,
             unknown,
             valid,
         } = tally;
         Self {
             expired,
+            held,
             revoked,
             unknown,
             valid,

@@ -113,6 +113,7 @@ impl Authority {
             signer: Arc::default(),
             clock,
             hub,
+            in_flight: crate::authority::in_flight::KeysInFlight::default(),
             store,
             backing_up: Arc::new(Semaphore::new(1)),
             _lock: lock,

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_policy::issuance::Denied;
 use countersign_store::error::StoreError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{
@@ -12,9 +13,10 @@ use crate::authority::{
 };
 
 /// `application/problem+json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1).
+    /// `about:blank`: the status says what kind it is (RFC 9457 §4.2.1); or `urn:countersign:in-flight`, where the same
+    /// request can be made again in a moment.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status in words.
@@ -41,6 +43,11 @@ impl Problem {
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Whether the same request, under the same key, is being answered.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.kind == IN_FLIGHT
     }
 
     #[must_use]
@@ -72,9 +79,10 @@ impl From<StoreError> for Problem {
         let status = match &error {
             StoreError::CursorOfAnotherList => StatusCode::BAD_REQUEST,
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            StoreError::IssuingPaused { .. } | StoreError::PredecessorRevoked { .. } => {
-                StatusCode::CONFLICT
-            }
+            StoreError::IssuingPaused { .. }
+            | StoreError::PredecessorHeld { .. }
+            | StoreError::PredecessorRevoked { .. }
+            | StoreError::RadiusTooWide { .. } => StatusCode::CONFLICT,
             StoreError::UnknownIssuerKey { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             StoreError::AuditLog { .. }
             | StoreError::Corrupt { .. }
@@ -90,13 +98,22 @@ impl From<StoreError> for Problem {
 impl From<IssueError> for Problem {
     fn from(error: IssueError) -> Self {
         let hint = error.hint();
+        if let IssueError::KeyInFlight { .. } = error {
+            return Self {
+                kind: IN_FLIGHT.to_owned(),
+                ..Self::new(StatusCode::CONFLICT, error.to_string()).with_hint(hint)
+            };
+        }
         let status = match error {
             IssueError::NotReady(error) => return error.into(),
             IssueError::Store(error) => return error.into(),
             IssueError::Denied(Denied::NotPermitted { .. }) => StatusCode::FORBIDDEN,
             IssueError::Denied(Denied::BytesDiffer { .. } | Denied::Lint { .. })
             | IssueError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
-            IssueError::Denied(_) | IssueError::Template(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            IssueError::KeyInFlight { .. } => StatusCode::CONFLICT,
+            IssueError::Denied(_) | IssueError::KeyReused { .. } | IssueError::Template(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             IssueError::NoRandomness | IssueError::Sign(_) | IssueError::Malformed(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -114,6 +131,7 @@ impl From<RenewError> for Problem {
             RenewError::NotTheHolder { .. } => StatusCode::FORBIDDEN,
             RenewError::Ambiguous { .. }
             | RenewError::Expired { .. }
+            | RenewError::Held { .. }
             | RenewError::Imported { .. }
             | RenewError::NeverSigned { .. }
             | RenewError::Revoked { .. } => StatusCode::CONFLICT,
@@ -127,8 +145,14 @@ impl From<RevokeError> for Problem {
         let hint = error.hint();
         let status = match error {
             RevokeError::Store(error) => return error.into(),
-            RevokeError::Expired { .. } | RevokeError::Imported { .. } => StatusCode::CONFLICT,
-            RevokeError::NotFound { .. } => StatusCode::NOT_FOUND,
+            RevokeError::ForGood { .. }
+            | RevokeError::Imported { .. }
+            | RevokeError::NotHeld { .. }
+            | RevokeError::OwnCertificate { .. } => StatusCode::CONFLICT,
+            RevokeError::NotFound { .. }
+            | RevokeError::NothingMeant
+            | RevokeError::NotOurIssuer { .. }
+            | RevokeError::NotRecorded { .. } => StatusCode::NOT_FOUND,
             RevokeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string()).with_hint(hint)
@@ -206,5 +230,7 @@ impl From<ShowError> for Problem {
         }
     }
 }
+
+const IN_FLIGHT: &str = "urn:countersign:in-flight";
 
 const MEDIA_TYPE: &str = "application/problem+json";

@@ -1,20 +1,22 @@
-//! What a revocation did, where, and when.
+//! What a revocation, a hold or a release did, where, and when.
 
-use countersign_pki::feed::{HistoryId, RevocationReason, Sequence};
-use countersign_pki::fingerprint::Fingerprint;
-use countersign_pki::serial::SerialNumber;
-use countersign_pki::time::UnixTime;
+use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_store::revocation::Shown;
 
-/// What a revocation did.
+/// What a revocation, a hold or a release did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Revoked by this call.
-    pub revoked: Vec<RevokedCertificate>,
-    /// Revoked before.
-    pub already_revoked: Vec<RevokedCertificate>,
+    /// Revoked, put on hold or released by this call.
+    pub changed: Shown,
+    /// As it was asked for before.
+    pub already: Shown,
+    /// Of a release: revoked for good, and left so.
+    pub for_good: Shown,
     /// The history that [`Receipt::sequence`] belongs to.
     pub history: HistoryId,
-    /// The last feed message of these revocations.
+    /// The first feed message about them.
+    pub first: Sequence,
+    /// The last.
     pub sequence: Sequence,
     /// Each node that was connected.
     pub nodes: Vec<NodeReceipt>,
@@ -28,23 +30,6 @@ impl Receipt {
             .filter(|node| !node.confirmed)
             .map(|node| node.node.as_str())
     }
-}
-
-/// One revoked certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevokedCertificate {
-    /// Which.
-    pub serial: SerialNumber,
-    /// `None`: the serial was reserved, whether a certificate was signed is not known.
-    pub fingerprint: Option<Fingerprint>,
-    /// The name shown first.
-    pub name: String,
-    /// Its end.
-    pub not_after: UnixTime,
-    /// Since when.
-    pub revoked_at: UnixTime,
-    /// Why.
-    pub reason: RevocationReason,
 }
 
 /// What one node did.

@@ -87,6 +87,10 @@ pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Result<Request,
 fn why_not(entry: &Entry, now: UnixTime) -> Option<RenewError> {
     let serial = entry.serial;
     match (entry.status_at(now), entry.revocation) {
+        (Status::Held, Some(hold)) => Some(RenewError::Held {
+            serial,
+            since: hold.revoked_at,
+        }),
         (_, Some(revocation)) => Some(RenewError::Revoked {
             serial,
             revoked_at: revocation.revoked_at,
@@ -97,7 +101,7 @@ fn why_not(entry: &Entry, now: UnixTime) -> Option<RenewError> {
             now,
         }),
         (Status::Unknown, None) => Some(RenewError::NeverSigned { serial }),
-        (Status::Revoked | Status::Valid, None) => None,
+        (Status::Held | Status::Revoked | Status::Valid, None) => None,
     }
 }
 

@@ -5,12 +5,47 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_store::inventory::Selector;
+use countersign_store::inventory::{Filter, Selector};
+
+/// Which certificates a revocation, a hold or a release means: those that are named and fit the filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meant {
+    /// By WHAT.
+    pub what: Option<What>,
+    /// As for a list.
+    pub filter: Filter,
+    /// Also those past their end.
+    pub with_ended: bool,
+    /// A serial number that the inventory does not have is meant too.
+    pub is_unrecorded: bool,
+}
+
+impl Meant {
+    /// What one WHAT means.
+    pub fn just(what: What) -> Self {
+        Self {
+            what: Some(what),
+            filter: Filter::default(),
+            with_ended: false,
+            is_unrecorded: false,
+        }
+    }
+}
+
+impl fmt::Display for Meant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Some(what) => what.fmt(f),
+            None => f.write_str("what these filters mean"),
+        }
+    }
+}
 
 /// Which certificates are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +77,16 @@ impl What {
             Self::Fingerprint(_, word) | Self::Serial(_, word) | Self::Word(word) => {
                 names_of(word, trust_domain)
             }
+        }
+    }
+
+    /// Whether it means this certificate, which need not be in the inventory.
+    pub(crate) fn is_certificate(&self, certificate: &Certificate) -> bool {
+        match self {
+            Self::Fingerprint(fingerprint, _) => *fingerprint == certificate.fingerprint(),
+            Self::Name(name) => certificate.names().contains(name),
+            Self::Serial(serial, _) => *serial == certificate.serial(),
+            Self::Word(_) => false,
         }
     }
 

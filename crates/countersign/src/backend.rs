@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::fill;
 use countersign_authority::admin;
 use countersign_authority::api::{self, IssuingState, StatusResponse};
 use countersign_authority::authority::Authority;
@@ -17,6 +18,9 @@ use countersign_authority::state::{StateError, StateFolder, StateLock};
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::{SharedClock, SystemClock};
 use countersign_store::error::RESUME_HINT;
+use countersign_store::idempotency::IdempotencyKey;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use crate::fault::Fault;
@@ -71,6 +75,32 @@ impl Backend {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// `POST`s a request that issues, once, however often the connection breaks.
+    pub(crate) async fn issue<Request: Serialize, Response: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Request,
+    ) -> Result<Response, Fault> {
+        let mut random = [0; 16];
+        fill(&mut random).map_err(|_| Fault::world("the operating system gives no randomness"))?;
+        let key = IdempotencyKey::from_random(random);
+        let answer = self.client.post_once(path, request, &key).await;
+        answer.map_err(|error| {
+            let is_unknown = matches!(
+                error,
+                ClientError::Transport { .. } | ClientError::NotRunning { .. }
+            );
+            let fault = Fault::from(error);
+            if is_unknown {
+                fault.hint(
+                    "whether it was issued is not known: `countersign list` shows it if it was",
+                )
+            } else {
+                fault
+            }
+        })
     }
 
     /// Waits until certificates can be issued: the CA key is unsealed in the background.

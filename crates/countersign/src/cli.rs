@@ -7,12 +7,14 @@ mod certificate_view;
 mod config;
 mod csv;
 mod explain;
+mod filters;
 mod import;
 mod init;
 mod inspect;
 mod issue;
 mod label;
 mod list;
+mod release;
 mod renew;
 mod revoke;
 mod run;
@@ -20,6 +22,7 @@ mod show;
 mod status;
 mod up;
 mod verify;
+mod withdrawal;
 
 use clap::{Parser, Subcommand};
 
@@ -63,7 +66,8 @@ enum Command {
     Label(label::LabelCommand),
     Import(import::ImportCommand),
     Renew(renew::RenewCommand),
-    Revoke(revoke::RevokeCommand),
+    Revoke(Box<revoke::RevokeCommand>),
+    Release(Box<release::ReleaseCommand>),
     Inspect(inspect::InspectCommand),
     Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
@@ -86,6 +90,7 @@ impl Command {
             Self::Import(command) => command.run(globals),
             Self::Renew(command) => command.run(globals),
             Self::Revoke(command) => command.run(globals),
+            Self::Release(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
             Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
@@ -152,6 +157,17 @@ mod tests {
             "countersign revoke you --reason key-compromise --wait --wait-timeout 3s",
             true,
         );
+        check(
+            "countersign revoke --profile workload --label env=prod --reason superseded --dry-run --all --json",
+            true,
+        );
+        check(
+            "countersign revoke 0a:ff --unrecorded --issuer CA --reason certificate-hold",
+            true,
+        );
+        check("countersign revoke --issuer CA --expired --yes", true);
+        check("countersign release you --wait", true);
+        check("countersign release --owner team --yes", true);
         check("countersign inspect cert.pem", true);
         check(
             "countersign verify --as server --trust root.pem --untrusted ca.pem --cert cert.pem --name api.example.com --name 10.0.0.1 \
@@ -210,6 +226,13 @@ mod tests {
         check("countersign ca backup", false);
         check("countersign ca restore", false);
         check("countersign ca resume --without-evidence", false);
+        check("countersign revoke", false);
+        check("countersign revoke --yes", false);
+        check("countersign revoke you --dry-run --wait", false);
+        check("countersign revoke you --all", false);
+        check("countersign revoke --status held", false);
+        check("countersign release", false);
+        check("countersign release you --reason superseded", false);
         check("countersign audit", false);
         check("countersign audit export --since yesterday", false);
         check("countersign audit verify log.jsonl --state s", false);

@@ -1,6 +1,6 @@
 //! Standard output is data, standard error is talk.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use serde::Serialize;
 
@@ -59,6 +59,34 @@ pub(crate) fn tell(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// A line to standard error that the next one replaces; empty to take it away.
+pub(crate) fn tell_for_now(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
+}
+
+/// A question to a person at the terminal; `None` when nobody is there.
+pub(crate) fn ask(question: &str) -> Option<String> {
+    if !can_ask() {
+        return None;
+    }
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+    let mut answer = String::new();
+    // What a person types; more than a line is never waited for.
+    io::stdin()
+        .lock()
+        .take(MAX_ANSWER)
+        .read_line(&mut answer)
+        .ok()?;
+    Some(answer.trim().to_owned())
+}
+
+/// Whether a person sees standard error and can answer.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && stderr_is_terminal()
+}
+
 /// Whether a person sees standard error.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
@@ -108,6 +136,9 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     );
     lines.join("\n")
 }
+
+/// "yes" is three bytes.
+const MAX_ANSWER: u64 = 64;
 
 #[cfg(test)]
 mod tests {

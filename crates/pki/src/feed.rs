@@ -1,7 +1,9 @@
 //! The feed: what the authority tells gateways and agents, in order, and what they answer. Wire types and the
 //! receiver's state machine; the transport is elsewhere.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::fingerprint::Fingerprint;
 use crate::serial::SerialNumber;
@@ -39,6 +41,16 @@ pub enum Body {
     Confirmed,
     /// A certificate is no longer good.
     Revoked(Revoked),
+    /// Neither is any of these: one revocation of many certificates, in force and acknowledged as one.
+    RevokedTogether {
+        /// Which.
+        certificates: Batch<Revoked>,
+    },
+    /// These were on hold, and are good again. Says nothing about one that is revoked for good.
+    Released {
+        /// Which.
+        certificates: Batch<Released>,
+    },
     /// The anchors of a bundle are now exactly these.
     Bundle {
         /// Which bundle.
@@ -67,7 +79,68 @@ pub struct Revoked {
     pub revoked_at: UnixTime,
 }
 
-/// RFC 5280 §5.3.1, without those that need a hold or an indirect CRL.
+/// A certificate that was on hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Released {
+    /// SHA-256 of the issuer's `SubjectPublicKeyInfo`.
+    pub issuer_key: Fingerprint,
+    /// The certificate's serial number.
+    pub serial: SerialNumber,
+}
+
+/// What one message may hold: 1 to [`MAX_BATCH`]. Cheap to clone: every node's queue has the one copy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
+pub struct Batch<T>(Arc<[T]>);
+
+impl<T> Batch<T> {
+    /// One after the other.
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+}
+
+impl<T: Serialize> Serialize for Batch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Batch<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl<T> TryFrom<Vec<T>> for Batch<T> {
+    type Error = InvalidBatch;
+
+    fn try_from(items: Vec<T>) -> Result<Self, InvalidBatch> {
+        if (1..=MAX_BATCH).contains(&items.len()) {
+            Ok(Self(items.into()))
+        } else {
+            Err(InvalidBatch { count: items.len() })
+        }
+    }
+}
+
+/// Too many certificates for one message, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a message of the feed is about 1 to {MAX_BATCH} certificates, not {count}")]
+pub struct InvalidBatch {
+    /// How many.
+    pub count: usize,
+}
+
+/// Certificates of one message: 180 KiB of JSON. A hundred thousand of them are a hundred messages, which is less than
+/// what a node may be behind.
+pub const MAX_BATCH: usize = 1000;
+
+/// RFC 5280 §5.3.1, without those that need an indirect or a delta CRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationReason {
@@ -84,21 +157,29 @@ pub enum RevocationReason {
     Superseded,
     /// Code 5.
     CessationOfOperation,
+    /// Code 6: not good for now. The only one that can be released, or become one of the others.
+    CertificateHold,
     /// Code 9.
     PrivilegeWithdrawn,
 }
 
 impl RevocationReason {
     /// Every reason that can be given.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unspecified,
         Self::KeyCompromise,
         Self::CaCompromise,
         Self::AffiliationChanged,
         Self::Superseded,
         Self::CessationOfOperation,
+        Self::CertificateHold,
         Self::PrivilegeWithdrawn,
     ];
+
+    /// Whether it can be released.
+    pub const fn is_hold(self) -> bool {
+        matches!(self, Self::CertificateHold)
+    }
 
     /// The `CRLReason` code.
     pub const fn code(self) -> u8 {
@@ -109,6 +190,7 @@ impl RevocationReason {
             Self::AffiliationChanged => 3,
             Self::Superseded => 4,
             Self::CessationOfOperation => 5,
+            Self::CertificateHold => 6,
             Self::PrivilegeWithdrawn => 9,
         }
     }
@@ -122,6 +204,7 @@ impl RevocationReason {
             Self::AffiliationChanged => "affiliation-changed",
             Self::Superseded => "superseded",
             Self::CessationOfOperation => "cessation-of-operation",
+            Self::CertificateHold => "certificate-hold",
             Self::PrivilegeWithdrawn => "privilege-withdrawn",
         }
     }
@@ -147,7 +230,7 @@ impl std::str::FromStr for RevocationReason {
 /// The word is no revocation reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a reason is unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation or privilege-withdrawn"
+    "a reason is unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation, certificate-hold or privilege-withdrawn"
 )]
 pub struct InvalidReason;
 
@@ -288,6 +371,25 @@ mod tests {
             at: UnixTime::from_seconds(50),
             revoked: vec![],
         })
+    }
+
+    #[test]
+    fn a_message_is_about_one_to_a_thousand_certificates() {
+        let released = Released {
+            issuer_key: Fingerprint::of(b"key"),
+            serial: SerialNumber::from_random([1; 20]),
+        };
+        for count in [0, 1, MAX_BATCH, MAX_BATCH + 1] {
+            let is_good = (1..=MAX_BATCH).contains(&count);
+            assert_eq!(Batch::try_from(vec![released; count]).is_ok(), is_good);
+            let wire =
+                serde_json::json!({ "type": "released", "certificates": vec![released; count] });
+            assert_eq!(
+                serde_json::from_value::<Body>(wire).is_ok(),
+                is_good,
+                "{count}"
+            );
+        }
     }
 
     #[test]

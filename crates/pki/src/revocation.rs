@@ -1,9 +1,9 @@
 //! Which serials are revoked, by issuing key: an index made for one look-up per certificate and handshake.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::feed::{RevocationReason, Revoked};
+use crate::feed::{Released, RevocationReason, Revoked};
 use crate::fingerprint::Fingerprint;
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
@@ -15,9 +15,11 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug, Default)]
 pub struct RevocationIndex {
     // Issuers are few, their serials many; a tree needs no random seed, which a pure crate cannot draw.
-    by_issuer: BTreeMap<Fingerprint, Arc<[Entry]>>,
+    by_issuer: ByIssuer,
     generation: u64,
 }
+
+type ByIssuer = BTreeMap<Fingerprint, Arc<[Entry]>>;
 
 /// When and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ struct Entry {
 const _: () = assert!(size_of::<Entry>() <= 32);
 
 impl RevocationIndex {
-    /// Sorts per issuing key; the first statement about a serial stands. This is generation 0.
+    /// Sorts per issuing key; of statements about one serial the first stands, but a hold gives way to any other reason.
+    /// This is generation 0.
     pub fn new(revoked: impl IntoIterator<Item = Revoked>) -> Self {
         Self {
             by_issuer: union(BTreeMap::new(), revoked),
@@ -47,11 +50,43 @@ impl RevocationIndex {
         }
     }
 
-    /// A new index that holds these too (a union: nothing is ever forgotten), one generation on.
+    /// A new index that holds these too (a union: nothing is forgotten), one generation on.
     #[must_use]
     pub fn with(&self, revoked: impl IntoIterator<Item = Revoked>) -> Self {
+        self.next(union(self.by_issuer.clone(), revoked))
+    }
+
+    /// A new index without these, where they are on hold: what is revoked for good stays, whatever is said of it.
+    #[must_use]
+    pub fn without(&self, released: impl IntoIterator<Item = Released>) -> Self {
+        let mut serials: BTreeMap<Fingerprint, BTreeSet<SerialNumber>> = BTreeMap::new();
+        for Released { issuer_key, serial } in released {
+            serials.entry(issuer_key).or_default().insert(serial);
+        }
+        let mut by_issuer = self.by_issuer.clone();
+        for (issuer_key, serials) in serials {
+            retain(&mut by_issuer, &issuer_key, |entry| {
+                !(entry.reason.is_hold() && serials.contains(&entry.serial))
+            });
+        }
+        self.next(by_issuer)
+    }
+
+    /// A new index that holds these too and no other hold: what a node makes of a snapshot in the history that it follows,
+    /// where a hold that the snapshot does not have was released. In another history [`RevocationIndex::with`] is
+    /// right, because nobody has released what that one does not know (invariant 5).
+    #[must_use]
+    pub fn caught_up(&self, revoked: impl IntoIterator<Item = Revoked>) -> Self {
+        let mut by_issuer = self.by_issuer.clone();
+        for issuer_key in self.by_issuer.keys() {
+            retain(&mut by_issuer, issuer_key, |entry| !entry.reason.is_hold());
+        }
+        self.next(union(by_issuer, revoked))
+    }
+
+    fn next(&self, by_issuer: ByIssuer) -> Self {
         Self {
-            by_issuer: union(self.by_issuer.clone(), revoked),
+            by_issuer,
             generation: self.generation + 1,
         }
     }
@@ -84,10 +119,7 @@ impl RevocationIndex {
     }
 }
 
-fn union(
-    mut by_issuer: BTreeMap<Fingerprint, Arc<[Entry]>>,
-    revoked: impl IntoIterator<Item = Revoked>,
-) -> BTreeMap<Fingerprint, Arc<[Entry]>> {
+fn union(mut by_issuer: ByIssuer, revoked: impl IntoIterator<Item = Revoked>) -> ByIssuer {
     let mut added: BTreeMap<Fingerprint, Vec<Entry>> = BTreeMap::new();
     for Revoked {
         issuer_key,
@@ -104,20 +136,112 @@ fn union(
     }
     for (issuer_key, mut new) in added {
         let held = by_issuer.entry(issuer_key).or_default();
-        // What is held comes first and the sort is stable, so the earlier statement survives.
+        // The sort is stable: of those that are for good, and of holds, the earlier statement survives.
         let mut all = Vec::with_capacity(held.len() + new.len());
         all.extend_from_slice(held);
         all.append(&mut new);
-        all.sort_by_key(|entry| entry.serial);
+        all.sort_by_key(|entry| (entry.serial, entry.reason.is_hold()));
         all.dedup_by_key(|entry| entry.serial);
         *held = all.into();
     }
     by_issuer
 }
 
+/// Copies the list of `issuer_key` only where it changes.
+fn retain(by_issuer: &mut ByIssuer, issuer_key: &Fingerprint, keep: impl Fn(&Entry) -> bool) {
+    let Some(entries) = by_issuer.get_mut(issuer_key) else {
+        return;
+    };
+    if entries.iter().all(&keep) {
+        return;
+    }
+    let kept: Arc<[Entry]> = entries
+        .iter()
+        .copied()
+        .filter(|entry| keep(entry))
+        .collect();
+    if kept.is_empty() {
+        by_issuer.remove(issuer_key);
+    } else {
+        *entries = kept;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn hold(issuer: u8, serial: u64, at: u64) -> Revoked {
+        Revoked {
+            reason: RevocationReason::CertificateHold,
+            ..revoked(issuer, serial, at)
+        }
+    }
+
+    fn released(issuer: u8, serial: u64) -> Released {
+        let Revoked {
+            issuer_key, serial, ..
+        } = revoked(issuer, serial, 0);
+        Released { issuer_key, serial }
+    }
+
+    fn reason(index: &RevocationIndex, serial: u64) -> Option<RevocationReason> {
+        let wanted = revoked(1, serial, 0);
+        index
+            .find(&wanted.issuer_key, wanted.serial)
+            .map(|revocation| revocation.reason)
+    }
+
+    #[test]
+    fn a_hold_gives_way_to_a_revocation_in_whatever_order_they_are_heard() {
+        let final_reason = Some(RevocationReason::KeyCompromise);
+        let after = RevocationIndex::new([hold(1, 7, 100)]).with([revoked(1, 7, 200)]);
+        let before = RevocationIndex::new([revoked(1, 7, 200)]).with([hold(1, 7, 100)]);
+        let at_once = RevocationIndex::new([hold(1, 7, 100), revoked(1, 7, 200)]);
+        for index in [after, before, at_once] {
+            assert_eq!((reason(&index, 7), index.len()), (final_reason, 1));
+            assert_eq!(since(&index, 1, 7), Some(200));
+        }
+        let twice = RevocationIndex::new([hold(1, 7, 100)]).with([hold(1, 7, 50)]);
+        assert_eq!(since(&twice, 1, 7), Some(100));
+    }
+
+    #[test]
+    fn release_ends_a_hold_and_nothing_else() {
+        let index = RevocationIndex::new([
+            hold(1, 7, 1),
+            revoked(1, 8, 2),
+            hold(1, 9, 3),
+            hold(2, 7, 4),
+        ]);
+        let next = index.without([
+            released(1, 7),
+            released(1, 8),
+            released(1, 10),
+            released(3, 7),
+        ]);
+        let of_first = [7, 8, 9].map(|serial| since(&next, 1, serial));
+        assert_eq!(of_first, [None, Some(2), Some(3)]);
+        assert_eq!((since(&next, 2, 7), next.generation()), (Some(4), 1));
+        let empty = RevocationIndex::new([hold(1, 7, 1)]).without([released(1, 7)]);
+        assert!(empty.is_empty());
+        assert_eq!(since(&empty.with([hold(1, 7, 5)]), 1, 7), Some(5));
+    }
+
+    #[test]
+    fn snapshot_of_the_history_that_is_followed_releases_what_it_does_not_hold() {
+        let index = RevocationIndex::new([
+            hold(1, 7, 1),
+            hold(1, 8, 2),
+            revoked(1, 9, 3),
+            hold(2, 7, 4),
+        ]);
+        let next = index.caught_up([hold(1, 8, 2), revoked(1, 10, 5)]);
+        let of_first = [7, 8, 9, 10].map(|serial| since(&next, 1, serial));
+        // What is for good stays even where a snapshot leaves it out.
+        assert_eq!(of_first, [None, Some(2), Some(3), Some(5)]);
+        assert_eq!(since(&next, 2, 7), None);
+    }
 
     fn revoked(issuer: u8, serial: u64, at: u64) -> Revoked {
         Revoked {

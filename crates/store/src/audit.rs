@@ -59,6 +59,8 @@ pub enum Action {
     Backup,
     /// A CRL or a feed state told what was revoked.
     Evidence,
+    /// A certificate was put on hold.
+    Hold,
     /// A certificate of others came into the inventory.
     Import,
     /// A serial was reserved and the bytes to be signed recorded.
@@ -69,6 +71,8 @@ pub enum Action {
     Restore,
     /// Issuing goes on after a restore.
     Resume,
+    /// A hold ended.
+    Release,
     /// A certificate was revoked.
     Revoke,
 }
@@ -85,6 +89,8 @@ impl fmt::Display for Action {
             Self::Issue => "issue",
             Self::Restore => "restore",
             Self::Resume => "resume",
+            Self::Hold => "hold",
+            Self::Release => "release",
             Self::Revoke => "revoke",
         })
     }

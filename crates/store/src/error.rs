@@ -8,6 +8,7 @@ use countersign_pki::time::UnixTime;
 use rusqlite::ErrorCode;
 
 use crate::audit::verify::AuditFault;
+use crate::revocation::MAX_RADIUS;
 
 /// Why the store did not do it. Nothing has changed then.
 ///
@@ -104,6 +105,12 @@ pub enum StoreError {
         /// The one that it needs.
         needed: u32,
     },
+    /// The certificate to be renewed was put on hold while its next one was prepared.
+    #[error("certificate {serial} is on hold")]
+    PredecessorHeld {
+        /// Which.
+        serial: SerialNumber,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -115,6 +122,12 @@ pub enum StoreError {
     NotACertificate {
         /// In words.
         why: String,
+    },
+    /// More certificates than the caller, or one transaction, may change.
+    #[error("more than {limit} certificates are meant")]
+    RadiusTooWide {
+        /// At most so many.
+        limit: u64,
     },
     /// Two certificates would have one serial.
     #[error("serial {serial} is taken")]
@@ -167,6 +180,12 @@ impl StoreError {
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
             Self::OlderSchema { .. } => "a command that opens the authority brings it up to date: `countersign list`".to_owned(),
+            Self::RadiusTooWide { limit } if *limit == MAX_RADIUS => {
+                "nothing was changed; narrow it, and do it in parts, or replace the issuer".to_owned()
+            }
+            Self::RadiusTooWide { .. } => {
+                "nothing was changed; there are more now than when it was looked at: look again with --dry-run".to_owned()
+            }
             Self::NotAnInventory { .. } => "--state names the folder; choose one that is empty or ours".to_owned(),
             _ => return None,
         })

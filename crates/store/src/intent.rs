@@ -3,19 +3,22 @@
 use std::fmt;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::RevocationReason;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::ToBeSigned;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Approved, Profile};
+use rusqlite::types::Type;
 use rusqlite::{OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
+use crate::idempotency::{self, Claim};
 use crate::inventory::EntryId;
 use crate::inventory::record::NewEntry;
 use crate::issuer::IssuerId;
 use crate::pause;
-use crate::row::{serial, to_json, to_seconds};
+use crate::row::{serial, to_json, to_seconds, word};
 use crate::store::Store;
 use crate::writer::Writing;
 
@@ -78,9 +81,23 @@ impl Stored {
 
 impl Store {
     /// Reserves the serial and records the bytes that will be signed. `renews`: the certificate that this one follows,
-    /// which must not be revoked.
+    /// which must be neither revoked nor on hold.
     pub async fn intend(
         &self,
+        approved: Approved,
+        issuer: IssuerId,
+        renews: Option<EntryId>,
+        reason: String,
+        now: UnixTime,
+    ) -> Result<Intended, StoreError> {
+        self.intend_under(None, approved, issuer, renews, reason, now)
+            .await
+    }
+
+    /// Like [`Store::intend`]; the key of `claim` stands for it from then on.
+    pub async fn intend_under(
+        &self,
+        claim: Option<Claim>,
         approved: Approved,
         issuer: IssuerId,
         renews: Option<EntryId>,
@@ -99,6 +116,10 @@ impl Store {
                 };
                 let id = insert_entry(writing, &approved, issuer, now)?;
                 insert_intent(writing, id, &approved, issuer, renews, now)?;
+                if let Some(claim) = &claim {
+                    idempotency::claim(writing.sql, approved.actor(), claim, id, now)
+                        .map_err(|error| writing.fault(&error))?;
+                }
                 audit::record(
                     writing.sql,
                     now,
@@ -147,7 +168,7 @@ impl Store {
     }
 }
 
-/// The serial of a certificate that may be renewed: one that is revoked may not. Whether it exists is for the foreign key.
+/// The serial of a certificate that may be renewed: one that is revoked or held may not. Whether it exists is for the foreign key.
 fn live_serial(
     writing: &Writing<'_>,
     predecessor: EntryId,
@@ -156,14 +177,23 @@ fn live_serial(
         writing
             .sql
             .prepare_cached(
-                "SELECT i.serial, r.serial IS NOT NULL
+                "SELECT i.serial, r.reason
                  FROM intent i LEFT JOIN revocation r USING (serial, issuer_id) WHERE i.id = ?1",
             )?
-            .query_row([predecessor.0], |row| Ok((serial(row, 0)?, row.get(1)?)))
+            .query_row([predecessor.0], |row| {
+                let reason: Option<RevocationReason> = match row.get_ref(1)?.data_type() {
+                    Type::Null => None,
+                    _ => Some(word(row, 1)?),
+                };
+                Ok((serial(row, 0)?, reason))
+            })
             .optional()
     };
     match find() {
-        Ok(Some((serial, true))) => Err(StoreError::PredecessorRevoked { serial }),
+        Ok(Some((serial, Some(reason)))) if reason.is_hold() => {
+            Err(StoreError::PredecessorHeld { serial })
+        }
+        Ok(Some((serial, Some(_)))) => Err(StoreError::PredecessorRevoked { serial }),
         Ok(found) => Ok(found.map(|(serial, _)| serial)),
         Err(error) => Err(writing.fault(&error)),
     }

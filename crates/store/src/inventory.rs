@@ -1,7 +1,7 @@
 //! Every serial that was ever reserved, the certificate that came of it, if one did, and the certificates of others.
 
 mod filter;
-mod list;
+pub(crate) mod list;
 #[cfg(test)]
 mod plans;
 pub(crate) mod record;
@@ -111,6 +111,8 @@ impl EntryId {
 pub enum Status {
     /// Past its end, not revoked.
     Expired,
+    /// Revoked for now: it can be released.
+    Held,
     /// Revoked, past its end or not.
     Revoked,
     /// Reserved; whether a certificate was signed is not known. After a crash, or for the moment that signing takes.
@@ -120,10 +122,14 @@ pub enum Status {
 }
 
 impl Entry {
-    /// Where it stands: revoked before expired, expired before all else.
+    /// Where it stands: revoked or held before expired, expired before all else.
     pub fn status_at(&self, now: UnixTime) -> Status {
-        if self.revocation.is_some() {
-            Status::Revoked
+        if let Some(revocation) = self.revocation {
+            if revocation.reason.is_hold() {
+                Status::Held
+            } else {
+                Status::Revoked
+            }
         } else if self.not_after < now {
             Status::Expired
         } else if self.signed.is_none() {
@@ -163,6 +169,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expired => "expired",
+            Self::Held => "held",
             Self::Revoked => "revoked",
             Self::Unknown => "unknown",
             Self::Valid => "valid",
@@ -208,6 +215,8 @@ impl Page {
 pub struct Tally {
     /// See [`Status::Expired`].
     pub expired: u64,
+    /// See [`Status::Held`].
+    pub held: u64,
     /// See [`Status::Revoked`].
     pub revoked: u64,
     /// See [`Status::Unknown`].
@@ -336,11 +345,17 @@ fn tally(sql: &Connection, now: UnixTime) -> rusqlite::Result<Tally> {
         "SELECT state, count(*) FILTER (WHERE not_after < ?1), count(*) FROM entry WHERE state <> 'imported' GROUP BY state",
     )?;
     let mut rows = count.query([to_seconds(now)])?;
-    let mut tally = Tally::default();
+    let held = sql
+        .prepare_cached("SELECT count(*) FROM entry INDEXED BY entry_held WHERE held = 1")?
+        .query_row([], |row| unsigned(row, 0))?;
+    let mut tally = Tally {
+        held,
+        ..Tally::default()
+    };
     while let Some(row) = rows.next()? {
         let (ended, all) = (unsigned(row, 1)?, unsigned(row, 2)?);
         match row.get_ref(0)?.as_str()? {
-            "revoked" => tally.revoked = all,
+            "revoked" => tally.revoked = all - held,
             "signed" => {
                 tally.expired += ended;
                 tally.valid = all - ended;
@@ -406,6 +421,25 @@ fn typed_name(row: &Row<'_>) -> rusqlite::Result<TypedName> {
 
 /// Rows of one page at most: what is held in memory per request (a row is about 2 KiB).
 pub const MAX_PAGE: u32 = 1000;
+
+impl From<Selector> for Filter {
+    fn from(selector: Selector) -> Self {
+        match selector {
+            Selector::Fingerprint(fingerprint) => Self {
+                fingerprint: Some(fingerprint),
+                ..Self::default()
+            },
+            Selector::Names(names) => Self {
+                names: vec![NameFilter::Exactly(names)],
+                ..Self::default()
+            },
+            Selector::Serial(serial) => Self {
+                serial: Some(serial),
+                ..Self::default()
+            },
+        }
+    }
+}
 
 /// What stands for the profile of a certificate of others.
 pub const IMPORTED: &str = "imported";

@@ -9,6 +9,7 @@ pub mod backup;
 pub mod error;
 pub mod evidence;
 pub mod fail_point;
+pub mod idempotency;
 pub mod import;
 pub mod intent;
 pub mod inventory;

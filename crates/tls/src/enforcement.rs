@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_pki::feed::Revoked;
+use countersign_pki::feed::{Released, Revoked};
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
@@ -23,7 +23,7 @@ pub struct Enforcement {
 struct Shared {
     clock: SharedClock,
     revocations: ArcSwap<RevocationIndex>,
-    // Held while an index is made out of the present one, so that of two revocations at once none is lost.
+    // Held while an index is made out of the present one, so that of two changes at once none is lost.
     revoking: Mutex<()>,
     stores: Mutex<Vec<Weak<SessionStore>>>,
     connections: Arc<Registry>,
@@ -68,10 +68,19 @@ impl Enforcement {
     /// before it looks at the index again, so either the cut finds it or it finds the revocation.
     pub fn revoke(&self, revoked: Vec<Revoked>) -> impl Future<Output = Effects> + Send + use<> {
         let index = self.shared.add(revoked);
-        let is_good =
-            |peer: Option<&VerifiedPeer>| !peer.is_some_and(|peer| is_revoked(&index, peer));
-        let (sessions_declined, cut) = self.shared.end_all_but(|_, peer| is_good(peer));
-        effects(sessions_declined, cut)
+        self.shared.end_revoked(&index)
+    }
+
+    /// Like [`Enforcement::revoke`], with a snapshot of the history that is followed: a hold that it does not have was
+    /// released while this node did not hear it.
+    pub fn catch_up(&self, revoked: Vec<Revoked>) -> impl Future<Output = Effects> + Send + use<> {
+        let index = self.shared.replace(|index| index.caught_up(revoked));
+        self.shared.end_revoked(&index)
+    }
+
+    /// Ends these holds: who was held is admitted again when this returns. Sessions that a hold took away stay away.
+    pub fn release(&self, released: impl IntoIterator<Item = Released>) {
+        self.shared.replace(|index| index.without(released));
     }
 
     /// Ends sessions and connections of those for whom `keep` says no (policy or trust changed, certificate expired).
@@ -122,10 +131,23 @@ impl Shared {
         if revoked.is_empty() {
             return self.revocations.load_full();
         }
+        self.replace(|index| index.with(revoked))
+    }
+
+    fn replace(
+        &self,
+        next: impl FnOnce(&RevocationIndex) -> RevocationIndex,
+    ) -> Arc<RevocationIndex> {
         let _alone = self.revoking.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = Arc::new(self.revocations.load().with(revoked));
+        let index = Arc::new(next(&self.revocations.load()));
         self.revocations.store(Arc::clone(&index));
         index
+    }
+
+    fn end_revoked(&self, index: &RevocationIndex) -> impl Future<Output = Effects> + Send + use<> {
+        let (sessions_declined, cut) =
+            self.end_all_but(|_, peer| !peer.is_some_and(|peer| is_revoked(index, peer)));
+        effects(sessions_declined, cut)
     }
 
     /// Sessions first: a client that is cut comes back at once.

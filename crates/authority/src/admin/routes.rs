@@ -1,54 +1,170 @@
 //! What can be asked of the authority, on whatever port.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use countersign_pki::feed::Snapshot;
+use countersign_pki::feed::{Sequence, Snapshot};
 use countersign_policy::issuance::{Actor, Request as Issuance};
+use countersign_store::idempotency::{Claim, IdempotencyKey};
 use countersign_store::pause::Grounds;
+use serde::Serialize;
 
+use super::openapi::document;
+use super::role::Role;
+use super::route::Route;
 use crate::api::{
-    BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IMPORT, ISSUE,
-    ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest, LabelResponse,
-    ListQuery, ListResponse, PREVIEW, PreviewResponse, RENEW, RESUME, REVOKE, RenewRequest,
-    ResumeRequest, ResumeResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse,
-    StatusResponse,
+    BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
+    ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest,
+    LabelResponse, ListQuery, ListResponse, OPENAPI, PREVIEW, PreviewResponse, RECEIPTS, RELEASE,
+    RELEASE_PREVIEW, RENEW, RESUME, REVOKE, REVOKE_PREVIEW, ReceiptQuery, ReceiptResponse,
+    ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
+    RevokePreviewResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
+use crate::conversion::revocation::{
+    Asked, bounded, preview_response as withdrawal_preview, receipt_response,
+    release as asked_release, release_response, revocation, revoke_response,
+};
 use crate::conversion::{
     annotate, import_response, imported, issue_response, label_response, list_filter,
     list_response, preview_response, show_response, spki_of,
 };
 use crate::problem::Problem;
+use crate::receipt::Receipt;
 use crate::what::What;
 
 /// The routes. Every request carries its [`Actor`] as an extension; without one it is refused.
 pub fn router(authority: Arc<Authority>) -> Router {
-    Router::new()
-        .route(ISSUE, post(issue))
-        .route(PREVIEW, post(preview))
-        .route(RENEW, post(renew))
-        .route(REVOKE, post(revoke))
-        .route(LABEL, post(label))
-        .route(IMPORT, post(import))
-        .route(CERTIFICATES, get(list))
-        .route(&format!("{CERTIFICATES}/{{what}}"), get(show))
-        .route(STATUS, get(status))
-        .route(BACKUP, post(backup))
-        .route(EVIDENCE_CRL, post(evidence_crl).layer(evidence_limit()))
-        .route(EVIDENCE_FEED, post(evidence_feed).layer(evidence_limit()))
-        .route(RESUME, post(resume))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| route.mount(router))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(authority)
+}
+
+/// What there is, and who may.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![
+        Route::post(ISSUE, Role::Issuer, "Issue a certificate", issue)
+            .takes::<IssueRequest>()
+            .answers::<IssueResponse>()
+            .once(),
+        Route::post(
+            PREVIEW,
+            Role::Issuer,
+            "Show what would be issued, and why",
+            preview,
+        )
+        .takes::<IssueRequest>()
+        .answers::<PreviewResponse>(),
+        Route::post(
+            RENEW,
+            Role::Issuer,
+            "Issue the next certificate for the same names",
+            renew,
+        )
+        .takes::<RenewRequest>()
+        .answers::<IssueResponse>()
+        .once(),
+        Route::post(
+            REVOKE,
+            Role::Operator,
+            "Revoke certificates, or put them on hold",
+            revoke,
+        )
+        .takes::<RevokeRequest>()
+        .answers::<RevokeResponse>(),
+        Route::post(
+            REVOKE_PREVIEW,
+            Role::Operator,
+            "Show what would be revoked",
+            revoke_preview,
+        )
+        .takes::<RevokeRequest>()
+        .answers::<RevokePreviewResponse>(),
+        Route::post(RELEASE, Role::Operator, "End holds", release)
+            .takes::<ReleaseRequest>()
+            .answers::<ReleaseResponse>(),
+        Route::post(
+            RELEASE_PREVIEW,
+            Role::Operator,
+            "Show which holds would end",
+            release_preview,
+        )
+        .takes::<ReleaseRequest>()
+        .answers::<RevokePreviewResponse>(),
+        Route::get(
+            RECEIPTS,
+            Role::Operator,
+            "Wait until the nodes have put messages of the feed in force",
+            receipts,
+        )
+        .takes_query::<ReceiptQuery>()
+        .answers::<ReceiptResponse>(),
+        Route::post(
+            LABEL,
+            Role::Operator,
+            "Say whose an identity is; without a change, show what is said",
+            label,
+        )
+        .takes::<LabelRequest>()
+        .answers::<LabelResponse>(),
+        Route::post(
+            IMPORT,
+            Role::Operator,
+            "Watch certificates of others",
+            import,
+        )
+        .takes::<ImportRequest>()
+        .answers::<ImportResponse>(),
+        Route::get(
+            CERTIFICATES,
+            Role::Viewer,
+            "List certificates, page by page",
+            list,
+        )
+        .takes_query::<ListQuery>()
+        .answers::<ListResponse>(),
+        Route::get(SHOW, Role::Viewer, "Show what WHAT means", show)
+            .takes_what()
+            .answers::<ShowResponse>(),
+        Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
+            .answers::<StatusResponse>(),
+        Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),
+        Route::post(
+            EVIDENCE_CRL,
+            Role::Admin,
+            "Tell a restored authority what a CRL lists",
+            evidence_crl,
+        )
+        .takes_bytes(CRL, MAX_EVIDENCE)
+        .answers::<EvidenceResponse>(),
+        Route::post(
+            EVIDENCE_FEED,
+            Role::Admin,
+            "Tell a restored authority what the feed state of a gateway holds",
+            evidence_feed,
+        )
+        .takes_bytes("application/json", MAX_EVIDENCE)
+        .answers::<EvidenceResponse>(),
+        Route::post(
+            RESUME,
+            Role::Admin,
+            "Let a restored authority issue again",
+            resume,
+        )
+        .takes::<ResumeRequest>()
+        .answers::<ResumeResponse>(),
+        Route::get(OPENAPI, Role::Viewer, "This document", openapi),
+    ]
 }
 
 /// Answers what no route does. Not part of [`router`]: two routers with a fallback each cannot be merged, and those of
@@ -82,10 +198,14 @@ type Called<T> = Result<Json<T>, Problem>;
 async fn issue(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
+    headers: HeaderMap,
     body: Result<Json<IssueRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let request = Issuance::try_from(read(body)?)?;
-    Ok(Json(issue_response(authority.issue(actor, request).await?)))
+    let wire = read(body)?;
+    let claim = claim(&headers, ISSUE, &wire)?;
+    let request = Issuance::try_from(wire)?;
+    let issued = authority.issue_once(actor, request, claim).await?;
+    Ok(Json(issue_response(issued)))
 }
 
 async fn preview(
@@ -102,14 +222,15 @@ async fn preview(
 async fn renew(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
+    headers: HeaderMap,
     body: Result<Json<RenewRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let RenewRequest { what, csr } = read(body)?;
-    Ok(Json(issue_response(
-        authority
-            .renew(actor, &parse_what(&what), spki_of(&csr)?)
-            .await?,
-    )))
+    let wire = read(body)?;
+    let claim = claim(&headers, RENEW, &wire)?;
+    let RenewRequest { what, csr } = wire;
+    let what = parse_what(&what);
+    let issued = authority.renew_once(actor, &what, spki_of(&csr)?, claim);
+    Ok(Json(issue_response(issued.await?)))
 }
 
 async fn revoke(
@@ -117,18 +238,89 @@ async fn revoke(
     Caller(actor): Caller,
     body: Result<Json<RevokeRequest>, JsonRejection>,
 ) -> Called<RevokeResponse> {
-    let RevokeRequest {
-        what,
-        reason,
+    let asked = revocation(&read(body)?, authority.trust_domain(), authority.now())?;
+    Ok(Json(revoke_response(
+        withdraw(&authority, actor, asked).await?,
+    )))
+}
+
+async fn revoke_preview(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<RevokeRequest>, JsonRejection>,
+) -> Called<RevokePreviewResponse> {
+    let asked = revocation(&read(body)?, authority.trust_domain(), authority.now())?;
+    preview_withdrawal(&authority, &actor, asked).await
+}
+
+async fn release(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<ReleaseRequest>, JsonRejection>,
+) -> Called<ReleaseResponse> {
+    let asked = asked_release(&read(body)?, authority.trust_domain(), authority.now())?;
+    Ok(Json(release_response(
+        withdraw(&authority, actor, asked).await?,
+    )))
+}
+
+async fn release_preview(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<ReleaseRequest>, JsonRejection>,
+) -> Called<RevokePreviewResponse> {
+    let asked = asked_release(&read(body)?, authority.trust_domain(), authority.now())?;
+    preview_withdrawal(&authority, &actor, asked).await
+}
+
+async fn withdraw(
+    authority: &Arc<Authority>,
+    actor: Actor,
+    asked: Asked,
+) -> Result<Receipt, Problem> {
+    let Asked {
+        meant,
+        withdrawal,
+        at_most,
+        wait,
+        ..
+    } = asked;
+    let receipt = authority.withdraw(actor, &meant, withdrawal, at_most, wait);
+    Ok(receipt.await?)
+}
+
+async fn preview_withdrawal(
+    authority: &Arc<Authority>,
+    actor: &Actor,
+    asked: Asked,
+) -> Called<RevokePreviewResponse> {
+    let Asked {
+        meant,
+        withdrawal,
+        after,
+        ..
+    } = asked;
+    let preview = authority.preview_withdrawal(actor, &meant, withdrawal, after);
+    Ok(Json(withdrawal_preview(preview.await?)))
+}
+
+async fn receipts(
+    State(authority): State<Arc<Authority>>,
+    Caller(_): Caller,
+    query: Result<Query<ReceiptQuery>, QueryRejection>,
+) -> Called<ReceiptResponse> {
+    let Query(ReceiptQuery {
+        first,
+        last,
         wait_ms,
-    } = read(body)?;
-    let wait = wait_ms.map(|wait_ms| Duration::from_millis(wait_ms).min(MAX_WAIT));
-    Ok(Json(
-        authority
-            .revoke(actor, &parse_what(&what), reason, wait)
-            .await?
-            .into(),
-    ))
+    }) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let wait = wait_ms.map(bounded);
+    let nodes = authority.receipts(Sequence(first), Sequence(last), wait);
+    Ok(Json(receipt_response(nodes.await)))
+}
+
+async fn openapi() -> Json<&'static serde_json::Value> {
+    Json(document())
 }
 
 async fn label(
@@ -191,7 +383,7 @@ async fn backup(
     let (facts, stream) = authority.backup(actor).await?;
     let name = format!("attachment; filename=\"{}\"", facts.file_name());
     let fields = [
-        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (header::CONTENT_TYPE, TAR.to_owned()),
         (header::CONTENT_DISPOSITION, name),
     ];
     Ok((fields, Body::new(stream)).into_response())
@@ -234,15 +426,34 @@ async fn resume(
     }))
 }
 
-fn evidence_limit() -> DefaultBodyLimit {
-    DefaultBodyLimit::max(MAX_EVIDENCE)
-}
-
 fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
     match body {
         Ok(Json(body)) => Ok(body),
         Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
     }
+}
+
+/// The key that the request is made under, if it is made under one.
+fn claim(headers: &HeaderMap, path: &str, body: &impl Serialize) -> Result<Option<Claim>, Problem> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(header) = given.next() else {
+        return Ok(None);
+    };
+    let refused = |why: String| Problem::bad_request(format!("{IDEMPOTENCY_KEY}: {why}"));
+    if given.next().is_some() {
+        return Err(refused("given twice".to_owned()));
+    }
+    let text = header.to_str().unwrap_or_default();
+    let key = IdempotencyKey::parse(text).map_err(|error| refused(error.to_string()))?;
+    // As it was understood: white space and the order of fields make no other request.
+    let body = serde_json::to_vec(body).map_err(|error| refused(error.to_string()))?;
+    let mut digest = Context::new(&SHA256);
+    digest.update(path.as_bytes());
+    digest.update(b"\n");
+    digest.update(&body);
+    let digest = digest.finish();
+    let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
+    Ok(Some(Claim { key, digest }))
 }
 
 fn parse_what(text: &str) -> What {
@@ -253,8 +464,11 @@ fn parse_what(text: &str) -> What {
 /// A request with 100 long SANs has 30 KiB, a certificate request at most 64 KiB in base64.
 const MAX_BODY: usize = 256 * 1024;
 
-/// Nodes that have not answered in five minutes are not there.
-const MAX_WAIT: Duration = Duration::from_mins(5);
+const SHOW: &str = "/v1/certificates/{what}";
 
 /// A million revocations as a feed state have 200 MB; only an admin sends them.
 const MAX_EVIDENCE: usize = 256 * 1024 * 1024;
+
+const TAR: &str = "application/x-tar";
+/// RFC 2585 §4.2.
+const CRL: &str = "application/pkix-crl";

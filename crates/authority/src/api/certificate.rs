@@ -3,12 +3,14 @@
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rfc3339;
+use super::schema::{FingerprintSchema, SerialSchema, TimeSchema};
 
 /// Asks for a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssueRequest {
     /// `server`, `client`, `peer`, `workload`.
@@ -26,7 +28,7 @@ pub struct IssueRequest {
 }
 
 /// Asks for the next certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenewRequest {
     /// WHAT: serial, fingerprint or name.
@@ -36,11 +38,13 @@ pub struct RenewRequest {
 }
 
 /// A new certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssueResponse {
     /// Its serial number.
+    #[schemars(with = "SerialSchema")]
     pub serial: SerialNumber,
     /// SHA-256 of its DER.
+    #[schemars(with = "FingerprintSchema")]
     pub fingerprint: Fingerprint,
     /// Which profile.
     pub profile: String,
@@ -50,9 +54,11 @@ pub struct IssueResponse {
     pub names: Vec<String>,
     /// Beginning.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_before: UnixTime,
     /// End.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_after: UnixTime,
     /// The leaf, then the intermediate.
     pub chain_pem: String,
@@ -61,7 +67,7 @@ pub struct IssueResponse {
 }
 
 /// What would be issued.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewResponse {
     /// The certificate in PEM, with an empty signature and a serial number that will be another.
     pub unsigned_pem: String,
@@ -72,7 +78,7 @@ pub struct PreviewResponse {
 }
 
 /// One field and its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BecauseView {
     /// As RFC 5280 calls it.
     pub field: String,
@@ -83,7 +89,7 @@ pub struct BecauseView {
 }
 
 /// Who would refuse a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ObjectionView {
     /// Which clients.
     pub client: String,

@@ -6,12 +6,14 @@ use countersign_pki::feed::RevocationReason;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rfc3339;
+use super::schema::{FingerprintSchema, ReasonSchema, SerialSchema, TimeSchema};
 
 /// Says something of an identity. What is left out stays; an empty owner or note is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequest {
     /// WHAT: serial, fingerprint or name; the certificates that are meant must be of one identity.
@@ -31,7 +33,7 @@ pub struct LabelRequest {
 }
 
 /// Asks to watch certificates of others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRequest {
     /// In base64 DER, 1 to 100.
@@ -42,7 +44,7 @@ pub struct ImportRequest {
 }
 
 /// Which certificates to list: those for which everything that is said holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
     /// Only of this status.
@@ -93,11 +95,13 @@ pub struct ListQuery {
 }
 
 /// Where a certificate stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CertificateStatus {
     /// Past its end.
     Expired,
+    /// Revoked for now: on hold.
+    Held,
     /// Revoked.
     Revoked,
     /// The serial was reserved; whether a certificate was signed is not known.
@@ -110,6 +114,7 @@ impl std::fmt::Display for CertificateStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Expired => "expired",
+            Self::Held => "held",
             Self::Revoked => "revoked",
             Self::Unknown => "unknown",
             Self::Valid => "valid",
@@ -118,7 +123,7 @@ impl std::fmt::Display for CertificateStatus {
 }
 
 /// What is said of an identity now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelResponse {
     /// Its typed name.
     pub identity: String,
@@ -133,28 +138,30 @@ pub struct LabelResponse {
 }
 
 /// What became of each certificate, in the order of the request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportResponse {
     /// One for each.
     pub certificates: Vec<ImportedView>,
 }
 
 /// One certificate of others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedView {
     /// SHA-256 of its DER.
+    #[schemars(with = "FingerprintSchema")]
     pub fingerprint: Fingerprint,
     /// The name shown first.
     pub name: String,
     /// End.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_after: UnixTime,
     /// What became of it.
     pub outcome: ImportOutcome,
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImportOutcome {
     /// It was there before.
@@ -167,7 +174,7 @@ pub enum ImportOutcome {
 
 /// One page: newest first; what ends first by `expiring_within_s` or `valid`; what ended last first by `expired`; by name
 /// with a pattern, by identity with an owner or labels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListResponse {
     /// The page.
     pub certificates: Vec<CertificateView>,
@@ -177,7 +184,7 @@ pub struct ListResponse {
 }
 
 /// Every certificate that WHAT means, newest first; never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShowResponse {
     /// At most 1000 of them.
     pub certificates: Vec<ShownCertificate>,
@@ -187,7 +194,7 @@ pub struct ShowResponse {
 }
 
 /// One certificate with its bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ShownCertificate {
     /// As in the list.
     #[serde(flatten)]
@@ -198,12 +205,14 @@ pub struct ShownCertificate {
 }
 
 /// One row of the inventory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateView {
     /// Its serial number.
+    #[schemars(with = "SerialSchema")]
     pub serial: SerialNumber,
     /// SHA-256 of its DER; left out when it is not known whether it was signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<FingerprintSchema>")]
     pub fingerprint: Option<Fingerprint>,
     /// Where it stands.
     pub status: CertificateStatus,
@@ -217,12 +226,15 @@ pub struct CertificateView {
     pub issuer: String,
     /// Beginning.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_before: UnixTime,
     /// End.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_after: UnixTime,
     /// When it was issued, or imported.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub issued_at: UnixTime,
     /// Who asked for it.
     pub issued_to: String,
@@ -241,11 +253,13 @@ pub struct CertificateView {
 }
 
 /// When and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevocationView {
     /// Since when.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub revoked_at: UnixTime,
     /// Why.
+    #[schemars(with = "ReasonSchema")]
     pub reason: RevocationReason,
 }

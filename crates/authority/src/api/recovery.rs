@@ -1,25 +1,29 @@
 //! Backups, and what is told to a restored authority.
 
 use countersign_pki::time::UnixTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rfc3339;
+use super::schema::TimeSchema;
 
 /// Issuing waits: the authority was restored and does not know what was revoked since its backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PauseView {
     /// When it was restored.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub since: UnixTime,
     /// When the backup was made.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub backup_at: UnixTime,
     /// How many CRLs and feed states have told of the time since.
     pub evidence: u64,
 }
 
 /// What came of one CRL or feed state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceResponse {
     /// Certificates of the inventory that are revoked now.
     pub revoked: u64,
@@ -32,7 +36,7 @@ pub struct EvidenceResponse {
 }
 
 /// The wish that issuing goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
     /// For the audit log.
@@ -44,7 +48,7 @@ pub struct ResumeRequest {
 }
 
 /// Issuing goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResumeResponse {
     /// What is over; nothing where issuing did not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,17 +3,20 @@
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{FingerprintSchema, TimeSchema};
 use super::{PauseView, rfc3339};
 
 /// How the authority is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusResponse {
     /// Where SPIFFE IDs live.
     pub trust_domain: String,
     /// When the authority was made.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub created_at: UnixTime,
     /// `ready`, `unsealing`, `paused` or `failed`.
     pub issuing: IssuingState,
@@ -29,10 +32,13 @@ pub struct StatusResponse {
     pub certificates: Counts,
     /// nextUpdate of the root's CRL.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub root_crl_next_update: UnixTime,
     /// The feed's history.
+    #[schemars(with = "String")]
     pub history: HistoryId,
     /// Its last message.
+    #[schemars(with = "u64")]
     pub sequence: Sequence,
     /// Nodes that are connected to the feed.
     pub nodes: Vec<String>,
@@ -41,7 +47,7 @@ pub struct StatusResponse {
 }
 
 /// Whether certificates can be issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum IssuingState {
     /// Not without help.
@@ -55,27 +61,33 @@ pub enum IssuingState {
 }
 
 /// One CA certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerView {
     /// `root`, `intermediate` or `operator`.
     pub role: String,
     /// Its subject.
     pub subject: String,
     /// SHA-256 of its DER.
+    #[schemars(with = "FingerprintSchema")]
     pub fingerprint: Fingerprint,
     /// Beginning.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_before: UnixTime,
     /// End.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "TimeSchema")]
     pub not_after: UnixTime,
 }
 
 /// How many certificates stand where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// See [`CertificateStatus::Expired`](super::CertificateStatus::Expired).
     pub expired: u64,
+    /// See [`CertificateStatus::Held`](super::CertificateStatus::Held).
+    #[serde(default)]
+    pub held: u64,
     /// See [`CertificateStatus::Revoked`](super::CertificateStatus::Revoked).
     pub revoked: u64,
     /// See [`CertificateStatus::Unknown`](super::CertificateStatus::Unknown).
@@ -85,7 +97,7 @@ pub struct Counts {
 }
 
 /// A risk that stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Risk {
     /// A sentence.
     pub sentence: String,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use countersign_pki::certificate::MalformedCertificate;
+use countersign_pki::feed::RevocationReason;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::TemplateError;
 use countersign_pki::time::UnixTime;
@@ -104,6 +105,18 @@ pub enum IssueError {
     /// The to-be-signed bytes cannot be decoded: our bug.
     #[error(transparent)]
     Malformed(#[from] MalformedCertificate),
+    /// The same request is on its way.
+    #[error("a request with idempotency key {key} is being answered")]
+    KeyInFlight {
+        /// Which.
+        key: String,
+    },
+    /// The key stands for another request.
+    #[error("idempotency key {key} was used for another request")]
+    KeyReused {
+        /// Which.
+        key: String,
+    },
     /// The operating system has none.
     #[error("the operating system gives no randomness")]
     NoRandomness,
@@ -126,6 +139,12 @@ impl IssueError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Denied(denied) => denied.hint(),
+            Self::KeyInFlight { .. } => {
+                Some("wait a moment, and make the same request again".to_owned())
+            }
+            Self::KeyReused { .. } => {
+                Some("each request has a key of its own, such as a random UUID".to_owned())
+            }
             Self::NotReady(error) => error.hint.clone(),
             Self::Sign(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -155,6 +174,14 @@ pub enum RenewError {
         not_after: UnixTime,
         /// When it was asked for.
         now: UnixTime,
+    },
+    /// Withdrawn for now.
+    #[error("certificate {serial} is on hold since {since} and cannot be renewed")]
+    Held {
+        /// Which.
+        serial: SerialNumber,
+        /// Since when.
+        since: UnixTime,
     },
     /// Of others.
     #[error("certificate {serial} was imported: it is {issuer} that renews it")]
@@ -207,6 +234,9 @@ impl RenewError {
             Self::Expired { .. } | Self::NeverSigned { .. } | Self::Revoked { .. } => {
                 Some("an admin can issue a new one: `countersign issue`".to_owned())
             }
+            Self::Held { serial, .. } => {
+                Some(format!("`countersign release {serial}` ends the hold"))
+            }
             Self::Imported { .. } => Some(
                 "`countersign import` takes the next one, so that its end is watched too"
                     .to_owned(),
@@ -217,19 +247,19 @@ impl RenewError {
     }
 }
 
-/// Why nothing was revoked.
+/// Why nothing was revoked, put on hold or released.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevokeError {
-    /// By name, live certificates are meant, and there is none.
-    #[error("every certificate known as {what} has expired, the last at {not_after} (now {now})")]
-    Expired {
+    /// What is revoked for good stays so.
+    #[error("{what} is revoked since {revoked_at} for {reason}, which nothing takes back")]
+    ForGood {
         /// What was asked for.
         what: String,
-        /// The end of the newest.
-        not_after: UnixTime,
-        /// When it was asked for.
-        now: UnixTime,
+        /// Since when the first of them is.
+        revoked_at: UnixTime,
+        /// Why.
+        reason: RevocationReason,
     },
     /// Of others.
     #[error("{what} was imported: only {issuer}, its issuer, can revoke it")]
@@ -245,11 +275,40 @@ pub enum RevokeError {
         /// What was asked for.
         what: String,
     },
+    /// Nothing to release.
+    #[error("{what} is not on hold")]
+    NotHeld {
+        /// What was asked for.
+        what: String,
+    },
     /// The actor may not revoke.
     #[error("{actor} may not revoke")]
     NotPermitted {
         /// Who.
         actor: String,
+    },
+    /// No serial number of an issuer of ours.
+    #[error("{issuer} is no issuer of this authority")]
+    NotOurIssuer {
+        /// As it was asked for.
+        issuer: String,
+    },
+    /// A CA certificate: what it issued would all be refused.
+    #[error("{what} is this authority's own CA certificate {subject}")]
+    OwnCertificate {
+        /// What was asked for.
+        what: String,
+        /// Its subject.
+        subject: String,
+    },
+    /// The filters mean nothing.
+    #[error("no certificate is meant by these filters")]
+    NothingMeant,
+    /// A serial number that the inventory does not have.
+    #[error("the inventory has no certificate with serial number {serial}")]
+    NotRecorded {
+        /// Which.
+        serial: SerialNumber,
     },
     /// The revocation could not be made durable; nothing was revoked.
     #[error(transparent)]
@@ -259,15 +318,25 @@ pub enum RevokeError {
 impl RevokeError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Expired { .. } => Some("an expired certificate is refused anyway; name it by serial to revoke it all the same".to_owned()),
+        Some(match self {
+            Self::ForGood { .. } => "issue a new certificate: `countersign issue`".to_owned(),
             Self::Imported { .. } => {
-                Some("deny it in the policy of the gateway until its issuer has revoked it".to_owned())
+                "deny it in the policy of the gateway until its issuer has revoked it".to_owned()
             }
-            Self::NotFound { .. } => Some("`countersign list` shows what there is".to_owned()),
-            Self::NotPermitted { .. } => None,
-            Self::Store(error) => error.hint(),
-        }
+            Self::NotFound { .. } | Self::NothingMeant => {
+                "`countersign list` shows what there is".to_owned()
+            }
+            Self::NotHeld { .. } => "`countersign list --status held` shows what is".to_owned(),
+            Self::NotOurIssuer { .. } => "`countersign status` names the issuers".to_owned(),
+            Self::NotRecorded { .. } => {
+                "one that was issued all the same, and that a lost backup had, is revoked with --unrecorded".to_owned()
+            }
+            Self::OwnCertificate { .. } => {
+                "nodes are given another issuer instead: what it has issued is revoked with --issuer".to_owned()
+            }
+            Self::NotPermitted { .. } => return None,
+            Self::Store(error) => return error.hint(),
+        })
     }
 }
 

@@ -13,10 +13,12 @@ use countersign_policy::issuance::{
 };
 use countersign_store::error::StoreError;
 use countersign_store::fail_point::FailPoint;
+use countersign_store::idempotency::Claim;
 use countersign_store::inventory::{
     Entry, EntryId, Filter, MAX_PAGE, NameFilter, Selector, Status,
 };
 
+use super::in_flight::{InFlight, Place};
 use super::{Authority, CERTIFICATE, IssueError, RenewError};
 use crate::renewal;
 use crate::signer::Signer;
@@ -30,7 +32,21 @@ impl Authority {
         actor: Actor,
         request: Request,
     ) -> Result<Issued, IssueError> {
-        self.issue_after(actor, request, None, "asked for".to_owned())
+        self.issue_once(actor, request, None).await
+    }
+
+    /// Like [`Authority::issue`]; the same claim gives the same certificate again.
+    pub async fn issue_once(
+        self: &Arc<Self>,
+        actor: Actor,
+        request: Request,
+        claim: Option<Claim>,
+    ) -> Result<Issued, IssueError> {
+        let place = match self.take_place(&actor, claim).await? {
+            Place::Taken(place) => place,
+            Place::Answered(issued) => return Ok(*issued),
+        };
+        self.issue_after(actor, request, None, "asked for".to_owned(), place)
             .await
     }
 
@@ -52,15 +68,36 @@ impl Authority {
         what: &What,
         spki_der: Vec<u8>,
     ) -> Result<Issued, RenewError> {
+        self.renew_once(actor, what, spki_der, None).await
+    }
+
+    /// Like [`Authority::renew`]; the same claim gives the same certificate again.
+    pub async fn renew_once(
+        self: &Arc<Self>,
+        actor: Actor,
+        what: &What,
+        spki_der: Vec<u8>,
+        claim: Option<Claim>,
+    ) -> Result<Issued, RenewError> {
+        let place = match self.take_place(&actor, claim).await? {
+            Place::Taken(place) => place,
+            Place::Answered(issued) => return Ok(*issued),
+        };
         let entries = self.renewable(what).await.map_err(IssueError::Store)?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
         let request = renewal::request(&predecessor, spki_der)?;
         let reason = format!("renews {}", predecessor.serial);
         match self
-            .issue_after(actor, request, Some(predecessor.id), reason)
+            .issue_after(actor, request, Some(predecessor.id), reason, place)
             .await
         {
-            // Revoked since it was chosen.
+            // Revoked or held since it was chosen.
+            Err(IssueError::Store(StoreError::PredecessorHeld { serial })) => {
+                Err(RenewError::Held {
+                    serial,
+                    since: self.now(),
+                })
+            }
             Err(IssueError::Store(StoreError::PredecessorRevoked { serial })) => {
                 Err(RenewError::Revoked {
                     serial,
@@ -127,11 +164,12 @@ impl Authority {
         request: Request,
         renews: Option<EntryId>,
         reason: String,
+        place: InFlight,
     ) -> Result<Issued, IssueError> {
         let authority = Arc::clone(self);
         let pipeline = async move {
             authority
-                .run_pipeline(actor, &request, renews, reason)
+                .run_pipeline(actor, &request, renews, reason, place)
                 .await
         };
         tokio::spawn(pipeline)
@@ -145,13 +183,21 @@ impl Authority {
         request: &Request,
         renews: Option<EntryId>,
         reason: String,
+        place: InFlight,
     ) -> Result<Issued, IssueError> {
         let signer = self.signer().await?;
         let issuer = signer.certificate();
         let approved = self.approve(actor, request, signer)?;
         let intended = self
             .store
-            .intend(approved, self.intermediate_id, renews, reason, self.now())
+            .intend_under(
+                place.claim(),
+                approved,
+                self.intermediate_id,
+                renews,
+                reason,
+                self.now(),
+            )
             .await?;
         FailPoint::IntentDurable.reach();
         let signature = signer.sign(&intended)?;
@@ -161,18 +207,28 @@ impl Authority {
             .complete(intended, &signature, self.now())
             .await?;
 
-        let certificate = stored.certificate().clone();
-        Ok(Issued {
+        // Until the certificate is durable, whoever makes the request again has to wait.
+        drop(place);
+        Ok(self.issued(stored.certificate().clone(), request.profile, issuer))
+    }
+
+    pub(super) fn issued(
+        &self,
+        certificate: Certificate,
+        profile: Profile,
+        issuer: &Certificate,
+    ) -> Issued {
+        Issued {
             serial: certificate.serial(),
             fingerprint: certificate.fingerprint(),
-            profile: request.profile,
+            profile,
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
             chain_pem: pem::encode(CERTIFICATE, certificate.der())
                 + &pem::encode(CERTIFICATE, issuer.der()),
             ca_pem: self.ca_pem(),
             certificate,
-        })
+        }
     }
 }
 

@@ -1,18 +1,21 @@
-//! From a revocation to its receipt.
+//! From a revocation, a hold or a release to its receipt.
 
 use std::time::Duration;
 
-use countersign_pki::feed::RevocationReason;
+use countersign_pki::feed::{RevocationReason, Sequence};
+use countersign_pki::serial::SerialNumber;
 use countersign_policy::issuance::Actor;
-use countersign_store::inventory::Entry;
-use countersign_store::revocation::Revocations;
+use countersign_store::inventory::{Cursor, Filter, NameFilter, Selector};
+use countersign_store::issuer::{Issuer, IssuerRole};
+use countersign_store::revocation::{Ended, Preview, Selection, Withdrawal, Withdrawals};
 
 use super::{Authority, RevokeError};
-use crate::receipt::{Receipt, RevokedCertificate};
-use crate::what::What;
+use crate::receipt::{NodeReceipt, Receipt};
+use crate::what::{Meant, What};
 
 impl Authority {
-    /// Revokes every live certificate that is meant. `wait`: how long to wait for the nodes at most; `None`: not at all.
+    /// Revokes, or puts on hold, every live certificate that is meant; one that is named by itself also past its end.
+    /// `wait`: how long to wait for the nodes at most; `None`: not at all.
     pub async fn revoke(
         &self,
         actor: Actor,
@@ -20,68 +23,180 @@ impl Authority {
         reason: RevocationReason,
         wait: Option<Duration>,
     ) -> Result<Receipt, RevokeError> {
-        // Somebody's certificate is no right to revoke; that right comes with operators' roles.
-        if let Actor::Holder { identity, .. } = &actor {
-            return Err(RevokeError::NotPermitted {
-                actor: identity.to_string(),
-            });
-        }
+        let meant = Meant::just(what.clone());
+        self.withdraw(actor, &meant, Withdrawal::Revoke(reason), None, wait)
+            .await
+    }
+
+    /// Does it to all that is meant or to none. More than `at_most` are refused.
+    pub async fn withdraw(
+        &self,
+        actor: Actor,
+        meant: &Meant,
+        withdrawal: Withdrawal,
+        at_most: Option<u64>,
+        wait: Option<Duration>,
+    ) -> Result<Receipt, RevokeError> {
+        refuse_holders(&actor)?;
+        let selection = self.selection(meant).await?;
         let outcome = self
             .store
-            .revoke(self.selector(what).await?, actor, reason, self.now())
+            .withdraw(selection, withdrawal, at_most, actor, self.now())
             .await?;
-        let Revocations {
-            revoked,
-            already_revoked,
-            expired,
-            imported,
-        } = outcome;
-        let sequences = || {
-            revoked
-                .iter()
-                .chain(&already_revoked)
-                .filter_map(|entry| entry.revocation.map(|it| it.sequence))
-        };
-        let (Some(first), Some(last)) = (sequences().min(), sequences().max()) else {
-            return Err(match (expired.first(), imported.first()) {
-                (Some(entry), _) => RevokeError::Expired {
-                    what: what.to_string(),
-                    not_after: entry.not_after,
-                    now: self.now(),
-                },
-                (None, Some(theirs)) => RevokeError::Imported {
-                    what: what.to_string(),
-                    issuer: theirs.issuer.clone(),
-                },
-                (None, None) => RevokeError::NotFound {
-                    what: what.to_string(),
-                },
-            });
+        let Some((first, last)) = outcome.told else {
+            return Err(self.why_nothing(meant, &outcome));
         };
         Ok(Receipt {
             history: self.store.history().clone(),
+            first,
             sequence: last,
             nodes: self.hub.receipts(first, last, wait).await,
-            revoked: revoked.iter().filter_map(revoked_certificate).collect(),
-            already_revoked: already_revoked
-                .iter()
-                .filter_map(revoked_certificate)
-                .collect(),
+            changed: outcome.changed,
+            already: outcome.already,
+            for_good: outcome.for_good,
         })
+    }
+
+    /// What [`Authority::withdraw`] would do now, to those behind `after`.
+    pub async fn preview_withdrawal(
+        &self,
+        actor: &Actor,
+        meant: &Meant,
+        withdrawal: Withdrawal,
+        after: Option<Cursor>,
+    ) -> Result<Preview, RevokeError> {
+        refuse_holders(actor)?;
+        let selection = self.selection(meant).await?;
+        let is_first = after.is_none();
+        let preview = self
+            .store
+            .preview_withdrawal(selection, withdrawal, after, self.now())
+            .await?;
+        let nothing = preview.outcome.changed.count + preview.outcome.already.count == 0;
+        if nothing && is_first {
+            return Err(self.why_nothing(meant, &preview.outcome));
+        }
+        Ok(preview)
+    }
+
+    /// What the nodes have confirmed of `first..=last`, once all have or `wait` is over.
+    pub async fn receipts(
+        &self,
+        first: Sequence,
+        last: Sequence,
+        wait: Option<Duration>,
+    ) -> Vec<NodeReceipt> {
+        self.hub.receipts(first, last, wait).await
+    }
+
+    async fn selection(&self, meant: &Meant) -> Result<Selection, RevokeError> {
+        let mut filter = meant.filter.clone();
+        let mut ended = Ended::LeftOut;
+        if let Some(what) = &meant.what {
+            let selector = if meant.is_unrecorded {
+                what.selector(self.trust_domain())
+            } else {
+                self.selector(what).await?
+            };
+            match selector {
+                Selector::Fingerprint(fingerprint) => filter.fingerprint = Some(fingerprint),
+                Selector::Names(names) => {
+                    filter.names.push(NameFilter::Exactly(names));
+                    ended = Ended::IfNothingElse;
+                }
+                Selector::Serial(serial) => filter.serial = Some(serial),
+            }
+        }
+        let is_one = filter.serial.is_some() || filter.fingerprint.is_some();
+        if is_one || meant.with_ended {
+            ended = Ended::Included;
+        }
+        let unrecorded = match (meant.is_unrecorded, filter.serial) {
+            (true, Some(serial)) => {
+                self.refuse_own(meant, serial)?;
+                Some(self.issuer_meant(&filter)?.id)
+            }
+            _ => None,
+        };
+        Ok(Selection {
+            filter,
+            ended,
+            unrecorded,
+        })
+    }
+
+    /// The issuer of a serial number that nothing else is known of: the one that is named, else the one that issues.
+    fn issuer_meant(&self, filter: &Filter) -> Result<&Issuer, RevokeError> {
+        let subject = |issuer: &Issuer| issuer.certificate.subject().to_string();
+        let found = self.store.issuers().iter().find(|it| match &filter.issuer {
+            Some(issuer) => issuer.means(&subject(it)),
+            None => it.role == IssuerRole::Intermediate,
+        });
+        found.ok_or_else(|| RevokeError::NotOurIssuer {
+            issuer: match &filter.issuer {
+                Some(issuer) => format!("{:?}", issuer.text()),
+                None => "none".to_owned(),
+            },
+        })
+    }
+
+    fn refuse_own(&self, meant: &Meant, serial: SerialNumber) -> Result<(), RevokeError> {
+        let own = |issuer: &&Issuer| issuer.certificate.serial() == serial;
+        match self.store.issuers().iter().find(own) {
+            Some(issuer) => Err(RevokeError::OwnCertificate {
+                what: meant.to_string(),
+                subject: issuer.certificate.subject().to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn why_nothing(&self, meant: &Meant, outcome: &Withdrawals) -> RevokeError {
+        let what = meant.to_string();
+        let first_for_good = outcome.for_good.first.first();
+        if let Some(revocation) = first_for_good.and_then(|it| it.revocation) {
+            return RevokeError::ForGood {
+                what,
+                revoked_at: revocation.revoked_at,
+                reason: revocation.reason,
+            };
+        }
+        if outcome.not_held > 0 {
+            return RevokeError::NotHeld { what };
+        }
+        if let Some(issuer) = &outcome.imported_from {
+            return RevokeError::Imported {
+                what,
+                issuer: issuer.clone(),
+            };
+        }
+        let Some(named) = &meant.what else {
+            return RevokeError::NothingMeant;
+        };
+        let own = self
+            .store
+            .issuers()
+            .iter()
+            .map(|issuer| &issuer.certificate);
+        if let Some(own) = own.clone().find(|it| named.is_certificate(it)) {
+            return RevokeError::OwnCertificate {
+                what,
+                subject: own.subject().to_string(),
+            };
+        }
+        match named {
+            What::Serial(serial, _) => RevokeError::NotRecorded { serial: *serial },
+            _ => RevokeError::NotFound { what },
+        }
     }
 }
 
-fn revoked_certificate(entry: &Entry) -> Option<RevokedCertificate> {
-    let revocation = entry.revocation?;
-    Some(RevokedCertificate {
-        serial: entry.serial,
-        fingerprint: entry.signed.as_ref().map(|signed| signed.fingerprint),
-        name: entry
-            .principal()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        not_after: entry.not_after,
-        revoked_at: revocation.revoked_at,
-        reason: revocation.reason,
-    })
+/// Somebody's certificate is no right to revoke; that right comes with operators' roles.
+fn refuse_holders(actor: &Actor) -> Result<(), RevokeError> {
+    match actor {
+        Actor::Holder { identity, .. } => Err(RevokeError::NotPermitted {
+            actor: identity.to_string(),
+        }),
+        Actor::Authority | Actor::LocalAdmin { .. } => Ok(()),
+    }
 }

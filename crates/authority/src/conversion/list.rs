@@ -47,6 +47,7 @@ pub(crate) fn list_filter(
         expiring_before: query
             .expiring_within_s
             .map(|seconds| now.plus(Duration::from_secs(seconds))),
+        not_ended: false,
         names: names.into_iter().flatten().collect(),
         issuer: given(query.issuer.as_ref(), "issuer", issuer_filter)?,
         profile: given(query.profile.as_ref(), "profile", profile)?,

@@ -76,9 +76,10 @@ async fn life_of_an_identity() {
             .all(|it| it.pem.is_some() && it.certificate.status == CertificateStatus::Valid)
     );
     let revocation = RevokeRequest {
-        what: issued.fingerprint.to_string(),
+        what: Some(issued.fingerprint.to_string()),
         reason: RevocationReason::Superseded,
         wait_ms: Some(10),
+        ..RevokeRequest::default()
     };
     let receipt: RevokeResponse = admin.post(api::REVOKE, &revocation).await.expect("revokes");
     assert_eq!((receipt.revoked.len(), receipt.unconfirmed.len()), (1, 0));

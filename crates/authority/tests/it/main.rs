@@ -3,8 +3,10 @@
 mod api;
 mod backup;
 mod fixture;
+mod idempotency;
 mod init;
 mod issuance;
+mod openapi;
 mod recovery;
 mod revocation;
 mod sealed_keys;

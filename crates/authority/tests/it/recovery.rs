@@ -164,7 +164,7 @@ async fn restored_authority_issues_and_renews_nothing_until_somebody_answers_for
     assert_eq!(it.status_of("them").await, Status::Revoked);
     let reason = RevocationReason::KeyCompromise;
     let revoked = it.authority.revoke(ADMIN, &what("me"), reason, None).await;
-    assert_eq!(revoked.expect("revokes").revoked.len(), 1);
+    assert_eq!(revoked.expect("revokes").changed.count, 1);
 
     let refused = it.resume(Grounds::Evidence).await;
     assert!(

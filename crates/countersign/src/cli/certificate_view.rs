@@ -91,6 +91,7 @@ pub(crate) struct AuthorityStatus {
 pub(crate) struct Counted {
     pub(crate) expired: u64,
     pub(crate) live: u64,
+    pub(crate) held: u64,
     pub(crate) revoked: u64,
     pub(crate) unknown: u64,
 }
@@ -156,6 +157,7 @@ impl From<StatusResponse> for AuthorityStatus {
     fn from(status: StatusResponse) -> Self {
         let Counts {
             expired,
+            held,
             revoked,
             unknown,
             valid,
@@ -169,6 +171,7 @@ impl From<StatusResponse> for AuthorityStatus {
             certificates: Counted {
                 expired,
                 live: valid,
+                held,
                 revoked,
                 unknown,
             },
@@ -187,21 +190,26 @@ impl Counted {
         let Self {
             expired,
             live,
+            held,
             revoked,
             unknown,
         } = self;
         let known = format!("{live} live, {revoked} revoked, {expired} expired");
-        if unknown == 0 {
-            known
-        } else {
-            format!("{known}, {unknown} unknown")
-        }
+        let further = [(held, "held"), (unknown, "unknown")];
+        let told = further.iter().filter(|(count, _)| *count > 0);
+        let told = told.map(|(count, word)| format!("{count} {word}"));
+        [known]
+            .into_iter()
+            .chain(told)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
 fn status_word(status: CertificateStatus) -> &'static str {
     match status {
         CertificateStatus::Expired => "expired",
+        CertificateStatus::Held => "held",
         CertificateStatus::Revoked => "revoked",
         CertificateStatus::Unknown => "unknown",
         CertificateStatus::Valid => "live",
@@ -213,16 +221,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_ones_are_counted_when_there_are_any() {
+    fn unknown_and_held_ones_are_counted_when_there_are_any() {
         let counted = |unknown| Counted {
             expired: 1,
             live: 2,
+            held: unknown / 2,
             revoked: 3,
             unknown,
         };
         assert_eq!(counted(0).text(), "2 live, 3 revoked, 1 expired");
-        assert_eq!(counted(4).text(), "2 live, 3 revoked, 1 expired, 4 unknown");
+        assert_eq!(
+            counted(4).text(),
+            "2 live, 3 revoked, 1 expired, 2 held, 4 unknown"
+        );
         let json = serde_json::to_string(&counted(0)).expect("JSON");
-        assert_eq!(json, r#"{"expired":1,"live":2,"revoked":3,"unknown":0}"#);
+        assert_eq!(
+            json,
+            r#"{"expired":1,"live":2,"held":0,"revoked":3,"unknown":0}"#
+        );
     }
 }

@@ -144,7 +144,7 @@ impl IssueCommand {
             return Ok(Answer::Yes);
         };
         let response: IssueResponse =
-            block_on(async { Ok(connect().await?.client.post(api::ISSUE, &request).await?) })?;
+            block_on(async { connect().await?.issue(api::ISSUE, &request).await })?;
         let written = deliver(destination, &out, key.as_ref(), response)?;
         globals.output().answer(&written, Written::text)?;
         Ok(Answer::Yes)

@@ -6,9 +6,10 @@ use clap::{Args, ValueEnum};
 use countersign_authority::api::{self, CertificateStatus, ListQuery, ListResponse};
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration, label};
+use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
 use crate::cli::certificate_view::{Listed, ListedPage};
 use crate::cli::csv;
+use crate::cli::filters::FilterArguments;
 use crate::fault::{Answer, Fault};
 use crate::output::{print, table, tell};
 
@@ -27,39 +28,8 @@ pub(crate) struct ListCommand {
     /// Exit with 1 when any is found
     #[arg(long, requires = "expiring")]
     check: bool,
-    /// With this name of any kind; one `*` at its beginning or end makes it a pattern
-    #[arg(long, value_name = "NAME|PATTERN")]
-    name: Option<String>,
-    /// With this subject alternative name, or one like it
-    #[arg(long, value_name = "NAME|PATTERN")]
-    san: Option<String>,
-    /// With exactly this name, such as dns:api.example.com
-    #[arg(long, value_name = "NAME")]
-    identity: Option<String>,
-    /// Of the issuer with this DN or CN
-    #[arg(long, value_name = "DN|CN")]
-    issuer: Option<String>,
-    /// Of this profile; `imported` means certificates of others
-    #[arg(long)]
-    profile: Option<String>,
-    /// With this serial number
-    #[arg(long)]
-    serial: Option<String>,
-    /// With this SHA-256 of the certificate
-    #[arg(long, value_name = "SHA256")]
-    fingerprint: Option<String>,
-    /// With this SHA-256 of the public key
-    #[arg(long, value_name = "SHA256")]
-    spki: Option<String>,
-    /// Asked for by this one: uid:N, authority, or the name of a holder
-    #[arg(long, value_name = "WHO")]
-    issued_by: Option<String>,
-    /// Whose identity has this owner (`countersign label`)
-    #[arg(long)]
-    owner: Option<String>,
-    /// Whose identity has this label; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
+    #[command(flatten)]
+    filters: FilterArguments,
     /// At most so many, 1 to 1000
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -82,6 +52,8 @@ pub(crate) struct ListCommand {
 enum StatusArgument {
     All,
     Expired,
+    /// On hold
+    Held,
     Live,
     Revoked,
     /// Reserved, and not known to be signed
@@ -93,6 +65,7 @@ impl StatusArgument {
         match self {
             Self::All => None,
             Self::Expired => Some(CertificateStatus::Expired),
+            Self::Held => Some(CertificateStatus::Held),
             Self::Live => Some(CertificateStatus::Valid),
             Self::Revoked => Some(CertificateStatus::Revoked),
             Self::Unknown => Some(CertificateStatus::Unknown),
@@ -129,27 +102,12 @@ impl ListCommand {
     }
 
     fn query(&self) -> ListQuery {
-        let labels: Vec<String> = self
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         ListQuery {
             status: self.status.status(),
             expiring_within_s: self.expiring.map(|within| within.as_secs()),
-            name: self.name.clone(),
-            san: self.san.clone(),
-            identity: self.identity.clone(),
-            issuer: self.issuer.clone(),
-            profile: self.profile.clone(),
-            serial: self.serial.clone(),
-            fingerprint: self.fingerprint.clone(),
-            spki: self.spki.clone(),
-            issued_by: self.issued_by.clone(),
-            owner: self.owner.clone(),
-            labels: (!labels.is_empty()).then(|| labels.join("\n")),
             after: self.after.clone(),
             limit: Some(if self.all { PAGE } else { self.limit }),
+            ..self.filters.query()
         }
     }
 

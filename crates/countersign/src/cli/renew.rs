@@ -77,7 +77,7 @@ impl RenewCommand {
         let response: IssueResponse = block_on(async {
             let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
             backend.issuing().await?;
-            Ok(backend.client.post(api::RENEW, &request).await?)
+            backend.issue(api::RENEW, &request).await
         })?;
         let written = deliver(destination, &out, Some(&key), response)?;
         globals.output().answer(&written, Written::text)?;

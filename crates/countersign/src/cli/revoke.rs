@@ -1,115 +1,182 @@
 //! `countersign revoke`: access withdrawn, with a receipt.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use clap::Args;
-use countersign_authority::api::{self, RevokeRequest, RevokeResponse};
+use countersign_authority::api::{
+    self, ReceiptResponse, RevokeRequest, RevokeResponse, RevokedView,
+};
 use countersign_pki::feed::RevocationReason;
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
-use crate::cli::show::what_is_meant;
+use crate::cli::arguments::Globals;
+use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
 use crate::fault::{Answer, Fault};
+use crate::output::escaped;
 
 /// Revoke certificates: new handshakes, resumed sessions and open connections end
+///
+/// By WHAT, by filters, or by both: then those of WHAT that fit. All that is meant is revoked at once or nothing is.
+/// Certificates past their end are left out, unless they are named by serial number, fingerprint or file, or the name has
+/// no live one.
 #[derive(Debug, Args)]
 pub(crate) struct RevokeCommand {
-    /// A certificate file, a serial number, a fingerprint, or a name, which means every live certificate of that name
-    #[arg(value_name = "WHAT")]
-    what: String,
-    /// Why: unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation or
-    /// privilege-withdrawn
+    /// Why: unspecified, key-compromise, ca-compromise, affiliation-changed, superseded, cessation-of-operation,
+    /// privilege-withdrawn, or certificate-hold, which `countersign release` ends
     #[arg(long, default_value = "unspecified", value_parser = str::parse::<RevocationReason>)]
     reason: RevocationReason,
-    /// Wait until every connected gateway has confirmed; exit with 1 when one has not
+    /// Also those past their end
     #[arg(long)]
-    wait: bool,
-    /// How long to wait at most
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, requires = "wait")]
-    wait_timeout: Duration,
+    expired: bool,
+    /// A serial number that the inventory does not have, such as one that a lost backup had; of the issuer of --issuer,
+    /// else of the one that issues
+    #[arg(long)]
+    unrecorded: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    meant: WithdrawalArguments,
 }
 
 impl RevokeCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
-        let wait_ms = u64::try_from(self.wait_timeout.as_millis()).unwrap_or(u64::MAX);
-        let request = RevokeRequest {
-            what: what_is_meant(&self.what)?,
+        let meant = &self.meant;
+        meant.refuse_unasked(VERB)?;
+        let state = meant.state.folder(globals)?;
+        let mut request = RevokeRequest {
+            what: meant.what()?,
+            selection: meant.filters().selection(),
+            expired: self.expired,
+            unrecorded: self.unrecorded,
             reason: self.reason,
-            wait_ms: self.wait.then_some(wait_ms),
+            ..RevokeRequest::default()
         };
-        let receipt: RevokeResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
-            Ok(backend.client.post(api::REVOKE, &request).await?)
+        let receipt = block_on(async {
+            let backend = Backend::connect(&state, &meant.passphrase.passphrase()).await?;
+            let client = &backend.client;
+            if meant.must_look() {
+                let after = |request: &mut RevokeRequest, next| request.after = Some(next);
+                let preview = meant
+                    .show(globals, client, api::REVOKE_PREVIEW, request.clone(), after)
+                    .await?;
+                if meant.dry_run {
+                    return Ok(None);
+                }
+                confirm(VERB, &preview)?;
+                request.at_most = Some(preview.count);
+            }
+            let call = client.post(api::REVOKE, &request);
+            let mut receipt: RevokeResponse = with_patience(VERB, request.at_most, call).await?;
+            let told = ReceiptResponse {
+                nodes: std::mem::take(&mut receipt.nodes),
+                unconfirmed: std::mem::take(&mut receipt.unconfirmed),
+            };
+            let confirmed = meant.wait_for_nodes(client, receipt.first, receipt.sequence, told);
+            ReceiptResponse {
+                nodes: receipt.nodes,
+                unconfirmed: receipt.unconfirmed,
+            } = confirmed.await?;
+            Ok(Some(receipt))
         })?;
+        let Some(receipt) = receipt else {
+            return Ok(Answer::Yes);
+        };
         globals
             .output()
-            .answer(&receipt, |receipt| text(receipt, self.wait))?;
+            .answer(&receipt, |receipt| text(receipt, meant.wait))?;
         Ok(Answer::from_bool(
-            !self.wait || receipt.unconfirmed.is_empty(),
+            !meant.wait || receipt.unconfirmed.is_empty(),
         ))
     }
 }
 
 fn text(receipt: &RevokeResponse, waited: bool) -> String {
     let mut text = String::new();
-    let mut line = |line: std::fmt::Arguments<'_>| {
-        text.write_fmt(line)
-            .and_then(|()| text.write_char('\n'))
-            .expect("a String takes everything");
-    };
-    for view in &receipt.revoked {
-        line(format_args!(
-            "revoked {} (serial {}) at {}, reason {}",
-            view.name, view.serial, view.revoked_at, view.reason
-        ));
+    if receipt.revoked_count > 1 {
+        text = format!("revoked {} certificates:\n", receipt.revoked_count);
     }
-    for view in &receipt.already_revoked {
-        line(format_args!(
-            "was revoked already: {} (serial {}) at {}, reason {}",
-            view.name, view.serial, view.revoked_at, view.reason
-        ));
-    }
-    if receipt.nodes.is_empty() {
-        line(format_args!(
-            "  no gateway is connected: each learns of it before it serves again"
-        ));
-    }
-    for node in &receipt.nodes {
-        let (sessions, connections) = (node.sessions_declined, node.connections_cut);
-        match (node.confirmed, node.after_ms) {
-            (true, Some(after_ms)) => line(format_args!(
-                "  {} confirmed after {after_ms} ms: {sessions} sessions declined, {connections} connections cut",
-                node.node
-            )),
-            (true, None) => line(format_args!("  {} confirmed", node.node)),
-            (false, _) if waited => line(format_args!(
-                "  {} has NOT confirmed: the revocation stands, it may still admit",
-                node.node
-            )),
-            (false, _) => line(format_args!(
-                "  {} was told; `--wait` waits for its word",
-                node.node
-            )),
-        }
-    }
+    lines(&mut text, receipt.revoked_count, &receipt.revoked, |view| {
+        let done = if view.reason.is_hold() {
+            "put on hold"
+        } else {
+            "revoked"
+        };
+        format!("{done} {}", described(view))
+    });
+    lines(
+        &mut text,
+        receipt.already_revoked_count,
+        &receipt.already_revoked,
+        |view| format!("was {} already: {}", state(view), described(view)),
+    );
+    nodes(
+        &mut text,
+        &receipt.nodes,
+        waited,
+        "the revocation stands, it may still admit",
+    );
     text
 }
 
+/// As the receipt of a release says it too.
+pub(crate) fn described(view: &RevokedView) -> String {
+    let ended = match view.not_after {
+        Some(end) if end < view.revoked_at => format!("; it had expired at {end}"),
+        Some(_) => String::new(),
+        None => "; the inventory does not have it".to_owned(),
+    };
+    format!(
+        "{} (serial {}) at {}, reason {}{ended}",
+        escaped(&view.name),
+        view.serial,
+        view.revoked_at,
+        view.reason
+    )
+}
+
+fn state(view: &RevokedView) -> &'static str {
+    if view.reason.is_hold() {
+        "on hold"
+    } else {
+        "revoked"
+    }
+}
+
+const VERB: Verb = Verb {
+    infinitive: "revoke",
+    going_on: "revoking",
+};
+
 #[cfg(test)]
 mod tests {
-    use countersign_authority::api::{NodeView, RevokedView};
+    use countersign_authority::api::NodeView;
     use countersign_pki::feed::{HistoryId, Sequence};
     use countersign_pki::serial::SerialNumber;
     use countersign_pki::time::UnixTime;
 
     use super::*;
+
+    fn view(not_after: Option<UnixTime>, reason: RevocationReason) -> RevokedView {
+        RevokedView {
+            serial: SerialNumber::from_magnitude(&[0x4f]).expect("a serial"),
+            fingerprint: None,
+            name: "cn:you".to_owned(),
+            not_after,
+            revoked_at: UnixTime::from_seconds(60),
+            reason,
+        }
+    }
+
+    fn receipt(revoked: Vec<RevokedView>, nodes: Vec<NodeView>) -> RevokeResponse {
+        RevokeResponse {
+            revoked_count: revoked.len() as u64,
+            revoked,
+            already_revoked_count: 0,
+            already_revoked: Vec::new(),
+            history: HistoryId("h".to_owned()),
+            first: Sequence(1),
+            sequence: Sequence(1),
+            nodes,
+            unconfirmed: Vec::new(),
+        }
+    }
 
     #[test]
     fn receipt_names_who_has_not_confirmed() {
@@ -120,26 +187,33 @@ mod tests {
             connections_cut: 1,
             after_ms: confirmed.then_some(4),
         };
-        let receipt = RevokeResponse {
-            revoked: vec![RevokedView {
-                serial: SerialNumber::from_magnitude(&[0x4f]).expect("a serial"),
-                fingerprint: None,
-                name: "cn:you".to_owned(),
-                not_after: UnixTime::MAX,
-                revoked_at: UnixTime::from_seconds(0),
-                reason: RevocationReason::KeyCompromise,
-            }],
-            already_revoked: Vec::new(),
-            history: HistoryId("h".to_owned()),
-            sequence: Sequence(1),
-            nodes: vec![node("gateway@a", true), node("gateway@b", false)],
-            unconfirmed: vec!["gateway@b".to_owned()],
-        };
+        let nodes = vec![node("gateway@a", true), node("gateway@b", false)];
+        let revoked = vec![view(Some(UnixTime::MAX), RevocationReason::KeyCompromise)];
         assert_eq!(
-            text(&receipt, true),
-            "revoked cn:you (serial 4f) at 1970-01-01T00:00:00Z, reason key-compromise\n  \
+            text(&receipt(revoked, nodes), true),
+            "revoked cn:you (serial 4f) at 1970-01-01T00:01:00Z, reason key-compromise\n  \
              gateway@a confirmed after 4 ms: 2 sessions declined, 1 connections cut\n  \
              gateway@b has NOT confirmed: the revocation stands, it may still admit\n"
+        );
+    }
+
+    #[test]
+    fn receipt_says_what_had_expired_what_is_on_hold_and_what_nobody_knows() {
+        let revoked = vec![
+            view(
+                Some(UnixTime::from_seconds(0)),
+                RevocationReason::Superseded,
+            ),
+            view(Some(UnixTime::MAX), RevocationReason::CertificateHold),
+            view(None, RevocationReason::Unspecified),
+        ];
+        assert_eq!(
+            text(&receipt(revoked, Vec::new()), false),
+            "revoked 3 certificates:\n\
+             revoked cn:you (serial 4f) at 1970-01-01T00:01:00Z, reason superseded; it had expired at 1970-01-01T00:00:00Z\n\
+             put on hold cn:you (serial 4f) at 1970-01-01T00:01:00Z, reason certificate-hold\n\
+             revoked cn:you (serial 4f) at 1970-01-01T00:01:00Z, reason unspecified; the inventory does not have it\n  \
+             no gateway is connected: each learns of it before it serves again\n"
         );
     }
 }

@@ -75,7 +75,8 @@ impl<'a> Follower<'a> {
         let pending = Pending {
             history,
             sequence,
-            effects: tokio::spawn(enforcement.revoke(revoked)),
+            // In this process the feed has one history: the authority that tells it is the one that was opened.
+            effects: tokio::spawn(enforcement.catch_up(revoked)),
         };
         Self {
             subscription,
@@ -120,6 +121,14 @@ impl<'a> Follower<'a> {
         } = message;
         let effects = match body {
             Body::Revoked(revoked) => tokio::spawn(self.enforcement.revoke(vec![revoked])),
+            Body::RevokedTogether { certificates } => tokio::spawn(
+                self.enforcement
+                    .revoke(certificates.iter().copied().collect()),
+            ),
+            Body::Released { certificates } => {
+                self.enforcement.release(certificates.iter().copied());
+                tokio::spawn(async { Effects::default() })
+            }
             // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
             Body::Confirmed
                 if (self.taking_effect.back())

@@ -137,6 +137,19 @@ fn issue(stream: &mut BufReader<UnixStream>, request: &str, name: &str) -> Optio
     post(stream, "/v1/issue", &body)
 }
 
+/// The same under a key, for as long as it takes the CA key to be unsealed.
+pub(crate) fn issue_under(socket: &Path, key: &str, body: &str) -> Value {
+    let head = head("/v1/issue", Some(key), body.len());
+    let mut stream = BufReader::new(UnixStream::connect(socket).expect("served"));
+    loop {
+        match ask(&mut stream, &format!("{head}{body}")) {
+            Some((200, answer)) => return answer,
+            Some((503, _)) => std::thread::sleep(Duration::from_millis(5)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Where in the feed the revocation stands; `None` when the answer did not come whole.
 fn revoke(stream: &mut BufReader<UnixStream>, serial: &str) -> Option<u64> {
     let body = json!({ "what": serial, "reason": "superseded" });
@@ -151,14 +164,21 @@ fn revoke(stream: &mut BufReader<UnixStream>, serial: &str) -> Option<u64> {
 
 fn post(stream: &mut BufReader<UnixStream>, path: &str, body: &Value) -> Option<(u16, Value)> {
     let body = body.to_string();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream
-        .get_mut()
-        .write_all(format!("{head}{body}").as_bytes())
-        .ok()?;
+    let head = head(path, None, body.len());
+    ask(stream, &format!("{head}{body}"))
+}
+
+/// The lines before a body of JSON.
+pub(crate) fn head(path: &str, key: Option<&str>, length: usize) -> String {
+    let key = key.map(|key| format!("Idempotency-Key: \"{key}\"\r\n"));
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{}Content-Length: {length}\r\n\r\n",
+        key.unwrap_or_default()
+    )
+}
+
+fn ask(stream: &mut BufReader<UnixStream>, request: &str) -> Option<(u16, Value)> {
+    stream.get_mut().write_all(request.as_bytes()).ok()?;
     let status = line(stream)?.split(' ').nth(1)?.parse().ok()?;
     let mut length = 0;
     loop {

@@ -28,3 +28,4 @@ mod status;
 mod streaming;
 mod verify;
 mod websocket;
+mod withdrawal;

@@ -38,6 +38,26 @@ fn play_page(page: &str) {
 }
 
 #[test]
+fn commands_of_the_guide_to_incidents_do_what_it_says() {
+    play_guide("incident-response.md");
+}
+
+/// A page's blocks are one session, from an empty folder on.
+fn play_guide(page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
+    let page = fs::read_to_string(path.join(page)).expect("there is such a page");
+    let mut session = Session::new();
+    let mut blocks = 0;
+    for transcript in transcripts(&page) {
+        session
+            .play(transcript)
+            .unwrap_or_else(|difference| panic!("{difference}"));
+        blocks += 1;
+    }
+    assert!(blocks > 0, "the page has no ```console block");
+}
+
+#[test]
 fn runner_accepts_what_is_so() {
     let check = |transcript: &str| {
         Session::new()

@@ -432,7 +432,11 @@ async fn expired_certificate_ends_its_connection_and_its_session() {
 }
 
 /// Makes a connection that stays open, and sees that its session can be resumed.
-async fn warmed_up(client: &Client, protocol: Protocol, gateway: SocketAddr) -> Connection {
+pub(crate) async fn warmed_up(
+    client: &Client,
+    protocol: Protocol,
+    gateway: SocketAddr,
+) -> Connection {
     let mut connection = open(client, protocol, gateway).await;
     assert_eq!(connection.get("/before").await.expect("let in").0, 200);
     let mut second = Connection::open(client, protocol, gateway)
@@ -447,7 +451,7 @@ async fn warmed_up(client: &Client, protocol: Protocol, gateway: SocketAddr) -> 
     connection
 }
 
-async fn open(client: &Client, protocol: Protocol, gateway: SocketAddr) -> Connection {
+pub(crate) async fn open(client: &Client, protocol: Protocol, gateway: SocketAddr) -> Connection {
     let mut connection = Connection::open(client, protocol, gateway)
         .await
         .expect("the client is let in");
@@ -474,12 +478,15 @@ async fn check_refused(issued: &Issued, gateway: &Process) {
 
 /// RFC 8446 §6.2: `certificate_revoked` is 44.
 #[track_caller]
-fn assert_refused_as_revoked(outcome: &Outcome) {
+pub(crate) fn assert_refused_as_revoked(outcome: &Outcome) {
     assert!(matches!(outcome, Outcome::Alert(44)), "{outcome:?}");
 }
 
 /// As [`Client::request`] wants it: the host in the header for HTTP/1.1, in the URI for HTTP/2.
-fn for_client(protocol: Protocol, path: &str) -> http::Request<http_body_util::Full<bytes::Bytes>> {
+pub(crate) fn for_client(
+    protocol: Protocol,
+    path: &str,
+) -> http::Request<http_body_util::Full<bytes::Bytes>> {
     let request = get(path);
     let uri = if protocol == Protocol::Http2Tls13 {
         request.uri().to_string()

@@ -294,7 +294,7 @@ fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
         .find(|reason| reason.code() == code);
     match (known, code) {
         (Some(reason), _) => Ok(reason),
-        (None, 6 | 10) => Ok(RevocationReason::Unspecified),
+        (None, 10) => Ok(RevocationReason::Unspecified),
         (None, 8) => Err(Malformed(
             "an entry's reasonCode is removeFromCRL, which only a delta CRL may say".to_owned(),
         )),

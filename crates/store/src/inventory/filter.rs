@@ -16,6 +16,8 @@ pub struct Filter {
     pub status: Option<Status>,
     /// Not past their end now, but then; not revoked either, unless `status` says so.
     pub expiring_before: Option<UnixTime>,
+    /// Not past their end now, revoked or not.
+    pub not_ended: bool,
     /// With each of these names.
     pub names: Vec<NameFilter>,
     /// Of this issuer.
@@ -63,6 +65,25 @@ pub enum IssuerFilter {
     Subject(String),
 }
 
+impl IssuerFilter {
+    /// As it was asked for.
+    pub fn text(&self) -> &str {
+        let (Self::Beginning(text) | Self::Subject(text)) = self;
+        text
+    }
+
+    /// Whether it means the issuer with this subject.
+    pub fn means(&self, subject: &str) -> bool {
+        match self {
+            // Further attributes follow behind a comma.
+            Self::Beginning(name) => subject
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(',')),
+            Self::Subject(whole) => subject == whole,
+        }
+    }
+}
+
 /// How a list is ordered. A filter has one order, and a cursor is good for that order alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
@@ -72,7 +93,7 @@ pub enum Order {
     ByName,
     /// What ended last first: what is expired.
     EndedLast,
-    /// What ends first: what is live, and what ends soon.
+    /// What ends first: what is live, what ends soon, and what has not ended.
     EndsFirst,
     /// The newest first: everything else.
     Newest,
@@ -121,6 +142,7 @@ impl Filter {
         } else if !self.names.is_empty() {
             Driver::Like(0)
         } else if self.expiring_before.is_some()
+            || self.not_ended
             || matches!(self.status, Some(Status::Expired | Status::Valid))
         {
             Driver::Ending

@@ -22,6 +22,24 @@ pub(super) fn list(
     limit: u32,
     now: UnixTime,
 ) -> rusqlite::Result<Page> {
+    let mut found = places(sql, filter, after, limit + 1, now)?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let ids: Vec<EntryId> = found.iter().map(|place| place.id).collect();
+    Ok(Page {
+        entries: load(sql, &ids)?,
+        next: found.pop().filter(|_| has_more),
+    })
+}
+
+/// Where the rows after `after` stand, in the order of the list, at most `limit`.
+pub(crate) fn places(
+    sql: &Connection,
+    filter: &Filter,
+    after: Option<Cursor>,
+    limit: u32,
+    now: UnixTime,
+) -> rusqlite::Result<Vec<Cursor>> {
     let order = filter.order();
     let issuers = match &filter.issuer {
         Some(issuer) => Some(issuers(sql, issuer)?),
@@ -35,7 +53,7 @@ pub(super) fn list(
     };
     let mut found: Vec<Cursor> = Vec::new();
     for mut stream in listing.streams() {
-        let more = stream.bind(i64::from(limit) + 1);
+        let more = stream.bind(i64::from(limit));
         let mut statement = sql.prepare_cached(&stream.text(&more))?;
         let rows = statement.query_map(params_from_iter(stream.values), |row| {
             Ok(Cursor {
@@ -51,13 +69,8 @@ pub(super) fn list(
     }
     found.sort_by(Cursor::compare);
     found.dedup_by_key(|place| place.id);
-    let has_more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let ids: Vec<EntryId> = found.iter().map(|place| place.id).collect();
-    Ok(Page {
-        entries: load(sql, &ids)?,
-        next: found.pop().filter(|_| has_more),
-    })
+    Ok(found)
 }
 
 /// The numbers of the issuers that are meant.
@@ -119,6 +132,12 @@ impl Listing<'_> {
                 vec![
                     self.newest("entry e INDEXED BY entry_revoked", "e.id")
                         .and("e.state = 'revoked'"),
+                ]
+            }
+            Driver::State if filter.status == Some(Status::Held) => {
+                vec![
+                    self.newest("entry e INDEXED BY entry_held", "e.id")
+                        .and("e.held = 1"),
                 ]
             }
             Driver::State => {
@@ -286,9 +305,12 @@ impl Listing<'_> {
     /// By end, each state that is meant.
     fn ending(&self) -> Vec<Stream> {
         let states: &[&str] = match self.filter.status {
-            Some(Status::Revoked) => &["revoked"],
+            Some(Status::Held | Status::Revoked) => &["revoked"],
             Some(Status::Unknown) => &["unknown"],
             Some(Status::Valid) => &["signed", "imported"],
+            None if self.filter.not_ended && self.filter.expiring_before.is_none() => {
+                &["signed", "unknown", "imported", "revoked"]
+            }
             Some(Status::Expired) | None => &["signed", "unknown", "imported"],
         };
         let stream = |state: &&str| {
@@ -341,13 +363,18 @@ impl Listing<'_> {
         if let Some(status) = filter.status {
             let now = stream.bind(now);
             stream = stream.and(&match status {
-                Status::Revoked => "e.state = 'revoked'".to_owned(),
+                Status::Held => "e.held = 1".to_owned(),
+                Status::Revoked => "e.state = 'revoked' AND e.held = 0".to_owned(),
                 Status::Expired => format!("e.state <> 'revoked' AND e.not_after < {now}"),
                 Status::Unknown => format!("e.state = 'unknown' AND e.not_after >= {now}"),
                 Status::Valid => {
                     format!("e.state IN ('imported', 'signed') AND e.not_after >= {now}")
                 }
             });
+        }
+        if filter.not_ended {
+            let now = stream.bind(now);
+            stream = stream.and(&format!("e.not_after >= {now}"));
         }
         if let Some(then) = filter.expiring_before {
             let (now, then) = (stream.bind(now), stream.bind(to_seconds(then)));

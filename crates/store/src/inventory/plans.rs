@@ -36,11 +36,16 @@ fn filters() -> Vec<Filter> {
     vec![
         none(),
         status(Status::Expired),
+        status(Status::Held),
         status(Status::Revoked),
         status(Status::Unknown),
         status(Status::Valid),
         Filter {
             expiring_before: Some(UnixTime::from_seconds(2_000_000_000)),
+            ..none()
+        },
+        Filter {
+            not_ended: true,
             ..none()
         },
         names(exactly("dns:a.example")),
@@ -147,6 +152,7 @@ fn no_two_filters_together_read_a_whole_table_or_sort() {
             let both = Filter {
                 status: one.status.or(other.status),
                 expiring_before: one.expiring_before.or(other.expiring_before),
+                not_ended: one.not_ended || other.not_ended,
                 names: [one.names.clone(), other.names].concat(),
                 issuer: one.issuer.clone().or(other.issuer),
                 profile: one.profile.clone().or(other.profile),

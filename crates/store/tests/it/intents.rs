@@ -62,7 +62,7 @@ async fn serial_whose_signing_was_interrupted_is_listed_and_can_be_revoked() {
         )
         .await
         .expect("revokes");
-    assert_eq!(outcome.revoked.len(), 1);
+    assert_eq!(outcome.changed.count, 1);
     let entry = fixture
         .store
         .find(Selector::Serial(serial))

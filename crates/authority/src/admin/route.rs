@@ -1,0 +1,192 @@
+//! One route of the admin API: how it is called, who may call it, what goes in and out. The router and the `OpenAPI` document
+//! are both made of these, so that neither has one that the other lacks.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+use countersign_policy::issuance::Actor;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::role::Role;
+use crate::authority::Authority;
+use crate::problem::Problem;
+
+/// One method of one path.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) role: Role,
+    pub(crate) summary: &'static str,
+    pub(crate) input: Input,
+    pub(crate) output: Option<Output>,
+    /// Takes an `Idempotency-Key`.
+    pub(crate) is_idempotent: bool,
+    service: MethodRouter<Arc<Authority>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+}
+
+type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a route takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Input {
+    Body(SchemaOf),
+    /// Of this media type.
+    Bytes(&'static str),
+    Nothing,
+    Query(SchemaOf),
+    /// The last segment of the path.
+    What,
+}
+
+/// What a route answers.
+#[derive(Clone, Copy)]
+pub(crate) enum Output {
+    Body(SchemaOf),
+    /// Of this media type.
+    Bytes(&'static str),
+}
+
+impl Route {
+    pub(crate) fn get<H, T>(
+        path: &'static str,
+        role: Role,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<Authority>>,
+        T: 'static,
+    {
+        Self::new(Method::Get, path, role, summary, get(handler))
+    }
+
+    pub(crate) fn post<H, T>(
+        path: &'static str,
+        role: Role,
+        summary: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<Authority>>,
+        T: 'static,
+    {
+        Self::new(Method::Post, path, role, summary, post(handler))
+    }
+
+    fn new(
+        method: Method,
+        path: &'static str,
+        role: Role,
+        summary: &'static str,
+        service: MethodRouter<Arc<Authority>>,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            role,
+            summary,
+            input: Input::Nothing,
+            output: None,
+            is_idempotent: false,
+            service,
+        }
+    }
+
+    pub(crate) fn takes<T: JsonSchema>(self) -> Self {
+        Self {
+            input: Input::Body(SchemaGenerator::subschema_for::<T>),
+            ..self
+        }
+    }
+
+    /// At most `limit` of them.
+    pub(crate) fn takes_bytes(self, media_type: &'static str, limit: usize) -> Self {
+        Self {
+            input: Input::Bytes(media_type),
+            service: self.service.layer(DefaultBodyLimit::max(limit)),
+            ..self
+        }
+    }
+
+    pub(crate) fn answers_bytes(self, media_type: &'static str) -> Self {
+        Self {
+            output: Some(Output::Bytes(media_type)),
+            ..self
+        }
+    }
+
+    pub(crate) fn takes_query<T: JsonSchema>(self) -> Self {
+        Self {
+            input: Input::Query(|generator| T::json_schema(generator)),
+            ..self
+        }
+    }
+
+    pub(crate) fn takes_what(self) -> Self {
+        Self {
+            input: Input::What,
+            ..self
+        }
+    }
+
+    pub(crate) fn answers<T: JsonSchema>(self) -> Self {
+        Self {
+            output: Some(Output::Body(SchemaGenerator::subschema_for::<T>)),
+            ..self
+        }
+    }
+
+    /// Takes a key by which the request can be made again.
+    pub(crate) fn once(self) -> Self {
+        Self {
+            is_idempotent: true,
+            ..self
+        }
+    }
+
+    /// Onto the router, behind its role.
+    pub(crate) fn mount(self, router: Router<Arc<Authority>>) -> Router<Arc<Authority>> {
+        let needed = self.role;
+        let guard = middleware::from_fn(move |request: Request, next: Next| async move {
+            match refuse(&request, needed) {
+                Some(problem) => problem.into_response(),
+                None => next.run(request).await,
+            }
+        });
+        router.route(self.path, self.service.layer(guard))
+    }
+}
+
+fn refuse(request: &Request, needed: Role) -> Option<Problem> {
+    let Some(actor) = request.extensions().get::<Actor>() else {
+        return Some(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the caller is not known",
+        ));
+    };
+    let role = Role::of(actor);
+    if role.is_some_and(|role| role.may(needed)) {
+        return None;
+    }
+    let detail = match role {
+        Some(role) => format!(
+            "{actor} is {}, this needs {}",
+            role.as_str(),
+            needed.as_str()
+        ),
+        None => format!("{actor} has no role here, this needs {}", needed.as_str()),
+    };
+    Some(Problem::new(StatusCode::FORBIDDEN, detail))
+}
