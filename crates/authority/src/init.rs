@@ -1,6 +1,6 @@
 //! The first run: root, intermediate and operator issuer, sealed keys, the root's CRL, the inventory.
 //!
-//! Everything is built in a [scaffold](crate::scaffold) and then moved out of it.
+//! Everything is built in a scaffold (`scaffold.rs`) and then moved out of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
