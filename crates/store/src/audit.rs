@@ -61,6 +61,10 @@ pub enum Action {
     Intend,
     /// A certificate was signed and recorded.
     Issue,
+    /// Where certificates are told to look for their revocation was changed.
+    PublishAt,
+    /// A revocation list was signed.
+    PublishCrl,
     /// A certificate was revoked.
     Revoke,
 }
@@ -73,6 +77,8 @@ impl fmt::Display for Action {
             Self::Import => "import",
             Self::Intend => "intend",
             Self::Issue => "issue",
+            Self::PublishAt => "publish-at",
+            Self::PublishCrl => "publish-crl",
             Self::Revoke => "revoke",
         })
     }

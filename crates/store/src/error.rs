@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_pki::crl::CrlRowFault;
 use countersign_pki::serial::SerialNumber;
 use rusqlite::ErrorCode;
 
@@ -92,6 +93,14 @@ pub enum StoreError {
         /// The one that it needs.
         needed: u32,
     },
+    /// A list was published while an older draft of it was being signed.
+    #[error("draft {number} of a revocation list is older than the published one, {last}")]
+    OldDraft {
+        /// The draft's number.
+        number: u64,
+        /// The published one's.
+        last: u64,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -103,6 +112,12 @@ pub enum StoreError {
     NotACertificate {
         /// In words.
         why: String,
+    },
+    /// The rows of a revocation list are not a list's; nothing is signed.
+    #[error(transparent)]
+    NotAList {
+        /// What is wrong with them.
+        fault: CrlRowFault,
     },
     /// Two certificates would have one serial.
     #[error("serial {serial} is taken")]
@@ -146,6 +161,7 @@ impl StoreError {
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
+            Self::NotAList { fault } => fault.hint().to_owned(),
             Self::OlderSchema { .. } => "a command that opens the authority brings it up to date: `countersign list`".to_owned(),
             Self::NotAnInventory { .. } => "--state names the folder; choose one that is empty or ours".to_owned(),
             _ => return None,

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::inventory::{self, Entry, RevocationRecord, Selector, Status};
+use crate::publication;
 use crate::row::{
     fingerprint, from_sequence, json, sequence, serial, time, to_json, to_seconds, word,
 };
@@ -163,6 +164,7 @@ fn insert(
         to_seconds(entry.not_after),
         from_sequence(sequence)
     ])?;
+    publication::enter(sql, issuer_id, &revoked, entry.not_after, sequence)?;
     sql.prepare_cached("UPDATE entry SET state = 'revoked' WHERE id = ?1")?
         .execute([entry.id.0])?;
     audit::record(

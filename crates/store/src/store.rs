@@ -23,6 +23,8 @@ pub use crate::writer::Publish;
 pub struct Store {
     // Closed first, so that the writer is the last to leave and folds the write-ahead log into the file.
     pub(crate) reader: Reader,
+    /// For lists and what the public asks, so that neither waits for the other.
+    pub(crate) drafts: Reader,
     pub(crate) writer: Writer,
     pub(crate) history: HistoryId,
     opened_at: Sequence,
@@ -77,9 +79,11 @@ impl Store {
         let issuers = issuer::load(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
         let reader = Reader::start(schema::open_reader(path)?, path)?;
+        let drafts = Reader::start(schema::open_reader(path)?, path)?;
         let writer = Writer::start(connection, path, publish)?;
         Ok(Self {
             reader,
+            drafts,
             writer,
             history: HistoryId(history),
             opened_at,
