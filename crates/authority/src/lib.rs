@@ -7,6 +7,7 @@ pub mod admin;
 pub mod api;
 pub mod authority;
 pub mod client;
+pub mod config;
 mod conversion;
 pub mod feed;
 pub mod init;

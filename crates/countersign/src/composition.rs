@@ -14,9 +14,10 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::pem;
 use countersign_pki::time::{UnixTime, spoken};
-use countersign_proxy::config::{ClientCertificateMode, ConfigError, GatewayConfig, TrustConfig};
+use countersign_proxy::config::{ClientCertificateMode, GatewayConfig, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
+use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
 
 use crate::configuration::{Configuration, Loaded};
