@@ -266,7 +266,7 @@ impl Store {
         issuer: IssuerId,
         serials: Vec<SerialNumber>,
     ) -> Result<Vec<SerialStatus>, StoreError> {
-        self.drafts
+        self.asked
             .read(move |sql| {
                 let statuses = serials.iter().map(|serial| status(sql, issuer, *serial));
                 statuses.collect()
@@ -274,41 +274,27 @@ impl Store {
             .await
     }
 
-    /// Where certificates are told to look, as it was last recorded; `None`: nowhere.
-    pub async fn publication_url(&self) -> Result<Option<String>, StoreError> {
-        self.reader.read(publication_url).await
+    /// Where certificates were told to look when the store was opened; `None`: nowhere.
+    pub fn publication_url(&self) -> Option<&str> {
+        self.publication_url.as_deref()
     }
 
-    /// Records where certificates issued from now on are told to look.
+    /// Records where certificates issued from now on are told to look, and begins the lists of the shards of `issuer` there.
     pub async fn publish_at(
         &self,
         url: Option<String>,
+        issuer: IssuerId,
+        shards: Vec<Uri>,
         actor: Actor,
         now: UnixTime,
     ) -> Result<(), StoreError> {
         self.writer
             .write(move |writing| {
                 let write = || {
-                    let before = publication_url(writing.sql)?;
-                    if before == url {
-                        return Ok(());
+                    for uri in &shards {
+                        begin(writing.sql, issuer.0, uri.as_str())?;
                     }
-                    match &url {
-                        Some(url) => writing
-                            .sql
-                            .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
-                            .execute(params![PUBLICATION_URL, url])?,
-                        None => writing
-                            .sql
-                            .prepare_cached("DELETE FROM meta WHERE key = ?1")?
-                            .execute([PUBLICATION_URL])?,
-                    };
-                    let said = |url: &Option<String>| url.clone().unwrap_or_else(|| "nowhere".to_owned());
-                    let change = Change {
-                        before: said(&before),
-                        after: said(&url),
-                    };
-                    audit::record(writing.sql, now, &actor, Action::PublishAt, &change.after, "configured", Some(&change))
+                    record_url(writing.sql, url.as_deref(), &actor, now)
                 };
                 write().map_err(|error| writing.fault(&error))
             })
@@ -316,7 +302,46 @@ impl Store {
     }
 }
 
-/// The shard that a certificate carries, made with its first certificate.
+pub(crate) fn publication_url(sql: &Connection) -> rusqlite::Result<Option<String>> {
+    sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([PUBLICATION_URL], |row| row.get(0))
+        .optional()
+}
+
+fn record_url(
+    sql: &Connection,
+    url: Option<&str>,
+    actor: &Actor,
+    now: UnixTime,
+) -> rusqlite::Result<()> {
+    let before = publication_url(sql)?;
+    if before.as_deref() == url {
+        return Ok(());
+    }
+    match url {
+        Some(url) => sql
+            .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
+            .execute(params![PUBLICATION_URL, url])?,
+        None => sql
+            .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+            .execute([PUBLICATION_URL])?,
+    };
+    let change = Change {
+        before: before.unwrap_or_else(|| NOWHERE.to_owned()),
+        after: url.unwrap_or(NOWHERE).to_owned(),
+    };
+    audit::record(
+        sql,
+        now,
+        actor,
+        Action::PublishAt,
+        &change.after,
+        "configured",
+        Some(&change),
+    )
+}
+
+/// The shard that a certificate carries, if it carries one.
 pub(crate) fn shard_of(
     sql: &Connection,
     issuer: IssuerId,
@@ -326,23 +351,16 @@ pub(crate) fn shard_of(
     let Some(uri) = uris.first() else {
         return Ok(None);
     };
-    let found = sql
-        .prepare_cached("SELECT id FROM crl WHERE issuer_id = ?1 AND uri = ?2")?
+    begin(sql, issuer.0, uri)?;
+    sql.prepare_cached("SELECT id FROM crl WHERE issuer_id = ?1 AND uri = ?2")?
         .query_row(params![issuer.0, uri], |row| row.get(0))
-        .optional()?;
-    match found {
-        Some(id) => Ok(Some(id)),
-        None => sql
-            .prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, ?2)")?
-            .insert(params![issuer.0, uri])
-            .map(Some),
-    }
+        .map(Some)
 }
 
-/// The list of every certificate of a new issuer.
-pub(crate) fn begin(sql: &Connection, issuer_id: i64) -> rusqlite::Result<()> {
-    sql.prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, '')")?
-        .execute([issuer_id])
+/// A list of an issuer, if there is none of that URI yet; [`COMPLETE`]: that of every certificate.
+pub(crate) fn begin(sql: &Connection, issuer_id: i64, uri: &str) -> rusqlite::Result<()> {
+    sql.prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![issuer_id, uri])
         .map(drop)
 }
 
@@ -454,12 +472,6 @@ fn status(
     })
 }
 
-fn publication_url(sql: &Connection) -> rusqlite::Result<Option<String>> {
-    sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row([PUBLICATION_URL], |row| row.get(0))
-        .optional()
-}
-
 /// A row of [`LIST`].
 fn list(row: &rusqlite::Row<'_>) -> rusqlite::Result<RevocationList> {
     let uri: String = row.get(2)?;
@@ -492,6 +504,10 @@ const LIST: &str =
 const LIST_COLUMNS: usize = 9;
 
 const PUBLICATION_URL: &str = "publication-url";
+const NOWHERE: &str = "nowhere";
+
+/// In place of a URI.
+pub(crate) const COMPLETE: &str = "";
 
 /// A verifier whose clock is further behind trusts ended certificates anyway.
 pub const KEPT_AFTER_END: Duration = Duration::from_hours(24);
