@@ -5,12 +5,13 @@ mod fault;
 mod issuance;
 mod revocation;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
@@ -19,10 +20,11 @@ use countersign_store::error::StoreError;
 use countersign_store::inventory::{Cursor, Filter, Page, Selector, Tally};
 use countersign_store::issuer::IssuerId;
 use countersign_store::store::Store;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
+use crate::publish::answers::Answers;
 use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
@@ -46,6 +48,11 @@ pub struct Authority {
     pub(crate) signer: Arc<OnceLock<Arc<dyn Signer>>>,
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
+    /// Guards nothing but its own exchange.
+    pub(crate) publication: RwLock<Option<PublicationUrl>>,
+    pub(crate) answers: Arc<Answers>,
+    /// Held from a list's draft to its record, so that no draft is overtaken.
+    pub(crate) publishing: Mutex<()>,
     pub(crate) store: Store,
     /// Dropped last: the folder is ours until the inventory is closed.
     pub(crate) _lock: StateLock,
@@ -163,7 +170,7 @@ impl Authority {
         }
     }
 
-    async fn signer(&self) -> Result<&dyn Signer, NotReady> {
+    pub(crate) async fn signer(&self) -> Result<&dyn Signer, NotReady> {
         let mut unsealing = self.unsealing.clone();
         let told = unsealing
             .wait_for(|unsealing| !matches!(unsealing, Unsealing::Running))

@@ -14,6 +14,8 @@ pub mod init;
 mod meta;
 mod open;
 pub mod problem;
+pub mod public;
+pub mod publish;
 pub mod receipt;
 mod renewal;
 pub mod sealed;

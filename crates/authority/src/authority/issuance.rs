@@ -110,9 +110,9 @@ impl Authority {
         let issuer = signer.certificate();
         let rules = IssuanceRules {
             trust_domain: self.meta.trust_domain.clone(),
+            publication: self.publication_url(),
         };
-        let mut random = [0; 20];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        let random = Self::random()?;
         let authorized = authorize(actor, request, &rules, issuer, random, self.now())?;
         let to_be_signed = authorized
             .template()
@@ -148,17 +148,7 @@ impl Authority {
         let signer = self.signer().await?;
         let issuer = signer.certificate();
         let approved = self.approve(actor, request, signer)?;
-        let intended = self
-            .store
-            .intend(approved, self.intermediate_id, renews, reason, self.now())
-            .await?;
-        let signature = signer.sign(&intended)?;
-        let stored = self
-            .store
-            .complete(intended, &signature, self.now())
-            .await?;
-
-        let certificate = stored.certificate().clone();
+        let certificate = self.issue_approved(approved, renews, reason).await?;
         Ok(Issued {
             serial: certificate.serial(),
             fingerprint: certificate.fingerprint(),
@@ -170,6 +160,33 @@ impl Authority {
             ca_pem: self.ca_pem(),
             certificate,
         })
+    }
+
+    /// Durable intent, signature, durable certificate.
+    pub(crate) async fn issue_approved(
+        &self,
+        approved: Approved,
+        renews: Option<EntryId>,
+        reason: String,
+    ) -> Result<Certificate, IssueError> {
+        let signer = self.signer().await?;
+        let intended = self
+            .store
+            .intend(approved, self.intermediate_id, renews, reason, self.now())
+            .await?;
+        let signature = signer.sign(&intended)?;
+        let stored = self
+            .store
+            .complete(intended, &signature, self.now())
+            .await?;
+        Ok(stored.certificate().clone())
+    }
+
+    /// For a serial number.
+    pub(crate) fn random() -> Result<[u8; 20], IssueError> {
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        Ok(random)
     }
 }
 

@@ -3,7 +3,7 @@
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::section;
 
-use super::AuthorityConfig;
+use super::{AuthorityConfig, PublicConfig};
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
@@ -34,8 +34,25 @@ pub fn default_toml() -> String {
         "[authority]",
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
-        &["profile"],
+        &["profile", "public"],
     ) + &section("[authority.profile.server]", &plain, &every, &[])
+        + &public()
+}
+
+/// Commented out as a whole: there is no default.
+fn public() -> String {
+    let every = PublicConfig {
+        address: ([0, 0, 0, 0], 8080).into(),
+        url: "http://pki.example.com".to_owned(),
+    };
+    section("[authority.public]", &every, &every, &[])
+        .lines()
+        .map(|line| match line {
+            "" => "\n".to_owned(),
+            line if line.starts_with('#') => format!("{line}\n"),
+            line => format!("# {line}\n"),
+        })
+        .collect()
 }
 
 const DAY_S: u64 = 86_400;
