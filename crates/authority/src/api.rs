@@ -2,6 +2,7 @@
 
 mod certificate;
 mod inventory;
+mod lists;
 mod revocation;
 mod status;
 
@@ -13,6 +14,7 @@ pub use self::inventory::{
     LabelRequest, LabelResponse, ListQuery, ListResponse, RevocationView, ShowResponse,
     ShownCertificate,
 };
+pub use self::lists::{ListView, ListsResponse};
 pub use self::revocation::{NodeView, RevokeRequest, RevokeResponse, RevokedView};
 pub use self::status::{Counts, IssuerView, IssuingState, Risk, StatusResponse};
 
@@ -30,6 +32,8 @@ pub const CERTIFICATES: &str = "/v1/certificates";
 pub const LABEL: &str = "/v1/label";
 /// `POST`: [`ImportRequest`] in, [`ImportResponse`] out.
 pub const IMPORT: &str = "/v1/import";
+/// `POST`, without a body to speak of: [`ListsResponse`] out. What is due is signed.
+pub const REVOCATION_LISTS: &str = "/v1/revocation-lists";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 

@@ -130,7 +130,10 @@ impl Authority {
     }
 }
 
-fn publication_url(state: &StateFolder, store: &Store) -> Result<Option<PublicationUrl>, OpenError> {
+fn publication_url(
+    state: &StateFolder,
+    store: &Store,
+) -> Result<Option<PublicationUrl>, OpenError> {
     let parsed = store.publication_url().map(PublicationUrl::parse);
     parsed.transpose().map_err(|error| OpenError::File {
         path: state.inventory(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{
     AnnotateError, ImportError, IssueError, NotReady, RenewError, RevokeError, ShowError,
 };
+use crate::publish::PublishError;
 
 /// `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +152,22 @@ impl From<ImportError> for Problem {
             ImportError::Store(error) => error.into(),
             ImportError::NotPermitted { .. } => Self::new(StatusCode::FORBIDDEN, error.to_string()),
         }
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            PublishError::NotReady(error) => return error.into(),
+            PublishError::Store(error) => return error.into(),
+            PublishError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+            PublishError::RootList { .. } | PublishError::Sign(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
     }
 }
 

@@ -57,8 +57,11 @@ impl PublicListener {
     pub fn serve(self, publication: Arc<Publication>, drain: Drain) -> io::Result<Workers> {
         let Self { listener, .. } = self;
         Workers::spawn("public", 1, move |_| {
-            let (listener, publication, drain) =
-                (listener.try_clone(), Arc::clone(&publication), drain.clone());
+            let (listener, publication, drain) = (
+                listener.try_clone(),
+                Arc::clone(&publication),
+                drain.clone(),
+            );
             async move {
                 match listener.and_then(tokio::net::TcpListener::from_std) {
                     Ok(listener) => accept(listener, publication, drain).await,
@@ -130,7 +133,10 @@ async fn answer(request: Request<Incoming>, publication: &Publication) -> Respon
         },
         (Some(_), _) => not_allowed("GET, HEAD, POST"),
         (None, &Method::GET | &Method::HEAD) => {
-            let host = request.uri().authority().map(hyper::http::uri::Authority::as_str);
+            let host = request
+                .uri()
+                .authority()
+                .map(hyper::http::uri::Authority::as_str);
             let host = host.or_else(|| request.headers().get(HOST)?.to_str().ok());
             match publication.document(host, &path) {
                 Some(document) => lying_there(&request, publication, &document),

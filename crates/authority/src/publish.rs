@@ -139,7 +139,11 @@ impl Publication {
 
     /// The path below which OCSP is answered.
     pub fn ocsp_path(&self) -> String {
-        format!("{}{}", self.url.path(), countersign_pki::publication::OCSP_PATH)
+        format!(
+            "{}{}",
+            self.url.path(),
+            countersign_pki::publication::OCSP_PATH
+        )
     }
 
     /// The time of day, as everything here is judged by.

@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 mod audit;
+mod ca;
 mod certificate_view;
 mod config;
 mod csv;
@@ -67,6 +68,7 @@ enum Command {
     Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
     Audit(audit::AuditCommand),
+    Ca(ca::CaCommand),
     Config(config::ConfigCommand),
 }
 
@@ -88,6 +90,7 @@ impl Command {
             Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
+            Self::Ca(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
         }
     }
@@ -169,6 +172,8 @@ mod tests {
             ),
             true,
         );
+        check("countersign ca crl", true);
+        check("countersign ca crl --out ca.crl --state s --json", true);
         check("countersign config check c.toml", true);
         check("countersign --json config defaults", true);
         check("countersign status", true);
@@ -197,6 +202,8 @@ mod tests {
         check("countersign audit export --since yesterday", false);
         check("countersign audit verify log.jsonl --state s", false);
         check("countersign audit verify --head 0f", false);
+        check("countersign ca", false);
+        check("countersign ca crl ca.crl", false);
         check("countersign verify --trust root.pem --cert cert.pem", false);
         check(
             "countersign verify --as peer --trust root.pem --cert cert.pem",

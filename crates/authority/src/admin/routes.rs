@@ -14,13 +14,14 @@ use countersign_policy::issuance::{Actor, Request as Issuance};
 
 use crate::api::{
     CERTIFICATES, IMPORT, ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL,
-    LabelRequest, LabelResponse, ListQuery, ListResponse, PREVIEW, PreviewResponse, RENEW, REVOKE,
-    RenewRequest, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    LabelRequest, LabelResponse, ListQuery, ListResponse, ListsResponse, PREVIEW, PreviewResponse,
+    RENEW, REVOCATION_LISTS, REVOKE, RenewRequest, RevokeRequest, RevokeResponse, STATUS,
+    ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::{
     annotate, import_response, imported, issue_response, label_response, list_filter,
-    list_response, preview_response, show_response, spki_of,
+    list_response, lists_response, preview_response, show_response, spki_of,
 };
 use crate::problem::Problem;
 use crate::what::What;
@@ -36,6 +37,7 @@ pub fn router(authority: Arc<Authority>) -> Router {
         .route(IMPORT, post(import))
         .route(CERTIFICATES, get(list))
         .route(&format!("{CERTIFICATES}/{{what}}"), get(show))
+        .route(REVOCATION_LISTS, post(revocation_lists))
         .route(STATUS, get(status))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(authority)
@@ -165,6 +167,13 @@ async fn show(
 ) -> Called<ShowResponse> {
     let page = authority.show(&parse_what(&what)).await?;
     Ok(Json(show_response(page, authority.now())))
+}
+
+async fn revocation_lists(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<ListsResponse> {
+    Ok(Json(lists_response(authority.complete_lists(actor).await?)))
 }
 
 async fn status(

@@ -27,6 +27,9 @@ pub struct StatusResponse {
     /// nextUpdate of the root's CRL.
     #[serde(with = "rfc3339")]
     pub root_crl_next_update: UnixTime,
+    /// Where certificates are told to look for their revocation; left out: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication_url: Option<String>,
     /// The feed's history.
     pub history: HistoryId,
     /// Its last message.

@@ -3,8 +3,8 @@
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::section;
 
-use super::{AuthorityConfig, PublicConfig};
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
+use super::{AuthorityConfig, PublicConfig};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
 pub fn default_toml() -> String {

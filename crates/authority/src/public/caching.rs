@@ -6,8 +6,8 @@ use bytes::Bytes;
 use countersign_pki::time::UnixTime;
 use http_body_util::Full;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED,
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use hyper::{Request, Response, StatusCode};
 
@@ -53,7 +53,11 @@ fn validators(document: &Document, now: UnixTime) -> HeaderMap {
             put(LAST_MODIFIED, &http_date(this_update));
             put(EXPIRES, &http_date(next_update));
             // RFC 5019 §6.2: before nextUpdate.
-            MAX_AGE.min(next_update.since(now).saturating_sub(Duration::from_secs(1)))
+            MAX_AGE.min(
+                next_update
+                    .since(now)
+                    .saturating_sub(Duration::from_secs(1)),
+            )
         }
         None => CERTIFICATE_MAX_AGE,
     };
@@ -78,7 +82,9 @@ fn is_held(asked: &HeaderMap, own: &HeaderMap) -> bool {
             .any(|tag| tag == "*" || Some(tag.trim_start_matches("W/")) == etag);
     }
     let since = asked.get(IF_MODIFIED_SINCE);
-    let times = since.and_then(date).zip(own.get(LAST_MODIFIED).and_then(date));
+    let times = since
+        .and_then(date)
+        .zip(own.get(LAST_MODIFIED).and_then(date));
     times.is_some_and(|(since, changed)| changed <= since)
 }
 
@@ -109,7 +115,10 @@ mod tests {
     }
 
     fn check(header: (&str, &str), status: u16) {
-        let request = Request::get("/").header(header.0, header.1).body(()).expect("a request");
+        let request = Request::get("/")
+            .header(header.0, header.1)
+            .body(())
+            .expect("a request");
         let response = answer(&request, &document(), UnixTime::from_seconds(1_100));
         assert_eq!(response.status().as_u16(), status, "{header:?}");
         assert_eq!(response.headers()[ETAG], "\"aa\"");
@@ -134,9 +143,18 @@ mod tests {
             let headers = validators(&document(), UnixTime::from_seconds(now));
             headers[CACHE_CONTROL].to_str().expect("ASCII").to_owned()
         };
-        assert_eq!(age(1_000), "max-age=300, public, no-transform, must-revalidate");
-        assert_eq!(age(1_900), "max-age=99, public, no-transform, must-revalidate");
-        assert_eq!(age(2_000), "max-age=0, public, no-transform, must-revalidate");
+        assert_eq!(
+            age(1_000),
+            "max-age=300, public, no-transform, must-revalidate"
+        );
+        assert_eq!(
+            age(1_900),
+            "max-age=99, public, no-transform, must-revalidate"
+        );
+        assert_eq!(
+            age(2_000),
+            "max-age=0, public, no-transform, must-revalidate"
+        );
         let headers = validators(&document(), UnixTime::from_seconds(1_000));
         assert_eq!(headers[LAST_MODIFIED], "Thu, 01 Jan 1970 00:16:40 GMT");
         assert_eq!(headers[EXPIRES], "Thu, 01 Jan 1970 00:33:20 GMT");

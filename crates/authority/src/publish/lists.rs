@@ -11,9 +11,9 @@ use std::time::Duration;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::ocsp::OcspResponseFault;
+use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
-use countersign_pki::pem;
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::publication::{DraftedList, PublishedList, RevocationList, SerialStatus};
@@ -42,7 +42,12 @@ pub struct CompleteList {
 impl Authority {
     /// The complete lists of the issuing CA and of the root, as verifiers of whole chains want them. The former is signed anew
     /// if there was a revocation since or it is due.
-    pub async fn complete_lists(&self) -> Result<Vec<CompleteList>, PublishError> {
+    pub async fn complete_lists(&self, actor: Actor) -> Result<Vec<CompleteList>, PublishError> {
+        if let Actor::Holder { identity, .. } = &actor {
+            return Err(PublishError::NotPermitted {
+                actor: identity.to_string(),
+            });
+        }
         let turn = self.publishing.lock().await;
         let lists = self.store.lists(self.intermediate_id).await?;
         let complete = lists
@@ -58,7 +63,10 @@ impl Authority {
         };
         let published = match last {
             Some(last) => last,
-            None => self.record_list(self.sign_list(&complete).await?).await?,
+            None => {
+                let signed = self.sign_list(&complete).await?;
+                self.record_list(signed, actor).await?
+            }
         };
         drop(turn);
         let root = self.root_list()?;
@@ -104,9 +112,16 @@ impl Authority {
         Ok(matches!(statuses[..], [SerialStatus::Revoked { .. }]))
     }
 
-    async fn sign_list(&self, list: &RevocationList) -> Result<(DraftedList, Vec<u8>), PublishError> {
+    async fn sign_list(
+        &self,
+        list: &RevocationList,
+    ) -> Result<(DraftedList, Vec<u8>), PublishError> {
         self.signer().await?;
-        let signer = self.signer.get().map(Arc::clone).ok_or(PublishError::NoList)?;
+        let signer = self
+            .signer
+            .get()
+            .map(Arc::clone)
+            .ok_or(PublishError::NoList)?;
         let drafted = self
             .store
             .draft(
@@ -129,10 +144,11 @@ impl Authority {
     async fn record_list(
         &self,
         (drafted, signature): (DraftedList, Vec<u8>),
+        actor: Actor,
     ) -> Result<PublishedList, PublishError> {
         let published = self
             .store
-            .publish(drafted, &signature, Actor::Authority, self.now())
+            .publish(drafted, &signature, actor, self.now())
             .await?;
         Ok(published)
     }
@@ -155,7 +171,11 @@ impl Publication {
     /// CA certificates, and the root's list, which is signed elsewhere.
     pub(super) fn shelve_certificates(&self) {
         let authority = &self.authority;
-        for issuer in [&authority.root, &authority.intermediate, &authority.operator] {
+        for issuer in [
+            &authority.root,
+            &authority.intermediate,
+            &authority.operator,
+        ] {
             let url = self.url.join(&PublicationUrl::certificate_path(issuer));
             let document = Document::new(issuer.der().to_vec(), CERTIFICATE, None);
             self.shelf.put(url.as_str(), document);
@@ -202,7 +222,8 @@ impl Publication {
             for list in group {
                 let signed = authority.sign_list(list).await?;
                 let authority = Arc::clone(authority);
-                recording.spawn(async move { authority.record_list(signed).await });
+                recording
+                    .spawn(async move { authority.record_list(signed, Actor::Authority).await });
             }
             while let Some(recorded) = recording.join_next().await {
                 self.shelve(recorded.map_err(|_| PublishError::Interrupted)??);
@@ -224,8 +245,7 @@ impl Publication {
             self.url.join(&path)
         });
         let times = Some((signed.this_update, signed.next_update));
-        self.shelf
-            .put(url.as_str(), Document::new(der, CRL, times));
+        self.shelf.put(url.as_str(), Document::new(der, CRL, times));
     }
 }
 
@@ -272,6 +292,12 @@ pub enum PublishError {
     /// Before the CA key is unsealed.
     #[error("the OCSP responder has no certificate yet")]
     NoResponder,
+    /// A certificate is no right to have a list signed.
+    #[error("{actor} may not have revocation lists signed")]
+    NotPermitted {
+        /// Who asked.
+        actor: String,
+    },
     /// The CA key is not there.
     #[error(transparent)]
     NotReady(#[from] NotReady),

@@ -13,10 +13,10 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_store::publication::SerialStatus;
 
+use super::Publication;
 use super::answers::{Kept, Question};
 use super::lists::PublishError;
 use super::shelf::{Document, OCSP_RESPONSE};
-use super::Publication;
 
 /// What a request is answered.
 #[derive(Clone, Debug)]

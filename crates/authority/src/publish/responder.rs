@@ -39,7 +39,10 @@ impl Responder {
 
 impl Publication {
     pub(super) fn responder(&self) -> Option<Arc<Responder>> {
-        let responder = self.responder.read().unwrap_or_else(PoisonError::into_inner);
+        let responder = self
+            .responder
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         responder.clone()
     }
 
@@ -58,7 +61,10 @@ impl Publication {
             not_after = %next.certificate.not_after(),
             "OCSP responder has a new key"
         );
-        *self.responder.write().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        *self
+            .responder
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(next);
         Ok(())
     }
 }

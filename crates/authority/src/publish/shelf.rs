@@ -37,7 +37,8 @@ impl Document {
 
     /// Whether it may be relied on no longer.
     pub fn is_over(&self, now: UnixTime) -> bool {
-        self.times.is_some_and(|(_, next_update)| now >= next_update)
+        self.times
+            .is_some_and(|(_, next_update)| now >= next_update)
     }
 }
 
