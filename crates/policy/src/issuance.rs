@@ -35,7 +35,7 @@ pub use self::responder::authorize_responder;
 pub enum Profile {
     /// clientAuth; NAME is the CN.
     Client,
-    /// OCSPSigning alone, for a key of the authority's own process; nobody can ask for it.
+    /// id-kp-OCSPSigning alone, for a key of the authority's own process; nobody can ask for it.
     OcspResponder,
     /// serverAuth and clientAuth; NAME is the first DNS SAN.
     Peer,

@@ -156,8 +156,8 @@ impl Store {
                 let list = sql
                     .prepare_cached(&format!("SELECT {LIST} FROM crl WHERE id = ?1"))?
                     .query_row([id.0], list)?;
-                let last = list.signed;
-                let number = last.map_or(0, |last| last.number + 1).max(now.seconds());
+                let before = list.signed;
+                let number = before.map_or(0, |last| last.number + 1).max(now.seconds());
                 let template = CrlTemplate {
                     this_update: now,
                     next_update: now.plus(lifetime).min(issuer.not_after()),
@@ -167,7 +167,7 @@ impl Store {
                         ..CrlScope::default()
                     },
                 };
-                let shown_until = last.map_or(UnixTime::from_seconds(0), |last| {
+                let shown_until = before.map_or(UnixTime::from_seconds(0), |last| {
                     last.this_update.min(now).minus(KEPT_AFTER_END)
                 });
                 let to_be_signed = encode(sql, &list, &template, &issuer, algorithm, shown_until)?;
@@ -460,12 +460,12 @@ fn status(
         return Ok(revoked);
     }
     // An intent alone may have been signed, but was never handed out.
-    let issued: bool = sql
+    let has_certificate: bool = sql
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM intent i JOIN certificate c ON c.id = i.id WHERE i.serial = ?1 AND i.issuer_id = ?2)",
         )?
         .query_row(key, |row| row.get(0))?;
-    Ok(if issued {
+    Ok(if has_certificate {
         SerialStatus::Good
     } else {
         SerialStatus::Unknown

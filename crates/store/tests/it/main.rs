@@ -6,5 +6,6 @@ mod damage;
 mod fixture;
 mod intents;
 mod inventory;
+mod publication;
 mod revocations;
 mod tampering;
