@@ -196,7 +196,10 @@ async fn posted(
     request: Request<Incoming>,
 ) -> Result<(Request<()>, Bytes), (StatusCode, &'static str)> {
     let (head, body) = request.into_parts();
-    let media_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let media_type = head
+        .headers
+        .get(CONTENT_TYPE)
+        .map(hyper::header::HeaderValue::as_bytes);
     if media_type != Some(b"application/ocsp-request") {
         return Err((
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -14,7 +14,8 @@ mod ocsp;
 mod responder;
 mod shelf;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_pki::ocsp::IssuerHashes;
@@ -23,6 +24,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
+use countersign_store::publication::ListId;
 
 use self::budget::Budgets;
 use self::responder::Responder;
@@ -38,6 +40,8 @@ pub struct Publication {
     authority: Arc<Authority>,
     url: PublicationUrl,
     shelf: Shelf,
+    /// The number of each list on the shelf; written by the one task that puts lists there.
+    shelved: Mutex<HashMap<ListId, u64>>,
     hashes: IssuerHashes,
     /// Guards nothing but the exchange of the one for the next.
     responder: RwLock<Option<Arc<Responder>>>,
@@ -89,6 +93,7 @@ impl Publication {
             authority: Arc::clone(authority),
             hashes: IssuerHashes::of(&authority.intermediate),
             shelf: Shelf::new(url.clone()),
+            shelved: Mutex::default(),
             url,
             responder: RwLock::default(),
             budgets: Budgets::default(),

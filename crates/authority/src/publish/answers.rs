@@ -87,10 +87,15 @@ impl Answers {
             }
         }
         drop(state);
+        self.ring();
+    }
+
+    /// Something is to be looked at again.
+    pub(crate) fn ring(&self) {
         self.bell.notify_one();
     }
 
-    /// Resolves when something was revoked since it last did.
+    /// Resolves when something was revoked or signed elsewhere since it last did.
     pub(super) async fn changed(&self) {
         self.bell.notified().await;
     }

@@ -1,11 +1,12 @@
 //! Revocation lists, signed.
 //!
 //! A list is signed when there is none, at [`REFRESH_AFTER`], and after a revocation at once, but not twice in one second:
-//! revocations of the same second share a list, and as numbers follow the clock, none is ever ahead of it, so that an
-//! authority restored from a backup goes on above the last that it gave out. A list over [`LARGE`] waits [`LARGE_SPACING`].
+//! revocations of the same second share a list, and as numbers follow the clock, none runs ahead of it, so that an authority
+//! restored from a backup goes on above the last that it gave out. A list over [`LARGE`] waits [`LARGE_SPACING`]. An operator
+//! who asks for a file waits for neither.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
@@ -61,12 +62,14 @@ impl Authority {
         } else {
             self.store.published(complete.id).await?
         };
-        let published = match last {
-            Some(last) => last,
-            None => {
-                let signed = self.sign_list(&complete).await?;
-                self.record_list(signed, actor).await?
-            }
+        let published = if let Some(last) = last {
+            last
+        } else {
+            let signed = self.sign_list(&complete).await?;
+            let recorded = self.record_list(signed, actor).await?;
+            // The listener shall serve no older one than the file has.
+            self.answers.ring();
+            recorded
         };
         drop(turn);
         let root = self.root_list()?;
@@ -99,9 +102,11 @@ impl Authority {
         }
         let lists = self.store.lists(self.intermediate_id).await?;
         let now = self.now();
-        let signed = lists.iter().filter_map(|list| list.signed);
-        let first = signed.map(|signed| signed.next_update).min();
-        Ok(first.filter(|first| now.plus(LIST_LIFETIME / 2) >= *first))
+        let overdue = lists
+            .iter()
+            .filter_map(|list| list.signed)
+            .filter(|signed| now >= signed.this_update.plus(LIST_LIFETIME / 2));
+        Ok(overdue.map(|signed| signed.next_update).min())
     }
 
     pub(crate) async fn is_revoked(&self, certificate: &Certificate) -> Result<bool, StoreError> {
@@ -230,9 +235,22 @@ impl Publication {
             }
         }
         let lists = authority.store.lists(authority.intermediate_id).await?;
+        for list in &lists {
+            // Signed for a file, or while somebody else's signature failed.
+            if !self.has_shelved(list)
+                && let Some(published) = authority.store.published(list.id).await?
+            {
+                self.shelve(published);
+            }
+        }
         let now = authority.now();
         let next = lists.iter().map(|list| due_at(list, now)).min();
         Ok(next.unwrap_or(now))
+    }
+
+    fn has_shelved(&self, list: &RevocationList) -> bool {
+        let numbers = self.shelved.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.get(&list.id).copied() == list.signed.map(|signed| signed.number)
     }
 
     fn shelve(&self, published: PublishedList) {
@@ -246,6 +264,8 @@ impl Publication {
         });
         let times = Some((signed.this_update, signed.next_update));
         self.shelf.put(url.as_str(), Document::new(der, CRL, times));
+        let mut numbers = self.shelved.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.insert(list.id, signed.number);
     }
 }
 

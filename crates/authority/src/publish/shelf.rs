@@ -15,7 +15,7 @@ pub struct Document {
     pub body: Bytes,
     /// Content-Type.
     pub media_type: &'static str,
-    /// A strong ETag: the SHA-256 of the body in hexadecimal digits (RFC 5019 §6.2 has it with SHA-1).
+    /// A strong `ETag`: the SHA-256 of the body in hexadecimal digits (RFC 5019 §6.2 has it with SHA-1).
     pub etag: Arc<str>,
     /// thisUpdate and nextUpdate, of what has them.
     pub times: Option<(UnixTime, UnixTime)>,

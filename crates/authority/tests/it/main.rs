@@ -4,6 +4,7 @@ mod api;
 mod fixture;
 mod init;
 mod issuance;
+mod publishing;
 mod revocation;
 mod sealed_keys;
 mod socket;
