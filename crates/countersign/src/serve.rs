@@ -223,7 +223,9 @@ async fn start(
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {
-        (Some(listener), Some(publication)) => Some(publish(tasks, listener, publication, drain)?),
+        (Some(listener), Some(publication)) => {
+            Some(publish(tasks, listener, publication, drain, &readiness)?)
+        }
         _ => None,
     };
     drop(starting);
@@ -266,6 +268,7 @@ fn publish(
     listener: PublicListener,
     publication: Arc<Publication>,
     drain: &Drain,
+    readiness: &Readiness,
 ) -> Result<Workers, Fault> {
     let workers = listener
         .serve(Arc::clone(&publication), drain.clone())
@@ -276,7 +279,11 @@ fn publish(
         })?;
     tasks.spawn_endless("the public listener", workers.one_ended());
     let drain = drain.clone();
+    // Certificates carry the URLs of the lists from the first one on. What cannot be signed now does not keep the rest waiting.
+    let first = readiness.pending("revocation lists");
     tasks.spawn_endless("the publication of revocation", async move {
+        publication.refresh().await;
+        drop(first);
         publication.run(drain).await;
     });
     Ok(workers)

@@ -126,12 +126,11 @@ async fn publish(
     authority: &Arc<Authority>,
     url: Option<PublicationUrl>,
 ) -> Result<Option<Arc<Publication>>, Fault> {
-    match url {
-        Some(url) => Ok(Some(Publication::open(authority, url).await?)),
-        None => {
-            authority.publish_at(None).await?;
-            Ok(None)
-        }
+    if let Some(url) = url {
+        Ok(Some(Publication::open(authority, url).await?))
+    } else {
+        authority.publish_at(None).await?;
+        Ok(None)
     }
 }
 

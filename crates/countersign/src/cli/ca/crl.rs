@@ -10,7 +10,7 @@ use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
 use crate::fault::{Answer, Fault};
 
-/// Write the revocation lists of the issuing CA and of the root, in PEM: what nginx, HAProxy and OpenSSL read from a file
+/// Write the revocation lists of the issuing CA and of the root, in PEM: what servers such as nginx and OpenSSL read from a file
 ///
 /// The issuing CA's list is signed anew if something was revoked since the last one, or if that is a day old. It has every
 /// revoked certificate, whatever shard it is on, and is good for seven days.
