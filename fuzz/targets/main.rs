@@ -12,4 +12,5 @@ mod name;
 mod ocsp;
 mod path;
 mod pem;
+mod publication;
 mod request;

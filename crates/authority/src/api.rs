@@ -2,6 +2,7 @@
 
 mod certificate;
 mod inventory;
+mod lists;
 mod recovery;
 mod revocation;
 pub(crate) mod schema;
@@ -15,6 +16,7 @@ pub use self::inventory::{
     LabelRequest, LabelResponse, ListQuery, ListResponse, RevocationView, ShowResponse,
     ShownCertificate,
 };
+pub use self::lists::{ListView, ListsResponse};
 pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
 pub use self::revocation::{
     NodeView, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, ReleasedView,
@@ -54,6 +56,8 @@ pub const EVIDENCE_CRL: &str = "/v1/evidence/crl";
 pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
 /// `POST`: [`ResumeRequest`] in, [`ResumeResponse`] out.
 pub const RESUME: &str = "/v1/resume";
+/// `POST`, without a body to speak of: [`ListsResponse`] out. What is due is signed.
+pub const REVOCATION_LISTS: &str = "/v1/revocation-lists";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 

@@ -7,12 +7,13 @@ mod issuance;
 mod recovery;
 mod revocation;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
@@ -21,10 +22,11 @@ use countersign_store::error::StoreError;
 use countersign_store::inventory::{Cursor, Filter, Page, Selector, Tally};
 use countersign_store::issuer::IssuerId;
 use countersign_store::store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
+use crate::publish::answers::Answers;
 use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
@@ -50,6 +52,11 @@ pub struct Authority {
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
     pub(crate) in_flight: in_flight::KeysInFlight,
+    /// Guards nothing but its own exchange.
+    pub(crate) publication: RwLock<Option<PublicationUrl>>,
+    pub(crate) answers: Arc<Answers>,
+    /// Held from a list's draft to its record, so that no draft is overtaken.
+    pub(crate) publishing: Mutex<()>,
     pub(crate) store: Store,
     /// One place.
     pub(crate) backing_up: Arc<Semaphore>,
@@ -174,7 +181,7 @@ impl Authority {
         }
     }
 
-    async fn signer(&self) -> Result<&dyn Signer, NotReady> {
+    pub(crate) async fn signer(&self) -> Result<&dyn Signer, NotReady> {
         let mut unsealing = self.unsealing.clone();
         let told = unsealing
             .wait_for(|unsealing| !matches!(unsealing, Unsealing::Running))

@@ -1,6 +1,7 @@
 //! Domain types to wire types and back: the one place.
 
 mod list;
+mod publication;
 mod recovery;
 pub(crate) mod revocation;
 
@@ -23,6 +24,7 @@ use countersign_store::inventory::{Annotation, Entry, IMPORTED, Page, Status, Ta
 
 use self::list::cursor_text;
 pub(crate) use self::list::list_filter;
+pub(crate) use self::publication::lists_response;
 use crate::api::{
     BecauseView, CertificateStatus, CertificateView, Counts, ImportOutcome, ImportRequest,
     ImportResponse, ImportedView, IssueRequest, IssueResponse, LabelRequest, LabelResponse,

@@ -2,21 +2,23 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::thread;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_store::issuer::{Issuer, IssuerRole};
 use countersign_store::store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::authority::{Authority, NotReady, OpenError, Unsealing};
 use crate::feed::Hub;
 use crate::meta::Meta;
+use crate::publish::answers::Answers;
 use crate::sealed::{self, SealError};
 use crate::secret::{Passphrase, Secret};
 use crate::signer::{FileSigner, Signer};
@@ -93,10 +95,16 @@ impl Authority {
 
         let hub = Hub::new();
         let publish = Arc::clone(&hub);
+        let answers = Arc::new(Answers::default());
+        let outdated = Arc::clone(&answers);
         let store = Store::open(
             &state.inventory(),
-            Box::new(move |messages| publish.publish(messages)),
+            Box::new(move |messages| {
+                outdated.withdraw(messages);
+                publish.publish(messages);
+            }),
         )?;
+        let publication = publication_url(&state, &store)?;
         hub.begin_at(store.opened_at());
         let intermediate = recorded(&state, &store, IssuerRole::Intermediate)?;
         let operator = recorded(&state, &store, IssuerRole::Operator)?.certificate;
@@ -114,11 +122,25 @@ impl Authority {
             clock,
             hub,
             in_flight: crate::authority::in_flight::KeysInFlight::default(),
+            publication: RwLock::new(publication),
+            answers,
+            publishing: Mutex::default(),
             store,
             backing_up: Arc::new(Semaphore::new(1)),
             _lock: lock,
         }))
     }
+}
+
+fn publication_url(
+    state: &StateFolder,
+    store: &Store,
+) -> Result<Option<PublicationUrl>, OpenError> {
+    let parsed = store.publication_url().map(PublicationUrl::parse);
+    parsed.transpose().map_err(|error| OpenError::File {
+        path: state.inventory(),
+        why: error.to_string(),
+    })
 }
 
 fn refuse_uninitialised(state: &StateFolder) -> Result<(), OpenError> {

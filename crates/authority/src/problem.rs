@@ -11,6 +11,7 @@ use crate::authority::{
     AnnotateError, BackupError, EvidenceError, ImportError, IssueError, NotReady, RenewError,
     ResumeError, RevokeError, ShowError,
 };
+use crate::publish::PublishError;
 
 /// `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -217,6 +218,22 @@ impl From<ResumeError> for Problem {
             ResumeError::NoEvidence { .. } => StatusCode::CONFLICT,
             ResumeError::Because | ResumeError::NoReason => StatusCode::UNPROCESSABLE_ENTITY,
             ResumeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<PublishError> for Problem {
+    fn from(error: PublishError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            PublishError::NotReady(error) => return error.into(),
+            PublishError::Store(error) => return error.into(),
+            PublishError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+            PublishError::RootList { .. } | PublishError::Sign(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string()).with_hint(hint)
     }

@@ -61,7 +61,7 @@ pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Result<Request,
         });
     };
     let kinds: &[NameKind] = match profile {
-        Profile::Client => &[NameKind::Cn],
+        Profile::Client | Profile::OcspResponder => &[NameKind::Cn],
         Profile::Peer | Profile::Server => &[NameKind::Dns, NameKind::Ip],
         Profile::Workload => &[NameKind::Spiffe],
     };

@@ -141,7 +141,7 @@ impl SignError {
     }
 }
 
-fn sign_and_verify(key: &EcdsaKeyPair, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+pub(crate) fn sign_and_verify(key: &EcdsaKeyPair, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
     let signature = key
         .sign(&SystemRandom::new(), bytes)
         .map_err(|_| SignError::NoRandomness)?;
@@ -151,7 +151,7 @@ fn sign_and_verify(key: &EcdsaKeyPair, bytes: &[u8]) -> Result<Vec<u8>, SignErro
     Ok(signature.as_ref().to_vec())
 }
 
-fn spki_of(key: &EcdsaKeyPair) -> Result<Vec<u8>, SignError> {
+pub(crate) fn spki_of(key: &EcdsaKeyPair) -> Result<Vec<u8>, SignError> {
     let spki: PublicKeyX509Der<'_> = key
         .public_key()
         .as_der()

@@ -16,6 +16,7 @@ impl Authority {
     pub async fn status(&self) -> Result<StatusResponse, StoreError> {
         let (history, sequence) = self.feed_position().await?;
         let certificates = self.tally().await?.into();
+        let overdue = self.overdue_list().await?;
         let now = self.now();
         let pause = self.pause().await?;
         let paused = pause.map(|pause| StoreError::IssuingPaused {
@@ -44,10 +45,11 @@ impl Authority {
                 .to_vec(),
             certificates,
             root_crl_next_update: self.root_crl_next_update,
+            publication_url: self.publication_url().map(|url| url.to_string()),
             history,
             sequence,
             nodes: self.hub.nodes(),
-            risks: risk.into_iter().chain(self.risks(now)).collect(),
+            risks: risk.into_iter().chain(self.risks(now, overdue)).collect(),
         })
     }
 
@@ -59,7 +61,7 @@ impl Authority {
         ]
     }
 
-    fn risks(&self, now: UnixTime) -> Vec<Risk> {
+    fn risks(&self, now: UnixTime, overdue: Option<UnixTime>) -> Vec<Risk> {
         let passphrase = self.state.passphrase();
         let beside = passphrase
             .exists()
@@ -88,6 +90,7 @@ impl Authority {
             .chain(online)
             .chain(ending)
             .chain(crl)
+            .chain(overdue.map(|end| overdue_list(end, now)))
             .collect()
     }
 }
@@ -135,6 +138,19 @@ fn ends_soon(what: &str, at: UnixTime, now: UnixTime, consequence: &str) -> Opti
         sentence: format!("{what} {when} ({at})"),
         hint: consequence.to_owned(),
     })
+}
+
+fn overdue_list(end: UnixTime, now: UnixTime) -> Risk {
+    let when = if now < end {
+        format!("is over in {}", spoken(end.since(now)))
+    } else {
+        format!("is over for {}", spoken(now.since(end)))
+    };
+    Risk {
+        sentence: format!("a published revocation list {when} ({end}) and was not signed anew"),
+        hint: "the log of the process says why; is one running that has [authority.public]? Verifiers refuse every certificate then"
+            .to_owned(),
+    }
 }
 
 fn parent(path: &Path) -> String {

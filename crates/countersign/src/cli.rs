@@ -198,6 +198,8 @@ mod tests {
             true,
         );
         check("countersign ca resume --without-evidence --because x", true);
+        check("countersign ca crl", true);
+        check("countersign ca crl --out ca.crl --state s --json", true);
         check("countersign config check c.toml", true);
         check("countersign --json config defaults", true);
         check("countersign status", true);
@@ -237,6 +239,8 @@ mod tests {
         check("countersign audit export --since yesterday", false);
         check("countersign audit verify log.jsonl --state s", false);
         check("countersign audit verify --head 0f", false);
+        check("countersign ca", false);
+        check("countersign ca crl ca.crl", false);
         check("countersign verify --trust root.pem --cert cert.pem", false);
         check(
             "countersign verify --as peer --trust root.pem --cert cert.pem",

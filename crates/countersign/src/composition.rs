@@ -7,16 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
+use countersign_authority::config::PublicConfig;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::identity::BundleName;
 use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::{UnixTime, spoken};
-use countersign_proxy::config::{ClientCertificateMode, ConfigError, GatewayConfig, TrustConfig};
+use countersign_proxy::config::{ClientCertificateMode, GatewayConfig, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
+use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
 
 use crate::configuration::{Configuration, Loaded};
@@ -65,7 +68,9 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
                 .iter()
                 .any(|name| name == BundleName::INTERNAL)
     });
-    configuration.gateway.needs_own_certificate() || (trusts_own && !has_anchors)
+    configuration.gateway.needs_own_certificate()
+        || configuration.authority.public.is_some()
+        || (trusts_own && !has_anchors)
 }
 
 /// Everything that can be found wrong before a socket is bound.
@@ -76,6 +81,7 @@ pub(crate) fn plan(
 ) -> Result<GatewayPlan, Fault> {
     let read = |path: &Path| loaded.read(path);
     let configuration = &loaded.configuration;
+    publication_url(loaded)?;
     let mut bundles = BTreeMap::new();
     if let Some(own) = own {
         bundles.insert(BundleName::internal(), Arc::new(own.bundle.clone()));
@@ -110,6 +116,15 @@ pub(crate) fn plan(
         }
     }
     Ok(plan)
+}
+
+/// Where certificates shall be told to look for their revocation.
+pub(crate) fn publication_url(loaded: &Loaded) -> Result<Option<PublicationUrl>, Fault> {
+    let public = loaded.configuration.authority.public.as_ref();
+    public
+        .map(PublicConfig::publication_url)
+        .transpose()
+        .map_err(|error| loaded.fault(&error))
 }
 
 /// What is wrong with a bundle is wrong with its file.

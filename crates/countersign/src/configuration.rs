@@ -5,7 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use countersign_proxy::config::{ConfigError, GatewayConfig, TrustConfig};
+use countersign_authority::config::AuthorityConfig;
+use countersign_proxy::config::{GatewayConfig, TrustConfig};
+use countersign_runtime::config::ConfigError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -18,6 +20,8 @@ use crate::fault::Fault;
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "countersign.toml")]
 pub(crate) struct Configuration {
+    /// The authority.
+    pub(crate) authority: AuthorityConfig,
     /// The gateway.
     pub(crate) gateway: GatewayConfig,
     /// Trust bundles by name; "internal" is the state's own authority unless it is given here.

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use countersign_authority::authority::Authority;
 use countersign_authority::feed::Subscription;
+use countersign_authority::public::PublicListener;
+use countersign_authority::publish::Publication;
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::{StateFolder, StateLock};
 use countersign_pki::name::DnsName;
@@ -36,6 +38,7 @@ use countersign_runtime::listen::{BindError, bind};
 use countersign_runtime::readiness::Readiness;
 use countersign_runtime::shutdown::shutdown_signal;
 use countersign_runtime::telemetry::{LogFormat, init_logging};
+use countersign_runtime::workers::Workers;
 use countersign_tls::enforcement::Enforcement;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
@@ -158,6 +161,7 @@ async fn start(
         born,
         own,
         wanted,
+        publication,
         lock,
     } = opened;
     let config = &loaded.configuration.gateway;
@@ -184,6 +188,13 @@ async fn start(
     }
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
+    let public_listener = match &loaded.configuration.authority.public {
+        Some(public) => Some(PublicListener::bind(public.address).map_err(|error| {
+            Fault::from(error).hint("authority.public.address says where revocation is published")
+        })?),
+        None => None,
+    };
+    let public_address = public_listener.as_ref().map(PublicListener::address);
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let (metrics, readiness) = (Metrics::new(env!("CARGO_PKG_VERSION")), Readiness::new());
     let starting = readiness.pending("control plane");
@@ -211,6 +222,12 @@ async fn start(
     control.spawn(tasks, socket, subscription, own, wanted);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
+    let public = match (public_listener, publication) {
+        (Some(listener), Some(publication)) => {
+            Some(publish(tasks, listener, publication, drain, &readiness)?)
+        }
+        _ => None,
+    };
     drop(starting);
     readiness.ready().await;
     let addresses = gateway.addresses();
@@ -220,10 +237,12 @@ async fn start(
         authority.is_some(),
         addresses,
         metrics_address,
+        public_address,
         born,
     );
     Ok(Running {
         gateway,
+        public,
         announcement,
         state,
         _writer: writer,
@@ -235,11 +254,39 @@ async fn start(
 /// A process that serves. Dropped field by field: the state folder is free only when all else is gone.
 struct Running {
     gateway: RunningGateway,
+    public: Option<Workers>,
     announcement: Announcement,
     state: StateFolder,
     _writer: RefusalWriter,
     _authority: Option<Arc<Authority>>,
     _lock: Option<StateLock>,
+}
+
+/// Lists are signed from here on, and what there is is served.
+fn publish(
+    tasks: &mut Tasks,
+    listener: PublicListener,
+    publication: Arc<Publication>,
+    drain: &Drain,
+    readiness: &Readiness,
+) -> Result<Workers, Fault> {
+    let workers = listener
+        .serve(Arc::clone(&publication), drain.clone())
+        .map_err(|error| {
+            Fault::world(format_args!(
+                "the public listener's thread cannot start: {error}"
+            ))
+        })?;
+    tasks.spawn_endless("the public listener", workers.one_ended());
+    let drain = drain.clone();
+    // Certificates carry the URLs of the lists from the first one on. What cannot be signed now does not keep the rest waiting.
+    let first = readiness.pending("revocation lists");
+    tasks.spawn_endless("the publication of revocation", async move {
+        publication.refresh().await;
+        drop(first);
+        publication.run(drain).await;
+    });
+    Ok(workers)
 }
 
 fn open_refusals(
@@ -303,12 +350,17 @@ async fn stop(running: Running, trigger: DrainTrigger) -> Result<(), Fault> {
     let _ = std::fs::remove_file(running.state.socket());
     let Running {
         gateway,
+        public,
         _writer,
         _authority,
         _lock,
         ..
     } = running;
-    match timeout(JOIN_LIMIT, spawn_blocking(move || gateway.join())).await {
+    let join = move || {
+        let joined = gateway.join();
+        joined.and(public.map_or(Ok(()), Workers::join))
+    };
+    match timeout(JOIN_LIMIT, spawn_blocking(join)).await {
         Ok(Ok(joined)) => Ok(joined?),
         Ok(Err(panicked)) => Err(Fault::bug(panicked)),
         Err(_) => Err(Fault::bug("the workers of the data plane did not end")),

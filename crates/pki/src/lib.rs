@@ -18,6 +18,7 @@ pub mod lint;
 pub mod name;
 pub mod ocsp;
 pub mod pem;
+pub mod publication;
 pub mod request;
 pub mod revocation;
 pub mod serial;

@@ -7,6 +7,7 @@
 mod denied;
 mod explanation;
 mod names;
+mod responder;
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +17,7 @@ use countersign_pki::certificate::{Certificate, ExtendedKeyUsage, KeyAlgorithm, 
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::lint;
 use countersign_pki::name::TypedName;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{StatusSources, Template, ToBeSigned, Usage};
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use self::denied::Denied;
 pub use self::explanation::Because;
 use self::names::Names;
+pub use self::responder::authorize_responder;
 
 /// What a certificate of a kind must look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ use self::names::Names;
 pub enum Profile {
     /// clientAuth; NAME is the CN.
     Client,
+    /// id-kp-OCSPSigning alone, for a key of the authority's own process; nobody can ask for it.
+    OcspResponder,
     /// serverAuth and clientAuth; NAME is the first DNS SAN.
     Peer,
     /// serverAuth; NAME is the first DNS SAN.
@@ -51,6 +56,8 @@ impl Profile {
     pub const fn default_lifetime(self) -> Duration {
         match self {
             Self::Client | Self::Peer | Self::Server => Duration::from_secs(90 * DAY_S),
+            // Nobody looks up the revocation of a responder (RFC 6960 §4.2.2.2.1); it is renewed at half of it.
+            Self::OcspResponder => Duration::from_secs(7 * DAY_S),
             Self::Workload => Duration::from_secs(DAY_S),
         }
     }
@@ -65,6 +72,7 @@ impl Profile {
                 server_auth: true,
                 client_auth: false,
             },
+            Self::OcspResponder => Usage::OcspResponder,
             Self::Peer | Self::Workload => Usage::Leaf {
                 server_auth: true,
                 client_auth: true,
@@ -77,6 +85,7 @@ impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Client => "client",
+            Self::OcspResponder => "ocsp-responder",
             Self::Peer => "peer",
             Self::Server => "server",
             Self::Workload => "workload",
@@ -89,7 +98,7 @@ impl FromStr for Profile {
 
     fn from_str(text: &str) -> Result<Self, Denied> {
         let why = match text {
-            "operator" | "node" | "intermediate" | "canary" => {
+            "operator" | "node" | "intermediate" | "canary" | "ocsp-responder" => {
                 format!("profile {text} is reserved: the authority makes such certificates itself")
             }
             _ => match Self::ALL
@@ -159,6 +168,8 @@ pub struct Request {
 pub struct IssuanceRules {
     /// Where `workload` names live.
     pub trust_domain: TrustDomain,
+    /// Where certificates are told to look for their revocation; `None`: they carry nothing of it.
+    pub publication: Option<PublicationUrl>,
 }
 
 /// An authorized request: the names, times and usages it may have, and nothing else. Only [`authorize`] makes one.
@@ -202,16 +213,20 @@ pub fn authorize(
         });
     }
     check_key(&request.spki_der, issuer)?;
-    let (not_before, not_after) = validity(request, issuer, now)?;
+    let (not_before, not_after) = validity(request.profile, request.lifetime, issuer, now)?;
+    let serial = SerialNumber::from_random(random);
     let template = Template {
         subject,
         subject_alt_names,
         spki_der: request.spki_der.clone(),
         not_before,
         not_after,
-        serial: SerialNumber::from_random(random),
+        serial,
         usage: request.profile.usage(),
-        status_sources: StatusSources::default(),
+        status_sources: rules
+            .publication
+            .as_ref()
+            .map_or_else(StatusSources::default, |at| at.sources(issuer, serial)),
     };
     Ok(Authorized {
         template,
@@ -350,7 +365,8 @@ fn check_key(spki_der: &[u8], issuer: &Certificate) -> Result<(), Denied> {
 }
 
 fn validity(
-    request: &Request,
+    profile: Profile,
+    lifetime: Option<Duration>,
     issuer: &Certificate,
     now: UnixTime,
 ) -> Result<(UnixTime, UnixTime), Denied> {
@@ -369,9 +385,7 @@ fn validity(
             issuer.subject()
         ));
     }
-    let lifetime = request
-        .lifetime
-        .unwrap_or_else(|| request.profile.default_lifetime());
+    let lifetime = lifetime.unwrap_or_else(|| profile.default_lifetime());
     if lifetime < MIN_LIFETIME {
         return refuse(format!(
             "a lifetime of {} is too short: at least {}",
@@ -401,18 +415,20 @@ fn first_difference(
     preview: &Certificate,
     issuer: &Certificate,
 ) -> Option<&'static str> {
-    let (server_auth, client_auth) = match template.usage {
+    let purposes = match template.usage {
         Usage::Leaf {
             server_auth,
             client_auth,
-        } => (server_auth, client_auth),
+        } => ExtendedKeyUsage {
+            server_auth,
+            client_auth,
+            ..ExtendedKeyUsage::default()
+        },
+        Usage::OcspResponder => ExtendedKeyUsage {
+            ocsp_signing: true,
+            ..ExtendedKeyUsage::default()
+        },
         Usage::Authority { .. } => return Some("basicConstraints"),
-        Usage::OcspResponder => return Some("extendedKeyUsage"),
-    };
-    let purposes = ExtendedKeyUsage {
-        server_auth,
-        client_auth,
-        ..ExtendedKeyUsage::default()
     };
     let key_usage = KeyUsage {
         digital_signature: true,
@@ -442,6 +458,10 @@ fn first_difference(
         (
             "extendedKeyUsage",
             preview.extended_key_usage() == Some(&purposes),
+        ),
+        (
+            "ocsp-nocheck",
+            preview.has_ocsp_no_check() == (template.usage == Usage::OcspResponder),
         ),
     ];
     checks

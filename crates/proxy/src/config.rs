@@ -3,7 +3,6 @@
 //! Raw text becomes these types (unknown keys are refused), [`GatewayConfig::build`] turns them into a plan. A key is
 //! here only if its effect is built.
 
-pub mod amount;
 mod build;
 mod reference;
 mod route;
@@ -15,13 +14,13 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use countersign_pki::name::DnsName;
+use countersign_runtime::config::amount::{ByteSize, TimeSpan};
 use countersign_tls::scope::ClientCertificate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::reference::{Explained, default_toml, explain};
+pub use self::reference::default_toml;
 pub use self::trust::TrustConfig;
-use crate::config::amount::{ByteSize, TimeSpan};
 use crate::config::rule::{AllowEntry, ConditionConfig};
 
 /// The gateway: ends mutual TLS from clients and forwards to services.
@@ -140,18 +139,6 @@ pub enum RouteClientCertificate {
     Require,
 }
 
-/// Why a configuration cannot be served.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {why}")]
-pub struct ConfigError {
-    /// Which key, such as `gateway.listener[0].route[1].allow[0]`.
-    pub place: String,
-    /// In words.
-    pub why: String,
-    /// What to write instead.
-    pub hint: Option<String>,
-}
-
 impl GatewayConfig {
     /// The hosts that its routes name, each once: what a certificate issued to this gateway should cover.
     pub fn hosts(&self) -> Vec<DnsName> {
@@ -229,21 +216,6 @@ impl From<ClientCertificateMode> for ClientCertificate {
             ClientCertificateMode::Request => Self::Request,
             ClientCertificateMode::Require => Self::Require,
         }
-    }
-}
-
-impl ConfigError {
-    pub(crate) fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
-        Self {
-            place: place.into(),
-            why: why.into(),
-            hint: None,
-        }
-    }
-
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
     }
 }
 

@@ -1,5 +1,5 @@
-//! What every long-running role of Countersign stands on: time, threads, sockets, signals, logs, files, and an orderly
-//! end.
+//! What every long-running role of Countersign stands on: time, threads, sockets, signals, logs, files, what
+//! configurations share, and an orderly end.
 //!
 //! It must never know certificates, policy or any other crate of the workspace, read an environment variable, or let a
 //! peer grow anything without a bound.
@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod atomic_file;
 pub mod clock;
+pub mod config;
 pub mod core_dump;
 pub mod descriptors;
 pub mod drain;

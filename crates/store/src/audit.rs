@@ -73,6 +73,10 @@ pub enum Action {
     Resume,
     /// A hold ended.
     Release,
+    /// Where certificates are told to look for their revocation was changed.
+    PublishAt,
+    /// A revocation list was signed.
+    PublishCrl,
     /// A certificate was revoked.
     Revoke,
 }
@@ -91,6 +95,8 @@ impl fmt::Display for Action {
             Self::Resume => "resume",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::PublishAt => "publish-at",
+            Self::PublishCrl => "publish-crl",
             Self::Revoke => "revoke",
         })
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use countersign_pki::crl::CrlRowFault;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
@@ -111,6 +112,14 @@ pub enum StoreError {
         /// Which.
         serial: SerialNumber,
     },
+    /// A list was published while an older draft of it was being signed.
+    #[error("draft {number} of a revocation list is older than the published one, {last}")]
+    OldDraft {
+        /// The draft's number.
+        number: u64,
+        /// The published one's.
+        last: u64,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -128,6 +137,12 @@ pub enum StoreError {
     RadiusTooWide {
         /// At most so many.
         limit: u64,
+    },
+    /// The rows of a revocation list are not a list's; nothing is signed.
+    #[error(transparent)]
+    NotAList {
+        /// What is wrong with them.
+        fault: CrlRowFault,
     },
     /// Two certificates would have one serial.
     #[error("serial {serial} is taken")]
@@ -179,6 +194,7 @@ impl StoreError {
             Self::UnknownIssuerKey { .. } => "give evidence of this authority alone: its own CRLs, or the feed state of a gateway that follows it".to_owned(),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
+            Self::NotAList { fault } => fault.hint().to_owned(),
             Self::OlderSchema { .. } => "a command that opens the authority brings it up to date: `countersign list`".to_owned(),
             Self::RadiusTooWide { limit } if *limit == MAX_RADIUS => {
                 "nothing was changed; narrow it, and do it in parts, or replace the issuer".to_owned()

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::pause;
+use crate::publication;
 use crate::row::{from_sequence, to_json, to_seconds};
 use crate::store::{Store, last_sequence};
 use crate::writer::Writing;
@@ -169,9 +170,11 @@ impl Remembered<'_> {
             ends,
             from_sequence(sequence)
         ])?;
+        let not_after = UnixTime::from_seconds(ends.unsigned_abs());
+        publication::enter(sql, self.issuer, &self.revoked, not_after, sequence)?;
         if let Some((id, _)) = intent {
-            sql.prepare_cached("UPDATE entry SET state = 'revoked' WHERE id = ?1")?
-                .execute([id])?;
+            sql.prepare_cached("UPDATE entry SET state = 'revoked', held = ?2 WHERE id = ?1")?
+                .execute(params![id, self.revoked.reason.is_hold()])?;
         }
         let change = intent.map(|_| Change {
             before: "not revoked".to_owned(),

@@ -18,6 +18,7 @@ use crate::inventory::EntryId;
 use crate::inventory::record::NewEntry;
 use crate::issuer::IssuerId;
 use crate::pause;
+use crate::publication;
 use crate::row::{serial, to_json, to_seconds, word};
 use crate::store::Store;
 use crate::writer::Writing;
@@ -238,11 +239,12 @@ fn insert_intent(
 ) -> Result<(), StoreError> {
     let preview = approved.preview();
     let insert = || {
+        let shard = publication::shard_of(writing.sql, issuer, preview)?;
         writing
             .sql
             .prepare_cached(
-                "INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at, crl_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 id.0,
@@ -256,6 +258,7 @@ fn insert_intent(
                 to_json(approved.actor())?,
                 renews.map(|id| id.0),
                 to_seconds(now),
+                shard,
             ])
             .map(drop)
     };

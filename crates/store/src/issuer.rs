@@ -6,6 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use crate::publication;
 use crate::row::{damaged, to_seconds, word};
 
 /// A CA certificate in the inventory.
@@ -72,6 +73,6 @@ pub(crate) fn insert(
             certificate.subject().to_string(),
             certificate.der().as_ref(),
             to_seconds(now),
-        ])
-        .map(drop)
+        ])?;
+    publication::begin(sql, sql.last_insert_rowid(), publication::COMPLETE)
 }

@@ -15,6 +15,7 @@ pub mod intent;
 pub mod inventory;
 pub mod issuer;
 pub mod pause;
+pub mod publication;
 mod reader;
 pub mod revocation;
 mod row;

@@ -452,7 +452,7 @@ impl Step {
                 to_json(&body)?
             ])?;
         for candidate in batch.iter() {
-            candidate.write(sql)?;
+            candidate.write(sql, sequence)?;
             let status = candidate.status_at(self.now);
             let reason = match candidate.revocation {
                 Some(revocation) => revocation.reason.as_str(),

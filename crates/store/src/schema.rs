@@ -177,11 +177,12 @@ fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, Store
 }
 
 /// Forward only; what has been released is never edited.
-pub(crate) const MIGRATIONS: [&str; 4] = [
+pub(crate) const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
-    include_str!("migrations/0007.sql"),
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 
 /// The version since which audit records are linked.
@@ -206,6 +207,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use countersign_pki::crl::CrlEntry;
+    use countersign_pki::feed::RevocationReason;
+    use countersign_pki::serial::SerialNumber;
+    use countersign_pki::time::UnixTime;
+
     use super::*;
 
     /// One certificate that is revoked and expired, one that is not known to be signed, names and all.
@@ -250,5 +256,66 @@ mod tests {
                 "7 b.example b.example elpmaxe.b",
             ]
         );
+    }
+
+    #[test]
+    fn revocations_of_before_are_on_the_complete_list_as_they_would_be_entered_today() {
+        let sql = Connection::open_in_memory().expect("opens");
+        sql.execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
+            .expect("sets");
+        let publication = MIGRATIONS
+            .iter()
+            .position(|statements| statements.contains("CREATE TABLE crl "))
+            .expect("it is one of them");
+        for statements in &MIGRATIONS[..publication] {
+            sql.execute_batch(statements).expect("runs");
+        }
+        sql.execute_batch(
+            "INSERT INTO issuer VALUES (1, 'intermediate', x'01', x'02', 'CN=CA', x'03', 0);
+             INSERT INTO feed VALUES (5, 0, '');",
+        )
+        .expect("inserts");
+        let revoked_at = UnixTime::from_seconds(1_800_000_000);
+        let entries = RevocationReason::ALL.map(|reason| {
+            let code = reason.code();
+            // With and without the top bit, short and long.
+            let serial = if code % 2 == 0 {
+                vec![0x80 + code]
+            } else {
+                vec![0x40 + code; 20]
+            };
+            sql.execute(
+                "INSERT INTO revocation VALUES (1, ?1, ?2, ?3, 7, 5)",
+                (&serial, reason.as_str(), 1_800_000_000),
+            )
+            .expect("inserts");
+            let serial = SerialNumber::from_magnitude(&serial).expect("a serial");
+            CrlEntry {
+                serial,
+                revoked_at,
+                reason,
+                invalid_since: None,
+            }
+        });
+        sql.execute_batch(MIGRATIONS[publication]).expect("runs");
+        let mut statement = sql
+            .prepare("SELECT entry FROM crl_entry WHERE issuer_id = 1 AND over_at = 1800000000 ORDER BY octets, serial")
+            .expect("SQL");
+        let found = statement
+            .query_map([], |row| row.get::<_, Vec<u8>>(0))
+            .expect("rows");
+        let found: Vec<_> = found.collect::<rusqlite::Result<_>>().expect("entries");
+        let mut expected = entries.to_vec();
+        expected.sort_by_key(|entry| entry.serial);
+        let expected: Vec<_> = expected.iter().map(CrlEntry::encode).collect();
+        assert_eq!(found, expected);
+        let stale: i64 = sql
+            .query_row(
+                "SELECT count(*) FROM crl WHERE uri = '' AND changed_at = 5 AND covers = 0",
+                [],
+                |row| row.get(0),
+            )
+            .expect("counts");
+        assert_eq!(stale, 1);
     }
 }

@@ -12,6 +12,7 @@ use crate::audit::chain::{self, End};
 use crate::audit::{self, Action};
 use crate::error::StoreError;
 use crate::issuer::{self, Issuer, IssuerRole};
+use crate::publication;
 use crate::reader::Reader;
 use crate::row::sequence;
 use crate::schema;
@@ -23,9 +24,14 @@ pub use crate::writer::Publish;
 pub struct Store {
     // Closed first, so that the writer is the last to leave and folds the write-ahead log into the file.
     pub(crate) reader: Reader,
+    /// For lists, which may be large, so that nobody waits for one.
+    pub(crate) drafts: Reader,
+    /// For what the public asks, so that it keeps no operator waiting.
+    pub(crate) asked: Reader,
     pub(crate) writer: Writer,
     pub(crate) history: HistoryId,
     opened_at: Sequence,
+    pub(crate) publication_url: Option<String>,
     issuers: Vec<Issuer>,
 }
 
@@ -70,13 +76,19 @@ impl Store {
         let history = required_meta(&connection, HISTORY, path)?;
         let issuers = issuer::load(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
+        let publication_url = publication::publication_url(&connection).map_err(sql)?;
         let reader = Reader::start(schema::open_reader(path)?, path)?;
+        let drafts = Reader::start(schema::open_reader(path)?, path)?;
+        let asked = Reader::start(schema::open_reader(path)?, path)?;
         let writer = Writer::start(connection, path, publish)?;
         Ok(Self {
             reader,
+            drafts,
+            asked,
             writer,
             history: HistoryId(history),
             opened_at,
+            publication_url,
             issuers,
         })
     }

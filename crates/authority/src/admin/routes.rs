@@ -23,10 +23,11 @@ use super::route::Route;
 use crate::api::{
     BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
     ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest,
-    LabelResponse, ListQuery, ListResponse, OPENAPI, PREVIEW, PreviewResponse, RECEIPTS, RELEASE,
-    RELEASE_PREVIEW, RENEW, RESUME, REVOKE, REVOKE_PREVIEW, ReceiptQuery, ReceiptResponse,
-    ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
-    RevokePreviewResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    LabelResponse, ListQuery, ListResponse, ListsResponse, OPENAPI, PREVIEW, PreviewResponse,
+    RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW,
+    ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest,
+    ResumeResponse, RevokePreviewResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse,
+    StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -35,7 +36,7 @@ use crate::conversion::revocation::{
 };
 use crate::conversion::{
     annotate, import_response, imported, issue_response, label_response, list_filter,
-    list_response, preview_response, show_response, spki_of,
+    list_response, lists_response, preview_response, show_response, spki_of,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -138,6 +139,13 @@ pub(crate) fn routes() -> Vec<Route> {
             .answers::<ShowResponse>(),
         Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
             .answers::<StatusResponse>(),
+        Route::post(
+            REVOCATION_LISTS,
+            Role::Operator,
+            "Sign the revocation lists that are due, and show all",
+            revocation_lists,
+        )
+        .answers::<ListsResponse>(),
         Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),
         Route::post(
             EVIDENCE_CRL,
@@ -367,6 +375,13 @@ async fn show(
 ) -> Called<ShowResponse> {
     let page = authority.show(&parse_what(&what)).await?;
     Ok(Json(show_response(page, authority.now())))
+}
+
+async fn revocation_lists(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<ListsResponse> {
+    Ok(Json(lists_response(authority.complete_lists(actor).await?)))
 }
 
 async fn status(

@@ -34,6 +34,9 @@ pub struct StatusResponse {
     #[serde(with = "rfc3339")]
     #[schemars(with = "TimeSchema")]
     pub root_crl_next_update: UnixTime,
+    /// Where certificates are told to look for their revocation; left out: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication_url: Option<String>,
     /// The feed's history.
     #[schemars(with = "String")]
     pub history: HistoryId,

@@ -148,9 +148,9 @@ impl Authority {
         let issuer = signer.certificate();
         let rules = IssuanceRules {
             trust_domain: self.meta.trust_domain.clone(),
+            publication: self.publication_url(),
         };
-        let mut random = [0; 20];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        let random = Self::random()?;
         let authorized = authorize(actor, request, &rules, issuer, random, self.now())?;
         let to_be_signed = authorized
             .template()
@@ -188,28 +188,12 @@ impl Authority {
         let signer = self.signer().await?;
         let issuer = signer.certificate();
         let approved = self.approve(actor, request, signer)?;
-        let intended = self
-            .store
-            .intend_under(
-                place.claim(),
-                approved,
-                self.intermediate_id,
-                renews,
-                reason,
-                self.now(),
-            )
-            .await?;
-        FailPoint::IntentDurable.reach();
-        let signature = signer.sign(&intended)?;
-        FailPoint::Signed.reach();
         let stored = self
-            .store
-            .complete(intended, &signature, self.now())
+            .issue_approved(place.claim(), approved, renews, reason)
             .await?;
-
         // Until the certificate is durable, whoever makes the request again has to wait.
         drop(place);
-        Ok(self.issued(stored.certificate().clone(), request.profile, issuer))
+        Ok(self.issued(stored, request.profile, issuer))
     }
 
     pub(super) fn issued(
@@ -229,6 +213,43 @@ impl Authority {
             ca_pem: self.ca_pem(),
             certificate,
         }
+    }
+
+    /// Durable intent, signature, durable certificate.
+    pub(crate) async fn issue_approved(
+        &self,
+        claim: Option<Claim>,
+        approved: Approved,
+        renews: Option<EntryId>,
+        reason: String,
+    ) -> Result<Certificate, IssueError> {
+        let signer = self.signer().await?;
+        let intended = self
+            .store
+            .intend_under(
+                claim,
+                approved,
+                self.intermediate_id,
+                renews,
+                reason,
+                self.now(),
+            )
+            .await?;
+        FailPoint::IntentDurable.reach();
+        let signature = signer.sign(&intended)?;
+        FailPoint::Signed.reach();
+        let stored = self
+            .store
+            .complete(intended, &signature, self.now())
+            .await?;
+        Ok(stored.certificate().clone())
+    }
+
+    /// For a serial number.
+    pub(crate) fn random() -> Result<[u8; 20], IssueError> {
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        Ok(random)
     }
 }
 

@@ -7,6 +7,7 @@ mod idempotency;
 mod init;
 mod issuance;
 mod openapi;
+mod publishing;
 mod recovery;
 mod revocation;
 mod sealed_keys;

@@ -11,7 +11,7 @@ use countersign_authority::secret::{Passphrase, Secret};
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::DnsName;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::time::parse_duration;
+use countersign_runtime::config::amount::parse_duration;
 
 use crate::env::Environment;
 use crate::fault::Fault;

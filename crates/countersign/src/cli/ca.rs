@@ -1,6 +1,7 @@
 //! `countersign ca`: the authority as a whole.
 
 mod backup;
+mod crl;
 mod restore;
 mod resume;
 
@@ -9,7 +10,7 @@ use clap::{Args, Subcommand};
 use crate::cli::arguments::Globals;
 use crate::fault::{Answer, Fault};
 
-/// Back up the authority, restore it, and let a restored one go on issuing
+/// Back up the authority, restore it, let a restored one go on issuing, and write its revocation lists
 #[derive(Debug, Args)]
 pub(crate) struct CaCommand {
     #[command(subcommand)]
@@ -21,6 +22,7 @@ enum Verb {
     Backup(backup::BackupCommand),
     Restore(restore::RestoreCommand),
     Resume(resume::ResumeCommand),
+    Crl(crl::CrlCommand),
 }
 
 impl CaCommand {
@@ -30,6 +32,7 @@ impl CaCommand {
             Verb::Backup(command) => command.run(globals),
             Verb::Restore(command) => command.run(globals),
             Verb::Resume(command) => command.run(globals),
+            Verb::Crl(command) => command.run(globals),
         }
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct AuthorityStatus {
     pub(crate) certificates: Counted,
     #[serde(with = "rfc3339")]
     pub(crate) root_crl_next_update: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publication_url: Option<String>,
     pub(crate) history: HistoryId,
     pub(crate) sequence: Sequence,
     pub(crate) nodes: Vec<String>,
@@ -176,6 +178,7 @@ impl From<StatusResponse> for AuthorityStatus {
                 unknown,
             },
             root_crl_next_update: status.root_crl_next_update,
+            publication_url: status.publication_url,
             history: status.history,
             sequence: status.sequence,
             nodes: status.nodes,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use countersign_proxy::config::{Explained, default_toml, explain};
+use countersign_runtime::config::reference::{Explained, explain};
 use serde::Serialize;
 
 use crate::cli::arguments::Globals;
@@ -60,7 +60,7 @@ impl ConfigCommand {
                 let explained = explain(&effective, &loaded.written()?);
                 output.answer(&explained, |explained| explanation(explained))?;
             }
-            Verb::Defaults => output.answer(&default_toml(), Clone::clone)?,
+            Verb::Defaults => output.answer(&defaults(), Clone::clone)?,
             Verb::Schema => print(&schema())?,
         }
         Ok(Answer::Yes)
@@ -74,6 +74,11 @@ fn explanation(explained: &[Explained]) -> String {
         .map(|key| vec![key.key.clone(), key.value.clone(), source(key.from_file)])
         .collect();
     table(&["KEY", "VALUE", "SOURCE"], &rows)
+}
+
+/// Every key of every role.
+fn defaults() -> String {
+    countersign_authority::config::default_toml() + &countersign_proxy::config::default_toml()
 }
 
 fn schema() -> String {
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn defaults_parse_as_a_configuration() {
-        toml::from_str::<Configuration>(&default_toml())
+        toml::from_str::<Configuration>(&defaults())
             .expect("the documented defaults are a configuration");
     }
 }

@@ -212,6 +212,9 @@ fn text(status: &Status, now: UnixTime) -> String {
         line("trust domain", &authority.trust_domain);
         line("issuing", &issuing(authority));
         line("certificates", &authority.certificates.text());
+        if let Some(url) = &authority.publication_url {
+            line("publishes at", url);
+        }
         if !authority.nodes.is_empty() {
             line("nodes", &authority.nodes.join(", "));
         }

@@ -77,6 +77,7 @@ impl Control<'_> {
             own,
             gateway: self.gateway.handle(),
             wanted: wanted_sender,
+            public: self.loaded.configuration.authority.public.clone(),
             process,
             clock: Arc::clone(self.clock),
         };

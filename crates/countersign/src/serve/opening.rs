@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use countersign_authority::admin;
 use countersign_authority::authority::Authority;
+use countersign_authority::publish::Publication;
 use countersign_authority::state::{StateFolder, StateLock};
 use countersign_pki::name::TypedName;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_tls::credentials::SharedCredentials;
@@ -14,7 +16,7 @@ use tokio::net::UnixListener;
 use super::Service;
 use crate::backend::take_lock;
 use crate::birth::{Born, first_identity, make_authority};
-use crate::composition::{Own, host_name, needs_authority, own_names};
+use crate::composition::{Own, host_name, needs_authority, own_names, publication_url};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::{self, Wanted};
@@ -31,6 +33,8 @@ pub(super) struct Opened {
     pub(super) born: Option<Born>,
     pub(super) own: Option<Own>,
     pub(super) wanted: Wanted,
+    /// What the public is served.
+    pub(super) publication: Option<Arc<Publication>>,
     /// Of a state without authority; an authority holds it itself.
     pub(super) lock: Option<StateLock>,
 }
@@ -73,6 +77,7 @@ pub(super) async fn open(
             born: None,
             own: None,
             wanted,
+            publication: None,
             lock: Some(lock),
         });
     }
@@ -95,6 +100,8 @@ pub(super) async fn open(
     wanted
         .names
         .extend(kept.iter().cloned().map(TypedName::Dns));
+    // Before anything is issued: certificates carry what it says.
+    let publication = publish(&authority, publication_url(loaded)?).await?;
     let credentials = if gateway.needs_own_certificate() {
         Some(own_credentials(&authority, &state, &wanted, now).await?)
     } else {
@@ -114,8 +121,21 @@ pub(super) async fn open(
         born,
         own,
         wanted,
+        publication,
         lock: None,
     })
+}
+
+async fn publish(
+    authority: &Arc<Authority>,
+    url: Option<PublicationUrl>,
+) -> Result<Option<Arc<Publication>>, Fault> {
+    if let Some(url) = url {
+        Ok(Some(Publication::open(authority, url).await?))
+    } else {
+        authority.publish_at(None).await?;
+        Ok(None)
+    }
 }
 
 fn no_authority(state: &StateFolder) -> Fault {

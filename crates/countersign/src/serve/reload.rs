@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use countersign_authority::config::PublicConfig;
 use countersign_pki::name::DnsName;
 use countersign_pki::time::UnixTime;
 use countersign_proxy::admin::ReloadRequest;
@@ -28,6 +29,8 @@ pub(crate) struct Reloads {
     pub(crate) gateway: GatewayHandle,
     /// What the gateway's certificate shall be from then on.
     pub(crate) wanted: watch::Sender<Wanted>,
+    /// What is published, which stays as it was at the start.
+    pub(crate) public: Option<PublicConfig>,
     /// What this process says about itself.
     pub(crate) process: Process,
     /// The time of day.
@@ -81,6 +84,12 @@ impl Reloads {
     async fn take_over(&self) -> Result<ReloadReport, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
         let loaded = self.source.load().map_err(said)?;
+        if loaded.configuration.authority.public != self.public {
+            return Err(
+                "authority.public has changed: that takes effect when the process starts again"
+                    .to_owned(),
+            );
+        }
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let plan = plan(&loaded, self.own.as_ref(), now).map_err(said)?;
         let report = self

@@ -115,7 +115,7 @@ fn blocks_of_the_readme_are_found() {
 }
 
 /// A folder, a state, and what was started in the background.
-struct Session {
+pub(crate) struct Session {
     folder: tempfile::TempDir,
     /// Stands for the documented port, which others may be using.
     gateway: SocketAddr,
@@ -129,7 +129,7 @@ struct Step {
 }
 
 impl Session {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             gateway: ephemeral::address(),
@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// Plays each step; the first difference ends it.
-    fn play(&mut self, transcript: &str) -> Result<(), String> {
+    pub(crate) fn play(&mut self, transcript: &str) -> Result<(), String> {
         for step in steps(transcript)? {
             match step.command.strip_suffix('&') {
                 Some(command) => self.start(command.trim_end(), &step)?,
@@ -146,6 +146,11 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A file that the reader has written.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("the folder is ours");
     }
 
     fn run(&self, step: &Step) -> Result<(), String> {
@@ -212,7 +217,7 @@ impl Drop for Session {
 }
 
 /// The blocks that are transcripts.
-fn transcripts(readme: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn transcripts(readme: &str) -> impl Iterator<Item = &str> {
     let blocks = readme.split("\n```console").skip(1);
     blocks
         .filter_map(|block| block.split_once('\n'))

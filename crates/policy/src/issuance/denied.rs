@@ -68,6 +68,7 @@ impl Denied {
                 Profile::Client => {
                     "NAME is the common name; --dns, --email, --uri and one --spiffe may stand beside it"
                 }
+                Profile::OcspResponder => return None,
                 Profile::Peer | Profile::Server => {
                     "NAME is a DNS name or an IP address; --dns and --ip add more"
                 }

@@ -50,7 +50,7 @@ impl Approved {
             let names = preview.subject_alt_names().iter();
             let names: Vec<String> = names.map(TypedName::to_string).collect();
             let why = match profile {
-                Profile::Client => "asked for",
+                Profile::Client | Profile::OcspResponder => "asked for",
                 Profile::Peer | Profile::Server => "NAME, then what was asked for",
                 Profile::Workload => {
                     "NAME under the authority's trust domain, then what was asked for"
@@ -108,6 +108,7 @@ fn why_ends(request: &Request, preview: &Certificate, issuer: &Certificate) -> S
 fn why_subject(profile: Profile, preview: &Certificate) -> &'static str {
     match profile {
         Profile::Client => "NAME is a client's common name",
+        Profile::OcspResponder => "the authority's own",
         Profile::Workload => "none: a workload is its SPIFFE ID",
         Profile::Peer | Profile::Server if preview.subject().is_empty() => {
             "none: NAME is longer than a common name can be"

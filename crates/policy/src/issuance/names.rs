@@ -6,7 +6,7 @@ use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::{CommonName, DnsName, NameKind, TypedName};
 use countersign_pki::spiffe::{SpiffeId, TrustDomain};
 
-use super::{Denied, Profile, Request};
+use super::{Denied, Profile, Request, responder};
 
 /// The names that a certificate will carry.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) fn certified(request: &Request, trust_domain: &TrustDomain) -> Result
             DistinguishedName::from_common_name(&common_name(request)?),
             None,
         ),
+        Profile::OcspResponder => return Err(responder::refused()),
         Profile::Peer | Profile::Server => {
             let first = host(request)?;
             // The SAN is what counts; the CN is there for people who read lists and logs, where it fits.

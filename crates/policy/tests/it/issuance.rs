@@ -6,12 +6,13 @@ use std::time::Duration;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::name::TypedName;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{SignatureAlgorithm, Template, Usage};
+use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{
-    Actor, Authorized, Denied, IssuanceRules, Profile, Request, authorize,
+    Actor, Authorized, Denied, IssuanceRules, Profile, Request, authorize, authorize_responder,
 };
 use rcgen::{KeyPair, PublicKeyData as _};
 
@@ -26,6 +27,7 @@ static KEY: LazyLock<Vec<u8>> =
 fn rules() -> IssuanceRules {
     IssuanceRules {
         trust_domain: TrustDomain::parse("example.com").unwrap(),
+        publication: None,
     }
 }
 
@@ -274,7 +276,13 @@ fn only_ordinary_profiles_can_be_asked_for() {
     let unknown = |text: &str| {
         format!("profile {text:?} is not known; profiles are client, peer, server and workload")
     };
-    for text in ["operator", "node", "intermediate", "canary"] {
+    for text in [
+        "operator",
+        "node",
+        "intermediate",
+        "canary",
+        "ocsp-responder",
+    ] {
         assert_eq!(
             text.parse::<Profile>().map_err(|denied| denied.to_string()),
             Err(reserved(text))
@@ -674,6 +682,7 @@ fn what_was_authorized_is_approved() {
             Profile::Client => (false, true),
             Profile::Server => (true, false),
             Profile::Peer | Profile::Workload => (true, true),
+            Profile::OcspResponder => panic!("nobody can ask for one"),
         };
         assert_eq!(
             (purposes.server_auth, purposes.client_auth),
@@ -681,6 +690,52 @@ fn what_was_authorized_is_approved() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn certificate_carries_the_urls_of_its_own_shard() {
+    let issuer = &internal().certificate;
+    let at = PublicationUrl::parse("http://pki.example.com").unwrap();
+    let published = IssuanceRules {
+        publication: Some(at.clone()),
+        ..rules()
+    };
+    let request = request("server a.example.com");
+    let sources = |rules: &IssuanceRules| {
+        let authorized = authorize(ADMIN, &request, rules, issuer, RANDOM, NOW).unwrap();
+        authorized.template().status_sources.clone()
+    };
+    let serial = SerialNumber::from_random(RANDOM);
+    assert_eq!(sources(&published), at.sources(issuer, serial));
+    assert_eq!(sources(&rules()), StatusSources::default());
+}
+
+#[test]
+fn responders_certificate_signs_answers_and_nothing_else() {
+    let issuer = &internal().certificate;
+    let subject = DistinguishedName::parse("CN=OCSP Responder").unwrap();
+    let spki = request("client a").spki_der;
+    let make = |spki: Vec<u8>, now| authorize_responder(subject.clone(), spki, issuer, RANDOM, now);
+    let authorized = make(spki.clone(), NOW).unwrap();
+    let to_be_signed = authorized
+        .template()
+        .to_be_signed(issuer, SignatureAlgorithm::EcdsaP256Sha256)
+        .unwrap();
+    let approved = authorized.approve(to_be_signed, issuer).unwrap();
+    let preview = approved.preview();
+    assert_eq!(
+        preview.extended_key_usage().unwrap().listed(),
+        ["OCSPSigning"]
+    );
+    assert!(preview.has_ocsp_no_check() && !preview.is_ca());
+    assert!(preview.crl_uris().is_empty());
+    assert_eq!(approved.actor(), &Actor::Authority);
+    assert!(matches!(
+        make(issuer.spki_der().to_vec(), NOW),
+        Err(Denied::Key { .. })
+    ));
+    let ended = issuer.not_after();
+    assert!(matches!(make(spki, ended), Err(Denied::Lifetime { .. })));
 }
 
 /// Bytes of a template that was changed after it had been authorized.

@@ -11,13 +11,12 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::identity::BundleName;
 use countersign_policy::access::AccessPolicy;
+use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::scope::ScopeSettings;
 
 use crate::config::route::{Admission, build_route};
-use crate::config::{
-    ClientCertificateMode, ConfigError, GatewayConfig, IdentityHeader, ListenerConfig,
-};
+use crate::config::{ClientCertificateMode, GatewayConfig, IdentityHeader, ListenerConfig};
 use crate::plan::{Bounds, GatewayPlan, ListenerPlan, Serving};
 
 impl GatewayConfig {

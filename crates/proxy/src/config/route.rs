@@ -8,10 +8,11 @@ use countersign_pki::name::{DnsName, NameKind, TypedName};
 use countersign_policy::access::{
     Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
 };
+use countersign_runtime::config::ConfigError;
 use http::Uri;
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
-use crate::config::{ClientCertificateMode, ConfigError, RouteConfig};
+use crate::config::{ClientCertificateMode, RouteConfig};
 use crate::upstream::{Address, Upstream};
 
 /// What the listener says about clients, before its routes do.

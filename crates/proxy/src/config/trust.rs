@@ -9,10 +9,9 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
+use countersign_runtime::config::ConfigError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::config::ConfigError;
 
 /// A trust bundle: the anchors of one trust domain or partner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

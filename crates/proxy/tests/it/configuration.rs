@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::identity::BundleName;
-use countersign_proxy::config::{ConfigError, GatewayConfig, TrustConfig, default_toml, explain};
+use countersign_proxy::config::{GatewayConfig, TrustConfig, default_toml};
 use countersign_proxy::plan::GatewayPlan;
+use countersign_runtime::config::ConfigError;
+use countersign_runtime::config::reference::explain;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a withdrawal means, portion by portion: rows of the inventory, by the filters that lists have, and revocations of
 //! serial numbers that the inventory does not have.
 
-use countersign_pki::feed::{MAX_BATCH, Released, Revoked};
+use countersign_pki::feed::{MAX_BATCH, Released, Revoked, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::serial::SerialNumber;
@@ -13,6 +13,7 @@ use super::{Ended, Selection, Withdrawn};
 use crate::inventory::list::places;
 use crate::inventory::{Cursor, EntryId, Filter, IMPORTED, RevocationRecord, Status};
 use crate::issuer::IssuerId;
+use crate::publication;
 use crate::row::{
     fingerprint, from_sequence, optional_fingerprint, sequence, serial, time, to_seconds, word,
 };
@@ -177,8 +178,8 @@ impl Candidate {
         }
     }
 
-    /// Makes the inventory say what the candidate says.
-    pub(super) fn write(&self, sql: &Connection) -> rusqlite::Result<()> {
+    /// Makes the inventory and the revocation lists say what the candidate says, as message `at` tells it.
+    pub(super) fn write(&self, sql: &Connection, at: Sequence) -> rusqlite::Result<()> {
         let Some((issuer, _)) = self.issuer else {
             return Ok(());
         };
@@ -196,12 +197,16 @@ impl Candidate {
                 to_seconds(self.not_after),
                 from_sequence(revocation.sequence),
             ])?;
+            if let Some(revoked) = self.revoked() {
+                publication::enter(sql, issuer.0, &revoked, self.not_after, at)?;
+            }
             ("revoked", revocation.reason.is_hold())
         } else {
             sql.prepare_cached(
                 "DELETE FROM revocation WHERE serial = ?1 AND issuer_id = ?2 AND reason = 'certificate-hold'",
             )?
             .execute(params![self.serial.magnitude(), issuer.0])?;
+            publication::leave(sql, issuer.0, self.serial, at)?;
             match self.fingerprint {
                 Some(_) => ("signed", false),
                 None => ("unknown", false),

@@ -514,8 +514,9 @@ async fn imported_certificate_with_the_issuer_serial_and_names_of_ours_stands_fo
         now(),
     );
     let outcome = revoke.await.expect("revokes");
-    assert_eq!((outcome.revoked.len(), outcome.imported.len()), (1, 1));
-    assert_eq!(outcome.revoked[0].id, stored.id());
+    assert_eq!((outcome.changed.count, outcome.imported), (1, 1));
+    let fingerprint = stored.certificate().fingerprint();
+    assert_eq!(outcome.changed.first[0].fingerprint, Some(fingerprint));
     let (theirs, ours) = of_serial().await;
     assert_eq!(ours.status_at(now()), Status::Revoked);
     assert_eq!(theirs.status_at(now()), Status::Valid);

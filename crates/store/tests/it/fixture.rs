@@ -10,6 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Message, Sequence};
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
@@ -18,6 +19,7 @@ use countersign_policy::issuance::{Actor, Approved, IssuanceRules, Profile, Requ
 use countersign_store::intent::{Intended, Stored};
 use countersign_store::inventory::EntryId;
 use countersign_store::issuer::{IssuerId, IssuerRole};
+use countersign_store::publication::DraftedList;
 use countersign_store::store::{Founding, Store};
 use tempfile::TempDir;
 
@@ -73,6 +75,10 @@ impl Fixture {
 
     /// Closes the inventory and opens it again, as after a crash: nothing but the file is kept.
     pub(crate) fn reopened(self) -> Self {
+        self.reopened_after(|_| {})
+    }
+
+    fn reopened_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
         let Self {
             store,
             issuer,
@@ -84,6 +90,7 @@ impl Fixture {
             folder,
         } = self;
         drop(store);
+        meanwhile(&path);
         let store = Arc::new(open(&path, &told));
         Self {
             store,
@@ -95,6 +102,13 @@ impl Fixture {
             spki,
             folder,
         }
+    }
+
+    /// Another inventory in its place, as after a restore.
+    pub(crate) fn restored(self, backup: &std::path::Path) -> Self {
+        self.reopened_after(|path| {
+            std::fs::copy(backup, path).expect("copies");
+        })
     }
 
     pub(crate) fn approved(&self, name: &str, lifetime: Duration) -> Approved {
@@ -109,8 +123,21 @@ impl Fixture {
         lifetime: Duration,
         random: [u8; 20],
     ) -> Approved {
+        self.approved_at(name, lifetime, random, None)
+    }
+
+    /// `at`: where the certificate is told to look for its revocation.
+    pub(crate) fn approved_at(
+        &self,
+        name: &str,
+        lifetime: Duration,
+        random: [u8; 20],
+        at: Option<&str>,
+    ) -> Approved {
+        let publication = at.map(|url| PublicationUrl::parse(url).expect("a URL"));
         let rules = IssuanceRules {
             trust_domain: TrustDomain::parse("example.com").expect("a trust domain"),
+            publication,
         };
         let request = Request {
             profile: Profile::Client,
@@ -154,6 +181,33 @@ impl Fixture {
             .complete(intended, &signature, now())
             .await
             .expect("completes")
+    }
+
+    /// A certificate whose serial number ends in `last`, with the URL of its shard.
+    pub(crate) async fn issue_at(&self, url: &str, name: &str, last: u8) -> Stored {
+        let mut random = [0; 20];
+        random[19] = last;
+        let approved = self.approved_at(name, HOUR, random, Some(url));
+        let reason = "asked for".to_owned();
+        let intended = self
+            .store
+            .intend(approved, self.issuer, None, reason, now())
+            .await
+            .expect("intends");
+        let signature = self.sign(&intended);
+        self.store
+            .complete(intended, &signature, now())
+            .await
+            .expect("completes")
+    }
+
+    /// The issuer's own certificate.
+    pub(crate) fn issuing(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    pub(crate) fn sign_list(&self, drafted: &DraftedList) -> Vec<u8> {
+        sign(&self.key, drafted.to_be_signed().bytes())
     }
 
     /// What a second connection to the file sees at this moment.

@@ -8,6 +8,7 @@ mod idempotency;
 mod intents;
 mod inventory;
 mod ordering;
+mod publication;
 mod revocations;
 mod tampering;
 mod torn;

@@ -97,7 +97,7 @@ async fn revoke(store: Arc<Store>, name: String) -> Sequence {
     let selector = Selector::Names(vec![format!("cn:{name}").parse().expect("a name")]);
     let reason = RevocationReason::Superseded;
     let revoked = store.revoke(selector, ADMIN, reason, now()).await;
-    let revocation = revoked.expect("revokes").revoked[0].revocation;
+    let revocation = revoked.expect("revokes").changed.first[0].revocation;
     revocation.expect("revoked").sequence
 }
 

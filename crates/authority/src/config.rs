@@ -1,0 +1,28 @@
+//! What an operator writes about an authority: `[authority]`.
+//!
+//! Raw text becomes these types (unknown keys are refused). A key is here only if its effect is built.
+
+pub mod profile;
+pub mod public;
+mod reference;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::profile::ProfileConfig;
+pub use self::public::PublicConfig;
+pub use self::reference::default_toml;
+
+/// The authority: what it issues, and to whom it speaks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthorityConfig {
+    /// Kinds of certificates by name, beside the built-in ones; a table under the name of a built-in one narrows that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub profile: BTreeMap<String, ProfileConfig>,
+    /// Where everybody may ask about revocation; left out: nowhere, and certificates carry no URL to ask at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<PublicConfig>,
+}

@@ -1,0 +1,58 @@
+//! `[authority]` with every key.
+
+use countersign_runtime::config::amount::TimeSpan;
+use countersign_runtime::config::reference::section;
+
+use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
+use super::{AuthorityConfig, PublicConfig};
+
+/// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
+pub fn default_toml() -> String {
+    let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+    let every = ProfileConfig {
+        like: Some(BuiltInProfile::Server),
+        keys: Some(vec![KeyTypeConfig::P256, KeyTypeConfig::Ed25519]),
+        default_lifetime: Some(TimeSpan::from_seconds(30 * DAY_S)),
+        max_lifetime: Some(TimeSpan::from_seconds(90 * DAY_S)),
+        dns_suffix: texts(&["web.example.com"]),
+        wildcard: Some(false),
+        ip_range: texts(&["10.0.0.0/8"]),
+        spiffe_path: texts(&["/ns/prod/**"]),
+        email_domain: texts(&["example.com"]),
+        uri_prefix: texts(&["urn:dev:"]),
+        common_name: texts(&["sensor-*"]),
+        same_key_renewal: Some(false),
+        extension: vec![ExtensionConfig {
+            oid: "1.3.6.1.4.1.32473.1".to_owned(),
+            utf8: Some("web".to_owned()),
+            der: None,
+            critical: false,
+        }],
+    };
+    let plain = ProfileConfig::default();
+    section(
+        "[authority]",
+        &AuthorityConfig::default(),
+        &AuthorityConfig::default(),
+        &["profile", "public"],
+    ) + &section("[authority.profile.server]", &plain, &every, &[])
+        + &public()
+}
+
+/// Commented out as a whole: there is no default.
+fn public() -> String {
+    let every = PublicConfig {
+        address: ([0, 0, 0, 0], 8080).into(),
+        url: "http://pki.example.com".to_owned(),
+    };
+    section("[authority.public]", &every, &every, &[])
+        .lines()
+        .map(|line| match line {
+            "" => "\n".to_owned(),
+            line if line.starts_with('#') => format!("{line}\n"),
+            line => format!("# {line}\n"),
+        })
+        .collect()
+}
+
+const DAY_S: u64 = 86_400;

@@ -1,0 +1,109 @@
+//! The key that signs OCSP answers: of this process alone, never on disk, under a short certificate (RFC 6960 §4.2.2.2.1).
+
+use std::sync::{Arc, PoisonError};
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+use countersign_pki::certificate::Certificate;
+use countersign_pki::dn::DistinguishedName;
+use countersign_pki::name::CommonName;
+use countersign_pki::ocsp::{OcspResponseTemplate, Responder as Signing};
+use countersign_pki::tbs::SignatureAlgorithm;
+use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::authorize_responder;
+
+use super::Publication;
+use super::lists::PublishError;
+use crate::authority::{Authority, IssueError};
+use crate::signer::{SignError, sign_and_verify, spki_of};
+
+/// A key and its certificate.
+pub(super) struct Responder {
+    key: EcdsaKeyPair,
+    pub(super) certificate: Certificate,
+}
+
+impl Responder {
+    /// The DER of the response.
+    pub(super) fn sign(&self, template: &OcspResponseTemplate) -> Result<Vec<u8>, PublishError> {
+        let signing = Signing::delegated(&self.certificate)?;
+        let to_be_signed = template.to_be_signed(signing, SignatureAlgorithm::EcdsaP256Sha256)?;
+        let signature = sign_and_verify(&self.key, to_be_signed.bytes())?;
+        Ok(to_be_signed.complete(&signature))
+    }
+
+    fn is_due(&self, now: UnixTime) -> bool {
+        let (begin, end) = (self.certificate.not_before(), self.certificate.not_after());
+        now < begin || now >= end.minus(end.since(begin) / 2)
+    }
+}
+
+impl Publication {
+    pub(super) fn responder(&self) -> Option<Arc<Responder>> {
+        let responder = self
+            .responder
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        responder.clone()
+    }
+
+    /// A new key at half of its life, and at once after its certificate was revoked.
+    pub(super) async fn refresh_responder(&self) -> Result<(), PublishError> {
+        if let Some(responder) = self.responder()
+            && !responder.is_due(self.authority.now())
+            && !self.authority.is_revoked(&responder.certificate).await?
+        {
+            return Ok(());
+        }
+        let next = Arc::new(self.authority.make_responder().await?);
+        tracing::info!(
+            target: "publication",
+            serial = %next.certificate.serial(),
+            not_after = %next.certificate.not_after(),
+            "OCSP responder has a new key"
+        );
+        *self
+            .responder
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(next);
+        Ok(())
+    }
+}
+
+impl Authority {
+    /// By the one way to a certificate: decided, recorded, signed, recorded.
+    async fn make_responder(self: &Arc<Self>) -> Result<Responder, PublishError> {
+        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
+            .map_err(|_| SignError::NoRandomness)?;
+        let certificate = self.certify_responder(spki_of(&key)?).await?;
+        Ok(Responder { key, certificate })
+    }
+
+    async fn certify_responder(
+        self: &Arc<Self>,
+        spki_der: Vec<u8>,
+    ) -> Result<Certificate, IssueError> {
+        let signer = self.signer().await?;
+        let issuer = signer.certificate();
+        let authorized = authorize_responder(
+            subject(&self.meta.subject),
+            spki_der,
+            issuer,
+            Self::random()?,
+            self.now(),
+        )?;
+        let to_be_signed = authorized
+            .template()
+            .to_be_signed(issuer, signer.algorithm())?;
+        let approved = authorized.approve(to_be_signed, issuer)?;
+        self.issue_approved(None, approved, None, "answers OCSP requests".to_owned())
+            .await
+    }
+}
+
+/// Of the authority's own names, as its CA certificates are.
+fn subject(base: &str) -> DistinguishedName {
+    let name = CommonName::parse("OCSP Responder").expect("short and printable");
+    DistinguishedName::parse(base)
+        .unwrap_or_default()
+        .append_common_name(&name)
+}

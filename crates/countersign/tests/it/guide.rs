@@ -1,0 +1,64 @@
+//! The pages of `docs/guide/` do what they say: their files are written, their commands run.
+
+use std::fs;
+use std::path::Path;
+
+use countersign_testkit::ephemeral;
+
+use crate::peers::peer;
+use crate::readme::{Session, transcripts};
+
+#[test]
+fn guide_to_revocation_does_what_it_says() {
+    if peer("guide_to_revocation_does_what_it_says", "openssl").is_some() {
+        check("revocation.md");
+    }
+}
+
+fn check(page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
+    let page = fs::read_to_string(path.join(page)).expect("there is such a page");
+    let page = with_free_ports(&page);
+    let mut session = Session::new();
+    for (name, text) in files(&page) {
+        session.write(name, text);
+    }
+    let transcripts: Vec<&str> = transcripts(&page).collect();
+    assert!(!transcripts.is_empty(), "a page without commands");
+    for transcript in transcripts {
+        session
+            .play(transcript)
+            .unwrap_or_else(|difference| panic!("{difference}"));
+    }
+}
+
+/// The documented ports may be taken.
+fn with_free_ports(page: &str) -> String {
+    let mut page = page.to_owned();
+    for port in ["127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9443"] {
+        page = page.replace(port, &ephemeral::address().to_string());
+    }
+    // The default is not in the file.
+    let metrics = format!(
+        "[gateway]\nmetrics_address = \"{}\"\n",
+        ephemeral::address()
+    );
+    page.replacen(
+        "[[gateway.listener]]",
+        &format!("{metrics}\n[[gateway.listener]]"),
+        1,
+    )
+}
+
+/// Blocks whose first line is a comment with nothing but a file's name.
+fn files(page: &str) -> impl Iterator<Item = (&str, &str)> {
+    let blocks = page.split("\n```toml\n").skip(1);
+    blocks
+        .filter_map(|block| block.split("```").next())
+        .filter_map(|block| {
+            let (first, _) = block.split_once('\n')?;
+            let name = first.strip_prefix("# ")?;
+            Path::new(name).extension()?;
+            Some((name, block))
+        })
+}

@@ -1,0 +1,197 @@
+//! nginx and `HAProxy`: servers that read lists and OCSP answers from files.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use countersign_testkit::ephemeral;
+use tempfile::TempDir;
+
+use super::{HANG, Site};
+use crate::installation::{Answer, Issued, text};
+use crate::nginx::Nginx;
+use crate::openssl::{SessionUse, s_client};
+use crate::peers::peer;
+
+/// One GET with the client's certificate: what curl says.
+fn status(curl: &Path, server: SocketAddr, client: &Issued) -> String {
+    let url = format!("https://localhost:{}/", server.port());
+    let resolve = format!("localhost:{}:127.0.0.1", server.port());
+    let mut command = Command::new(curl);
+    command.args([
+        "-sS",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{response_code}",
+        "--resolve",
+        &resolve,
+    ]);
+    let answer = Answer::of(command.args(client.curl()).arg(url));
+    if answer.code == Some(0) {
+        answer.stdout
+    } else {
+        answer.all()
+    }
+}
+
+#[test]
+fn nginx_refuses_what_is_on_the_list() {
+    let test = "nginx_refuses_what_is_on_the_list";
+    let (Some(nginx), Some(curl)) = (peer(test, "nginx"), peer(test, "curl")) else {
+        return;
+    };
+    let site = Site::new();
+    let server = site.installation.issue("server", "localhost", &[]);
+    let you = site.installation.issue("client", "you", &[]);
+    let other = site.installation.issue("client", "other", &[]);
+    let list = site.crl_file();
+    let start = || {
+        Nginx::start(&nginx, |address| {
+            format!(
+                "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};\n\
+                 ssl_client_certificate {}; ssl_verify_client on; ssl_verify_depth 2; ssl_crl {};\n\
+                 location / {{ return 204; }} }}",
+                text(&server.certificate()),
+                text(&server.key()),
+                text(&server.ca()),
+                text(&list),
+            )
+        })
+    };
+    let before = start();
+    assert_eq!(status(&curl, before.address(), &you), "204");
+    site.revoke("you");
+    site.crl_file();
+    let after = start();
+    assert_eq!(status(&curl, after.address(), &you), "400");
+    assert_eq!(status(&curl, after.address(), &other), "204");
+}
+
+#[test]
+fn nginx_staples_an_answer() {
+    let test = "nginx_staples_an_answer";
+    let (Some(nginx), Some(openssl)) = (peer(test, "nginx"), peer(test, "openssl")) else {
+        return;
+    };
+    let site = Site::new();
+    let server = site.installation.issue("server", "localhost", &[]);
+    let staple = site.installation.path("staple.der");
+    let (intermediate, certificate, url) =
+        (site.intermediate(), server.certificate(), site.url("/ocsp"));
+    let mut command = Command::new(&openssl);
+    command.args([
+        "ocsp",
+        "-url",
+        &url,
+        "-no_nonce",
+        "-issuer",
+        text(&intermediate),
+        "-noverify",
+    ]);
+    command.args(["-cert", text(&certificate), "-respout", text(&staple)]);
+    let fetched = Answer::of(&mut command);
+    assert_eq!(fetched.code, Some(0), "{fetched:#?}");
+    let nginx = Nginx::start(&nginx, |address| {
+        format!(
+            "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};\n\
+             ssl_stapling on; ssl_stapling_file {}; location / {{ return 204; }} }}",
+            text(&certificate),
+            text(&server.key()),
+            text(&staple),
+        )
+    });
+    let ca = server.ca();
+    let options = ["-status", "-CAfile", text(&ca), "-verify_return_error"];
+    let seen = s_client(&openssl, nginx.address(), None, &options, SessionUse::None);
+    for words in [
+        "OCSP Response Status: successful",
+        "Cert Status: good",
+        "Verify return code: 0",
+    ] {
+        assert!(seen.output.contains(words), "{words}: {}", seen.output);
+    }
+}
+
+#[test]
+fn haproxy_refuses_what_is_on_the_list() {
+    let test = "haproxy_refuses_what_is_on_the_list";
+    let (Some(haproxy), Some(curl)) = (peer(test, "haproxy"), peer(test, "curl")) else {
+        return;
+    };
+    let site = Site::new();
+    let server = site.installation.issue("server", "localhost", &[]);
+    let you = site.installation.issue("client", "you", &[]);
+    let other = site.installation.issue("client", "other", &[]);
+    let list = site.crl_file();
+    let before = HaProxy::start(&haproxy, &server, &list);
+    assert_eq!(status(&curl, before.address, &you), "200");
+    site.revoke("you");
+    site.crl_file();
+    let after = HaProxy::start(&haproxy, &server, &list);
+    let refused = status(&curl, after.address, &you);
+    assert!(refused.contains("certificate revoked"), "{refused}");
+    assert_eq!(status(&curl, after.address, &other), "200");
+}
+
+/// Ended with the value, by its id.
+struct HaProxy {
+    child: Child,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl HaProxy {
+    fn start(program: &Path, server: &Issued, crl: &Path) -> Self {
+        let (address, folder) = (ephemeral::address(), tempfile::tempdir().expect("a folder"));
+        let at = |name: &str| -> PathBuf { folder.path().join(name) };
+        let read = |path: PathBuf| fs::read_to_string(path).expect("readable");
+        // One file for both.
+        let both = read(server.certificate()) + &read(server.key());
+        fs::write(at("server.pem"), both).expect("writable");
+        let configuration = format!(
+            "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+             frontend in\n bind {address} ssl crt {} ca-file {} verify required crl-file {}\n \
+             http-request return status 200\n",
+            text(&at("server.pem")),
+            text(&server.ca()),
+            text(crl),
+        );
+        fs::write(at("haproxy.cfg"), configuration).expect("writable");
+        let log = fs::File::create(at("log")).expect("writable");
+        let twin = log.try_clone().expect("a file can be shared");
+        let mut child = Command::new(program)
+            .args(["-db", "-f"])
+            .arg(at("haproxy.cfg"))
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(twin)
+            .spawn()
+            .expect("haproxy starts");
+        let begun = Instant::now();
+        // Nobody is told when it is ready; the first connection that is accepted says so.
+        while TcpStream::connect(address).is_err() {
+            let ended = child.try_wait().expect("our child");
+            assert!(
+                ended.is_none() && begun.elapsed() < HANG,
+                "haproxy is not up ({ended:?}):\n{}",
+                read(at("log"))
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self {
+            child,
+            address,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
