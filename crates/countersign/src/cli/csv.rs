@@ -44,19 +44,29 @@ fn line<const N: usize>(cells: [String; N]) -> String {
 /// A spreadsheet calculates what begins with one of these, and a name, a label or a note may be an attacker's: behind an
 /// apostrophe it is text. The serial and the fingerprint have hexadecimal digits alone, and times begin with one.
 fn cell(text: &str) -> String {
-    let shown = escaped(text);
-    let is_formula = shown.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
-    let safe = if is_formula {
-        format!("'{shown}")
-    } else {
-        shown
-    };
-    if is_formula || safe.contains([',', '"', ';', '\'']) || safe.trim() != safe {
+    let safe = defused(&escaped(text));
+    if safe.contains([',', '"', ';', '\'']) || safe.trim() != safe {
         format!("\"{}\"", safe.replace('"', "\"\""))
     } else {
         safe
     }
 }
+
+/// Where lists are separated by semicolons (Excel in half of Europe), a row is one cell up to the first of them, so that no
+/// quote inside protects what follows it: each part of a cell is a cell of its own.
+fn defused(shown: &str) -> String {
+    let part = |part: &str| {
+        let bare = part.trim_start();
+        let spaces = &part[..part.len() - bare.len()];
+        let apostrophe = if bare.starts_with(FORMULA) { "'" } else { "" };
+        format!("{spaces}{apostrophe}{bare}")
+    };
+    let parts: Vec<String> = shown.split(';').map(part).collect();
+    parts.join(";")
+}
+
+/// What a spreadsheet takes for the beginning of one, as narrow and as wide characters.
+const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
 const COLUMNS: [&str; 16] = [
     "serial",
@@ -88,6 +98,8 @@ mod tests {
     #[test]
     fn formulas_are_text() {
         check("=1+1", "\"'=1+1\"");
+        check("x;=1+1; @SUM(A1);ok", "\"x;'=1+1; '@SUM(A1);ok\"");
+        check(" =1+1", "\" '=1+1\"");
         check("+1", "\"'+1\"");
         check("-1", "\"'-1\"");
         check("@SUM(A1)", "\"'@SUM(A1)\"");

@@ -470,10 +470,10 @@ async fn imported_certificate_with_the_issuer_serial_and_names_of_ours_stands_fo
         intended.await.expect("intends")
     };
     // Another CA of the same name, which copies all but the key.
-    let forger = Fixture::new();
-    let forged = intend(&forger).await;
-    let signature = forger.sign(&forged);
-    let forged = forger.store.complete(forged, &signature, now()).await;
+    let namesake = Fixture::new();
+    let forged = intend(&namesake).await;
+    let signature = namesake.sign(&forged);
+    let forged = namesake.store.complete(forged, &signature, now()).await;
     let forged = forged.expect("completes").certificate().clone();
 
     // Between the intent and the certificate too.
