@@ -15,6 +15,7 @@ mod meta;
 mod open;
 pub mod problem;
 pub mod receipt;
+mod refusals;
 mod renewal;
 pub mod sealed;
 pub mod secret;

@@ -90,8 +90,10 @@ impl From<IssueError> for Problem {
             IssueError::NotReady(error) => return error.into(),
             IssueError::Store(error) => return error.into(),
             IssueError::Denied(Denied::NotPermitted { .. }) => StatusCode::FORBIDDEN,
-            IssueError::Denied(Denied::BytesDiffer { .. } | Denied::Lint { .. })
-            | IssueError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            IssueError::Denied(Denied::Request { .. }) => StatusCode::BAD_REQUEST,
+            IssueError::Denied(Denied::BytesDiffer { .. }) | IssueError::Interrupted => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             IssueError::Denied(_) | IssueError::Template(_) => StatusCode::UNPROCESSABLE_ENTITY,
             IssueError::NoRandomness | IssueError::Sign(_) | IssueError::Malformed(_) => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -19,6 +19,7 @@ use countersign_runtime::clock::{SharedClock, SystemClock};
 use tokio::time::{Instant, sleep};
 
 use crate::fault::Fault;
+use crate::kept_profiles;
 use crate::serve::process::{PROCESS, ProcessView};
 
 /// A connection to the authority of a state folder.
@@ -40,7 +41,9 @@ impl Backend {
             let refused = match state.lock() {
                 Ok(lock) => {
                     let clock: SharedClock = Arc::new(SystemClock);
+                    let profiles = kept_profiles::load(&state)?;
                     let authority = Authority::open(state, lock, passphrase, clock)?;
+                    authority.replace_profiles(profiles);
                     let client =
                         AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
                     return Ok(Self {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use countersign_pki::serial::SerialNumber;
+use countersign_policy::issuance::{Denied, IssuerRole, Profile};
 use rusqlite::ErrorCode;
 
 use crate::audit::verify::AuditFault;
@@ -32,6 +33,9 @@ pub enum StoreError {
     /// The place in a list does not belong to the list that is asked for.
     #[error("the cursor belongs to a list with other filters")]
     CursorOfAnotherList,
+    /// Policy says no to what the inventory knows of the key.
+    #[error(transparent)]
+    Denied(Denied),
     /// No space.
     #[error("the disk that holds inventory {} is full", .path.display())]
     DiskFull {
@@ -92,6 +96,14 @@ pub enum StoreError {
         /// The one that it needs.
         needed: u32,
     },
+    /// A certificate would come from an issuer that its profile does not have: our bug, stopped here.
+    #[error("the {asked} issuer issues no {profile} certificates")]
+    OtherIssuer {
+        /// Which was to sign.
+        asked: IssuerRole,
+        /// Of which profile.
+        profile: Profile,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -133,6 +145,7 @@ impl StoreError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Denied(denied) => return denied.hint(),
             Self::AuditLog { .. } => {
                 "`countersign audit verify` reads all of it: find out who wrote there, then restore the state folder from a backup; \
                  certificates go on being verified without it, none is issued"

@@ -10,7 +10,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, Path as UrlPath, Query, 
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
-use countersign_policy::issuance::{Actor, Request as Issuance};
+use countersign_policy::issuance::Actor;
 
 use crate::api::{
     CERTIFICATES, IMPORT, ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL,
@@ -19,8 +19,8 @@ use crate::api::{
 };
 use crate::authority::Authority;
 use crate::conversion::{
-    annotate, import_response, imported, issue_response, label_response, list_filter,
-    list_response, preview_response, show_response, spki_of,
+    annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
+    list_response, preview_response, requested_key, show_response,
 };
 use crate::problem::Problem;
 use crate::what::What;
@@ -74,8 +74,9 @@ async fn issue(
     Caller(actor): Caller,
     body: Result<Json<IssueRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let request = Issuance::try_from(read(body)?)?;
-    Ok(Json(issue_response(authority.issue(actor, request).await?)))
+    let (request, ignored) = readable(&authority, &actor, body, issuance).await?;
+    let issued = authority.issue(actor, request).await?;
+    Ok(Json(issue_response(issued, ignored)))
 }
 
 async fn preview(
@@ -83,10 +84,9 @@ async fn preview(
     Caller(actor): Caller,
     body: Result<Json<IssueRequest>, JsonRejection>,
 ) -> Called<PreviewResponse> {
-    let request = Issuance::try_from(read(body)?)?;
-    Ok(Json(preview_response(
-        authority.preview(actor, &request).await?,
-    )))
+    let (request, ignored) = issuance(read(body)?)?;
+    let preview = authority.preview(actor, &request).await?;
+    Ok(Json(preview_response(preview, ignored)))
 }
 
 async fn renew(
@@ -94,12 +94,47 @@ async fn renew(
     Caller(actor): Caller,
     body: Result<Json<RenewRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let RenewRequest { what, csr } = read(body)?;
-    Ok(Json(issue_response(
+    let renewal = |request: RenewRequest| Ok((requested_key(&request.csr)?, request.what));
+    let ((key, ignored), what) = readable(&authority, &actor, body, renewal).await?;
+    let issued = authority.renew(actor, &parse_what(&what), key).await?;
+    Ok(Json(issue_response(issued, ignored)))
+}
+
+/// A request for a certificate, understood. One that is not was refused, which goes on record like any other refusal.
+async fn readable<W: Asks, T>(
+    authority: &Authority,
+    actor: &Actor,
+    body: Result<Json<W>, JsonRejection>,
+    understand: impl FnOnce(W) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut object = "what cannot be read".to_owned();
+    let understood = read(body).and_then(|wire| {
+        object = wire.object();
+        understand(wire)
+    });
+    if let Err(problem) = &understood {
         authority
-            .renew(actor, &parse_what(&what), spki_of(&csr)?)
-            .await?,
-    )))
+            .refused(actor.clone(), &object, &problem.detail)
+            .await;
+    }
+    understood
+}
+
+/// A request for a certificate, as the audit log calls it.
+trait Asks {
+    fn object(&self) -> String;
+}
+
+impl Asks for IssueRequest {
+    fn object(&self) -> String {
+        format!("{} {}", self.profile, self.name)
+    }
+}
+
+impl Asks for RenewRequest {
+    fn object(&self) -> String {
+        format!("the next certificate of {}", self.what)
+    }
 }
 
 async fn revoke(

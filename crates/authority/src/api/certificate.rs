@@ -11,7 +11,7 @@ use super::rfc3339;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IssueRequest {
-    /// `server`, `client`, `peer`, `workload`.
+    /// `server`, `client`, `peer`, `workload`, `device`, `person`, `operator`, `node`, `intermediate`, or one of the configuration.
     pub profile: String,
     /// NAME; what it becomes depends on the profile.
     pub name: String,
@@ -21,7 +21,7 @@ pub struct IssueRequest {
     /// Lifetime in seconds; the profile's default when left out.
     #[serde(default)]
     pub ttl_s: Option<u64>,
-    /// PKCS#10 in PEM or base64 DER; only its key is taken.
+    /// PKCS#10 in PEM or base64 DER. Only its key is taken; names that it asks for must be asked for here too.
     pub csr: String,
 }
 
@@ -54,10 +54,13 @@ pub struct IssueResponse {
     /// End.
     #[serde(with = "rfc3339")]
     pub not_after: UnixTime,
-    /// The leaf, then the intermediate.
+    /// The certificate, then what stands between it and `ca_pem`.
     pub chain_pem: String,
-    /// The root.
+    /// What its holder trusts: the root, but for nodes and operators, who trust the operator issuer alone.
     pub ca_pem: String,
+    /// What its certificate request asked for beside the key and the names, and did not get.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// What would be issued.
@@ -69,6 +72,9 @@ pub struct PreviewResponse {
     pub because: Vec<BecauseView>,
     /// Clients that would refuse it; empty: none that is known.
     pub objections: Vec<ObjectionView>,
+    /// What its certificate request asks for beside the key and the names, and will not get.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// One field and its reason.

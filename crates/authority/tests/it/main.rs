@@ -4,6 +4,8 @@ mod api;
 mod fixture;
 mod init;
 mod issuance;
+mod key_rules;
+mod operators;
 mod revocation;
 mod sealed_keys;
 mod socket;

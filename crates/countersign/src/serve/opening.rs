@@ -14,11 +14,12 @@ use tokio::net::UnixListener;
 use super::Service;
 use crate::backend::take_lock;
 use crate::birth::{Born, first_identity, make_authority};
-use crate::composition::{Own, host_name, needs_authority, own_names};
+use crate::composition::{Own, host_name, needs_authority, own_names, profiles};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::{self, Wanted};
 use crate::gateway_names;
+use crate::kept_profiles;
 use crate::output::tell;
 
 /// The state, taken for this process.
@@ -77,6 +78,9 @@ pub(super) async fn open(
         });
     }
     let authority = Authority::open(state.clone(), lock, &service.passphrase, Arc::clone(clock))?;
+    // Before anything is issued by it, and for the commands that find nobody serving later.
+    authority.replace_profiles(profiles(loaded)?);
+    kept_profiles::keep(&state, &loaded.configuration.authority)?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     if let (Some(arguments), true) = (&service.first_run, was_initialised)
         && let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())?

@@ -17,6 +17,7 @@ mod metrics;
 mod nginx;
 mod openssl;
 mod peers;
+mod profiles;
 mod readme;
 mod revocation;
 mod snapshot;

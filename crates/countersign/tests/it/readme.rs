@@ -1,4 +1,4 @@
-//! The transcript in the README is what the commands print.
+//! The transcripts in the README and in the guide are what the commands print.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,6 +22,23 @@ fn readme_transcript_is_what_the_commands_print() {
     );
     let mut session = Session::new();
     for transcript in transcripts {
+        session
+            .play(transcript)
+            .unwrap_or_else(|difference| panic!("{difference}"));
+    }
+}
+
+#[test]
+fn guide_page_on_profiles_is_what_the_commands_print() {
+    play_page("profiles-and-names");
+}
+
+/// A page of the guide is one session.
+fn play_page(page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/guide/{page}.md"));
+    let page = fs::read_to_string(path).expect("there is such a page");
+    let mut session = Session::new();
+    for transcript in transcripts(&page) {
         session
             .play(transcript)
             .unwrap_or_else(|difference| panic!("{difference}"));
