@@ -1,7 +1,7 @@
 //! Exported audit logs, as somebody hands them in to be verified.
 
 use bolero::TypeGenerator;
-use countersign_store::audit::verify::verify;
+use countersign_store::audit::verify::{Extent, verify};
 
 /// Three transactions of a real authority.
 const LOG: &[u8] = include_bytes!("audit/log.jsonl");
@@ -9,13 +9,13 @@ const LOG: &[u8] = include_bytes!("audit/log.jsonl");
 #[test]
 fn log_that_is_whole_contains_its_own_head_and_no_other() {
     bolero::check!().for_each(|bytes: &[u8]| {
-        let Ok(whole) = verify(bytes, None) else {
+        let Ok(whole) = verify(bytes, None, Extent::Whole) else {
             return;
         };
         let head = whole.head.parse().expect("a digest");
-        assert_eq!(verify(bytes, Some(head)).ok(), Some(whole));
+        assert_eq!(verify(bytes, Some(head), Extent::Whole).ok(), Some(whole));
         let other = "5c".repeat(32).parse().expect("a digest");
-        assert!(verify(bytes, Some(other)).is_err());
+        assert!(verify(bytes, Some(other), Extent::Whole).is_err());
     });
 }
 
@@ -37,7 +37,7 @@ fn log_that_was_edited_is_whole_only_if_it_is_the_same_or_cut_off_at_a_link() {
             apply(edit, &mut log);
         }
         let log = log.concat();
-        if verify(log.as_slice(), None).is_ok() {
+        if verify(log.as_slice(), None, Extent::Whole).is_ok() {
             assert!(is_beginning(&log), "{}", log.escape_ascii());
         }
     });

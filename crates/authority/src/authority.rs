@@ -5,17 +5,19 @@ mod fault;
 pub(crate) mod in_flight;
 mod issuance;
 mod recovery;
+mod refusal;
 mod revocation;
+mod signers;
 
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::pem;
-use countersign_pki::publication::PublicationUrl;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::{IssuanceRules, IssuerRole, Issuers, Profiles};
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
@@ -27,6 +29,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
+use crate::refusals::RefusalBudget;
 use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
@@ -34,26 +37,27 @@ use crate::what::What;
 pub use self::fault::{
     AnnotateError, ImportError, IssueError, NotReady, OpenError, RenewError, RevokeError, ShowError,
 };
-pub use self::issuance::{Issued, Preview};
+pub use self::issuance::{Issued, Preview, RequestedKey};
 pub use self::recovery::{BackupError, BackupStream, EvidenceError, ResumeError};
+pub(crate) use self::signers::RareSigners;
 
 /// The running authority.
 pub struct Authority {
     pub(crate) state: StateFolder,
     pub(crate) meta: Meta,
-    pub(crate) root: Certificate,
-    pub(crate) intermediate: Certificate,
-    pub(crate) intermediate_id: IssuerId,
-    pub(crate) operator: Certificate,
+    pub(crate) issuers: Issuers,
+    pub(crate) issuer_ids: IssuerIds,
+    /// Replaced when the configuration is read again; who has begun to issue goes on by the old ones.
+    pub(crate) rules: RwLock<Arc<IssuanceRules>>,
+    pub(crate) refusals: RefusalBudget,
     pub(crate) root_crl_next_update: UnixTime,
     pub(crate) unsealing: watch::Receiver<Unsealing>,
     /// Set before [`Unsealing::Done`] is told.
     pub(crate) signer: Arc<OnceLock<Arc<dyn Signer>>>,
+    pub(crate) rarely: RareSigners,
     pub(crate) clock: SharedClock,
     pub(crate) hub: Arc<Hub>,
     pub(crate) in_flight: in_flight::KeysInFlight,
-    /// Guards nothing but its own exchange.
-    pub(crate) publication: RwLock<Option<PublicationUrl>>,
     pub(crate) answers: Arc<Answers>,
     /// Held from a list's draft to its record, so that no draft is overtaken.
     pub(crate) publishing: Mutex<()>,
@@ -77,17 +81,17 @@ impl Authority {
 
     /// The root: what clients trust.
     pub fn root(&self) -> &Certificate {
-        &self.root
+        self.issuers.issuer(IssuerRole::Root)
     }
 
     /// The issuer of leaves.
     pub fn intermediate(&self) -> &Certificate {
-        &self.intermediate
+        self.issuers.issuer(IssuerRole::Intermediate)
     }
 
     /// The anchor of operators and nodes.
     pub fn operator(&self) -> &Certificate {
-        &self.operator
+        self.issuers.issuer(IssuerRole::Operator)
     }
 
     /// Where SPIFFE IDs live.
@@ -97,7 +101,27 @@ impl Authority {
 
     /// The root in PEM.
     pub fn ca_pem(&self) -> String {
-        pem::encode(CERTIFICATE, self.root.der())
+        pem::encode(CERTIFICATE, self.root().der())
+    }
+
+    /// What is issued, and how.
+    pub fn profiles(&self) -> Profiles {
+        self.rules().profiles.clone()
+    }
+
+    /// Issues by these profiles from now on.
+    pub fn replace_profiles(&self, profiles: Profiles) {
+        self.change_rules(|rules| rules.profiles = profiles);
+    }
+
+    pub(crate) fn change_rules(&self, change: impl FnOnce(&mut IssuanceRules)) {
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut rules));
+    }
+
+    pub(crate) fn rules(&self) -> Arc<IssuanceRules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&rules)
     }
 
     /// One page of the inventory, in the order of the filter.
@@ -139,9 +163,13 @@ impl Authority {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = drain.draining() => return,
+                () = drain.draining() => {
+                    self.record_counted(true).await;
+                    return;
+                }
                 _ = ticks.tick() => {}
             }
+            self.record_counted(false).await;
             // Nodes fail closed in their own time.
             if let Err(error) = self.confirm().await {
                 tracing::error!(target: "feed", %error, "feed is not confirmed");
@@ -181,7 +209,8 @@ impl Authority {
         }
     }
 
-    pub(crate) async fn signer(&self) -> Result<&dyn Signer, NotReady> {
+    /// The signer of leaves.
+    pub(crate) async fn signer(&self) -> Result<&Arc<dyn Signer>, NotReady> {
         let mut unsealing = self.unsealing.clone();
         let told = unsealing
             .wait_for(|unsealing| !matches!(unsealing, Unsealing::Running))
@@ -195,7 +224,25 @@ impl Authority {
             why: "the CA key was not unsealed: its thread ended".to_owned(),
             hint: None,
         };
-        self.signer.get().map(|signer| &**signer).ok_or_else(ended)
+        self.signer.get().ok_or_else(ended)
+    }
+}
+
+/// The issuers' numbers in the inventory.
+#[derive(Clone, Copy)]
+pub(crate) struct IssuerIds {
+    pub(crate) intermediate: IssuerId,
+    pub(crate) operator: IssuerId,
+    pub(crate) root: IssuerId,
+}
+
+impl IssuerIds {
+    pub(crate) fn of(self, role: IssuerRole) -> IssuerId {
+        match role {
+            IssuerRole::Intermediate => self.intermediate,
+            IssuerRole::Operator => self.operator,
+            IssuerRole::Root => self.root,
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod reference;
 
 use std::collections::BTreeMap;
 
+use countersign_policy::issuance::Profiles;
+use countersign_runtime::config::ConfigError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,3 +28,24 @@ pub struct AuthorityConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicConfig>,
 }
+
+impl AuthorityConfig {
+    /// Every kind of certificate that there will be, or the first key that cannot be.
+    pub fn profiles(&self) -> Result<Profiles, ConfigError> {
+        let mut profiles = Profiles::built_in();
+        if self.profile.len() > MAX_PROFILES {
+            let why = format!(
+                "there are {} profiles, at most {MAX_PROFILES} are possible",
+                self.profile.len()
+            );
+            return Err(ConfigError::new("authority.profile", why));
+        }
+        for (name, profile) in &self.profile {
+            profile.configure(name, &mut profiles)?;
+        }
+        Ok(profiles)
+    }
+}
+
+/// More than anybody tells apart; each is named in an error about one that is not there.
+const MAX_PROFILES: usize = 100;

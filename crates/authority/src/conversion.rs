@@ -31,41 +31,41 @@ use crate::api::{
     ListResponse, NodeView, ObjectionView, PreviewResponse, RevocationView, ShowResponse,
     ShownCertificate,
 };
-use crate::authority::{CERTIFICATE, Issued, Preview};
+use crate::authority::{CERTIFICATE, Issued, Preview, RequestedKey};
 use crate::problem::Problem;
 use crate::receipt::NodeReceipt;
 
-impl TryFrom<IssueRequest> for Request {
-    type Error = Problem;
-
-    fn try_from(wire: IssueRequest) -> Result<Self, Problem> {
-        let denied = |error: countersign_policy::issuance::Denied| {
-            Problem::bad_request(error.to_string()).with_hint(error.hint())
-        };
-        let profile: Profile = wire.profile.parse().map_err(denied)?;
-        let name = |text: &String| {
-            text.parse::<TypedName>()
-                .map_err(|error| Problem::bad_request(format!("{text:?}: {error}")))
-        };
-        Ok(Self {
-            profile,
-            name: wire.name,
-            subject_alt_names: wire.sans.iter().map(name).collect::<Result<_, _>>()?,
-            lifetime: wire.ttl_s.map(Duration::from_secs),
-            spki_der: spki_of(&wire.csr)?,
-        })
-    }
+/// What is asked for, and what its certificate request asks for and will not get.
+pub(crate) fn issuance(wire: IssueRequest) -> Result<(Request, Vec<String>), Problem> {
+    let denied = |error: countersign_policy::issuance::Denied| {
+        Problem::bad_request(error.to_string()).with_hint(error.hint())
+    };
+    let profile: Profile = wire.profile.parse().map_err(denied)?;
+    let name = |text: &String| {
+        text.parse::<TypedName>()
+            .map_err(|error| Problem::bad_request(format!("{:?}: {error}", shortened(text))))
+    };
+    let (key, ignored) = requested_key(&wire.csr)?;
+    let request = Request {
+        profile,
+        name: wire.name,
+        subject_alt_names: wire.sans.iter().map(name).collect::<Result<_, _>>()?,
+        lifetime: wire.ttl_s.map(Duration::from_secs),
+        spki_der: key.spki_der,
+        wishes: key.wishes,
+    };
+    Ok((request, ignored))
 }
 
-/// The key of a request in PEM or base64 DER, its possession proved.
-pub(crate) fn spki_of(csr: &str) -> Result<Vec<u8>, Problem> {
+/// The key of a request in PEM or base64 DER, its possession proved; and what the request asks for that is not looked at.
+pub(crate) fn requested_key(csr: &str) -> Result<(RequestedKey, Vec<String>), Problem> {
     let der = if csr.contains("-----BEGIN") {
         let blocks = pem::decode_all(csr.as_bytes())
-            .map_err(|error| Problem::bad_request(format!("certificate request: {error}")))?;
+            .map_err(|error| unusable(&format!("certificate request: {error}")))?;
         match <[pem::Block; 1]>::try_from(blocks) {
             Ok([block]) if CSR_LABELS.contains(&block.label.as_str()) => block.der,
             _ => {
-                return Err(Problem::bad_request(
+                return Err(unusable(
                     "certificate request: the PEM does not hold exactly one CERTIFICATE REQUEST",
                 ));
             }
@@ -73,14 +73,33 @@ pub(crate) fn spki_of(csr: &str) -> Result<Vec<u8>, Problem> {
     } else {
         STANDARD
             .decode(csr.trim())
-            .map_err(|_| Problem::bad_request("certificate request: neither PEM nor base64 DER"))?
+            .map_err(|_| unusable("certificate request: neither PEM nor base64 DER"))?
     };
-    let request =
-        CertificateRequest::parse(&der).map_err(|error| Problem::bad_request(error.to_string()))?;
-    Ok(request.spki_der().to_vec())
+    let request = CertificateRequest::parse(&der).map_err(|error| unusable(&error.to_string()))?;
+    let mut ignored = request.ignored_extensions().to_vec();
+    if !request.subject().is_empty() {
+        ignored.push(format!("subject {}", request.subject()));
+    }
+    let key = RequestedKey {
+        spki_der: request.spki_der().to_vec(),
+        wishes: request.wishes(),
+    };
+    Ok((key, ignored))
 }
 
-pub(crate) fn issue_response(issued: Issued) -> IssueResponse {
+fn unusable(why: &str) -> Problem {
+    Problem::bad_request(why).with_hint(Some(
+        "make one with a new key and no names in it: `openssl req -new -key key.pem -subj / -out request.pem`"
+            .to_owned(),
+    ))
+}
+
+/// Enough of what was sent to recognise it.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+pub(crate) fn issue_response(issued: Issued, ignored: Vec<String>) -> IssueResponse {
     let names = issued.certificate.names();
     IssueResponse {
         serial: issued.serial,
@@ -94,10 +113,11 @@ pub(crate) fn issue_response(issued: Issued) -> IssueResponse {
         not_after: issued.not_after,
         chain_pem: issued.chain_pem,
         ca_pem: issued.ca_pem,
+        ignored,
     }
 }
 
-pub(crate) fn preview_response(preview: Preview) -> PreviewResponse {
+pub(crate) fn preview_response(preview: Preview, ignored: Vec<String>) -> PreviewResponse {
     let because = |because: Because| BecauseView {
         field: because.field.to_owned(),
         value: because.value,
@@ -111,6 +131,7 @@ pub(crate) fn preview_response(preview: Preview) -> PreviewResponse {
         unsigned_pem: pem::encode(CERTIFICATE, preview.certificate.der()),
         because: preview.because.into_iter().map(because).collect(),
         objections: preview.objections.into_iter().map(objection).collect(),
+        ignored,
     }
 }
 
@@ -235,8 +256,7 @@ fn owner(text: &str) -> Result<Option<Owner>, Problem> {
 }
 
 fn refused(text: &str, error: &InvalidAnnotation) -> Problem {
-    let shown: String = text.chars().take(80).collect();
-    Problem::bad_request(format!("{shown:?}: {error}")).with_hint(Some(
+    Problem::bad_request(format!("{:?}: {error}", shortened(text))).with_hint(Some(
         "nothing was changed; say it in one line and fewer words".to_owned(),
     ))
 }

@@ -341,6 +341,7 @@ impl NewIssuer {
                 path_len: Some(u8::from(role == IssuerRole::Root)),
             },
             status_sources: StatusSources::default(),
+            extra_extensions: Vec::new(),
         };
         let to_be_signed = match above {
             Some(above) => template.to_be_signed(&above.certificate, algorithm)?,

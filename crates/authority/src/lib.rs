@@ -18,6 +18,7 @@ pub mod problem;
 pub mod public;
 pub mod publish;
 pub mod receipt;
+mod refusals;
 mod renewal;
 pub mod restore;
 mod scaffold;

@@ -10,15 +10,17 @@ use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::{IssuanceRules, IssuerRole, Issuers, Profiles};
 use countersign_runtime::clock::SharedClock;
-use countersign_store::issuer::{Issuer, IssuerRole};
+use countersign_store::issuer::Issuer;
 use countersign_store::store::Store;
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use crate::authority::{Authority, NotReady, OpenError, Unsealing};
+use crate::authority::{Authority, IssuerIds, NotReady, OpenError, RareSigners, Unsealing};
 use crate::feed::Hub;
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
+use crate::refusals::RefusalBudget;
 use crate::sealed::{self, SealError};
 use crate::secret::{Passphrase, Secret};
 use crate::signer::{FileSigner, Signer};
@@ -39,14 +41,14 @@ impl Authority {
         };
         let passphrase = Secret::read_passphrase(&path)?;
         let (progress, unsealing) = watch::channel(Unsealing::Running);
-        let authority = Self::open_beside(state, lock, unsealing, clock)?;
-        let issuer = authority.intermediate.clone();
+        let authority = Self::open_beside(state, lock, unsealing, RareSigners::new(path), clock)?;
+        let issuer = authority.intermediate().clone();
         let sealed = authority.state.ca().join("intermediate.key.sealed");
         let signer = Arc::clone(&authority.signer);
         thread::Builder::new()
             .name("unseal".to_owned())
             .spawn(move || {
-                let outcome = match unseal(&sealed, issuer, &passphrase) {
+                let outcome = match unseal(&sealed, IssuerRole::Intermediate, issuer, &passphrase) {
                     Ok(unsealed) => {
                         let _first = signer.set(Arc::new(unsealed));
                         Unsealing::Done
@@ -69,8 +71,8 @@ impl Authority {
     ) -> Result<Arc<Self>, OpenError> {
         refuse_uninitialised(&state)?;
         let (_, unsealing) = watch::channel(Unsealing::Done);
-        let authority = Self::open_beside(state, lock, unsealing, clock)?;
-        if signer.certificate().der() != authority.intermediate.der() {
+        let authority = Self::open_beside(state, lock, unsealing, RareSigners::default(), clock)?;
+        if signer.certificate().der() != authority.intermediate().der() {
             return Err(OpenError::Mixed {
                 path: authority.state.ca().join("intermediate.pem"),
             });
@@ -83,6 +85,7 @@ impl Authority {
         state: StateFolder,
         lock: StateLock,
         unsealing: watch::Receiver<Unsealing>,
+        rarely: RareSigners,
         clock: SharedClock,
     ) -> Result<Arc<Self>, OpenError> {
         let meta = Meta::load(&state.meta()).map_err(|error| OpenError::File {
@@ -107,22 +110,31 @@ impl Authority {
         let publication = publication_url(&state, &store)?;
         hub.begin_at(store.opened_at());
         let intermediate = recorded(&state, &store, IssuerRole::Intermediate)?;
-        let operator = recorded(&state, &store, IssuerRole::Operator)?.certificate;
-        recorded(&state, &store, IssuerRole::Root)?;
+        let operator = recorded(&state, &store, IssuerRole::Operator)?;
+        let issuer_ids = IssuerIds {
+            intermediate: intermediate.id,
+            operator: operator.id,
+            root: recorded(&state, &store, IssuerRole::Root)?.id,
+        };
+        let rules = IssuanceRules {
+            trust_domain: meta.trust_domain.clone(),
+            profiles: Profiles::built_in(),
+            publication,
+        };
         Ok(Arc::new(Self {
             state,
             meta,
-            root,
-            intermediate: intermediate.certificate,
-            intermediate_id: intermediate.id,
-            operator,
+            issuers: Issuers::new(intermediate.certificate, operator.certificate, root, &[]),
+            issuer_ids,
+            rules: RwLock::new(Arc::new(rules)),
+            refusals: RefusalBudget::default(),
+            rarely,
             root_crl_next_update,
             unsealing,
             signer: Arc::default(),
             clock,
             hub,
             in_flight: crate::authority::in_flight::KeysInFlight::default(),
-            publication: RwLock::new(publication),
             answers,
             publishing: Mutex::default(),
             store,
@@ -214,13 +226,18 @@ fn only_block(path: &Path, label: &str) -> Result<Vec<u8>, OpenError> {
     }
 }
 
-fn unseal(path: &Path, issuer: Certificate, passphrase: &Secret) -> Result<FileSigner, NotReady> {
+pub(crate) fn unseal(
+    path: &Path,
+    role: IssuerRole,
+    issuer: Certificate,
+    passphrase: &Secret,
+) -> Result<FileSigner, NotReady> {
     let not_ready = |why: String, hint: Option<String>| NotReady {
         why: format!("{}: {why}", path.display()),
         hint,
     };
     let sealed = fs::read(path).map_err(|error| not_ready(error.to_string(), None))?;
-    let key = sealed::unseal(&sealed, IssuerRole::Intermediate, passphrase).map_err(|error| {
+    let key = sealed::unseal(&sealed, role, passphrase).map_err(|error| {
         let hint = match error {
             SealError::WrongPassphrase => {
                 "--passphrase-file names the file that the authority was initialised with"

@@ -109,8 +109,10 @@ impl From<IssueError> for Problem {
             IssueError::NotReady(error) => return error.into(),
             IssueError::Store(error) => return error.into(),
             IssueError::Denied(Denied::NotPermitted { .. }) => StatusCode::FORBIDDEN,
-            IssueError::Denied(Denied::BytesDiffer { .. } | Denied::Lint { .. })
-            | IssueError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            IssueError::Denied(Denied::Request { .. }) => StatusCode::BAD_REQUEST,
+            IssueError::Denied(Denied::BytesDiffer { .. }) | IssueError::Interrupted => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             IssueError::KeyInFlight { .. } => StatusCode::CONFLICT,
             IssueError::Denied(_) | IssueError::KeyReused { .. } | IssueError::Template(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY

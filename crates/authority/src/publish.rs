@@ -15,7 +15,7 @@ mod responder;
 mod shelf;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use countersign_pki::ocsp::IssuerHashes;
@@ -51,11 +51,7 @@ pub struct Publication {
 impl Authority {
     /// Where certificates are told to look for their revocation.
     pub fn publication_url(&self) -> Option<PublicationUrl> {
-        let url = self
-            .publication
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        url.clone()
+        self.rules().publication.clone()
     }
 
     /// Certificates issued from now on carry URLs that begin with `url`, or none. Durable: the next process that holds the
@@ -63,21 +59,18 @@ impl Authority {
     pub async fn publish_at(&self, url: Option<PublicationUrl>) -> Result<(), StoreError> {
         let shards = url.iter().flat_map(|url| {
             (0..SHARDS.get())
-                .map(|shard| url.join(&PublicationUrl::shard_path(&self.intermediate, shard)))
+                .map(|shard| url.join(&PublicationUrl::shard_path(self.intermediate(), shard)))
         });
         self.store
             .publish_at(
                 url.as_ref().map(ToString::to_string),
-                self.intermediate_id,
+                self.issuer_ids.intermediate,
                 shards.collect(),
                 Actor::Authority,
                 self.now(),
             )
             .await?;
-        *self
-            .publication
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = url;
+        self.change_rules(|rules| rules.publication = url);
         Ok(())
     }
 }
@@ -91,7 +84,7 @@ impl Publication {
         authority.publish_at(Some(url.clone())).await?;
         let publication = Self {
             authority: Arc::clone(authority),
-            hashes: IssuerHashes::of(&authority.intermediate),
+            hashes: IssuerHashes::of(authority.intermediate()),
             shelf: Shelf::new(url.clone()),
             shelved: Mutex::default(),
             url,

@@ -1,11 +1,10 @@
 //! Which certificate is renewed, and what its next one shall be.
 
-use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::{Actor, Profile, Request};
+use countersign_policy::issuance::{Actor, Profiles, Request};
 use countersign_store::inventory::{Entry, Status};
 
-use crate::authority::RenewError;
+use crate::authority::{IssueError, RenewError, RequestedKey};
 use crate::what::What;
 
 /// The newest valid one; all valid ones that are meant must be for the same names and profile.
@@ -29,7 +28,7 @@ pub(crate) fn choose(
         .filter(|entry| entry.status_at(now) == Status::Valid)
         .collect();
     let differ =
-        |entry: &Entry| (entry.profile, &entry.names) != (valid[0].profile, &valid[0].names);
+        |entry: &Entry| (&entry.profile, &entry.names) != (&valid[0].profile, &valid[0].names);
     if valid.iter().any(differ) {
         return Err(RenewError::Ambiguous {
             what: what.to_string(),
@@ -52,35 +51,28 @@ pub(crate) fn choose(
     }
 }
 
-/// The same names, profile and length of life under the new key.
-pub(crate) fn request(predecessor: &Entry, spki_der: Vec<u8>) -> Result<Request, RenewError> {
-    let Some(profile) = predecessor.profile else {
+/// The same names, profile and length of life under the new key; a life that is longer than the profile allows by now is cut.
+pub(crate) fn request(
+    predecessor: &Entry,
+    key: RequestedKey,
+    profiles: &Profiles,
+) -> Result<Request, RenewError> {
+    let Some(profile) = predecessor.profile.clone() else {
         return Err(RenewError::Imported {
             serial: predecessor.serial,
             issuer: predecessor.issuer.clone(),
         });
     };
-    let kinds: &[NameKind] = match profile {
-        Profile::Client | Profile::OcspResponder => &[NameKind::Cn],
-        Profile::Peer | Profile::Server => &[NameKind::Dns, NameKind::Ip],
-        Profile::Workload => &[NameKind::Spiffe],
-    };
-    let first = predecessor
-        .names
-        .iter()
-        .find(|name| kinds.contains(&name.kind()));
-    let is_further = |name: &&TypedName| is_subject_alt_name(name) && Some(*name) != first;
+    let rules = profiles.find(&profile).map_err(IssueError::Denied)?;
+    let (name, subject_alt_names) = rules.name_of(&predecessor.names);
+    let lifetime = predecessor.not_after.since(predecessor.intended_at);
     Ok(Request {
+        name,
+        subject_alt_names,
+        lifetime: Some(lifetime.min(rules.max_lifetime())),
+        spki_der: key.spki_der,
+        wishes: key.wishes,
         profile,
-        name: first.map(TypedName::bare).unwrap_or_default(),
-        subject_alt_names: predecessor
-            .names
-            .iter()
-            .filter(is_further)
-            .cloned()
-            .collect(),
-        lifetime: Some(predecessor.not_after.since(predecessor.intended_at)),
-        spki_der,
     })
 }
 
@@ -103,11 +95,4 @@ fn why_not(entry: &Entry, now: UnixTime) -> Option<RenewError> {
         (Status::Unknown, None) => Some(RenewError::NeverSigned { serial }),
         (Status::Held | Status::Revoked | Status::Valid, None) => None,
     }
-}
-
-fn is_subject_alt_name(name: &TypedName) -> bool {
-    matches!(
-        name.kind(),
-        NameKind::Spiffe | NameKind::Dns | NameKind::Ip | NameKind::Email | NameKind::Uri
-    )
 }

@@ -58,6 +58,12 @@ impl Signer for FileSigner {
     }
 
     fn sign(&self, intended: &Intended) -> Result<Vec<u8>, SignError> {
+        // RFC 5280 §4.1.2.4; who picks the signer and who wrote the bytes are two.
+        if intended.issuer_der() != self.certificate.subject_der() {
+            return Err(SignError::OtherIssuer {
+                issuer: self.certificate.subject().to_string(),
+            });
+        }
         sign_and_verify(&self.key, intended.to_be_signed().bytes())
     }
 
@@ -114,6 +120,12 @@ pub enum SignError {
         /// Whose.
         issuer: String,
     },
+    /// The certificate names somebody else as its issuer: our bug, stopped here.
+    #[error("{issuer} does not sign for another issuer")]
+    OtherIssuer {
+        /// Who was to sign.
+        issuer: String,
+    },
     /// Certificate and key do not belong together.
     #[error("the sealed key is not that of {issuer}")]
     OtherKey {
@@ -136,7 +148,7 @@ impl SignError {
             Self::NotAKey { .. } | Self::OtherKey { .. } => {
                 Some("restore the state folder's ca/ from a backup as a whole".to_owned())
             }
-            Self::NoRandomness => None,
+            Self::NoRandomness | Self::OtherIssuer { .. } => None,
         }
     }
 }

@@ -55,9 +55,9 @@ impl Authority {
 
     fn issuers(&self) -> [(IssuerRole, &Certificate); 3] {
         [
-            (IssuerRole::Root, &self.root),
-            (IssuerRole::Intermediate, &self.intermediate),
-            (IssuerRole::Operator, &self.operator),
+            (IssuerRole::Root, self.root()),
+            (IssuerRole::Intermediate, self.intermediate()),
+            (IssuerRole::Operator, self.operator()),
         ]
     }
 

@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use crate::fault::Fault;
+use crate::kept_profiles;
 use crate::serve::process::{PROCESS, ProcessView};
 
 /// A connection to the authority of a state folder.
@@ -45,7 +46,9 @@ impl Backend {
             let refused = match state.lock() {
                 Ok(lock) => {
                     let clock: SharedClock = Arc::new(SystemClock);
+                    let profiles = kept_profiles::load(&state)?;
                     let authority = Authority::open(state, lock, passphrase, clock)?;
+                    authority.replace_profiles(profiles);
                     let client =
                         AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
                     return Ok(Self {

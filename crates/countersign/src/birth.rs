@@ -8,6 +8,7 @@ use countersign_authority::init::{self, InitOptions, Initialised};
 use countersign_authority::state::{StateFolder, StateLock};
 use countersign_authority::what::What;
 use countersign_pki::name::{CommonName, TypedName};
+use countersign_pki::request::Wishes;
 use countersign_policy::issuance::{Actor, Profile, Request};
 use countersign_runtime::clock::SharedClock;
 use serde::Serialize;
@@ -57,11 +58,12 @@ pub(crate) async fn first_identity(
     authority.ready().await?;
     let key = LeafKey::generate(KeyKind::default())?;
     let request = Request {
-        profile: Profile::Client,
+        profile: Profile::CLIENT,
         name: FIRST_IDENTITY.to_owned(),
         subject_alt_names: Vec::new(),
         lifetime: None,
         spki_der: key.spki_der()?,
+        wishes: Wishes::default(),
     };
     let issued = authority.issue(Actor::Authority, request).await?;
     let key = key.to_pem();

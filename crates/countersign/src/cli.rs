@@ -211,7 +211,7 @@ mod tests {
         check("countersign run", false);
         check("countersign up --listen localhost", false);
         check("countersign up --name a..b", false);
-        check("countersign issue admin root", false);
+        check("countersign issue client", false);
         check("countersign issue client you --ttl 0s", false);
         check("countersign list --status some", false);
         check("countersign list --check", false);

@@ -16,6 +16,7 @@ use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::{UnixTime, spoken};
+use countersign_policy::issuance::Profiles;
 use countersign_proxy::config::{ClientCertificateMode, GatewayConfig, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
@@ -190,9 +191,16 @@ fn presentable(
     }
 }
 
+/// Every kind of certificate that the authority issues.
+pub(crate) fn profiles(loaded: &Loaded) -> Result<Profiles, Fault> {
+    let profiles = loaded.configuration.authority.profiles();
+    profiles.map_err(|error| loaded.fault(&error))
+}
+
 /// Whether the configuration could be served. Asks no authority: what only one has is stood in for.
 pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
     let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+    profiles(loaded)?;
     plan(loaded, Some(&placeholder::own(now)?), now).map(drop)
 }
 

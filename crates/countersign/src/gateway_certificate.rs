@@ -13,6 +13,7 @@ use countersign_authority::authority::Authority;
 use countersign_authority::state::StateFolder;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::name::TypedName;
+use countersign_pki::request::Wishes;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, BACKDATE, Profile, Request};
 use countersign_policy::renewal::due_at;
@@ -91,11 +92,12 @@ pub(crate) async fn issue(
         .split_first()
         .ok_or_else(|| Fault::bug("a gateway without a name"))?;
     let request = Request {
-        profile: Profile::Server,
+        profile: Profile::SERVER,
         name: first.bare(),
         subject_alt_names: further.to_vec(),
         lifetime: Some(lifetime),
         spki_der: key.spki_der()?,
+        wishes: Wishes::default(),
     };
     let issued = authority.issue(Actor::Authority, request).await?;
     let key_pem = key.to_pem();

@@ -17,6 +17,7 @@ mod fault;
 mod gateway_certificate;
 mod gateway_names;
 mod identity_files;
+mod kept_profiles;
 mod leaf_key;
 mod output;
 mod placeholder;

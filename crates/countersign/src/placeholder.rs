@@ -68,6 +68,7 @@ fn self_signed(usage: Usage, now: UnixTime) -> Result<(Certificate, String), Fau
         serial: SerialNumber::from_random(serial),
         usage,
         status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
     };
     let to_be_signed = template
         .to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256)

@@ -441,6 +441,7 @@ mod tests {
             serial: "40ab".parse().expect("a serial"),
             usage,
             status_sources: StatusSources::default(),
+            extra_extensions: Vec::new(),
         };
         let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
         let unsigned = issuer.map_or_else(

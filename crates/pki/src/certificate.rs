@@ -21,7 +21,7 @@ pub use algorithm::{KeyAlgorithm, SignatureScheme};
 pub(crate) use decode::{MAX_EXTENSIONS, extension_list, extensions};
 pub(crate) use distribution::{crl_uris, full_name_uris};
 pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};
-pub(crate) use extension::{SubjectAltNames, id};
+pub(crate) use extension::{SubjectAltNames, id, says_ca};
 
 /// A decoded X.509 certificate with its DER.
 #[derive(Clone, Debug)]

@@ -29,6 +29,7 @@ use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use self::anchor::{Anchor, Anchors};
+pub(crate) use self::constraints::constraint_above;
 pub use self::expected::{ExpectedName, InvalidExpectedName};
 pub use self::fault::{ChainFault, ChainFaultKind, CrlFault, NameFault};
 use self::judge::{Case, SignedPath};

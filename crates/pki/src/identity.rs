@@ -21,6 +21,9 @@ impl BundleName {
     /// The authority's own bundle; an `allow` entry that names no bundle means this one.
     pub const INTERNAL: &'static str = "internal";
 
+    /// What the authority's operator issuer vouches for: operators and nodes. No configuration has a bundle of this name.
+    pub const OPERATORS: &'static str = "operators";
+
     /// 1 to 63 lower-case letters, digits and hyphens: it goes into headers, logs and metrics as it is.
     pub fn parse(text: &str) -> Result<Self, InvalidBundleName> {
         let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -35,6 +38,11 @@ impl BundleName {
     /// The authority's own bundle.
     pub fn internal() -> Self {
         Self(Self::INTERNAL.into())
+    }
+
+    /// The bundle whose one anchor is the authority's operator issuer.
+    pub fn operators() -> Self {
+        Self(Self::OPERATORS.into())
     }
 
     /// The name.

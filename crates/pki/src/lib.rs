@@ -8,6 +8,7 @@ pub mod bundle;
 pub mod certificate;
 pub mod chain;
 pub mod compatibility;
+pub mod confusable;
 pub mod crl;
 pub mod dn;
 pub mod feed;

@@ -1,11 +1,14 @@
 //! Lint on the final to-be-signed bytes: what strict verifiers of today would refuse (RFC 5280, OpenSSL `-x509_strict`,
 //! Python `VERIFY_X509_STRICT`, Go).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 use std::time::Duration;
 
 use crate::asn1::hex;
 use crate::certificate::{Certificate, ExtendedKeyUsage};
+use crate::chain::constraint_above;
+use crate::confusable::skeleton;
 use crate::name::TypedName;
 use crate::time::spoken;
 
@@ -20,7 +23,16 @@ pub struct LintFault {
 
 /// Every fault of `subject` (a preview of the bytes to be signed) under `issuer` (`None`: self-signed).
 pub fn check(subject: &Certificate, issuer: Option<&Certificate>) -> Vec<LintFault> {
-    let case = Case { subject, issuer };
+    check_under(subject, issuer.map_or(&[], slice::from_ref))
+}
+
+/// The same under the whole chain that stands above it, nearest first: each of them binds what may stand below.
+pub fn check_under(subject: &Certificate, above: &[Certificate]) -> Vec<LintFault> {
+    let case = Case {
+        subject,
+        issuer: above.first(),
+        above,
+    };
     LINTS
         .iter()
         .filter_map(|(lint, judge)| judge(&case).map(|sentence| LintFault { lint, sentence }))
@@ -35,6 +47,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 struct Case<'a> {
     subject: &'a Certificate,
     issuer: Option<&'a Certificate>,
+    /// The issuer, and what stands above it.
+    above: &'a [Certificate],
 }
 
 impl<'a> Case<'a> {
@@ -55,7 +69,10 @@ impl<'a> Case<'a> {
 
 type Lint = (&'static str, fn(&Case<'_>) -> Option<String>);
 
-const LINTS: [Lint; 37] = [
+/// The lint that refuses critical extensions which verifiers do not know.
+pub const UNKNOWN_CRITICAL_EXTENSION: &str = "unknown-critical-extension";
+
+const LINTS: [Lint; 39] = [
     ("any-purpose", any_purpose),
     ("authority-key-id-mismatch", authority_key_id_mismatch),
     ("authority-key-id-missing", authority_key_id_missing),
@@ -67,6 +84,7 @@ const LINTS: [Lint; 37] = [
     ("ca-subject-empty", ca_subject_empty),
     ("ca-without-cert-sign", ca_without_cert_sign),
     ("cert-sign-without-ca", cert_sign_without_ca),
+    ("confusable-names", confusable_names),
     ("duplicate-alt-name", duplicate_alt_name),
     ("extended-key-usage-missing", extended_key_usage_missing),
     ("issuer-cannot-sign", issuer_cannot_sign),
@@ -78,6 +96,7 @@ const LINTS: [Lint; 37] = [
         "leaf-without-digital-signature",
         leaf_without_digital_signature,
     ),
+    ("name-constraints", name_constraints),
     ("nameless", nameless),
     (
         "ocsp-no-check-without-ocsp-signing",
@@ -100,7 +119,7 @@ const LINTS: [Lint; 37] = [
     ("spiffe-id-not-alone", spiffe_id_not_alone),
     ("subject-attribute-length", subject_attribute_length),
     ("subject-key-id-missing", subject_key_id_missing),
-    ("unknown-critical-extension", unknown_critical_extension),
+    (UNKNOWN_CRITICAL_EXTENSION, unknown_critical_extension),
     ("untyped-alt-name", untyped_alt_name),
     ("validity-empty", validity_empty),
     ("version-not-3", version_not_3),
@@ -158,6 +177,28 @@ fn cert_sign_without_ca(case: &Case<'_>) -> Option<String> {
             "keyUsage lists {} without CA:TRUE (RFC 5280 §4.2.1.9)",
             usage.listed().join(", ")
         )
+    })
+}
+
+/// Two names of one certificate that people take for each other: one of them is there by mistake, or to deceive.
+fn confusable_names(case: &Case<'_>) -> Option<String> {
+    let common_name = case.subject.subject().common_name();
+    let mut names: Vec<String> = case
+        .subject
+        .subject_alt_names()
+        .iter()
+        .filter(|name| !matches!(name, TypedName::Ip(_)))
+        .map(TypedName::bare)
+        .chain(common_name.map(str::to_owned))
+        .collect();
+    names.sort();
+    names.dedup();
+    let mut seen = BTreeMap::new();
+    names.into_iter().find_map(|name| {
+        let other = seen.insert(skeleton(&name), name.clone())?;
+        // A host's CN is written as it was asked for, its SAN in lower case.
+        (!other.eq_ignore_ascii_case(&name))
+            .then(|| format!("{other:?} and {name:?} are taken for each other (Unicode TR 39 §4)"))
     })
 }
 
@@ -232,6 +273,16 @@ fn leaf_without_digital_signature(case: &Case<'_>) -> Option<String> {
     })
 }
 
+fn name_constraints(case: &Case<'_>) -> Option<String> {
+    case.above.iter().find_map(|issuer| {
+        let why = constraint_above(issuer, case.subject)?;
+        Some(format!(
+            "{why} of {} (RFC 5280 §4.2.1.10)",
+            issuer.subject()
+        ))
+    })
+}
+
 fn nameless(case: &Case<'_>) -> Option<String> {
     let subject = case.subject;
     let nameless = subject.subject().is_empty() && subject.subject_alt_names().is_empty();
@@ -290,13 +341,23 @@ fn outlives_issuer(case: &Case<'_>) -> Option<String> {
 }
 
 fn path_length_exceeded(case: &Case<'_>) -> Option<String> {
-    let issuer = case.issuer?;
-    let exceeded = case.subject.is_ca() && issuer.path_len() == Some(0);
-    exceeded.then(|| {
-        format!(
-            "the issuer {} may have no CA below it (pathLenConstraint 0, RFC 5280 §4.2.1.9)",
-            issuer.subject()
-        )
+    let own = usize::from(case.subject.is_ca());
+    case.above.iter().enumerate().find_map(|(between, issuer)| {
+        let length = issuer.path_len()?;
+        let below = between + own;
+        let exceeded = below > usize::from(length);
+        exceeded.then(|| {
+            let allowed = match length {
+                0 => "no CA".to_owned(),
+                1 => "one CA".to_owned(),
+                more => format!("{more} CAs"),
+            };
+            let role = if between == 0 { "the issuer" } else { "the CA above the issuer," };
+            format!(
+                "{role} {} may have {allowed} below it (pathLenConstraint {length}, RFC 5280 §4.2.1.9)",
+                issuer.subject()
+            )
+        })
     })
 }
 
@@ -307,15 +368,30 @@ fn path_length_without_ca(case: &Case<'_>) -> Option<String> {
 }
 
 fn purpose_outside_issuer(case: &Case<'_>) -> Option<String> {
-    let (asked, allowed) = (case.purposes()?, case.issuer?.extended_key_usage()?);
-    let outside =
-        (asked.server_auth && !allowed.server_auth) || (asked.client_auth && !allowed.client_auth);
-    (outside && !allowed.any).then(|| {
-        format!(
-            "extendedKeyUsage lists {}, the issuer's only {}",
-            asked.listed().join(", "),
-            allowed.listed().join(", ")
-        )
+    let asked = case.purposes()?;
+    // OpenSSL, Go and webpki hold a leaf to the purposes of every CA above it.
+    let mut limits = case
+        .above
+        .iter()
+        .filter_map(|issuer| Some((issuer, issuer.extended_key_usage()?)));
+    limits.find_map(|(issuer, allowed)| {
+        let outside = (asked.server_auth && !allowed.server_auth)
+            || (asked.client_auth && !allowed.client_auth);
+        (outside && !allowed.any).then(|| {
+            let whose = if case
+                .issuer
+                .is_some_and(|direct| direct.der() == issuer.der())
+            {
+                "the issuer's".to_owned()
+            } else {
+                format!("that of {}", issuer.subject())
+            };
+            format!(
+                "extendedKeyUsage lists {}, {whose} only {}",
+                asked.listed().join(", "),
+                allowed.listed().join(", ")
+            )
+        })
     })
 }
 

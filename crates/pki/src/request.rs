@@ -19,6 +19,21 @@ pub struct CertificateRequest {
     subject_alt_names: Vec<TypedName>,
     other_alt_names: usize,
     ignored_extensions: Vec<String>,
+    unknown_critical: Vec<String>,
+    wants_ca: bool,
+}
+
+/// What a request asks for beside its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// SANs.
+    pub subject_alt_names: Vec<TypedName>,
+    /// SANs of a kind that nothing here issues (otherName, directoryName, …).
+    pub other_alt_names: usize,
+    /// Whether basicConstraints say CA:TRUE.
+    pub wants_ca: bool,
+    /// Extensions, by OID, that are critical to it and not known here.
+    pub unknown_critical: Vec<String>,
 }
 
 impl CertificateRequest {
@@ -60,6 +75,16 @@ impl CertificateRequest {
     /// What else it asks for and will not get, since the profile decides: extensions by name or OID.
     pub fn ignored_extensions(&self) -> &[String] {
         &self.ignored_extensions
+    }
+
+    /// What it asks for, for those who decide.
+    pub fn wishes(&self) -> Wishes {
+        Wishes {
+            subject_alt_names: self.subject_alt_names.clone(),
+            other_alt_names: self.other_alt_names,
+            wants_ca: self.wants_ca,
+            unknown_critical: self.unknown_critical.clone(),
+        }
     }
 
     fn decode(der: &[u8]) -> Result<Self, Malformed> {
@@ -114,6 +139,8 @@ impl CertificateRequest {
             subject_alt_names: Vec::new(),
             other_alt_names: 0,
             ignored_extensions: Vec::new(),
+            unknown_critical: Vec::new(),
+            wants_ca: false,
         };
         if let Some(attributes) = attributes {
             request.take_attributes(&attributes)?;
@@ -141,11 +168,16 @@ impl CertificateRequest {
                     place.critical,
                     &self.der[place.value.clone()],
                 );
-                if self.der[place.oid] == *id::SUBJECT_ALT_NAME.as_bytes() {
+                if self.der[place.oid.clone()] == *id::SUBJECT_ALT_NAME.as_bytes() {
                     let names = SubjectAltNames::decode(extension.value)?;
                     self.subject_alt_names = names.typed;
                     self.other_alt_names = names.other;
                 } else {
+                    if self.der[place.oid.clone()] == *id::BASIC_CONSTRAINTS.as_bytes() {
+                        self.wants_ca = certificate::says_ca(extension.value)?;
+                    } else if extension.critical && extension.name().is_none() {
+                        self.unknown_critical.push(extension.oid());
+                    }
                     self.ignored_extensions.push(
                         extension
                             .name()

@@ -1,5 +1,7 @@
 //! Building certificates in two halves: the to-be-signed bytes, which policy and lint judge, and their completion.
 
+mod extra;
+
 use std::net::IpAddr;
 
 use const_oid::ObjectIdentifier;
@@ -13,6 +15,8 @@ use crate::fingerprint::Fingerprint;
 use crate::name::{TypedName, Uri};
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
+
+pub use self::extra::{ExtraExtension, InvalidExtension};
 
 /// What a certificate shall say.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Template {
     pub usage: Usage,
     /// Where to ask for its revocation and its issuer.
     pub status_sources: StatusSources,
+    /// Beside its own, in this order.
+    pub extra_extensions: Vec<ExtraExtension>,
 }
 
 /// Where relying parties find what a certificate does not say itself; by default nowhere.
@@ -190,6 +196,7 @@ impl Template {
             extensions.push(asn1::extension(id::OCSP_NO_CHECK, false, &null));
         }
         extensions.extend(self.status_sources.extensions());
+        extensions.extend(self.extra_extensions.iter().map(ExtraExtension::encode));
         Ok(extensions)
     }
 }

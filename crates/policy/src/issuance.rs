@@ -4,149 +4,40 @@
 //! reads the encoded bytes back and lets them through only if they say what the template says. What is signed was
 //! therefore judged as bytes (invariant 4), not as intentions.
 
+mod actor;
 mod denied;
 mod explanation;
+mod issuers;
+mod key;
 mod names;
-mod responder;
+mod profile;
+mod rules;
+mod wishes;
 
-use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_pki::certificate::{Certificate, ExtendedKeyUsage, KeyAlgorithm, KeyUsage};
-use countersign_pki::identity::{BundleName, Identity};
-use countersign_pki::lint;
+use countersign_pki::certificate::{Certificate, ExtendedKeyUsage, KeyUsage};
+use countersign_pki::lint::{self, LintFault};
 use countersign_pki::name::TypedName;
 use countersign_pki::publication::PublicationUrl;
+use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{StatusSources, Template, ToBeSigned, Usage};
+use countersign_pki::tbs::{ExtraExtension, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::{UnixTime, spoken};
-use serde::{Deserialize, Serialize};
 
+pub use self::actor::Actor;
 pub use self::denied::Denied;
 pub use self::explanation::Because;
+pub use self::issuers::{IssuerRole, Issuers};
+pub use self::key::KeyUse;
 use self::names::Names;
-pub use self::responder::authorize_responder;
-
-/// What a certificate of a kind must look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Profile {
-    /// clientAuth; NAME is the CN.
-    Client,
-    /// id-kp-OCSPSigning alone, for a key of the authority's own process; nobody can ask for it.
-    OcspResponder,
-    /// serverAuth and clientAuth; NAME is the first DNS SAN.
-    Peer,
-    /// serverAuth; NAME is the first DNS SAN.
-    Server,
-    /// serverAuth and clientAuth; NAME is the one SPIFFE ID.
-    Workload,
-}
-
-impl Profile {
-    /// Every profile that can be asked for.
-    pub const ALL: [Self; 4] = [Self::Client, Self::Peer, Self::Server, Self::Workload];
-
-    /// How long its certificates live when the request does not say.
-    ///
-    /// Workloads are given theirs anew all the time, so a lost key is of little use; the others may be copied by hand
-    /// into places that nobody visits for weeks, and 90 days is what those have learnt to live with (Let's Encrypt).
-    pub const fn default_lifetime(self) -> Duration {
-        match self {
-            Self::Client | Self::Peer | Self::Server => Duration::from_secs(90 * DAY_S),
-            // Nobody looks up the revocation of a responder (RFC 6960 §4.2.2.2.1); it is renewed at half of it.
-            Self::OcspResponder => Duration::from_secs(7 * DAY_S),
-            Self::Workload => Duration::from_secs(DAY_S),
-        }
-    }
-
-    const fn usage(self) -> Usage {
-        match self {
-            Self::Client => Usage::Leaf {
-                server_auth: false,
-                client_auth: true,
-            },
-            Self::Server => Usage::Leaf {
-                server_auth: true,
-                client_auth: false,
-            },
-            Self::OcspResponder => Usage::OcspResponder,
-            Self::Peer | Self::Workload => Usage::Leaf {
-                server_auth: true,
-                client_auth: true,
-            },
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "client",
-            Self::OcspResponder => "ocsp-responder",
-            Self::Peer => "peer",
-            Self::Server => "server",
-            Self::Workload => "workload",
-        })
-    }
-}
-
-impl FromStr for Profile {
-    type Err = Denied;
-
-    fn from_str(text: &str) -> Result<Self, Denied> {
-        let why = match text {
-            "operator" | "node" | "intermediate" | "canary" | "ocsp-responder" => {
-                format!("profile {text} is reserved: the authority makes such certificates itself")
-            }
-            _ => match Self::ALL
-                .into_iter()
-                .find(|profile| profile.to_string() == text)
-            {
-                Some(profile) => return Ok(profile),
-                None => format!(
-                    "profile {:?} is not known; profiles are client, peer, server and workload",
-                    text.chars().take(40).collect::<String>()
-                ),
-            },
-        };
-        Err(Denied::Request { why })
-    }
-}
-
-/// Who asks, and how that is known. Goes into the audit record as it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Actor {
-    /// The operating system vouches for the user on the admin socket or the state folder: root or the service's own.
-    LocalAdmin {
-        /// Of the process at the other end.
-        uid: u32,
-    },
-    /// The authority itself: first run, and the gateway's own certificate.
-    Authority,
-    /// The holder of a live certificate asks for its next one.
-    Holder {
-        /// As verified.
-        identity: Identity,
-        /// Of the certificate that was presented, as the inventory has it: a name does not tell the profile.
-        profile: Profile,
-    },
-}
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LocalAdmin { uid } => write!(f, "local admin (uid {uid})"),
-            Self::Authority => f.write_str("the authority"),
-            Self::Holder { identity, profile } => {
-                write!(f, "the holder of {profile} certificate {identity}")
-            }
-        }
-    }
-}
+pub use self::profile::Profile;
+pub use self::rules::{
+    BuiltIn, CommonNamePattern, InvalidProfile, IpRange, KeyType, MAX_LIFETIME, NameRules, Naming,
+    Narrowing, ProfileRules, Profiles, UriPrefix,
+};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -161,6 +52,8 @@ pub struct Request {
     pub lifetime: Option<Duration>,
     /// The holder's key, possession proved.
     pub spki_der: Vec<u8>,
+    /// What else its certificate request asks for; nothing, where there was none.
+    pub wishes: Wishes,
 }
 
 /// What the authority issues by.
@@ -168,6 +61,8 @@ pub struct Request {
 pub struct IssuanceRules {
     /// Where `workload` names live.
     pub trust_domain: TrustDomain,
+    /// Every kind of certificate there is.
+    pub profiles: Profiles,
     /// Where certificates are told to look for their revocation; `None`: they carry nothing of it.
     pub publication: Option<PublicationUrl>,
 }
@@ -176,7 +71,7 @@ pub struct IssuanceRules {
 #[derive(Clone, Debug)]
 pub struct Authorized {
     template: Template,
-    profile: Profile,
+    rules: Arc<ProfileRules>,
     actor: Actor,
 }
 
@@ -185,25 +80,31 @@ pub struct Authorized {
 pub struct Approved {
     to_be_signed: ToBeSigned,
     preview: Certificate,
-    profile: Profile,
+    rules: Arc<ProfileRules>,
     actor: Actor,
 }
 
-/// Decides. `random` becomes the serial number; `not_after` is clamped to the issuer's.
+/// Decides. `random` becomes the serial number; `not_after` is clamped to the issuer's. Which of the issuers signs is the
+/// profile's to say.
 pub fn authorize(
     actor: Actor,
     request: &Request,
     rules: &IssuanceRules,
-    issuer: &Certificate,
+    issuers: &Issuers,
     random: [u8; 20],
     now: UnixTime,
 ) -> Result<Authorized, Denied> {
-    let names = names::certified(request, &rules.trust_domain);
-    permit(&actor, request.profile, names.as_ref().ok())?;
+    let bound = rules.profiles.binding(&actor, &request.profile)?;
+    let profile = &*bound;
+    let names = names::certified(request, profile, &rules.trust_domain);
+    actor::permit(&actor, profile, names.as_ref().ok())?;
+    let names = names?;
+    wishes::check(&request.wishes, &names, profile)?;
     let Names {
         subject,
         subject_alt_names,
-    } = names?;
+    } = names;
+    let issuer = issuers.issuer(profile.issued_by());
     if !issuer.is_ca() {
         return Err(Denied::Request {
             why: format!(
@@ -212,8 +113,16 @@ pub fn authorize(
             ),
         });
     }
-    check_key(&request.spki_der, issuer)?;
-    let (not_before, not_after) = validity(request.profile, request.lifetime, issuer, now)?;
+    if issuers.all().any(|issuer| *issuer.subject() == subject) {
+        return Err(Denied::name(
+            &request.name,
+            profile,
+            "it is the name of an issuer of this authority",
+        ));
+    }
+    key::check(&request.spki_der, profile, issuers)?;
+    let (not_before, not_after) = validity(request, profile, issuer, now)?;
+    let usage = profile.like().usage(&subject_alt_names);
     let serial = SerialNumber::from_random(random);
     let template = Template {
         subject,
@@ -222,15 +131,13 @@ pub fn authorize(
         not_before,
         not_after,
         serial,
-        usage: request.profile.usage(),
-        status_sources: rules
-            .publication
-            .as_ref()
-            .map_or_else(StatusSources::default, |at| at.sources(issuer, serial)),
+        usage,
+        status_sources: status_sources(profile, rules, issuer, serial),
+        extra_extensions: profile.extensions().to_vec(),
     };
     Ok(Authorized {
         template,
-        profile: request.profile,
+        rules: bound,
         actor,
     })
 }
@@ -242,16 +149,19 @@ impl Authorized {
     }
 
     /// Which profile.
-    pub fn profile(&self) -> Profile {
-        self.profile
+    pub fn profile(&self) -> &Profile {
+        self.rules.profile()
+    }
+
+    /// Who is to sign.
+    pub fn issued_by(&self) -> IssuerRole {
+        self.rules.issued_by()
     }
 
     /// Judges the final bytes (invariant 4): they say exactly what was authorized, and lint has nothing against them.
-    pub fn approve(
-        self,
-        to_be_signed: ToBeSigned,
-        issuer: &Certificate,
-    ) -> Result<Approved, Denied> {
+    pub fn approve(self, to_be_signed: ToBeSigned, issuers: &Issuers) -> Result<Approved, Denied> {
+        let chain = issuers.chain(self.issued_by());
+        let issuer = &chain[0];
         let differ = |what| Denied::BytesDiffer { what };
         let preview = to_be_signed
             .preview()
@@ -267,15 +177,29 @@ impl Authorized {
         if encoded != to_be_signed {
             return Err(differ("encoding"));
         }
-        if let Some(fault) = lint::check(&preview, Some(issuer)).into_iter().next() {
+        // The one lint that a configuration may overrule: it has spelled out each of them.
+        let wanted = |fault: &LintFault| {
+            fault.lint == lint::UNKNOWN_CRITICAL_EXTENSION
+                && preview.unknown_critical_extensions() == self.critical_extensions()
+        };
+        let faults = lint::check_under(&preview, chain);
+        if let Some(fault) = faults.into_iter().find(|fault| !wanted(fault)) {
             return Err(Denied::Lint { fault });
         }
         Ok(Approved {
             to_be_signed,
             preview,
-            profile: self.profile,
+            rules: self.rules,
             actor: self.actor,
         })
+    }
+}
+
+impl Authorized {
+    fn critical_extensions(&self) -> Vec<String> {
+        let critical = |extension: &&ExtraExtension| extension.is_critical();
+        let extensions = self.rules.extensions().iter().filter(critical);
+        extensions.map(ExtraExtension::oid).collect()
     }
 }
 
@@ -296,8 +220,19 @@ impl Approved {
     }
 
     /// Which profile.
-    pub fn profile(&self) -> Profile {
-        self.profile
+    pub fn profile(&self) -> &Profile {
+        self.rules.profile()
+    }
+
+    /// Who is to sign.
+    pub fn issued_by(&self) -> IssuerRole {
+        self.rules.issued_by()
+    }
+
+    /// Whether the key may be certified for `identity`, the name that the certificate is shown by. `used`: every certificate
+    /// of the key that the inventory knows, looked up where nothing can come in between.
+    pub fn check_key(&self, identity: &TypedName, used: &[KeyUse]) -> Result<(), Denied> {
+        key::check_uses(used, identity, self.profile(), self.rules.allows_same_key())
     }
 
     /// Who asked.
@@ -306,67 +241,25 @@ impl Approved {
     }
 }
 
-/// `names`: `None` where they do not fit the profile, which is told to those only who may ask at all.
-fn permit(actor: &Actor, profile: Profile, names: Option<&Names>) -> Result<(), Denied> {
-    let Actor::Holder {
-        identity,
-        profile: presented,
-    } = actor
-    else {
-        return Ok(());
-    };
-    let refuse = |what: String| Denied::NotPermitted {
-        actor: actor.to_string(),
-        what,
-    };
-    if identity.bundle.as_str() != BundleName::INTERNAL {
-        return Err(refuse("a certificate of this authority".to_owned()));
-    }
-    if profile != *presented {
-        return Err(refuse(format!("a {profile} certificate")));
-    }
-    let names = names.ok_or_else(|| refuse("other names".to_owned()))?;
-    // One more name would be one more identity. The CN of a peer or server is the mirror of its first SAN.
-    let mirrored = profile != Profile::Client;
-    let common_name = names
-        .subject
-        .common_name()
-        .filter(|_| !mirrored)
-        .and_then(|name| format!("cn:{name}").parse().ok());
-    let mut asked = names.subject_alt_names.iter().chain(&common_name);
-    match asked.find(|name| **name != identity.name) {
-        Some(other) => Err(refuse(other.to_string())),
-        None => Ok(()),
-    }
-}
-
-fn check_key(spki_der: &[u8], issuer: &Certificate) -> Result<(), Denied> {
-    let refuse = |why: String| Err(Denied::Key { why });
-    if spki_der == issuer.spki_der() {
-        return refuse("the key is the issuer's own".to_owned());
-    }
-    match KeyAlgorithm::of(spki_der) {
-        None => refuse("the public key is not a SubjectPublicKeyInfo".to_owned()),
-        Some(KeyAlgorithm::Ec { curve, .. }) if ["P-256", "P-384"].contains(&curve.as_str()) => {
-            Ok(())
-        }
-        Some(KeyAlgorithm::Ed25519) => Ok(()),
-        // Longer RSA keys only make every handshake slower.
-        Some(KeyAlgorithm::Rsa { bits: 2048..=4096 }) => match KeyAlgorithm::rsa_exponent(spki_der)
-        {
-            Some(MIN_RSA_EXPONENT..) => Ok(()),
-            Some(small) => refuse(format!(
-                "an RSA key with exponent {small} is not accepted: at least {MIN_RSA_EXPONENT}"
-            )),
-            None => refuse("the RSA key's public exponent cannot be read".to_owned()),
-        },
-        Some(other) => refuse(format!("a key of {other} is not accepted")),
+/// Lists and answers are published for the issuer of leaves. A responder's certificate says nowhere where to look for its
+/// own revocation: id-pkix-ocsp-nocheck says that nobody has to (RFC 6960 §4.2.2.2.1).
+fn status_sources(
+    profile: &ProfileRules,
+    rules: &IssuanceRules,
+    issuer: &Certificate,
+    serial: SerialNumber,
+) -> StatusSources {
+    let is_published =
+        profile.issued_by() == IssuerRole::Intermediate && profile.like() != BuiltIn::OcspResponder;
+    match rules.publication.as_ref().filter(|_| is_published) {
+        Some(at) => at.sources(issuer, serial),
+        None => StatusSources::default(),
     }
 }
 
 fn validity(
-    profile: Profile,
-    lifetime: Option<Duration>,
+    request: &Request,
+    rules: &ProfileRules,
     issuer: &Certificate,
     now: UnixTime,
 ) -> Result<(UnixTime, UnixTime), Denied> {
@@ -385,7 +278,8 @@ fn validity(
             issuer.subject()
         ));
     }
-    let lifetime = lifetime.unwrap_or_else(|| profile.default_lifetime());
+    let lifetime = request.lifetime.unwrap_or_else(|| rules.default_lifetime());
+    let limit = rules.max_lifetime();
     if lifetime < MIN_LIFETIME {
         return refuse(format!(
             "a lifetime of {} is too short: at least {}",
@@ -393,15 +287,15 @@ fn validity(
             spoken(MIN_LIFETIME)
         ));
     }
-    if lifetime > MAX_LIFETIME {
-        let (limit, days) = (spoken(MAX_LIFETIME), MAX_LIFETIME.as_secs() / DAY_S);
+    if lifetime > limit {
+        let (asked, days) = (spoken(lifetime), limit.as_secs() / DAY_S);
+        let limit = spoken(limit);
         return refuse(format!(
-            "a lifetime of {} is too long: at most {limit} ({days} d)",
-            spoken(lifetime)
+            "a lifetime of {asked} is too long: at most {limit} ({days} d)"
         ));
     }
     // Both ends belong to the period (RFC 5280 §4.1.2.5), which being backdated makes longer.
-    let longest = MAX_LIFETIME.saturating_sub(Duration::from_secs(1));
+    let longest = limit.saturating_sub(Duration::from_secs(1));
     let not_after = now.plus(lifetime.min(longest)).min(issuer.not_after());
     let not_before = now
         .minus(BACKDATE)
@@ -415,24 +309,35 @@ fn first_difference(
     preview: &Certificate,
     issuer: &Certificate,
 ) -> Option<&'static str> {
-    let purposes = match template.usage {
+    let leaf = KeyUsage {
+        digital_signature: true,
+        ..KeyUsage::default()
+    };
+    let issuing = KeyUsage {
+        key_cert_sign: true,
+        crl_sign: true,
+        ..KeyUsage::default()
+    };
+    let (is_ca, path_len, key_usage, purposes) = match template.usage {
         Usage::Leaf {
             server_auth,
             client_auth,
-        } => ExtendedKeyUsage {
-            server_auth,
-            client_auth,
-            ..ExtendedKeyUsage::default()
-        },
-        Usage::OcspResponder => ExtendedKeyUsage {
-            ocsp_signing: true,
-            ..ExtendedKeyUsage::default()
-        },
-        Usage::Authority { .. } => return Some("basicConstraints"),
-    };
-    let key_usage = KeyUsage {
-        digital_signature: true,
-        ..KeyUsage::default()
+        } => {
+            let purposes = ExtendedKeyUsage {
+                server_auth,
+                client_auth,
+                ..ExtendedKeyUsage::default()
+            };
+            (false, None, leaf, Some(purposes))
+        }
+        Usage::Authority { path_len } => (true, path_len, issuing, None),
+        Usage::OcspResponder => {
+            let purposes = ExtendedKeyUsage {
+                ocsp_signing: true,
+                ..ExtendedKeyUsage::default()
+            };
+            (false, None, leaf, Some(purposes))
+        }
     };
     let checks = [
         ("version", preview.version() == 3),
@@ -452,12 +357,12 @@ fn first_difference(
         ),
         (
             "basicConstraints",
-            !preview.is_ca() && preview.path_len().is_none(),
+            preview.is_ca() == is_ca && preview.path_len() == path_len,
         ),
         ("keyUsage", preview.key_usage() == Some(key_usage)),
         (
             "extendedKeyUsage",
-            preview.extended_key_usage() == Some(&purposes),
+            preview.extended_key_usage() == purposes.as_ref(),
         ),
         (
             "ocsp-nocheck",
@@ -470,9 +375,6 @@ fn first_difference(
         .map(|(what, _)| what)
 }
 
-/// FIPS 186-5 §5.1, CABF BR §6.1.6: small exponents make mistakes of padding fatal.
-const MIN_RSA_EXPONENT: u64 = 65537;
-
 const DAY_S: u64 = 86_400;
 
 /// Clocks of peers run behind by minutes; a certificate that is not valid yet is refused like an expired one.
@@ -480,7 +382,3 @@ pub const BACKDATE: Duration = Duration::from_mins(5);
 
 /// The least a certificate can say; such ones are for tests and for showing what expiry does.
 pub const MIN_LIFETIME: Duration = Duration::from_secs(1);
-
-/// For every leaf profile: Apple's clients refuse server certificates of longer life, of private CAs too (support page
-/// 103769), and a client's that lived longer would be one that nobody knows how to renew.
-pub const MAX_LIFETIME: Duration = Duration::from_secs(825 * DAY_S);

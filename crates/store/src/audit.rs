@@ -30,7 +30,7 @@ pub struct AuditRecord {
     pub authenticated: String,
     /// What was done.
     pub action: Action,
-    /// To what: a serial, the name of an issuer or an identity, or a fingerprint.
+    /// To what: a serial, the name of an issuer or an identity, a fingerprint; of what was refused, profile and name.
     pub object: String,
     /// Why.
     pub reason: String,
@@ -77,6 +77,8 @@ pub enum Action {
     PublishAt,
     /// A revocation list was signed.
     PublishCrl,
+    /// A certificate was asked for and not issued; nothing else has changed.
+    Refuse,
     /// A certificate was revoked.
     Revoke,
 }
@@ -97,6 +99,7 @@ impl fmt::Display for Action {
             Self::Release => "release",
             Self::PublishAt => "publish-at",
             Self::PublishCrl => "publish-crl",
+            Self::Refuse => "refuse",
             Self::Revoke => "revoke",
         })
     }
@@ -130,6 +133,38 @@ impl Store {
             .await
     }
 }
+
+impl Store {
+    /// Records that `object` was asked for and not issued, and why. What people sent is in both: it is cut, and escaped where
+    /// it is shown.
+    pub async fn refuse(
+        &self,
+        actor: Actor,
+        object: &str,
+        reason: &str,
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        let cut = |text: &str| text.chars().take(MAX_REFUSAL).collect::<String>();
+        let (object, reason) = (cut(object), cut(reason));
+        self.writer
+            .write(move |writing| {
+                record(
+                    writing.sql,
+                    now,
+                    &actor,
+                    Action::Refuse,
+                    &object,
+                    &reason,
+                    None,
+                )
+                .map_err(|error| writing.fault(&error))
+            })
+            .await
+    }
+}
+
+/// Enough to recognise a name and to say what was wrong; the log is kept for ever.
+const MAX_REFUSAL: usize = 400;
 
 /// To be called in the transaction of the change itself, which links it.
 pub(crate) fn record(

@@ -6,6 +6,7 @@ use countersign_pki::crl::CrlRowFault;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::{Denied, IssuerRole, Profile};
 use rusqlite::ErrorCode;
 
 use crate::audit::verify::AuditFault;
@@ -36,6 +37,9 @@ pub enum StoreError {
     /// The place in a list does not belong to the list that is asked for.
     #[error("the cursor belongs to a list with other filters")]
     CursorOfAnotherList,
+    /// Policy says no to what the inventory knows of the key.
+    #[error(transparent)]
+    Denied(Denied),
     /// No space.
     #[error("the disk that holds inventory {} is full", .path.display())]
     DiskFull {
@@ -120,6 +124,14 @@ pub enum StoreError {
         /// The published one's.
         last: u64,
     },
+    /// A certificate would come from an issuer that its profile does not have: our bug, stopped here.
+    #[error("the {asked} issuer issues no {profile} certificates")]
+    OtherIssuer {
+        /// Which was to sign.
+        asked: IssuerRole,
+        /// Of which profile.
+        profile: Profile,
+    },
     /// The certificate to be renewed was revoked while its next one was prepared.
     #[error("certificate {serial} has been revoked")]
     PredecessorRevoked {
@@ -179,6 +191,7 @@ impl StoreError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Denied(denied) => return denied.hint(),
             Self::AuditLog { .. } => {
                 "`countersign audit verify` reads all of it: find out who wrote there, then restore the state folder from a backup; \
                  certificates go on being verified without it, none is issued"

@@ -4,18 +4,19 @@ use std::fmt;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::RevocationReason;
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::ToBeSigned;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::{Actor, Approved, Profile};
-use rusqlite::types::Type;
-use rusqlite::{OptionalExtension, params};
+use countersign_policy::issuance::{Actor, Approved, IssuerRole, KeyUse, Profile};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::idempotency::{self, Claim};
-use crate::inventory::EntryId;
-use crate::inventory::record::NewEntry;
+use crate::inventory::record::{NewEntry, shown_by};
+use crate::inventory::{EntryId, IMPORTED, typed_name};
 use crate::issuer::IssuerId;
 use crate::pause;
 use crate::publication;
@@ -48,8 +49,13 @@ impl Intended {
     }
 
     /// Which profile.
-    pub fn profile(&self) -> Profile {
+    pub fn profile(&self) -> &Profile {
         self.approved.profile()
+    }
+
+    /// Whose signature the bytes are for, in DER.
+    pub fn issuer_der(&self) -> &[u8] {
+        self.approved.preview().issuer_der()
     }
 }
 
@@ -81,8 +87,9 @@ impl Stored {
 }
 
 impl Store {
-    /// Reserves the serial and records the bytes that will be signed. `renews`: the certificate that this one follows,
-    /// which must be neither revoked nor on hold.
+    /// Reserves the serial and records the bytes that will be signed, if the policy says of the key's earlier certificates
+    /// that it may. `renews`: the certificate that this one follows, which must be neither revoked nor on hold. Nothing is
+    /// recorded of what is refused; see [`Store::refuse`].
     pub async fn intend(
         &self,
         approved: Approved,
@@ -115,6 +122,12 @@ impl Store {
                     }),
                     None => None,
                 };
+                // Looked up here, in the transaction, so that no other certificate of the key comes in between.
+                let used = key_uses(writing.sql, approved.preview().spki(), now)
+                    .map_err(|error| writing.fault(&error))?;
+                approved
+                    .check_key(&shown_by(approved.preview()), &used)
+                    .map_err(StoreError::Denied)?;
                 let id = insert_entry(writing, &approved, issuer, now)?;
                 insert_intent(writing, id, &approved, issuer, renews, now)?;
                 if let Some(claim) = &claim {
@@ -200,27 +213,66 @@ fn live_serial(
     }
 }
 
+/// Every earlier certificate of the key, imported ones too; of several that say the same, one.
+fn key_uses(sql: &Connection, spki: Fingerprint, now: UnixTime) -> rusqlite::Result<Vec<KeyUse>> {
+    let mut statement = sql.prepare_cached(
+        "SELECT d.kind, d.value, e.profile, max(e.serial), max(r.serial IS NULL AND e.not_after >= ?2), r.reason
+         FROM entry e
+         JOIN identity d ON d.id = e.identity_id
+         LEFT JOIN intent i ON i.id = e.id
+         LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id
+         WHERE e.spki = ?1
+         GROUP BY e.identity_id, e.profile, r.reason",
+    )?;
+    let uses = statement.query_map(params![spki.as_bytes(), to_seconds(now)], |row| {
+        let profile = match row.get_ref(2)?.as_str()? {
+            IMPORTED => None,
+            _ => Some(word(row, 2)?),
+        };
+        let revoked = match row.get_ref(5)? {
+            ValueRef::Null => None,
+            _ => Some(word(row, 5)?),
+        };
+        Ok(KeyUse {
+            identity: typed_name(row)?,
+            profile,
+            serial: serial(row, 3)?,
+            is_live: row.get(4)?,
+            revoked,
+        })
+    })?;
+    uses.collect()
+}
+
 fn insert_entry(
     writing: &Writing<'_>,
     approved: &Approved,
     issuer: IssuerId,
     now: UnixTime,
 ) -> Result<EntryId, StoreError> {
-    let find_subject = || {
+    let find_issuer = || {
         writing
             .sql
-            .prepare_cached("SELECT subject FROM issuer WHERE id = ?1")?
-            .query_row([issuer.0], |row| row.get::<_, String>(0))
+            .prepare_cached("SELECT subject, role FROM issuer WHERE id = ?1")?
+            .query_row([issuer.0], |row| {
+                Ok((row.get::<_, String>(0)?, word::<IssuerRole>(row, 1)?))
+            })
             .optional()
     };
     let fault = |error: rusqlite::Error| writing.fault(&error);
-    let subject = find_subject()
+    let (subject, role) = find_issuer()
         .map_err(fault)?
         .ok_or(StoreError::UnknownIssuer { issuer: issuer.0 })?;
+    if role != approved.issued_by() {
+        return Err(StoreError::OtherIssuer {
+            asked: role,
+            profile: approved.profile().clone(),
+        });
+    }
     let new = NewEntry {
         certificate: approved.preview(),
         issuer: &subject,
-        profile: &approved.profile().to_string(),
+        profile: approved.profile().as_str(),
         state: "unknown",
         fingerprint: None,
         actor: approved.actor(),
@@ -250,7 +302,7 @@ fn insert_intent(
                 id.0,
                 issuer.0,
                 approved.serial().magnitude(),
-                approved.profile().to_string(),
+                approved.profile().as_str(),
                 preview.spki().as_bytes(),
                 to_seconds(preview.not_before()),
                 to_seconds(preview.not_after()),

@@ -409,7 +409,8 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<(Entry, i64)> {
     Ok((entry, row.get(16)?))
 }
 
-fn typed_name(row: &Row<'_>) -> rusqlite::Result<TypedName> {
+/// Its kind and its bare text are the first two columns.
+pub(crate) fn typed_name(row: &Row<'_>) -> rusqlite::Result<TypedName> {
     let prefix: String = row.get(0)?;
     let kind = NameKind::ALL
         .into_iter()

@@ -2,9 +2,9 @@
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::time::UnixTime;
+pub use countersign_policy::issuance::IssuerRole;
 use rusqlite::types::Type;
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
 
 use crate::publication;
 use crate::row::{damaged, to_seconds, word};
@@ -23,28 +23,6 @@ pub struct Issuer {
 /// An issuer's number in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerId(pub(crate) i64);
-
-/// What an issuer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IssuerRole {
-    /// Issues leaves.
-    Intermediate,
-    /// Issues operators and nodes, and is an anchor of its own.
-    Operator,
-    /// Issues the others.
-    Root,
-}
-
-impl std::fmt::Display for IssuerRole {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Intermediate => "intermediate",
-            Self::Operator => "operator",
-            Self::Root => "root",
-        })
-    }
-}
 
 pub(crate) fn load(sql: &Connection) -> rusqlite::Result<Vec<Issuer>> {
     let mut statement = sql.prepare("SELECT id, role, der FROM issuer ORDER BY id")?;

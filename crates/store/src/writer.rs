@@ -175,14 +175,27 @@ fn run_group(
     execute(writing.sql, writing.path, "BEGIN IMMEDIATE")?;
     FailPoint::GroupBegun.reach();
     let end = End::of_all(writing.sql, writing.path)?;
+    let outcomes = match group {
+        // One that fails takes nobody with it, so the transaction is its savepoint: a large change keeps no second copy of
+        // the pages that it touches.
+        [alone] => {
+            alone.run(writing)?;
+            vec![Ok(())]
+        }
+        _ => run_apart(writing, group)?,
+    };
+    FailPoint::GroupChanged.reach();
+    end.extend(writing.sql, writing.path)?;
+    FailPoint::GroupLinked.reach();
+    Ok(outcomes)
+}
+
+/// Each in a savepoint of its own.
+fn run_apart(
+    writing: &mut Writing<'_>,
+    group: &mut [Box<dyn Change>],
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut outcomes = Vec::with_capacity(group.len());
-    if let [alone] = group {
-        // One that fails takes nobody with it, so the transaction is its savepoint: a large change keeps no second copy
-        // of the pages that it touches.
-        alone.run(writing)?;
-        end.extend(writing.sql, writing.path)?;
-        return Ok(vec![Ok(())]);
-    }
     for change in group {
         execute(writing.sql, writing.path, "SAVEPOINT change")?;
         let told = writing.messages.len();
@@ -198,9 +211,6 @@ fn run_group(
         execute(writing.sql, writing.path, "RELEASE change")?;
         outcomes.push(outcome);
     }
-    FailPoint::GroupChanged.reach();
-    end.extend(writing.sql, writing.path)?;
-    FailPoint::GroupLinked.reach();
     Ok(outcomes)
 }
 

@@ -158,7 +158,7 @@ impl Client {
             stream,
             alert: alert.clone(),
         });
-        let outcome = bounded(self.answer(io, request)).await;
+        let outcome = bounded(Box::pin(self.answer(io, request))).await;
         // HTTP/2 keeps only the text of what ended its connection, and an attempt that hangs keeps nothing.
         alert
             .get()

@@ -2,7 +2,6 @@
 
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::Request;
 use serde::de::DeserializeOwned;
 
 use crate::api::{
@@ -11,7 +10,7 @@ use crate::api::{
     RevokeRequest,
 };
 use crate::conversion::revocation::{release, revocation};
-use crate::conversion::{annotate, imported, list_filter, spki_of};
+use crate::conversion::{annotate, imported, issuance, list_filter, requested_key};
 use crate::problem::Problem;
 
 /// Reads `json` as the route on `path` reads its body, or its query, and forgets it: for fuzzing. `None`: it is not of the
@@ -23,8 +22,8 @@ pub fn read_and_forget(
     now: UnixTime,
 ) -> Option<Result<(), Problem>> {
     Some(match path {
-        ISSUE | PREVIEW => Request::try_from(of_shape::<IssueRequest>(json)?).map(drop),
-        RENEW => spki_of(&of_shape::<RenewRequest>(json)?.csr).map(drop),
+        ISSUE | PREVIEW => issuance(of_shape::<IssueRequest>(json)?).map(drop),
+        RENEW => requested_key(&of_shape::<RenewRequest>(json)?.csr).map(drop),
         REVOKE | REVOKE_PREVIEW => {
             revocation(&of_shape::<RevokeRequest>(json)?, trust_domain, now).map(drop)
         }

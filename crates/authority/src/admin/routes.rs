@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_pki::feed::{Sequence, Snapshot};
-use countersign_policy::issuance::{Actor, Request as Issuance};
+use countersign_policy::issuance::Actor;
 use countersign_store::idempotency::{Claim, IdempotencyKey};
 use countersign_store::pause::Grounds;
 use serde::Serialize;
@@ -35,8 +35,8 @@ use crate::conversion::revocation::{
     release as asked_release, release_response, revocation, revoke_response,
 };
 use crate::conversion::{
-    annotate, import_response, imported, issue_response, label_response, list_filter,
-    list_response, lists_response, preview_response, show_response, spki_of,
+    annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
+    list_response, lists_response, preview_response, requested_key, show_response,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -209,11 +209,13 @@ async fn issue(
     headers: HeaderMap,
     body: Result<Json<IssueRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let wire = read(body)?;
-    let claim = claim(&headers, ISSUE, &wire)?;
-    let request = Issuance::try_from(wire)?;
+    let issuance = |wire: IssueRequest| {
+        let claim = claim(&headers, ISSUE, &wire)?;
+        Ok((issuance(wire)?, claim))
+    };
+    let ((request, ignored), claim) = readable(&authority, &actor, body, issuance).await?;
     let issued = authority.issue_once(actor, request, claim).await?;
-    Ok(Json(issue_response(issued)))
+    Ok(Json(issue_response(issued, ignored)))
 }
 
 async fn preview(
@@ -221,10 +223,9 @@ async fn preview(
     Caller(actor): Caller,
     body: Result<Json<IssueRequest>, JsonRejection>,
 ) -> Called<PreviewResponse> {
-    let request = Issuance::try_from(read(body)?)?;
-    Ok(Json(preview_response(
-        authority.preview(actor, &request).await?,
-    )))
+    let (request, ignored) = issuance(read(body)?)?;
+    let preview = authority.preview(actor, &request).await?;
+    Ok(Json(preview_response(preview, ignored)))
 }
 
 async fn renew(
@@ -233,12 +234,51 @@ async fn renew(
     headers: HeaderMap,
     body: Result<Json<RenewRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
-    let wire = read(body)?;
-    let claim = claim(&headers, RENEW, &wire)?;
-    let RenewRequest { what, csr } = wire;
+    let renewal = |wire: RenewRequest| {
+        let claim = claim(&headers, RENEW, &wire)?;
+        Ok((requested_key(&wire.csr)?, wire.what, claim))
+    };
+    let ((key, ignored), what, claim) = readable(&authority, &actor, body, renewal).await?;
     let what = parse_what(&what);
-    let issued = authority.renew_once(actor, &what, spki_of(&csr)?, claim);
-    Ok(Json(issue_response(issued.await?)))
+    let issued = authority.renew_once(actor, &what, key, claim).await?;
+    Ok(Json(issue_response(issued, ignored)))
+}
+
+/// A request for a certificate, understood. One that is not was refused, which goes on record like any other refusal.
+async fn readable<W: Asks, T>(
+    authority: &Authority,
+    actor: &Actor,
+    body: Result<Json<W>, JsonRejection>,
+    understand: impl FnOnce(W) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut object = "what cannot be read".to_owned();
+    let understood = read(body).and_then(|wire| {
+        object = wire.object();
+        understand(wire)
+    });
+    if let Err(problem) = &understood {
+        authority
+            .refused(actor.clone(), &object, &problem.detail)
+            .await;
+    }
+    understood
+}
+
+/// A request for a certificate, as the audit log calls it.
+trait Asks {
+    fn object(&self) -> String;
+}
+
+impl Asks for IssueRequest {
+    fn object(&self) -> String {
+        format!("{} {}", self.profile, self.name)
+    }
+}
+
+impl Asks for RenewRequest {
+    fn object(&self) -> String {
+        format!("the next certificate of {}", self.what)
+    }
 }
 
 async fn revoke(

@@ -13,7 +13,7 @@ use super::schema::{FingerprintSchema, SerialSchema, TimeSchema};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssueRequest {
-    /// `server`, `client`, `peer`, `workload`.
+    /// `server`, `client`, `peer`, `workload`, `device`, `person`, `operator`, `node`, `intermediate`, or one of the configuration.
     pub profile: String,
     /// NAME; what it becomes depends on the profile.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct IssueRequest {
     /// Lifetime in seconds; the profile's default when left out.
     #[serde(default)]
     pub ttl_s: Option<u64>,
-    /// PKCS#10 in PEM or base64 DER; only its key is taken.
+    /// PKCS#10 in PEM or base64 DER. Only its key is taken; names that it asks for must be asked for here too.
     pub csr: String,
 }
 
@@ -60,10 +60,13 @@ pub struct IssueResponse {
     #[serde(with = "rfc3339")]
     #[schemars(with = "TimeSchema")]
     pub not_after: UnixTime,
-    /// The leaf, then the intermediate.
+    /// The certificate, then what stands between it and `ca_pem`.
     pub chain_pem: String,
-    /// The root.
+    /// What its holder trusts: the root, but for nodes and operators, who trust the operator issuer alone.
     pub ca_pem: String,
+    /// What its certificate request asked for beside the key and the names, and did not get.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// What would be issued.
@@ -75,6 +78,9 @@ pub struct PreviewResponse {
     pub because: Vec<BecauseView>,
     /// Clients that would refuse it; empty: none that is known.
     pub objections: Vec<ObjectionView>,
+    /// What its certificate request asks for beside the key and the names, and will not get.
+    #[serde(default)]
+    pub ignored: Vec<String>,
 }
 
 /// One field and its reason.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_policy::issuance::Actor;
+use countersign_store::error::StoreError;
 use countersign_store::idempotency::{Claim, Claimed, IdempotencyKey};
 
 use super::{Authority, IssueError, Issued};
@@ -47,11 +48,18 @@ impl Authority {
             .ok_or_else(|| IssueError::KeyInFlight { key: key.clone() })?;
         match self.store.claimed(actor.clone(), claim, self.now()).await? {
             Claimed::Free => Ok(Place::Taken(place)),
-            Claimed::Issued(earlier) => Ok(Place::Answered(Box::new(self.issued(
-                earlier.certificate,
-                earlier.profile,
-                &earlier.issuer,
-            )))),
+            Claimed::Issued(earlier) => {
+                let role = self.issuers.role_of(&earlier.issuer).ok_or_else(|| {
+                    IssueError::Store(StoreError::NotACertificate {
+                        why: format!(
+                            "{} is no issuer of this authority",
+                            earlier.issuer.subject()
+                        ),
+                    })
+                })?;
+                let issued = self.issued(earlier.certificate, earlier.profile, role);
+                Ok(Place::Answered(Box::new(issued)))
+            }
             Claimed::OtherRequest => Err(IssueError::KeyReused { key }),
         }
     }

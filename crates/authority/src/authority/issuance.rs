@@ -6,10 +6,12 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::compatibility::{Objection, objections};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::pem;
+use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
+use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{
-    Actor, Approved, Because, IssuanceRules, Profile, Request, authorize,
+    Actor, Approved, Because, IssuerRole, Profile, Request, authorize,
 };
 use countersign_store::error::StoreError;
 use countersign_store::fail_point::FailPoint;
@@ -19,9 +21,8 @@ use countersign_store::inventory::{
 };
 
 use super::in_flight::{InFlight, Place};
-use super::{Authority, CERTIFICATE, IssueError, RenewError};
+use super::{Authority, CERTIFICATE, IssueError, NotReady, RenewError};
 use crate::renewal;
-use crate::signer::Signer;
 use crate::what::What;
 
 impl Authority {
@@ -46,17 +47,23 @@ impl Authority {
             Place::Taken(place) => place,
             Place::Answered(issued) => return Ok(*issued),
         };
-        self.issue_after(actor, request, None, "asked for".to_owned(), place)
-            .await
+        let object = asked_for(&request);
+        let reason = "asked for".to_owned();
+        let outcome = self
+            .issue_after(actor.clone(), request, None, reason, place)
+            .await;
+        self.record_denied(actor, &object, &outcome).await;
+        outcome
     }
 
     /// What [`Authority::issue`] would issue: judged as it would be, neither recorded nor signed.
     pub async fn preview(&self, actor: Actor, request: &Request) -> Result<Preview, IssueError> {
-        let signer = self.signer().await?;
-        let approved = self.approve(actor, request, signer)?;
+        // Fails where the certificate itself would, but wakes no key that sleeps.
+        self.signer().await?;
+        let approved = self.approve(actor, request)?;
         Ok(Preview {
             certificate: approved.preview().clone(),
-            because: approved.because(request, signer.certificate()),
+            because: approved.because(request, &self.issuers),
             objections: objections(approved.preview()),
         })
     }
@@ -66,9 +73,9 @@ impl Authority {
         self: &Arc<Self>,
         actor: Actor,
         what: &What,
-        spki_der: Vec<u8>,
+        key: RequestedKey,
     ) -> Result<Issued, RenewError> {
-        self.renew_once(actor, what, spki_der, None).await
+        self.renew_once(actor, what, key, None).await
     }
 
     /// Like [`Authority::renew`]; the same claim gives the same certificate again.
@@ -76,7 +83,7 @@ impl Authority {
         self: &Arc<Self>,
         actor: Actor,
         what: &What,
-        spki_der: Vec<u8>,
+        key: RequestedKey,
         claim: Option<Claim>,
     ) -> Result<Issued, RenewError> {
         let place = match self.take_place(&actor, claim).await? {
@@ -85,12 +92,14 @@ impl Authority {
         };
         let entries = self.renewable(what).await.map_err(IssueError::Store)?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
-        let request = renewal::request(&predecessor, spki_der)?;
+        let request = renewal::request(&predecessor, key, &self.rules().profiles)?;
+        let object = asked_for(&request);
         let reason = format!("renews {}", predecessor.serial);
-        match self
-            .issue_after(actor, request, Some(predecessor.id), reason, place)
-            .await
-        {
+        let outcome = self
+            .issue_after(actor.clone(), request, Some(predecessor.id), reason, place)
+            .await;
+        self.record_denied(actor, &object, &outcome).await;
+        match outcome {
             // Revoked or held since it was chosen.
             Err(IssueError::Store(StoreError::PredecessorHeld { serial })) => {
                 Err(RenewError::Held {
@@ -139,23 +148,22 @@ impl Authority {
     }
 
     /// Authorize, encode, approve.
-    fn approve(
-        &self,
-        actor: Actor,
-        request: &Request,
-        signer: &dyn Signer,
-    ) -> Result<Approved, IssueError> {
-        let issuer = signer.certificate();
-        let rules = IssuanceRules {
-            trust_domain: self.meta.trust_domain.clone(),
-            publication: self.publication_url(),
-        };
-        let random = Self::random()?;
-        let authorized = authorize(actor, request, &rules, issuer, random, self.now())?;
-        let to_be_signed = authorized
-            .template()
-            .to_be_signed(issuer, signer.algorithm())?;
-        Ok(authorized.approve(to_be_signed, issuer)?)
+    pub(crate) fn approve(&self, actor: Actor, request: &Request) -> Result<Approved, IssueError> {
+        let rules = self.rules();
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
+        let authorized = authorize(actor, request, &rules, &self.issuers, random, self.now())?;
+        let issuer = self.issuers.issuer(authorized.issued_by());
+        let algorithm = SignatureAlgorithm::of_key(issuer.public_key_algorithm())
+            .ok_or_else(|| no_algorithm(issuer))?;
+        let to_be_signed = authorized.template().to_be_signed(issuer, algorithm)?;
+        Ok(authorized.approve(to_be_signed, &self.issuers)?)
+    }
+
+    async fn record_denied<T>(&self, actor: Actor, object: &str, outcome: &Result<T, IssueError>) {
+        if let Err(IssueError::Denied(denied)) = outcome {
+            self.refused(actor, object, &denied.to_string()).await;
+        }
     }
 
     async fn issue_after(
@@ -185,22 +193,21 @@ impl Authority {
         reason: String,
         place: InFlight,
     ) -> Result<Issued, IssueError> {
-        let signer = self.signer().await?;
-        let issuer = signer.certificate();
-        let approved = self.approve(actor, request, signer)?;
+        let approved = self.approve(actor, request)?;
+        let role = approved.issued_by();
         let stored = self
             .issue_approved(place.claim(), approved, renews, reason)
             .await?;
         // Until the certificate is durable, whoever makes the request again has to wait.
         drop(place);
-        Ok(self.issued(stored, request.profile, issuer))
+        Ok(self.issued(stored, request.profile.clone(), role))
     }
 
     pub(super) fn issued(
         &self,
         certificate: Certificate,
         profile: Profile,
-        issuer: &Certificate,
+        role: IssuerRole,
     ) -> Issued {
         Issued {
             serial: certificate.serial(),
@@ -208,9 +215,8 @@ impl Authority {
             profile,
             not_before: certificate.not_before(),
             not_after: certificate.not_after(),
-            chain_pem: pem::encode(CERTIFICATE, certificate.der())
-                + &pem::encode(CERTIFICATE, issuer.der()),
-            ca_pem: self.ca_pem(),
+            chain_pem: self.chain_pem(role, &certificate),
+            ca_pem: self.ca_pem_of(role),
             certificate,
         }
     }
@@ -223,18 +229,17 @@ impl Authority {
         renews: Option<EntryId>,
         reason: String,
     ) -> Result<Certificate, IssueError> {
-        let signer = self.signer().await?;
+        let role = approved.issued_by();
+        let signer = self.signer_of(role).await?;
+        let issuer = self.issuer_ids.of(role);
         let intended = self
             .store
-            .intend_under(
-                claim,
-                approved,
-                self.intermediate_id,
-                renews,
-                reason,
-                self.now(),
-            )
-            .await?;
+            .intend_under(claim, approved, issuer, renews, reason, self.now())
+            .await
+            .map_err(|error| match error {
+                StoreError::Denied(denied) => IssueError::Denied(denied),
+                error => IssueError::Store(error),
+            })?;
         FailPoint::IntentDurable.reach();
         let signature = signer.sign(&intended)?;
         FailPoint::Signed.reach();
@@ -245,12 +250,48 @@ impl Authority {
         Ok(stored.certificate().clone())
     }
 
-    /// For a serial number.
-    pub(crate) fn random() -> Result<[u8; 20], IssueError> {
-        let mut random = [0; 20];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;
-        Ok(random)
+    /// What its holder shows: the certificate, and what stands between it and what [`Authority::ca_pem_of`] gives.
+    fn chain_pem(&self, role: IssuerRole, certificate: &Certificate) -> String {
+        let own = pem::encode(CERTIFICATE, certificate.der());
+        match role {
+            IssuerRole::Intermediate => own + &pem::encode(CERTIFICATE, self.intermediate().der()),
+            IssuerRole::Operator | IssuerRole::Root => own,
+        }
     }
+
+    /// What its holder trusts. Nodes and operators speak to the authority and to each other, so that is the operator issuer
+    /// alone: under the root, whoever has a server certificate of the right name could pass for the authority.
+    fn ca_pem_of(&self, role: IssuerRole) -> String {
+        match role {
+            IssuerRole::Operator => pem::encode(CERTIFICATE, self.operator().der()),
+            IssuerRole::Intermediate | IssuerRole::Root => self.ca_pem(),
+        }
+    }
+}
+
+/// For the audit record of a refusal.
+fn asked_for(request: &Request) -> String {
+    format!("{} {}", request.profile, request.name)
+}
+
+fn no_algorithm(issuer: &Certificate) -> NotReady {
+    NotReady {
+        why: format!(
+            "issuer {} has a key of {}, with which nothing can be signed",
+            issuer.subject(),
+            issuer.public_key_algorithm()
+        ),
+        hint: None,
+    }
+}
+
+/// A key that asks to be certified, its possession proved, and what its request asks for beside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestedKey {
+    /// `SubjectPublicKeyInfo` in DER.
+    pub spki_der: Vec<u8>,
+    /// What else; nothing, where there was no request.
+    pub wishes: Wishes,
 }
 
 /// A certificate that was not issued, but would be.
@@ -279,8 +320,8 @@ pub struct Issued {
     pub not_before: UnixTime,
     /// End.
     pub not_after: UnixTime,
-    /// The leaf, then the intermediate.
+    /// The certificate, then what stands between it and `ca_pem`.
     pub chain_pem: String,
-    /// The root.
+    /// What its holder trusts: the root, but for nodes and operators, who trust the operator issuer alone.
     pub ca_pem: String,
 }

@@ -1,5 +1,12 @@
 //! `[authority.profile.NAME]`: what a certificate of a kind may look like.
 
+use countersign_pki::name::DnsName;
+use countersign_pki::tbs::ExtraExtension;
+use countersign_policy::access::PathPattern;
+use countersign_policy::issuance::{
+    BuiltIn, CommonNamePattern, IpRange, KeyType, Narrowing, Profiles, UriPrefix,
+};
+use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -99,7 +106,7 @@ pub enum KeyTypeConfig {
 pub struct ExtensionConfig {
     /// Dotted, such as "1.3.6.1.4.1.32473.1"; not one that the authority sets itself.
     pub oid: String,
-    /// The value: a text, encoded as UTF8String. Either this or `der`.
+    /// The value: a text, encoded as `UTF8String`. Either this or `der`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub utf8: Option<String>,
     /// The value: DER in hexadecimal digits.
@@ -109,3 +116,186 @@ pub struct ExtensionConfig {
     #[serde(default)]
     pub critical: bool,
 }
+
+impl ProfileConfig {
+    /// Adds the profile called `name` to `profiles`.
+    pub(super) fn configure(&self, name: &str, profiles: &mut Profiles) -> Result<(), ConfigError> {
+        let place = |key: &str| format!("{}.{key}", placed(name));
+        let extension = |(at, extension): (usize, &ExtensionConfig)| {
+            extension.parse(&format!("{}.extension[{at}]", placed(name)))
+        };
+        let narrowing = Narrowing {
+            keys: self
+                .keys
+                .as_ref()
+                .map(|keys| keys.iter().map(|key| KeyType::from(*key)).collect()),
+            default_lifetime: self.default_lifetime.map(TimeSpan::duration),
+            max_lifetime: self.max_lifetime.map(TimeSpan::duration),
+            dns_suffixes: all(
+                self.dns_suffix.as_ref(),
+                &place("dns_suffix"),
+                DNS,
+                |text| DnsName::parse(text).ok().filter(|name| !name.is_wildcard()),
+            )?,
+            wildcard: self.wildcard,
+            ip_ranges: all(
+                self.ip_range.as_ref(),
+                &place("ip_range"),
+                RANGE,
+                IpRange::parse,
+            )?,
+            spiffe_paths: all(
+                self.spiffe_path.as_ref(),
+                &place("spiffe_path"),
+                PATH,
+                |text| PathPattern::parse(text).ok(),
+            )?,
+            email_domains: all(
+                self.email_domain.as_ref(),
+                &place("email_domain"),
+                DNS,
+                |text| DnsName::parse(text).ok().filter(|name| !name.is_wildcard()),
+            )?,
+            uri_prefixes: all(
+                self.uri_prefix.as_ref(),
+                &place("uri_prefix"),
+                URI,
+                UriPrefix::parse,
+            )?,
+            common_names: all(
+                self.common_name.as_ref(),
+                &place("common_name"),
+                COMMON_NAME,
+                CommonNamePattern::parse,
+            )?,
+            same_key_renewal: self.same_key_renewal,
+            extensions: self
+                .extension
+                .iter()
+                .enumerate()
+                .map(extension)
+                .collect::<Result<_, _>>()?,
+        };
+        let like = self.like.map(BuiltIn::from);
+        profiles
+            .configure(name, like, narrowing)
+            .map_err(|invalid| {
+                let at = invalid.key.map_or_else(|| placed(name), place);
+                ConfigError::new(at, invalid.why).hint(invalid.hint)
+            })
+    }
+}
+
+/// Where a profile stands. A name that is none of a profile is cut, for it may be anything.
+fn placed(name: &str) -> String {
+    let shown: String = name.chars().take(40).collect();
+    format!("authority.profile.{shown}")
+}
+
+impl ExtensionConfig {
+    fn parse(&self, place: &str) -> Result<ExtraExtension, ConfigError> {
+        let hint =
+            "write utf8 = \"text\", or der = \"0c0161\" (hexadecimal digits of one DER element)";
+        let parsed = match (&self.utf8, &self.der) {
+            (Some(text), None) => ExtraExtension::parse_text(&self.oid, self.critical, text),
+            (None, Some(digits)) => {
+                let Some(value) = from_hex(digits) else {
+                    let why = "it has something else than pairs of hexadecimal digits";
+                    return Err(ConfigError::new(format!("{place}.der"), why).hint(hint));
+                };
+                ExtraExtension::parse(&self.oid, self.critical, &value)
+            }
+            _ => {
+                let why = "it needs a value: either utf8 or der";
+                return Err(ConfigError::new(place, why).hint(hint));
+            }
+        };
+        parsed.map_err(|invalid| ConfigError::new(place, invalid.to_string()).hint(hint))
+    }
+}
+
+impl From<BuiltInProfile> for BuiltIn {
+    fn from(profile: BuiltInProfile) -> Self {
+        match profile {
+            BuiltInProfile::Client => Self::Client,
+            BuiltInProfile::Device => Self::Device,
+            BuiltInProfile::Peer => Self::Peer,
+            BuiltInProfile::Person => Self::Person,
+            BuiltInProfile::Server => Self::Server,
+            BuiltInProfile::Workload => Self::Workload,
+        }
+    }
+}
+
+impl From<KeyTypeConfig> for KeyType {
+    fn from(key: KeyTypeConfig) -> Self {
+        match key {
+            KeyTypeConfig::Ed25519 => Self::Ed25519,
+            KeyTypeConfig::P256 => Self::P256,
+            KeyTypeConfig::P384 => Self::P384,
+            KeyTypeConfig::Rsa => Self::Rsa { bits: 2048 },
+            KeyTypeConfig::Rsa3072 => Self::Rsa { bits: 3072 },
+            KeyTypeConfig::Rsa4096 => Self::Rsa { bits: 4096 },
+        }
+    }
+}
+
+/// Each text of a list, or the place of the first that is not what it should be.
+fn all<T>(
+    texts: Option<&Vec<String>>,
+    place: &str,
+    expected: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Vec<T>>, ConfigError> {
+    let Some(texts) = texts else {
+        return Ok(None);
+    };
+    if texts.len() > MAX_RULES {
+        let why = format!(
+            "it has {} entries, at most {MAX_RULES} are possible",
+            texts.len()
+        );
+        return Err(ConfigError::new(place, why));
+    }
+    let one = |(at, text): (usize, &String)| {
+        parse(text).ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            ConfigError::new(
+                format!("{place}[{at}]"),
+                format!("{shown:?} is not {expected}"),
+            )
+        })
+    };
+    texts
+        .iter()
+        .enumerate()
+        .map(one)
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let value = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|it| u8::try_from(it).ok())
+    };
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|[high, low]| Some(value(*high)? << 4 | value(*low)?))
+        .collect()
+}
+
+const DNS: &str = "a domain such as example.com; it means itself and what lies below it";
+const RANGE: &str = "a range such as 10.0.0.0/8 or 2001:db8::/32, with no bits behind its prefix";
+const PATH: &str = "a path such as /ns/prod/api, /ns/*/api or /ns/prod/**";
+const URI: &str =
+    "how a URI begins, up to where a part of it ends: urn:dev: or https://devices.example.com/";
+const COMMON_NAME: &str = "a common name, in which * stands for any characters";
+
+/// Each is looked at for each name of each request.
+const MAX_RULES: usize = 1000;

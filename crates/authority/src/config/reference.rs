@@ -35,7 +35,8 @@ pub fn default_toml() -> String {
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
         &["profile", "public"],
-    ) + &section("[authority.profile.server]", &plain, &every, &[])
+    ) + "\n"
+        + &section("[authority.profile.server]", &plain, &every, &[])
         + &public()
 }
 

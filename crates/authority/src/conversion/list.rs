@@ -391,7 +391,7 @@ mod tests {
             ("san", &["cn:a*", "cn:a", "CN=a,O=b", "\n"]),
             ("identity", &["\n", "ip:300.1.1.1"]),
             ("issuer", &["=a", "", "\t"]),
-            ("profile", &["admin", ""]),
+            ("profile", &["Admin", ""]),
             ("serial", &["xyz", ""]),
             ("fingerprint", &["aa", ""]),
             ("spki", &["spki:aa"]),

@@ -50,7 +50,7 @@ impl Authority {
             });
         }
         let turn = self.publishing.lock().await;
-        let lists = self.store.lists(self.intermediate_id).await?;
+        let lists = self.store.lists(self.issuer_ids.intermediate).await?;
         let complete = lists
             .into_iter()
             .find(|list| list.distribution_point.is_none())
@@ -79,14 +79,14 @@ impl Authority {
         let signed = published.list.signed.ok_or(PublishError::NoList)?;
         Ok(vec![
             CompleteList {
-                issuer: self.intermediate.subject().to_string(),
+                issuer: self.intermediate().subject().to_string(),
                 number: signed.number,
                 this_update: signed.this_update,
                 next_update: signed.next_update,
                 pem: pem::encode(X509_CRL, &published.der),
             },
             CompleteList {
-                issuer: self.root.subject().to_string(),
+                issuer: self.root().subject().to_string(),
                 number: parsed.number().unwrap_or_default(),
                 this_update: parsed.this_update(),
                 next_update: parsed.next_update().unwrap_or(parsed.this_update()),
@@ -100,7 +100,7 @@ impl Authority {
         if self.publication_url().is_none() {
             return Ok(None);
         }
-        let lists = self.store.lists(self.intermediate_id).await?;
+        let lists = self.store.lists(self.issuer_ids.intermediate).await?;
         let now = self.now();
         let overdue = lists
             .iter()
@@ -112,7 +112,7 @@ impl Authority {
     pub(crate) async fn is_revoked(&self, certificate: &Certificate) -> Result<bool, StoreError> {
         let statuses = self
             .store
-            .statuses(self.intermediate_id, vec![certificate.serial()])
+            .statuses(self.issuer_ids.intermediate, vec![certificate.serial()])
             .await?;
         Ok(matches!(statuses[..], [SerialStatus::Revoked { .. }]))
     }
@@ -133,7 +133,7 @@ impl Authority {
             .store
             .draft(
                 list.id,
-                self.intermediate.clone(),
+                self.intermediate().clone(),
                 signer.algorithm(),
                 LIST_LIFETIME,
                 self.now(),
@@ -179,9 +179,9 @@ impl Publication {
     pub(super) fn shelve_certificates(&self) {
         let authority = &self.authority;
         for issuer in [
-            &authority.root,
-            &authority.intermediate,
-            &authority.operator,
+            authority.root(),
+            authority.intermediate(),
+            authority.operator(),
         ] {
             let url = self.url.join(&PublicationUrl::certificate_path(issuer));
             let document = Document::new(issuer.der().to_vec(), CERTIFICATE, None);
@@ -196,7 +196,7 @@ impl Publication {
         });
         match root {
             Ok(document) => {
-                let path = PublicationUrl::complete_list_path(&authority.root);
+                let path = PublicationUrl::complete_list_path(authority.root());
                 self.shelf.put(self.url.join(&path).as_str(), document);
             }
             Err(error) => {
@@ -208,7 +208,7 @@ impl Publication {
     /// What an earlier process has signed.
     pub(super) async fn shelve_last_lists(&self) -> Result<(), StoreError> {
         let store = &self.authority.store;
-        for list in store.lists(self.authority.intermediate_id).await? {
+        for list in store.lists(self.authority.issuer_ids.intermediate).await? {
             if let Some(published) = store.published(list.id).await? {
                 self.shelve(published);
             }
@@ -220,7 +220,10 @@ impl Publication {
     pub(super) async fn refresh_lists(&self) -> Result<UnixTime, PublishError> {
         let authority = &self.authority;
         let _turn = authority.publishing.lock().await;
-        let mut lists = authority.store.lists(authority.intermediate_id).await?;
+        let mut lists = authority
+            .store
+            .lists(authority.issuer_ids.intermediate)
+            .await?;
         let now = authority.now();
         lists.retain(|list| due_at(list, now) <= now);
         lists.sort_by_key(|list| !list.is_stale);
@@ -236,7 +239,10 @@ impl Publication {
                 self.shelve(recorded.map_err(|_| PublishError::Interrupted)??);
             }
         }
-        let lists = authority.store.lists(authority.intermediate_id).await?;
+        let lists = authority
+            .store
+            .lists(authority.issuer_ids.intermediate)
+            .await?;
         for list in &lists {
             // Signed for a file, or while somebody else's signature failed.
             if !self.has_shelved(list)
@@ -261,7 +267,7 @@ impl Publication {
             return;
         };
         let url = list.distribution_point.unwrap_or_else(|| {
-            let path = PublicationUrl::complete_list_path(&self.authority.intermediate);
+            let path = PublicationUrl::complete_list_path(self.authority.intermediate());
             self.url.join(&path)
         });
         let times = Some((signed.this_update, signed.next_update));

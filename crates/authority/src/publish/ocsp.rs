@@ -88,7 +88,7 @@ impl Publication {
         let known = self
             .authority
             .store
-            .statuses(self.authority.intermediate_id, serials)
+            .statuses(self.authority.issuer_ids.intermediate, serials)
             .await?;
         drop(place);
         let has_known = known.iter().any(|status| *status != SerialStatus::Unknown);

@@ -4,12 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use countersign_pki::certificate::Certificate;
-use countersign_pki::dn::DistinguishedName;
-use countersign_pki::name::CommonName;
 use countersign_pki::ocsp::{OcspResponseTemplate, Responder as Signing};
+use countersign_pki::request::Wishes;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::authorize_responder;
+use countersign_policy::issuance::{Actor, Profile, Request};
 
 use super::Publication;
 use super::lists::PublishError;
@@ -82,28 +81,19 @@ impl Authority {
         self: &Arc<Self>,
         spki_der: Vec<u8>,
     ) -> Result<Certificate, IssueError> {
-        let signer = self.signer().await?;
-        let issuer = signer.certificate();
-        let authorized = authorize_responder(
-            subject(&self.meta.subject),
+        let request = Request {
+            profile: Profile::OCSP_RESPONDER,
+            name: NAME.to_owned(),
+            subject_alt_names: Vec::new(),
+            lifetime: None,
             spki_der,
-            issuer,
-            Self::random()?,
-            self.now(),
-        )?;
-        let to_be_signed = authorized
-            .template()
-            .to_be_signed(issuer, signer.algorithm())?;
-        let approved = authorized.approve(to_be_signed, issuer)?;
+            wishes: Wishes::default(),
+        };
+        let approved = self.approve(Actor::Authority, &request)?;
         self.issue_approved(None, approved, None, "answers OCSP requests".to_owned())
             .await
     }
 }
 
-/// Of the authority's own names, as its CA certificates are.
-fn subject(base: &str) -> DistinguishedName {
-    let name = CommonName::parse("OCSP Responder").expect("short and printable");
-    DistinguishedName::parse(base)
-        .unwrap_or_default()
-        .append_common_name(&name)
-}
+/// Clients find a responder by its key.
+const NAME: &str = "OCSP Responder";

@@ -202,14 +202,7 @@ async fn unknown_and_reserved_profiles_are_refused_by_name() {
     let fixture = Fixture::new();
     let admin = admin(&fixture);
     for profile in [
-        "operator",
-        "node",
-        "intermediate",
-        "canary",
-        "root",
-        "Client",
-        "",
-        "client ",
+        "canary", "root", "clients", "Client", "Operator", "", "client ",
     ] {
         let body = serde_json::to_value(issue(profile, "you")).expect("JSON");
         let problem = refused(&admin, api::ISSUE, &body).await;

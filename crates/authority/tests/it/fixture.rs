@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-use countersign_authority::authority::{Authority, IssueError, Issued};
+use countersign_authority::authority::{Authority, IssueError, Issued, RequestedKey};
 use countersign_authority::init::{InitOptions, Initialised, init};
 use countersign_authority::sealed::KeyDerivation;
 use countersign_authority::secret::Passphrase;
@@ -14,7 +14,7 @@ use countersign_authority::state::StateFolder;
 use countersign_authority::what::What;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::pem;
-use countersign_pki::request::RequestToBeSigned;
+use countersign_pki::request::{RequestToBeSigned, Wishes};
 use countersign_policy::issuance::{Actor, Profile, Request};
 use countersign_runtime::clock::{ManualClock, SharedClock};
 use tempfile::TempDir;
@@ -114,11 +114,12 @@ pub(crate) fn options() -> InitOptions {
 
 pub(crate) fn client(name: &str) -> Request {
     Request {
-        profile: Profile::Client,
+        profile: Profile::CLIENT,
         name: name.to_owned(),
         subject_alt_names: Vec::new(),
         lifetime: None,
         spki_der: spki(&key()),
+        wishes: Wishes::default(),
     }
 }
 
@@ -133,6 +134,14 @@ pub(crate) fn key() -> EcdsaKeyPair {
 pub(crate) fn spki(key: &EcdsaKeyPair) -> Vec<u8> {
     let spki: PublicKeyX509Der<'_> = key.public_key().as_der().expect("encodes");
     spki.as_ref().to_vec()
+}
+
+/// A key that asks for the next certificate.
+pub(crate) fn requested(key: &EcdsaKeyPair) -> RequestedKey {
+    RequestedKey {
+        spki_der: spki(key),
+        wishes: Wishes::default(),
+    }
 }
 
 /// A certificate request in PEM.

@@ -21,7 +21,7 @@ use countersign_store::inventory::{Filter, Status};
 use countersign_store::issuer::IssuerRole;
 use tokio::task::JoinSet;
 
-use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, Folder, client, key, spki, what};
+use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, Folder, client, key, requested, what};
 
 /// Looks into the inventory over a connection of its own before it signs, or fails instead.
 struct Witness {
@@ -126,7 +126,7 @@ async fn failed_signature_leaves_a_serial_that_is_listed_and_not_renewed() {
     };
     assert_eq!(entry.status_at(entry.not_before), Status::Unknown);
     let error = authority
-        .renew(ADMIN, &what("you"), spki(&key()))
+        .renew(ADMIN, &what("you"), requested(&key()))
         .await
         .expect_err("nobody has it");
     assert!(matches!(error, RenewError::NeverSigned { .. }), "{error}");
@@ -207,7 +207,7 @@ async fn policy_refuses_before_anything_is_written() {
             ..client("x")
         },
         Request {
-            profile: Profile::Workload,
+            profile: Profile::WORKLOAD,
             name: "spiffe://elsewhere.example/api".to_owned(),
             ..client("x")
         },
@@ -245,7 +245,7 @@ async fn renewal_keeps_names_profile_and_length_of_life() {
         fixture.clock.advance(Duration::from_secs(3 * DAY_S));
         let next = fixture
             .authority
-            .renew(ADMIN, &what(name), spki(&key()))
+            .renew(ADMIN, &what(name), requested(&key()))
             .await
             .expect("renews");
         assert_eq!(
@@ -281,7 +281,7 @@ async fn renewal_keeps_names_profile_and_length_of_life() {
     .await;
     check(
         Request {
-            profile: Profile::Server,
+            profile: Profile::SERVER,
             name: "s.example.com".to_owned(),
             ..base()
         },
@@ -290,7 +290,7 @@ async fn renewal_keeps_names_profile_and_length_of_life() {
     .await;
     check(
         Request {
-            profile: Profile::Peer,
+            profile: Profile::PEER,
             name: "p.example.com".to_owned(),
             ..base()
         },
@@ -299,7 +299,7 @@ async fn renewal_keeps_names_profile_and_length_of_life() {
     .await;
     check(
         Request {
-            profile: Profile::Workload,
+            profile: Profile::WORKLOAD,
             name: "ns/api".to_owned(),
             ..base()
         },
@@ -314,7 +314,7 @@ async fn revoked_expired_unknown_and_ambiguous_certificates_are_not_renewed() {
     let renew = async |name: &str| {
         fixture
             .authority
-            .renew(ADMIN, &what(name), spki(&key()))
+            .renew(ADMIN, &what(name), requested(&key()))
             .await
     };
     fixture.issue("revoked").await;
@@ -365,7 +365,7 @@ async fn revoked_expired_unknown_and_ambiguous_certificates_are_not_renewed() {
 async fn names_that_look_like_serials_and_addresses_are_shown_renewed_and_revoked() {
     let fixture = Fixture::new();
     let server = || Request {
-        profile: Profile::Server,
+        profile: Profile::SERVER,
         subject_alt_names: vec!["ip:2001:db8::1".parse().expect("a name")],
         ..client("edge.example.com")
     };
@@ -377,7 +377,7 @@ async fn names_that_look_like_serials_and_addresses_are_shown_renewed_and_revoke
         issued.expect(name);
         let renewed = fixture
             .authority
-            .renew(ADMIN, &what(name), spki(&key()))
+            .renew(ADMIN, &what(name), requested(&key()))
             .await;
         renewed.expect(name);
         fixture.authority.show(&what(name)).await.expect(name);
@@ -432,7 +432,7 @@ async fn page_of_a_name_says_that_there_are_more_and_renewal_sees_them_all() {
     assert_eq!(shown.expect("known").next, None);
     let renewed = fixture
         .authority
-        .renew(ADMIN, &what(shared), spki(&key()))
+        .renew(ADMIN, &what(shared), requested(&key()))
         .await;
     assert!(matches!(
         renewed,
@@ -455,7 +455,7 @@ async fn holder_renews_and_revokes_nothing_by_name() {
             bundle: countersign_pki::identity::BundleName::internal(),
             name: name.parse().expect("a name"),
         },
-        profile: Profile::Client,
+        profile: Profile::CLIENT,
     };
     for (name, asked) in [
         ("cn:ann", "cn:ann"),
@@ -464,7 +464,7 @@ async fn holder_renews_and_revokes_nothing_by_name() {
     ] {
         let renewed = fixture
             .authority
-            .renew(holder(name), &what(asked), spki(&key()))
+            .renew(holder(name), &what(asked), requested(&key()))
             .await;
         assert!(
             matches!(renewed, Err(RenewError::NotTheHolder { .. })),

@@ -88,7 +88,7 @@ async fn every_operation_is_served_needs_a_role_and_refuses_who_has_none() {
             bundle: countersign_pki::identity::BundleName::parse("internal").expect("a name"),
             name: "cn:you".parse().expect("a name"),
         },
-        profile: Profile::Client,
+        profile: Profile::CLIENT,
     };
     let operations = operations();
     assert!(operations.len() > 10);

@@ -19,7 +19,7 @@ use countersign_pki::serial::SerialNumber;
 use countersign_policy::issuance::{Actor, Profile, Request};
 use countersign_store::inventory::{Filter, Status};
 
-use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, what};
+use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, key, requested, what};
 
 const URL: &str = "http://pki.example.com/pki";
 
@@ -526,7 +526,7 @@ async fn responder_is_a_short_certificate_of_the_inventory_and_renewed_at_half_o
     let publication = open(&fixture).await;
     let responders = async || {
         let filter = Filter {
-            profile: Some(Profile::OcspResponder.to_string()),
+            profile: Some(Profile::OCSP_RESPONDER.to_string()),
             ..Filter::default()
         };
         let page = fixture
@@ -573,19 +573,29 @@ async fn nobody_can_ask_for_a_responders_certificate() {
     let fixture = Fixture::new();
     let publication = open(&fixture).await;
     let asked = Request {
-        profile: Profile::OcspResponder,
+        profile: Profile::OCSP_RESPONDER,
         ..client("OCSP Responder")
     };
-    for actor in [ADMIN, Actor::Authority] {
+    let holder = |profile| Actor::Holder {
+        identity: Identity {
+            bundle: BundleName::internal(),
+            name: "cn:OCSP Responder".parse().expect("a name"),
+        },
+        profile,
+    };
+    for actor in [
+        ADMIN,
+        holder(Profile::CLIENT),
+        holder(Profile::OCSP_RESPONDER),
+    ] {
         let refused = fixture.authority.issue(actor, asked.clone()).await;
         assert!(matches!(refused, Err(IssueError::Denied(_))), "{refused:?}");
     }
     let renewed = fixture
         .authority
-        .renew(ADMIN, &what("cn:OCSP Responder"), asked.spki_der.clone())
+        .renew(ADMIN, &what("cn:OCSP Responder"), requested(&key()))
         .await;
     assert!(renewed.is_err(), "{renewed:?}");
-    assert!("ocsp-responder".parse::<Profile>().is_err());
     drop(publication);
 }
 
@@ -625,7 +635,7 @@ async fn file_has_the_lists_of_the_whole_chain_and_every_revocation() {
             bundle: BundleName::internal(),
             name: "cn:you".parse().expect("a name"),
         },
-        profile: Profile::Client,
+        profile: Profile::CLIENT,
     };
     let refused = fixture.authority.complete_lists(holder).await;
     assert!(

@@ -28,7 +28,7 @@ use countersign_store::issuer::IssuerRole;
 use countersign_store::pause::Grounds;
 
 use crate::backup::{RESTORED_AFTER_S, backup, restored};
-use crate::fixture::{ADMIN, BORN, Fixture, Folder, client, key, spki, what};
+use crate::fixture::{ADMIN, BORN, Fixture, Folder, client, key, requested, what};
 
 /// An authority with `you`, `me` and `them`, restored from a backup; nothing has been told to it.
 struct Recovered {
@@ -142,7 +142,10 @@ fn united(revoked: u64, unknown: u64, known: u64) -> United {
 async fn restored_authority_issues_and_renews_nothing_until_somebody_answers_for_it() {
     let it = Recovered::new().await;
     assert!(it.is_refused().await);
-    let renewed = it.authority.renew(ADMIN, &what("you"), spki(&key())).await;
+    let renewed = it
+        .authority
+        .renew(ADMIN, &what("you"), requested(&key()))
+        .await;
     assert!(
         matches!(
             renewed,
@@ -251,7 +254,10 @@ async fn feed_of_a_gateway_is_united_and_lets_issuing_go_on() {
     assert_eq!(snapshot.snapshot().revoked.len(), 3, "nothing is forgotten");
 
     assert!(it.resume(Grounds::Evidence).await.expect("resumes"));
-    let renewed = it.authority.renew(ADMIN, &what("you"), spki(&key())).await;
+    let renewed = it
+        .authority
+        .renew(ADMIN, &what("you"), requested(&key()))
+        .await;
     assert!(
         matches!(renewed, Err(RenewError::Revoked { .. })),
         "{renewed:?}"

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use countersign_authority::api::{self, IssueRequest, IssueResponse, PreviewResponse};
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
@@ -25,10 +25,11 @@ use crate::leaf_key::{KeyKind, LeafKey};
 /// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
 #[derive(Debug, Args)]
 pub(crate) struct IssueCommand {
-    /// What the certificate is for
-    #[arg(value_enum)]
-    profile: ProfileArgument,
-    /// Whose it is: client → common name; server, peer → first DNS name; workload → SPIFFE ID or its path
+    /// What the certificate is for: client, device, peer, person, server, workload, or a profile of the configuration; for
+    /// admins: node, operator, intermediate
+    profile: String,
+    /// Whose it is: client, device, node, operator, intermediate → common name; server, peer → first DNS name; person → e-mail
+    /// address, or common name with --email; workload → SPIFFE ID or its path
     name: String,
     /// A further DNS name (repeatable)
     #[arg(long, value_name = "NAME", value_parser = |text: &str| TypedName::parse_as(NameKind::Dns, text))]
@@ -69,29 +70,6 @@ pub(crate) struct IssueCommand {
     state: StateArgument,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ProfileArgument {
-    /// Shows a client certificate
-    Client,
-    /// Both server and client
-    Peer,
-    /// Shows a server certificate
-    Server,
-    /// A service with a SPIFFE ID, both server and client
-    Workload,
-}
-
-impl ProfileArgument {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Peer => "peer",
-            Self::Server => "server",
-            Self::Workload => "workload",
-        }
-    }
-}
-
 impl IssueCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
@@ -119,7 +97,7 @@ impl IssueCommand {
         };
         let sans = [&self.dns, &self.ip, &self.spiffe, &self.email, &self.uri];
         let request = IssueRequest {
-            profile: self.profile.as_str().to_owned(),
+            profile: self.profile.clone(),
             name: self.name.clone(),
             sans: sans
                 .into_iter()
@@ -167,6 +145,9 @@ pub(crate) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<PathBuf>,
     ca: PathBuf,
+    /// What the certificate request asked for beside the key and the names, and did not get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
 }
 
 /// Puts an issued certificate in place.
@@ -201,6 +182,7 @@ pub(crate) fn deliver(
         certificate: out.join(CERTIFICATE),
         key: key.map(|_| out.join(KEY)),
         ca: out.join(CA),
+        ignored: issued.ignored,
     })
 }
 
@@ -221,6 +203,15 @@ impl Written {
             line("key", &key.display());
         }
         line("ca", &self.ca.display());
+        if !self.ignored.is_empty() {
+            line(
+                "ignored",
+                &format!(
+                    "{} of the request: the profile decides",
+                    self.ignored.join(", ")
+                ),
+            );
+        }
         text
     }
 }

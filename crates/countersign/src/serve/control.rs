@@ -75,6 +75,9 @@ impl Control<'_> {
             source: self.service.source.clone(),
             names: self.service.names.clone(),
             own,
+            authority: self
+                .authority
+                .map(|authority| (Arc::clone(authority), self.state.clone())),
             gateway: self.gateway.handle(),
             wanted: wanted_sender,
             public: self.loaded.configuration.authority.public.clone(),

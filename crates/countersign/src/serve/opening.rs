@@ -16,11 +16,12 @@ use tokio::net::UnixListener;
 use super::Service;
 use crate::backend::take_lock;
 use crate::birth::{Born, first_identity, make_authority};
-use crate::composition::{Own, host_name, needs_authority, own_names, publication_url};
+use crate::composition::{Own, host_name, needs_authority, own_names, profiles, publication_url};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::{self, Wanted};
 use crate::gateway_names;
+use crate::kept_profiles;
 use crate::output::tell;
 
 /// The state, taken for this process.
@@ -86,6 +87,9 @@ pub(super) async fn open(
         // What it would let in may have been revoked since the backup.
         authority.refuse_paused().await?;
     }
+    // Before anything is issued by it, and for the commands that find nobody serving later.
+    authority.replace_profiles(profiles(loaded)?);
+    kept_profiles::keep(&state, &loaded.configuration.authority)?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     if let (Some(arguments), true) = (&service.first_run, was_initialised)
         && let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())?

@@ -1,8 +1,11 @@
 //! The configuration read again, on SIGHUP or by the admin socket. One that is wrong changes nothing.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
+use countersign_authority::authority::Authority;
 use countersign_authority::config::PublicConfig;
+use countersign_authority::state::StateFolder;
 use countersign_pki::name::DnsName;
 use countersign_pki::time::UnixTime;
 use countersign_proxy::admin::ReloadRequest;
@@ -13,9 +16,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::Source;
 use super::process::Process;
-use crate::composition::{Own, host_name, own_names, plan};
+use crate::composition::{Own, host_name, own_names, plan, profiles};
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
+use crate::kept_profiles;
 
 /// Reloads the configuration whenever it is asked for.
 pub(crate) struct Reloads {
@@ -25,6 +29,8 @@ pub(crate) struct Reloads {
     pub(crate) names: Vec<DnsName>,
     /// What the authority gives.
     pub(crate) own: Option<Own>,
+    /// Who issues by the profiles of the configuration, and where they are kept.
+    pub(crate) authority: Option<(Arc<Authority>, StateFolder)>,
     /// What serves.
     pub(crate) gateway: GatewayHandle,
     /// What the gateway's certificate shall be from then on.
@@ -92,11 +98,16 @@ impl Reloads {
         }
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let plan = plan(&loaded, self.own.as_ref(), now).map_err(said)?;
+        let profiles = profiles(&loaded).map_err(said)?;
         let report = self
             .gateway
             .reload(plan)
             .await
             .map_err(|error| error.to_string())?;
+        if let Some((authority, state)) = &self.authority {
+            kept_profiles::keep(state, &loaded.configuration.authority).map_err(said)?;
+            authority.replace_profiles(profiles);
+        }
         let gateway = &loaded.configuration.gateway;
         self.process.reloaded(&loaded);
         if let Source::File(_) = self.source {

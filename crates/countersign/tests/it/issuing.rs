@@ -313,8 +313,9 @@ fn nonsense_is_not_issued() {
         &["client", "partner", "--ttl", "forever"],
         &["client", "partner", "--ip", "300.1.1.1"],
         &["client", "partner", "--email", "nobody"],
-        &["operator", "root"],
-        &["node", "gateway-2"],
+        &["operator", "root", "--dns", "a.example.test"],
+        &["node", "gateway-2", "--email", "a@example.test"],
+        &["intermediate", "Factory", "--dns", "example.test"],
         &["canary", "bird"],
     ] {
         let answer = installation.run(&[&["issue"], arguments, &["--out", "refused"]].concat());

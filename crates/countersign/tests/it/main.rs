@@ -21,6 +21,7 @@ mod metrics;
 mod nginx;
 mod openssl;
 mod peers;
+mod profiles;
 mod publishing;
 mod readme;
 mod revocation;

@@ -1,4 +1,4 @@
-//! The transcript in the README is what the commands print.
+//! The transcripts in the README and in the guide are what the commands print.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,6 +40,11 @@ fn play_page(page: &str) {
 #[test]
 fn commands_of_the_guide_to_incidents_do_what_it_says() {
     play_guide("incident-response.md");
+}
+
+#[test]
+fn guide_page_on_profiles_is_what_the_commands_print() {
+    play_guide("profiles-and-names.md");
 }
 
 /// A page's blocks are one session, from an empty folder on.

@@ -107,6 +107,7 @@ impl Ca {
         let key = KeyPair::generate().expect("a key");
         let template = Template {
             status_sources: sources,
+            extra_extensions: Vec::new(),
             ..template(subject, &key, number, usage)
         };
         let to_be_signed = template
@@ -140,6 +141,7 @@ fn template(subject: &str, key: &KeyPair, number: u8, usage: Usage) -> Template 
         serial: SerialNumber::from_random([number; 20]),
         usage,
         status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Key and signature algorithms: what they are called, and which are too weak.
 
+mod roca;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -43,19 +45,14 @@ impl KeyAlgorithm {
 
     /// The public exponent of an RSA key; larger ones than a `u64` come back as its maximum.
     pub fn rsa_exponent(spki_der: &[u8]) -> Option<u64> {
-        let key = PublicKey::from_der(spki_der).ok()?;
-        let Self::Rsa { .. } = key.algorithm else {
-            return None;
-        };
-        let what = "the RSA public key";
-        let mut numbers = Cursor::new(key.bits)
-            .expect(Tag::Sequence, what)
-            .ok()?
-            .cursor();
-        numbers.expect(Tag::Integer, what).ok()?;
-        let exponent = numbers.expect(Tag::Integer, what).ok()?;
-        numbers.finish(what).ok()?;
-        exponent.unsigned(what).ok()
+        let (_, exponent) = rsa_numbers(spki_der)?;
+        exponent.unsigned("the RSA public key").ok()
+    }
+
+    /// Whether the modulus of an RSA key was made by the faulty generator of CVE-2017-15361 (ROCA), which gives itself away:
+    /// modulo each of the smallest primes, it is a power of 65537.
+    pub fn is_roca(spki_der: &[u8]) -> bool {
+        rsa_numbers(spki_der).is_some_and(|(modulus, _)| roca::is_marked(modulus.content))
     }
 
     /// RSA under 2048 bits, curves under 256, DSA (NIST SP 800-131A r2).
@@ -80,6 +77,23 @@ impl fmt::Display for KeyAlgorithm {
             Self::Other { name } => f.write_str(name),
         }
     }
+}
+
+/// Modulus and exponent.
+fn rsa_numbers(spki_der: &[u8]) -> Option<(Tlv<'_>, Tlv<'_>)> {
+    let key = PublicKey::from_der(spki_der).ok()?;
+    let KeyAlgorithm::Rsa { .. } = key.algorithm else {
+        return None;
+    };
+    let what = "the RSA public key";
+    let mut numbers = Cursor::new(key.bits)
+        .expect(Tag::Sequence, what)
+        .ok()?
+        .cursor();
+    let modulus = numbers.expect(Tag::Integer, what).ok()?;
+    let exponent = numbers.expect(Tag::Integer, what).ok()?;
+    numbers.finish(what).ok()?;
+    Some((modulus, exponent))
 }
 
 /// A `SubjectPublicKeyInfo` taken apart.

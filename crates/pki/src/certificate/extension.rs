@@ -355,6 +355,12 @@ fn misnamed(text: &str, fault: &dyn std::fmt::Display) -> Malformed {
     Malformed(format!("`{shown}` in subjectAltName: {fault}"))
 }
 
+/// Whether basicConstraints (its whole value) say CA:TRUE.
+pub(crate) fn says_ca(value: &[u8]) -> Result<bool, Malformed> {
+    let constraints = sole(Cursor::new(value), Tag::Sequence, "basicConstraints")?;
+    Ok(basic_constraints(&constraints)?.0)
+}
+
 fn basic_constraints(value: &Tlv<'_>) -> Result<(bool, Option<u8>), Malformed> {
     let what = "basicConstraints";
     let mut fields = value.cursor();

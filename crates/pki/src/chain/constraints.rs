@@ -9,6 +9,7 @@ use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline};
 use crate::asn1::{Cursor, Malformed, primitive};
+use crate::certificate::Certificate;
 
 /// The topmost issuer whose constraints refuse a certificate below it.
 pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
@@ -43,6 +44,22 @@ pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFau
     Some(ChainFaultKind::NameConstraintsViolated {
         subject: subject(topmost),
     })
+}
+
+/// How the name constraints of `issuer` stand in the way of `subject`, somewhere below it: they exclude a name of it, or
+/// nobody who verifies can say whether they do.
+pub(crate) fn constraint_above(issuer: &Certificate, subject: &Certificate) -> Option<String> {
+    let issuer = Outline::parse(issuer.der()).ok()?;
+    let subtrees = subtrees(issuer.name_constraints?);
+    let subject = Outline::parse(subject.der()).ok()?;
+    let names = names(&subject);
+    if names.iter().any(|name| subtrees.violates(name)) {
+        Some("a name is outside the name constraints".to_owned())
+    } else if names.iter().any(|name| subtrees.cannot_judge(name)) {
+        Some("a name cannot be judged by verifiers under the name constraints".to_owned())
+    } else {
+        None
+    }
 }
 
 /// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier. What cannot be read is webpki's to

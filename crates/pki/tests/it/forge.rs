@@ -224,6 +224,7 @@ pub(crate) fn template(subject: &str, key: &KeyPair, usage: Usage) -> Template {
         serial: SerialNumber::from_random([7; 20]),
         usage,
         status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
     }
 }
 

@@ -86,6 +86,16 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
     let unsigned = issuer(intermediate(&root).with(KEY_USAGE, usage(true, 1, 0b10)));
     let no_ca = issuer(intermediate(&root).with(BASIC_CONSTRAINTS, constraints(true, false, None)));
     let servers_only = issuer(intermediate(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[1]))));
+    // Nothing but other.example (RFC 5280 §4.2.1.10).
+    let subtree = tlv(SEQUENCE, &tlv(0x82, b"other.example"));
+    let elsewhere = tlv(SEQUENCE, &tlv(0xa0, &subtree));
+    let constrained = issuer({
+        let mut forge = intermediate(&root);
+        forge
+            .extensions
+            .push(extension(&[0x55, 0x1d, 30], true, &elsewhere));
+        forge
+    });
     let weak = issuer(Forge {
         spki: rsa_spki(1024),
         ..intermediate(&root)
@@ -162,6 +172,17 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
             root.clone(),
         ),
         (
+            "confusable-names",
+            leaf().with(
+                SUBJECT_ALT_NAME,
+                sans(
+                    false,
+                    &[(0x82, b"paypal.example"), (0x82, b"paypa1.example")],
+                ),
+            ),
+            root.clone(),
+        ),
+        (
             "duplicate-alt-name",
             leaf().with(
                 SUBJECT_ALT_NAME,
@@ -191,6 +212,11 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
             "leaf-without-digital-signature",
             leaf().with(KEY_USAGE, usage(true, 5, 0x20)),
             root.clone(),
+        ),
+        (
+            "name-constraints",
+            under(leaf(), &constrained),
+            constrained.clone(),
         ),
         (
             "nameless",
@@ -448,4 +474,58 @@ fn a_leaf_that_signs_itself_is_no_root() {
         ),
         ["issuer-not-a-ca"]
     );
+}
+
+/// Chains of three: what stands above the issuer binds too.
+#[test]
+fn cas_above_the_issuer_bind_what_is_below() {
+    let (root, _) = authority(None);
+    let named = |forge: Forge| {
+        Forge {
+            subject: root.subject_der().to_vec(),
+            ..forge
+        }
+        .parse()
+    };
+    let plain = |path_len| {
+        named(intermediate(&root).with(BASIC_CONSTRAINTS, constraints(true, true, path_len)))
+    };
+    let issuer = plain(None);
+    let leaf = Forge::leaf(&issuer).parse();
+    let ca = intermediate(&issuer).parse();
+    let check = |subject: &Certificate, above: &[Certificate], expected: &[&str]| {
+        let found: Vec<_> = lint::check_under(subject, above)
+            .into_iter()
+            .map(|fault| fault.lint)
+            .collect();
+        assert_eq!(found, expected);
+    };
+    let servers = named(intermediate(&root).with(EXTENDED_KEY_USAGE, eku(&purposes(&[1]))));
+    let elsewhere = tlv(SEQUENCE, &tlv(0xa1, &tlv(SEQUENCE, &tlv(0x82, b""))));
+    let constrained = named({
+        let mut forge = intermediate(&root).with(BASIC_CONSTRAINTS, constraints(true, true, None));
+        forge
+            .extensions
+            .push(extension(&[0x55, 0x1d, 30], true, &elsewhere));
+        forge
+    });
+    check(&leaf, &[issuer.clone(), plain(None)], &[]);
+    check(&leaf, &[issuer.clone(), plain(Some(1))], &[]);
+    check(
+        &leaf,
+        &[issuer.clone(), plain(Some(0))],
+        &["path-length-exceeded"],
+    );
+    check(&ca, &[issuer.clone(), plain(Some(2))], &[]);
+    check(
+        &ca,
+        &[issuer.clone(), plain(Some(1))],
+        &["path-length-exceeded"],
+    );
+    check(
+        &leaf,
+        &[issuer.clone(), plain(None), servers],
+        &["path-length-exceeded", "purpose-outside-issuer"],
+    );
+    check(&leaf, &[issuer, constrained], &["name-constraints"]);
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use countersign_pki::lint::LintFault;
 
-use super::Profile;
+use super::rules::Naming;
+use super::{Profile, ProfileRules};
 
 /// Why a certificate is not issued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,8 @@ pub enum Denied {
         name: String,
         /// Which profile.
         profile: Profile,
+        /// What NAME means there.
+        naming: Naming,
         /// In words.
         why: String,
     },
@@ -52,6 +55,12 @@ pub enum Denied {
         /// The first fault.
         fault: LintFault,
     },
+    /// The certificate request asks for what its certificate will not have.
+    #[error("{why}")]
+    Wish {
+        /// In words.
+        why: String,
+    },
     /// A reserved profile or something else that cannot be asked for.
     #[error("{why}")]
     Request {
@@ -64,40 +73,57 @@ impl Denied {
     /// What would be issued instead.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Name { profile, .. } => match profile {
-                Profile::Client => {
+            Self::Name {
+                naming, profile, ..
+            } => match naming {
+                Naming::CommonName if *profile == Profile::CLIENT => {
                     "NAME is the common name; --dns, --email, --uri and one --spiffe may stand beside it"
                 }
-                Profile::OcspResponder => return None,
-                Profile::Peer | Profile::Server => {
-                    "NAME is a DNS name or an IP address; --dns and --ip add more"
+                Naming::CommonName => {
+                    "NAME is the common name; `--dry-run` shows which other names the profile has"
                 }
-                Profile::Workload => {
+                Naming::Host => "NAME is a DNS name or an IP address; --dns and --ip add more",
+                Naming::Person => {
+                    "NAME is an e-mail address, or a common name with --email beside it"
+                }
+                Naming::Spiffe => {
                     "NAME is a SPIFFE ID of the authority's trust domain, or its path, such as ns/prod/api; --dns and --ip may stand beside it"
                 }
             },
             Self::Lifetime { .. } => {
-                "choose a --ttl from 1s to 825d; where it is the issuer's time that does not fit, look at this machine's clock first"
+                "choose a --ttl from 1s to the profile's max_lifetime, 825d at most; where it is the issuer's time that does not fit, look at this machine's clock first"
             }
             Self::Key { .. } => {
-                "make an ECDSA P-256 or P-384, an Ed25519, or an RSA key of 2048 to 4096 bits"
+                "make a new key: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits, as the profile has it"
             }
             Self::NotPermitted { .. } => "an administrator of the authority can issue it",
             Self::BytesDiffer { .. } => {
                 "nothing was signed; this is a fault of countersign, please report it"
             }
-            Self::Request { .. } => "the profiles are client, peer, server and workload",
-            Self::Lint { .. } => return None,
+            Self::Wish { .. } => {
+                "only the key is taken from a request: name what the certificate shall have (--dns, --ip, --email, --uri, --spiffe), or make the request without it"
+            }
+            Self::Request { .. } => {
+                "`countersign issue --help` lists the built-in profiles, [authority.profile.NAME] of the configuration adds others"
+            }
+            Self::Lint { .. } => {
+                "ask for other names, a shorter life or another profile: strict clients refuse a certificate like that, or people take it for another"
+            }
         };
         Some(hint.to_owned())
     }
 
-    pub(super) fn name(name: impl fmt::Display, profile: Profile, why: impl Into<String>) -> Self {
+    pub(super) fn name(
+        name: impl fmt::Display,
+        rules: &ProfileRules,
+        why: impl Into<String>,
+    ) -> Self {
         // Enough to recognise it; an error is one line.
         let name = name.to_string().chars().take(200).collect();
         Self::Name {
             name,
-            profile,
+            profile: rules.profile().clone(),
+            naming: rules.like().naming(),
             why: why.into(),
         }
     }

@@ -3,16 +3,19 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::name::TypedName;
 use countersign_pki::publication::PublicationUrl;
+use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{
-    Actor, Authorized, Denied, IssuanceRules, Profile, Request, authorize, authorize_responder,
+    Actor, Authorized, Denied, IssuanceRules, IssuerRole, Issuers, Profile, Profiles, Request,
+    authorize,
 };
 use rcgen::{KeyPair, PublicKeyData as _};
 
@@ -27,8 +30,19 @@ static KEY: LazyLock<Vec<u8>> =
 fn rules() -> IssuanceRules {
     IssuanceRules {
         trust_domain: TrustDomain::parse("example.com").unwrap(),
+        profiles: Profiles::built_in(),
         publication: None,
     }
+}
+
+/// One CA in every role.
+fn issuers(certificate: &Certificate) -> Issuers {
+    let [one, two, three] = [
+        certificate.clone(),
+        certificate.clone(),
+        certificate.clone(),
+    ];
+    Issuers::new(one, two, three, &[])
 }
 
 /// `server api.example.com dns:b.example.com`: profile, NAME (`_` for a space), SANs.
@@ -43,6 +57,7 @@ fn request(text: &str) -> Request {
         subject_alt_names,
         lifetime: None,
         spki_der: KEY.clone(),
+        wishes: Wishes::default(),
     }
 }
 
@@ -51,7 +66,7 @@ fn ask(actor: Actor, request: &Request) -> Result<Authorized, Denied> {
         actor,
         request,
         &rules(),
-        &internal().certificate,
+        &issuers(&internal().certificate),
         RANDOM,
         NOW,
     )
@@ -95,7 +110,7 @@ fn a_name_becomes_what_its_profile_says() {
         "CN=api.example.com; dns:api.example.com",
     );
     check_names(
-        "server api.example.com dns:b.example.com ip:10.0.0.1 dns:api.example.com dns:b.example.com",
+        "server api.example.com dns:b.example.com ip:10.0.0.1",
         "CN=api.example.com; dns:api.example.com dns:b.example.com ip:10.0.0.1",
     );
     check_names("server 2001:DB8::1", "CN=2001:db8::1; ip:2001:db8::1");
@@ -116,7 +131,7 @@ fn a_name_becomes_what_its_profile_says() {
     check_names("workload /ns/prod/api", api);
     check_names("workload ns/prod/api", api);
     check_names(
-        "workload ns/prod/api spiffe://example.com/ns/prod/api dns:api ip:10.0.0.1",
+        "workload ns/prod/api dns:api ip:10.0.0.1",
         "; spiffe://example.com/ns/prod/api dns:api ip:10.0.0.1",
     );
     let long = format!("{}.example.com", "a".repeat(60));
@@ -265,39 +280,6 @@ fn refusals_name_the_value_and_offer_a_way() {
     assert!(denied.hint().unwrap().contains("ns/prod/api"));
 }
 
-#[test]
-fn only_ordinary_profiles_can_be_asked_for() {
-    for profile in Profile::ALL {
-        assert_eq!(profile.to_string().parse(), Ok(profile));
-    }
-    let reserved = |text: &str| {
-        format!("profile {text} is reserved: the authority makes such certificates itself")
-    };
-    let unknown = |text: &str| {
-        format!("profile {text:?} is not known; profiles are client, peer, server and workload")
-    };
-    for text in [
-        "operator",
-        "node",
-        "intermediate",
-        "canary",
-        "ocsp-responder",
-    ] {
-        assert_eq!(
-            text.parse::<Profile>().map_err(|denied| denied.to_string()),
-            Err(reserved(text))
-        );
-    }
-    for text in [
-        "device", "person", "", "Server", "SERVER", " server", "root", "ca",
-    ] {
-        assert_eq!(
-            text.parse::<Profile>().map_err(|denied| denied.to_string()),
-            Err(unknown(text))
-        );
-    }
-}
-
 fn holder(identity: &str, profile: Profile) -> Actor {
     let (bundle, name) = identity.split_once(' ').unwrap();
     Actor::Holder {
@@ -314,17 +296,17 @@ fn a_holder_gets_its_own_identity_again() {
     for (identity, profile, text) in [
         (
             "internal spiffe://example.com/api",
-            Profile::Workload,
+            Profile::WORKLOAD,
             "workload api",
         ),
         (
             "internal dns:a.example.com",
-            Profile::Peer,
+            Profile::PEER,
             "peer a.example.com",
         ),
         (
             "internal cn:order-service",
-            Profile::Client,
+            Profile::CLIENT,
             "client order-service",
         ),
     ] {
@@ -340,109 +322,109 @@ const BEYOND_THE_HOLDER: &[(&str, Profile, &str)] = &[
     // Another name, one more name, or the same text as another kind of name.
     (
         "internal spiffe://example.com/api",
-        Profile::Workload,
+        Profile::WORKLOAD,
         "workload web",
     ),
     (
         "internal spiffe://example.com/api",
-        Profile::Workload,
+        Profile::WORKLOAD,
         "workload api dns:api.example.com",
     ),
     (
         "internal spiffe://example.com/api",
-        Profile::Workload,
+        Profile::WORKLOAD,
         "workload api ip:10.0.0.1",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Peer,
+        Profile::PEER,
         "peer a.example.com dns:b.example.com",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Peer,
+        Profile::PEER,
         "peer b.example.com dns:a.example.com",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Peer,
+        Profile::PEER,
         "peer *.example.com",
     ),
     (
         "internal cn:a.example.com",
-        Profile::Peer,
+        Profile::PEER,
         "peer a.example.com",
     ),
-    ("internal cn:a", Profile::Client, "client admin"),
-    ("internal cn:a", Profile::Client, "client A"),
+    ("internal cn:a", Profile::CLIENT, "client admin"),
+    ("internal cn:a", Profile::CLIENT, "client A"),
     (
         "internal cn:a",
-        Profile::Client,
+        Profile::CLIENT,
         "client a dns:a.example.com",
     ),
     (
         "internal cn:a",
-        Profile::Client,
+        Profile::CLIENT,
         "client a spiffe://example.com/a",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Client,
+        Profile::CLIENT,
         "client admin dns:a.example.com",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Client,
+        Profile::CLIENT,
         "client a.example.com dns:a.example.com",
     ),
-    ("internal dn:CN=a,O=b", Profile::Client, "client a"),
+    ("internal dn:CN=a,O=b", Profile::CLIENT, "client a"),
     // Another profile.
     (
         "internal spiffe://example.com/api",
-        Profile::Client,
+        Profile::CLIENT,
         "workload api",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Client,
+        Profile::CLIENT,
         "peer a.example.com",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Client,
+        Profile::CLIENT,
         "server a.example.com",
     ),
     (
         "internal dns:a.example.com",
-        Profile::Peer,
+        Profile::PEER,
         "server a.example.com",
     ),
-    ("internal cn:a", Profile::Peer, "client a"),
+    ("internal cn:a", Profile::PEER, "client a"),
     // Another authority's holder.
     (
         "acme-corp spiffe://example.com/api",
-        Profile::Workload,
+        Profile::WORKLOAD,
         "workload api",
     ),
-    ("acme-corp cn:a", Profile::Client, "client a"),
+    ("acme-corp cn:a", Profile::CLIENT, "client a"),
     // Names that fit no profile are none of its business either.
     (
         "internal spiffe://example.com/api",
-        Profile::Workload,
+        Profile::WORKLOAD,
         "workload spiffe://other.example/api",
     ),
 ];
 
 #[test]
 fn a_holder_gets_nothing_else() {
-    for &(identity, profile, text) in BEYOND_THE_HOLDER {
-        match ask(holder(identity, profile), &request(text)) {
+    for (identity, profile, text) in BEYOND_THE_HOLDER {
+        match ask(holder(identity, profile.clone()), &request(text)) {
             Err(Denied::NotPermitted { .. }) => {}
             other => panic!("{identity} {profile} {text}: {other:?}"),
         }
     }
     let denied = ask(
-        holder("internal cn:a", Profile::Client),
+        holder("internal cn:a", Profile::CLIENT),
         &request("client a dns:a.example.com"),
     )
     .unwrap_err();
@@ -466,7 +448,14 @@ fn check_validity(
         lifetime,
         ..request(profile)
     };
-    let told = authorize(ADMIN, &request, &rules(), &issuer.certificate, RANDOM, NOW);
+    let told = authorize(
+        ADMIN,
+        &request,
+        &rules(),
+        &issuers(&issuer.certificate),
+        RANDOM,
+        NOW,
+    );
     let relative = |time: UnixTime| i64::try_from(time.seconds()).unwrap() - now;
     let told = told.map(|authorized| {
         (
@@ -669,7 +658,7 @@ fn what_was_authorized_is_approved() {
             .to_be_signed(issuer, SignatureAlgorithm::EcdsaP256Sha256)
             .unwrap();
         let approved = authorized
-            .approve(to_be_signed.clone(), issuer)
+            .approve(to_be_signed.clone(), &issuers(issuer))
             .unwrap_or_else(|denied| panic!("{text}: {denied}"));
         assert_eq!(approved.to_be_signed(), &to_be_signed);
         assert_eq!(approved.serial(), SerialNumber::from_random(RANDOM));
@@ -678,11 +667,10 @@ fn what_was_authorized_is_approved() {
             (text.split(' ').next().unwrap().to_owned(), &ADMIN)
         );
         let purposes = approved.preview().extended_key_usage().unwrap();
-        let expected = match approved.profile() {
-            Profile::Client => (false, true),
-            Profile::Server => (true, false),
-            Profile::Peer | Profile::Workload => (true, true),
-            Profile::OcspResponder => panic!("nobody can ask for one"),
+        let expected = match approved.profile().as_str() {
+            "client" => (false, true),
+            "server" => (true, false),
+            _ => (true, true),
         };
         assert_eq!(
             (purposes.server_auth, purposes.client_auth),
@@ -693,35 +681,47 @@ fn what_was_authorized_is_approved() {
 }
 
 #[test]
-fn certificate_carries_the_urls_of_its_own_shard() {
+fn certificate_of_the_issuer_of_leaves_carries_the_urls_of_its_own_shard() {
     let issuer = &internal().certificate;
     let at = PublicationUrl::parse("http://pki.example.com").unwrap();
     let published = IssuanceRules {
         publication: Some(at.clone()),
         ..rules()
     };
-    let request = request("server a.example.com");
-    let sources = |rules: &IssuanceRules| {
-        let authorized = authorize(ADMIN, &request, rules, issuer, RANDOM, NOW).unwrap();
-        authorized.template().status_sources.clone()
+    let sources = |text: &str, rules: &IssuanceRules| {
+        let authorized = authorize(ADMIN, &request(text), rules, &issuers(issuer), RANDOM, NOW);
+        authorized.unwrap().template().status_sources.clone()
     };
     let serial = SerialNumber::from_random(RANDOM);
-    assert_eq!(sources(&published), at.sources(issuer, serial));
-    assert_eq!(sources(&rules()), StatusSources::default());
+    let server = "server a.example.com";
+    assert_eq!(sources(server, &published), at.sources(issuer, serial));
+    assert_eq!(sources(server, &rules()), StatusSources::default());
+    // Nothing is published for the others.
+    for other in ["node a", "operator a", "intermediate a"] {
+        assert_eq!(
+            sources(other, &published),
+            StatusSources::default(),
+            "{other}"
+        );
+    }
 }
 
 #[test]
-fn responders_certificate_signs_answers_and_nothing_else() {
+fn responders_certificate_signs_answers_and_nothing_else_and_is_the_authoritys_alone() {
     let issuer = &internal().certificate;
-    let subject = DistinguishedName::parse("CN=OCSP Responder").unwrap();
-    let spki = request("client a").spki_der;
-    let make = |spki: Vec<u8>, now| authorize_responder(subject.clone(), spki, issuer, RANDOM, now);
-    let authorized = make(spki.clone(), NOW).unwrap();
+    let rules = IssuanceRules {
+        publication: PublicationUrl::parse("http://pki.example.com").ok(),
+        ..rules()
+    };
+    let asked = request("ocsp-responder OCSP_Responder");
+    let make = |actor, now| authorize(actor, &asked, &rules, &issuers(issuer), RANDOM, now);
+    let authorized = make(Actor::Authority, NOW).unwrap();
+    assert_eq!(authorized.issued_by(), IssuerRole::Intermediate);
     let to_be_signed = authorized
         .template()
         .to_be_signed(issuer, SignatureAlgorithm::EcdsaP256Sha256)
         .unwrap();
-    let approved = authorized.approve(to_be_signed, issuer).unwrap();
+    let approved = authorized.approve(to_be_signed, &issuers(issuer)).unwrap();
     let preview = approved.preview();
     assert_eq!(
         preview.extended_key_usage().unwrap().listed(),
@@ -729,13 +729,26 @@ fn responders_certificate_signs_answers_and_nothing_else() {
     );
     assert!(preview.has_ocsp_no_check() && !preview.is_ca());
     assert!(preview.crl_uris().is_empty());
-    assert_eq!(approved.actor(), &Actor::Authority);
-    assert!(matches!(
-        make(issuer.spki_der().to_vec(), NOW),
-        Err(Denied::Key { .. })
-    ));
+    let lifetime = preview.not_after().since(NOW);
+    assert_eq!(lifetime.as_secs(), 7 * DAY_S);
     let ended = issuer.not_after();
-    assert!(matches!(make(spki, ended), Err(Denied::Lifetime { .. })));
+    assert!(matches!(
+        make(Actor::Authority, ended),
+        Err(Denied::Lifetime { .. })
+    ));
+    let name = "cn:OCSP Responder".parse::<TypedName>().unwrap();
+    for bundle in [BundleName::internal(), BundleName::operators()] {
+        let holder = Actor::Holder {
+            identity: Identity {
+                bundle,
+                name: name.clone(),
+            },
+            profile: Profile::OCSP_RESPONDER,
+        };
+        for actor in [ADMIN, holder] {
+            assert!(matches!(make(actor, NOW), Err(Denied::NotPermitted { .. })));
+        }
+    }
 }
 
 /// Bytes of a template that was changed after it had been authorized.
@@ -747,7 +760,7 @@ fn check_differs(spoil: impl FnOnce(&mut Template), expected: &str) {
     let to_be_signed = template
         .to_be_signed(issuer, SignatureAlgorithm::EcdsaP256Sha256)
         .unwrap();
-    match authorized.approve(to_be_signed, issuer) {
+    match authorized.approve(to_be_signed, &issuers(issuer)) {
         Err(Denied::BytesDiffer { what }) => assert_eq!(what, expected),
         other => panic!("{expected}: {other:?}"),
     }
@@ -847,7 +860,7 @@ fn bytes_for_another_issuer_are_not_approved() {
             .template()
             .to_be_signed(&other.certificate, SignatureAlgorithm::EcdsaP256Sha256)
             .unwrap();
-        match authorized.approve(to_be_signed, issuer) {
+        match authorized.approve(to_be_signed, &issuers(issuer)) {
             // An issuer of the same name with another key differs in authorityKeyIdentifier.
             Err(Denied::BytesDiffer { what }) => assert_eq!(what, expected),
             told => panic!("{told:?}"),
@@ -863,8 +876,7 @@ fn a_leaf_issues_nothing() {
         .template()
         .to_be_signed(&issuer.certificate, SignatureAlgorithm::EcdsaP256Sha256)
         .unwrap();
-    let leaf =
-        countersign_pki::certificate::Certificate::parse(&issuer.sign(&to_be_signed)).unwrap();
+    let leaf = Certificate::parse(&issuer.sign(&to_be_signed)).unwrap();
     let spki_der = KeyPair::generate().unwrap().subject_public_key_info();
     let below = authorize(
         ADMIN,
@@ -873,7 +885,7 @@ fn a_leaf_issues_nothing() {
             ..request("client b")
         },
         &rules(),
-        &leaf,
+        &issuers(&leaf),
         RANDOM,
         NOW,
     );

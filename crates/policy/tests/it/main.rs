@@ -12,6 +12,7 @@ mod load;
 mod nearest;
 mod path;
 mod pattern;
+mod profiles;
 mod properties;
 mod renewal;
 mod world;

@@ -40,6 +40,7 @@ impl Authority {
             serial: SerialNumber::from_random([7; 20]),
             usage: Usage::Authority { path_len: None },
             status_sources: StatusSources::default(),
+            extra_extensions: Vec::new(),
         };
         let to_be_signed = template
             .to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256)
@@ -129,6 +130,7 @@ pub(crate) fn peer(text: &str) -> VerifiedPeer {
             client_auth: true,
         },
         status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
     };
     let leaf = authority.sign(
         &template

@@ -37,6 +37,13 @@ impl TrustConfig {
         let place = format!("trust.{name}");
         let bundle_name =
             BundleName::parse(name).map_err(|error| ConfigError::new(&place, error.to_string()))?;
+        if bundle_name.as_str() == BundleName::OPERATORS {
+            return Err(ConfigError::new(
+                place,
+                "is the bundle of the authority's own operators and nodes",
+            )
+            .hint("choose another name"));
+        }
         let trust_domain = match &self.trust_domain {
             Some(text) => Some(TrustDomain::parse(text).map_err(|error| {
                 ConfigError::new(format!("{place}.trust_domain"), error.to_string())

@@ -11,11 +11,14 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Message, Sequence};
 use countersign_pki::publication::PublicationUrl;
+use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::{Actor, Approved, IssuanceRules, Profile, Request, authorize};
+use countersign_policy::issuance::{
+    Actor, Approved, IssuanceRules, Issuers, Profile, Profiles, Request, authorize,
+};
 use countersign_store::intent::{Intended, Stored};
 use countersign_store::inventory::EntryId;
 use countersign_store::issuer::{IssuerId, IssuerRole};
@@ -39,7 +42,6 @@ pub(crate) struct Fixture {
     pub(crate) told: Arc<Mutex<Vec<Message>>>,
     certificate: Certificate,
     key: EcdsaKeyPair,
-    spki: Vec<u8>,
     folder: TempDir,
 }
 
@@ -60,7 +62,6 @@ impl Fixture {
         let told = Arc::new(Mutex::new(Vec::new()));
         let store = open(&path, &told);
         let issuer = store.issuers()[0].id;
-        let leaf = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key");
         Self {
             store: Arc::new(store),
             issuer,
@@ -68,7 +69,6 @@ impl Fixture {
             told,
             certificate,
             key,
-            spki: spki(&leaf),
             folder,
         }
     }
@@ -86,7 +86,6 @@ impl Fixture {
             told,
             certificate,
             key,
-            spki,
             folder,
         } = self;
         drop(store);
@@ -99,7 +98,6 @@ impl Fixture {
             told,
             certificate,
             key,
-            spki,
             folder,
         }
     }
@@ -137,23 +135,37 @@ impl Fixture {
         let publication = at.map(|url| PublicationUrl::parse(url).expect("a URL"));
         let rules = IssuanceRules {
             trust_domain: TrustDomain::parse("example.com").expect("a trust domain"),
+            profiles: Profiles::built_in(),
             publication,
         };
         let request = Request {
-            profile: Profile::Client,
+            profile: Profile::CLIENT,
             name: name.to_owned(),
             subject_alt_names: vec![format!("dns:{name}.example.com").parse().expect("a name")],
             lifetime: Some(lifetime),
-            spki_der: self.spki.clone(),
+            // A key stands for one identity.
+            spki_der: spki(&key()),
+            wishes: Wishes::default(),
         };
-        let authorized = authorize(ADMIN, &request, &rules, &self.certificate, random, now())
-            .expect("authorized");
+        self.approve(&request, &rules, random)
+    }
+
+    pub(crate) fn approve(
+        &self,
+        request: &Request,
+        rules: &IssuanceRules,
+        random: [u8; 20],
+    ) -> Approved {
+        let ca = || self.certificate.clone();
+        let issuers = Issuers::new(ca(), ca(), ca(), &[]);
+        let authorized =
+            authorize(ADMIN, request, rules, &issuers, random, now()).expect("authorized");
         let to_be_signed = authorized
             .template()
             .to_be_signed(&self.certificate, ALGORITHM)
             .expect("encodes");
         authorized
-            .approve(to_be_signed, &self.certificate)
+            .approve(to_be_signed, &issuers)
             .expect("approved")
     }
 
@@ -237,8 +249,9 @@ fn issuer(key: &EcdsaKeyPair) -> Certificate {
         not_before: now().minus(HOUR),
         not_after: now().plus(Duration::from_hours(365 * 24)),
         serial: SerialNumber::from_random([7; 20]),
-        usage: Usage::Authority { path_len: Some(0) },
+        usage: Usage::Authority { path_len: None },
         status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
     };
     let to_be_signed = template.to_be_self_signed(ALGORITHM).expect("encodes");
     let signature = sign(key, to_be_signed.bytes());
@@ -250,6 +263,10 @@ fn sign(key: &EcdsaKeyPair, bytes: &[u8]) -> Vec<u8> {
         .expect("signs")
         .as_ref()
         .to_vec()
+}
+
+fn key() -> EcdsaKeyPair {
+    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key")
 }
 
 fn spki(key: &EcdsaKeyPair) -> Vec<u8> {

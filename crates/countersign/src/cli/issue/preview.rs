@@ -20,6 +20,8 @@ pub(super) struct Preview {
     certificate: CertificateView,
     because: Vec<BecauseView>,
     objections: Vec<ObjectionView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored: Vec<String>,
 }
 
 impl Preview {
@@ -33,6 +35,7 @@ impl Preview {
             certificate: inspect::certificate(&certificate, now),
             because: response.because,
             objections: response.objections,
+            ignored: response.ignored,
         })
     }
 
@@ -46,6 +49,14 @@ impl Preview {
             .collect();
         text += &table(&["FIELD", "VALUE", "BECAUSE"], &rows);
         text += "\n\n";
+        if !self.ignored.is_empty() {
+            let ignored = self.ignored.join(", ");
+            writeln!(
+                text,
+                "{ignored} of the request would be ignored: the profile decides"
+            )
+            .expect("a String takes everything");
+        }
         if self.objections.is_empty() {
             text += "no client is known that would refuse it\n";
         }

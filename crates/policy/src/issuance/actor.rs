@@ -1,0 +1,102 @@
+//! Who asks for a certificate, and whether they may have it.
+
+use std::fmt;
+
+use countersign_pki::identity::{BundleName, Identity};
+use serde::{Deserialize, Serialize};
+
+use super::names::Names;
+use super::rules::{BuiltIn, Naming};
+use super::{Denied, Profile, ProfileRules};
+
+/// Who asks, and how that is known. Goes into the audit record as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Actor {
+    /// The operating system vouches for the user on the admin socket or the state folder: root or the service's own.
+    LocalAdmin {
+        /// Of the process at the other end.
+        uid: u32,
+    },
+    /// The authority itself: first run, and the gateway's own certificate.
+    Authority,
+    /// The holder of a live certificate asks for its next one.
+    Holder {
+        /// As verified.
+        identity: Identity,
+        /// Of the certificate that was presented, as the inventory has it: a name does not tell the profile.
+        profile: Profile,
+    },
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalAdmin { uid } => write!(f, "local admin (uid {uid})"),
+            Self::Authority => f.write_str("the authority"),
+            Self::Holder { identity, profile } => {
+                write!(f, "the holder of {profile} certificate {identity}")
+            }
+        }
+    }
+}
+
+/// `names`: `None` where they do not fit the profile, which is told to those only who may ask at all.
+pub(super) fn permit(
+    actor: &Actor,
+    rules: &ProfileRules,
+    names: Option<&Names>,
+) -> Result<(), Denied> {
+    let refuse = |what: String| {
+        Err(Denied::NotPermitted {
+            actor: actor.to_string(),
+            what,
+        })
+    };
+    let kind = || format!("a {} certificate", rules.profile());
+    let (identity, presented) = match actor {
+        // Whoever else had one could say of any certificate that it is good.
+        _ if rules.like() == BuiltIn::OcspResponder && *actor != Actor::Authority => {
+            return refuse(kind());
+        }
+        Actor::LocalAdmin { .. } => return Ok(()),
+        // It is a node itself, and nobody's operator; a CA below the root is for people to decide.
+        Actor::Authority => {
+            return match rules.like() {
+                BuiltIn::Intermediate | BuiltIn::Operator => refuse(kind()),
+                _ => Ok(()),
+            };
+        }
+        Actor::Holder { identity, profile } => (identity, profile),
+    };
+    // Nodes and operators are vouched for by their own issuer, whatever profile the inventory has of others.
+    let vouches = if rules.profile().is_reserved() {
+        BundleName::OPERATORS
+    } else {
+        BundleName::INTERNAL
+    };
+    if identity.bundle.as_str() != vouches {
+        return refuse(if vouches == BundleName::INTERNAL {
+            "a certificate of this authority".to_owned()
+        } else {
+            kind()
+        });
+    }
+    if rules.profile() != presented || rules.like() == BuiltIn::Intermediate {
+        return refuse(kind());
+    }
+    let Some(names) = names else {
+        return refuse("other names".to_owned());
+    };
+    // One more name would be one more identity. The CN of a host is the mirror of its first SAN.
+    let common_name = names
+        .subject
+        .common_name()
+        .filter(|_| rules.like().naming() != Naming::Host)
+        .and_then(|name| format!("cn:{name}").parse().ok());
+    let mut asked = names.subject_alt_names.iter().chain(&common_name);
+    match asked.find(|name| **name != identity.name) {
+        Some(other) => refuse(other.to_string()),
+        None => Ok(()),
+    }
+}
