@@ -11,4 +11,5 @@ mod name;
 mod ocsp;
 mod path;
 mod pem;
+mod pkcs12;
 mod request;
