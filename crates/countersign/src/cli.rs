@@ -6,6 +6,7 @@ mod certificate_view;
 mod config;
 mod csv;
 mod explain;
+mod export;
 mod import;
 mod init;
 mod inspect;
@@ -61,6 +62,7 @@ enum Command {
     Show(show::ShowCommand),
     Label(label::LabelCommand),
     Import(import::ImportCommand),
+    Export(export::ExportCommand),
     Renew(renew::RenewCommand),
     Revoke(revoke::RevokeCommand),
     Inspect(inspect::InspectCommand),
@@ -82,6 +84,7 @@ impl Command {
             Self::Show(command) => command.run(globals),
             Self::Label(command) => command.run(globals),
             Self::Import(command) => command.run(globals),
+            Self::Export(command) => command.run(globals),
             Self::Renew(command) => command.run(globals),
             Self::Revoke(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
@@ -150,6 +153,21 @@ mod tests {
             true,
         );
         check("countersign inspect cert.pem", true);
+        check("countersign inspect a.p12 --in-password-file pw", true);
+        check(
+            "countersign export p12 api --key key.pem --password-out pw --out api.p12 --force",
+            true,
+        );
+        check(
+            "countersign export p12 api --trust --password-file pw",
+            true,
+        );
+        check("countersign export jks api", true);
+        check("countersign export pem api --no-key --out -", true);
+        check(
+            "countersign export k8s api --name api.example --namespace prod --in-password-file pw",
+            true,
+        );
         check(
             "countersign verify --as server --trust root.pem --untrusted ca.pem --cert cert.pem --name api.example.com --name 10.0.0.1 \
              --at 2026-01-02T03:04:05Z --depth 1 --crl a.crl --crl b.crl --strict --json",
@@ -182,6 +200,19 @@ mod tests {
         check("countersign up --name a..b", false);
         check("countersign issue admin root", false);
         check("countersign issue client you --ttl 0s", false);
+        check(
+            false,
+        );
+        check("countersign export you", false);
+        check("countersign export p12 you --trust --key k", false);
+        check("countersign export p12 you --password secret", false);
+        check(
+            "countersign export p12 you --password-file a --password-out b",
+            false,
+        );
+        check("countersign export jks you --trust", false);
+        check("countersign export k8s you --name A", false);
+        check("countersign export k8s you --namespace a.b", false);
         check("countersign list --status some", false);
         check("countersign list --check", false);
         check("countersign list --limit 0", false);

@@ -19,8 +19,10 @@ mod gateway_names;
 mod identity_files;
 mod leaf_key;
 mod output;
+mod password;
 mod placeholder;
 mod private_folder;
+mod private_key;
 mod serve;
 
 use std::panic::catch_unwind;

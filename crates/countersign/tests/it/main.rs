@@ -4,6 +4,7 @@ mod audit;
 mod bypass;
 mod cli;
 mod durable;
+mod export;
 mod files;
 mod http;
 mod installation;
