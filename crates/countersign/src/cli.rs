@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 mod audit;
+mod batch;
 mod certificate_view;
 mod config;
 mod csv;
@@ -168,6 +169,8 @@ mod tests {
             "countersign export k8s api --name api.example --namespace prod --in-password-file pw",
             true,
         );
+        check("countersign issue --batch f.csv --out o --dry-run", true);
+        check("countersign issue client --batch d --out o --ttl 30d", true);
         check(
             "countersign verify --as server --trust root.pem --untrusted ca.pem --cert cert.pem --name api.example.com --name 10.0.0.1 \
              --at 2026-01-02T03:04:05Z --depth 1 --crl a.crl --crl b.crl --strict --json",
@@ -200,7 +203,11 @@ mod tests {
         check("countersign up --name a..b", false);
         check("countersign issue admin root", false);
         check("countersign issue client you --ttl 0s", false);
+        check("countersign issue client", false);
+        check("countersign issue --batch f.csv", false);
+        check("countersign issue client you --batch f.csv --out o", false);
         check(
+            "countersign issue --batch f.csv --out o --dns a.example",
             false,
         );
         check("countersign export you", false);

@@ -23,6 +23,7 @@ mod password;
 mod placeholder;
 mod private_folder;
 mod private_key;
+mod progress;
 mod serve;
 
 use std::panic::catch_unwind;

@@ -1,6 +1,7 @@
 //! The whole binary against real peers: what it does at start, while it serves, when access is withdrawn, when it is killed.
 
 mod audit;
+mod batch;
 mod bypass;
 mod cli;
 mod durable;

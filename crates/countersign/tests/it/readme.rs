@@ -13,13 +13,22 @@ use crate::installation::{binary, text};
 
 #[test]
 fn readme_transcript_is_what_the_commands_print() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = fs::read_to_string(readme).expect("there is a README");
-    let transcripts: Vec<&str> = transcripts(&readme).collect();
-    assert!(
-        !transcripts.is_empty(),
-        "the README has no ```console block"
-    );
+    play_page("README.md");
+}
+
+#[test]
+fn guide_to_provisioning_is_what_the_commands_print() {
+    play_page("docs/guide/provisioning.md");
+}
+
+/// Every transcript of a page, in one session.
+fn play_page(page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(page);
+    let text = fs::read_to_string(path).expect("there is such a page");
+    let transcripts: Vec<&str> = transcripts(&text).collect();
+    assert!(!transcripts.is_empty(), "{page} has no ```console block");
     let mut session = Session::new();
     for transcript in transcripts {
         session
