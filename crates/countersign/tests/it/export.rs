@@ -450,6 +450,63 @@ fn openssl_does(openssl: &Path, installation: &Installation, arguments: &[&str])
     assert_eq!(answer.code, Some(0), "{answer:#?}");
 }
 
+/// Runs the rest of its arguments on a terminal of their own, and answers each question with a line of its first.
+const ON_A_TERMINAL: &str = r#"
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+shown = b""
+for answer in sys.argv[1].split("\n"):
+    while not shown.endswith(b": "):
+        shown += os.read(terminal, 1024)
+    shown += b"[asked]"
+    os.write(terminal, answer.encode() + b"\n")
+try:
+    while more := os.read(terminal, 1024):
+        shown += more
+except OSError:
+    pass
+print(shown.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn terminal_is_asked_twice_and_shows_nothing_of_the_answer() {
+    let name = "terminal_is_asked_twice_and_shows_nothing_of_the_answer";
+    let Some(python) = peer(name, "python3") else {
+        return;
+    };
+    let (installation, ada) = site();
+    let ada = text(ada.folder());
+    let ask = |answers: &str, arguments: &[&str]| {
+        let line = [&["-c", ON_A_TERMINAL, answers, text(binary())], arguments].concat();
+        let answer = program(&python, &folder(&installation), &line);
+        assert!(!answer.all().contains("hunter"), "{answer:#?}");
+        answer
+    };
+    let differ = ask(
+        "hunter2\nhunter3",
+        &["export", "p12", ada, "--out", "a.p12"],
+    );
+    assert_eq!(differ.code, Some(2), "{differ:#?}");
+    assert!(differ.stdout.contains("differ"), "{differ:#?}");
+    assert!(!installation.path("a.p12").exists());
+    let chosen = ask(
+        "hunter2\nhunter2",
+        &["export", "p12", ada, "--out", "a.p12"],
+    );
+    assert_eq!(chosen.code, Some(0), "{chosen:#?}");
+    let shown = ask("hunter2", &["inspect", "a.p12"]);
+    assert!(shown.stdout.contains("CN=ada"), "{shown:#?}");
+    // Nothing typed: one is made and shown, once.
+    let made = ask("", &["export", "p12", ada, "--out", "b.p12"]);
+    let (_, password) = made.stdout.split_once("password: ").expect("shown");
+    let password = password.lines().next().expect("a line").trim();
+    installation.write("made", password);
+    assert_eq!(inspect(&installation, "b.p12", "made", &[]).code, Some(0));
+}
+
 #[test]
 fn keys_are_taken_in_every_usual_form_and_encrypted() {
     let name = "keys_are_taken_in_every_usual_form_and_encrypted";
