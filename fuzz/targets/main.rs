@@ -12,5 +12,6 @@ mod name;
 mod ocsp;
 mod path;
 mod pem;
+mod pkcs12;
 mod publication;
 mod request;

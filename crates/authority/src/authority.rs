@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::pem;
 use countersign_pki::spiffe::TrustDomain;
@@ -122,6 +123,20 @@ impl Authority {
     pub(crate) fn rules(&self) -> Arc<IssuanceRules> {
         let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&rules)
+    }
+
+    /// The CA certificate of this subject and those above it, the root last; none for a stranger's.
+    pub fn issuers_above(&self, issuer: &DistinguishedName) -> Vec<&Certificate> {
+        let ours = [self.intermediate(), self.operator(), self.root()];
+        let mut path: Vec<&Certificate> = Vec::new();
+        let mut wanted = issuer;
+        while let Some(next) = ours.into_iter().find(|it| it.subject() == wanted)
+            && path.iter().all(|it| it.der() != next.der())
+        {
+            path.push(next);
+            wanted = next.issuer();
+        }
+        path
     }
 
     /// One page of the inventory, in the order of the filter.

@@ -82,7 +82,7 @@ impl AdminClient {
     pub async fn download(
         &self,
         path: &str,
-        mut piece: impl FnMut(&[u8]) -> io::Result<()>,
+        mut piece: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> Result<(), ClientError> {
         let request = request(Method::POST, path, JSON, Vec::new())?;
         let mut piece =
@@ -256,7 +256,7 @@ impl ClientError {
 }
 
 /// Takes an answer piece by piece.
-type Piece<'a> = dyn FnMut(&[u8]) -> Result<(), ClientError> + 'a;
+type Piece<'a> = dyn FnMut(&[u8]) -> Result<(), ClientError> + Send + 'a;
 
 /// How a call ended; the body of a success has gone piece by piece.
 enum Reply {

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::compatibility::Objection;
+use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
 use countersign_pki::request::CertificateRequest;
@@ -146,12 +147,24 @@ pub(crate) fn list_response(page: Page, now: UnixTime) -> ListResponse {
     }
 }
 
-pub(crate) fn show_response(page: Page, now: UnixTime) -> ShowResponse {
+/// `issuers_of` gives the CA certificates above one of ours, by its issuer's name.
+pub(crate) fn show_response<'a>(
+    page: Page,
+    issuers_of: impl Fn(&DistinguishedName) -> Vec<&'a Certificate>,
+    now: UnixTime,
+) -> ShowResponse {
+    let issuers_pem = |entry: &Entry| {
+        let certificate = Certificate::parse(&entry.signed.as_ref()?.der).ok()?;
+        let issuers = issuers_of(certificate.issuer());
+        let pem = issuers.iter().map(|it| pem::encode(CERTIFICATE, it.der()));
+        Some(pem.collect::<String>()).filter(|_| !entry.is_imported() && !issuers.is_empty())
+    };
     let shown = |entry: Entry| ShownCertificate {
         pem: entry
             .signed
             .as_ref()
             .map(|signed| pem::encode(CERTIFICATE, &signed.der)),
+        issuers_pem: issuers_pem(&entry),
         certificate: certificate_view(entry, now),
     };
     ShowResponse {

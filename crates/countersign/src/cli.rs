@@ -2,11 +2,13 @@
 
 pub(crate) mod arguments;
 mod audit;
+mod batch;
 mod ca;
 mod certificate_view;
 mod config;
 mod csv;
 mod explain;
+mod export;
 mod filters;
 mod import;
 mod init;
@@ -65,6 +67,7 @@ enum Command {
     Show(show::ShowCommand),
     Label(label::LabelCommand),
     Import(import::ImportCommand),
+    Export(export::ExportCommand),
     Renew(renew::RenewCommand),
     Revoke(Box<revoke::RevokeCommand>),
     Release(Box<release::ReleaseCommand>),
@@ -88,6 +91,7 @@ impl Command {
             Self::Show(command) => command.run(globals),
             Self::Label(command) => command.run(globals),
             Self::Import(command) => command.run(globals),
+            Self::Export(command) => command.run(globals),
             Self::Renew(command) => command.run(globals),
             Self::Revoke(command) => command.run(globals),
             Self::Release(command) => command.run(globals),
@@ -169,6 +173,23 @@ mod tests {
         check("countersign release you --wait", true);
         check("countersign release --owner team --yes", true);
         check("countersign inspect cert.pem", true);
+        check("countersign inspect a.p12 --in-password-file pw", true);
+        check(
+            "countersign export p12 api --key key.pem --password-out pw --out api.p12 --force",
+            true,
+        );
+        check(
+            "countersign export p12 api --trust --password-file pw",
+            true,
+        );
+        check("countersign export jks api", true);
+        check("countersign export pem api --no-key --out -", true);
+        check(
+            "countersign export k8s api --name api.example --namespace prod --in-password-file pw",
+            true,
+        );
+        check("countersign issue --batch f.csv --out o --dry-run", true);
+        check("countersign issue client --batch d --out o --ttl 30d", true);
         check(
             "countersign verify --as server --trust root.pem --untrusted ca.pem --cert cert.pem --name api.example.com --name 10.0.0.1 \
              --at 2026-01-02T03:04:05Z --depth 1 --crl a.crl --crl b.crl --strict --json",
@@ -213,6 +234,23 @@ mod tests {
         check("countersign up --name a..b", false);
         check("countersign issue client", false);
         check("countersign issue client you --ttl 0s", false);
+        check("countersign issue client", false);
+        check("countersign issue --batch f.csv", false);
+        check("countersign issue client you --batch f.csv --out o", false);
+        check(
+            "countersign issue --batch f.csv --out o --dns a.example",
+            false,
+        );
+        check("countersign export you", false);
+        check("countersign export p12 you --trust --key k", false);
+        check("countersign export p12 you --password secret", false);
+        check(
+            "countersign export p12 you --password-file a --password-out b",
+            false,
+        );
+        check("countersign export jks you --trust", false);
+        check("countersign export k8s you --name A", false);
+        check("countersign export k8s you --namespace a.b", false);
         check("countersign list --status some", false);
         check("countersign list --check", false);
         check("countersign list --limit 0", false);

@@ -20,8 +20,11 @@ mod identity_files;
 mod kept_profiles;
 mod leaf_key;
 mod output;
+mod password;
 mod placeholder;
 mod private_folder;
+mod private_key;
+mod progress;
 mod serve;
 
 use std::panic::catch_unwind;

@@ -414,7 +414,8 @@ async fn show(
     UrlPath(what): UrlPath<String>,
 ) -> Called<ShowResponse> {
     let page = authority.show(&parse_what(&what)).await?;
-    Ok(Json(show_response(page, authority.now())))
+    let issuers_of = |issuer: &_| authority.issuers_above(issuer);
+    Ok(Json(show_response(page, issuers_of, authority.now())))
 }
 
 async fn revocation_lists(

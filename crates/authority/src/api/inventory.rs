@@ -202,6 +202,9 @@ pub struct ShownCertificate {
     /// In PEM; left out when it is not known whether it was signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pem: Option<String>,
+    /// What issued it, up to the root, in PEM; left out for certificates of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuers_pem: Option<String>,
 }
 
 /// One row of the inventory.

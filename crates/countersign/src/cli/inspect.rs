@@ -3,16 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
-};
 use clap::Args;
 use countersign_pki::certificate::{Certificate, KeyAlgorithm};
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::inspect::{self, CertificateView, CrlView, RequestView};
+use countersign_pki::pkcs12;
 use countersign_pki::request::CertificateRequest;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, SystemClock};
@@ -21,12 +17,18 @@ use serde::Serialize;
 use crate::certificate_file::{self, Contents, fault};
 use crate::cli::arguments::Globals;
 use crate::fault::{Answer, Fault};
+use crate::output::escaped;
+use crate::password::PasswordSource;
+use crate::private_key::{PrivateKey, locked};
 
-/// Decode a certificate, a chain, a certificate request, a CRL or a key; key material is never shown
+/// Decode a certificate, a chain, a certificate request, a CRL, a key or PKCS#12; key material is never shown
 #[derive(Debug, Args)]
 pub(crate) struct InspectCommand {
     /// PEM or DER
     file: PathBuf,
+    /// File with the password of a PKCS#12 file [default: it is asked for]
+    #[arg(long, value_name = "FILE")]
+    in_password_file: Option<PathBuf>,
 }
 
 /// One thing in a file.
@@ -37,6 +39,29 @@ enum Item {
     Request(RequestView),
     Crl(CrlView),
     Key(KeyView),
+    Pkcs12(Pkcs12View),
+}
+
+/// A PKCS#12 file; its keys and certificates follow, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "pkcs12")]
+struct Pkcs12View {
+    /// What shows that it was not changed.
+    integrity: String,
+    entries: Vec<EntryView>,
+}
+
+/// One part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct EntryView {
+    /// `certificate`, `key` or `trusted-certificate`.
+    kind: &'static str,
+    /// Its friendly name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<String>,
+    /// SHA-256 of the public key, if it is of a kind that is known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spki: Option<String>,
 }
 
 /// What may be said of a key.
@@ -61,7 +86,8 @@ impl InspectCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
-        let items = items(&self.file, now)?;
+        let password = PasswordSource::of(self.in_password_file.as_deref());
+        let items = items(&self.file, &password, now)?;
         globals.output().answer(&items, |items| {
             items.iter().map(Item::text).collect::<Vec<_>>().join("\n")
         })?;
@@ -69,8 +95,14 @@ impl InspectCommand {
     }
 }
 
-fn items(path: &Path, now: UnixTime) -> Result<Vec<Item>, Fault> {
+fn items(path: &Path, password: &PasswordSource, now: UnixTime) -> Result<Vec<Item>, Fault> {
     let blocks = match certificate_file::read(path)? {
+        Contents::Der(der) if pkcs12::Contents::is_one(&der) => {
+            let password = password.get(path)?;
+            let contents =
+                pkcs12::Contents::open(&der, &password).map_err(|error| locked(path, &error))?;
+            return Ok(pkcs12_items(&contents, now));
+        }
         Contents::Der(der) => {
             let item = item_of_der(&der, now)
                 .ok_or_else(|| fault(path, &"neither certificate, request, CRL nor key in DER"))?;
@@ -104,13 +136,51 @@ fn items(path: &Path, now: UnixTime) -> Result<Vec<Item>, Fault> {
     blocks.iter().map(item).collect()
 }
 
+fn pkcs12_items(contents: &pkcs12::Contents, now: UnixTime) -> Vec<Item> {
+    let keys: Vec<KeyView> = contents
+        .keys
+        .iter()
+        .map(|key| KeyView::private("PKCS#8", &key.pkcs8))
+        .collect();
+    let key_entries = contents
+        .keys
+        .iter()
+        .zip(&keys)
+        .map(|(key, view)| EntryView {
+            kind: "key",
+            alias: key.friendly_name.clone(),
+            spki: view.spki.clone(),
+        });
+    let certificates = contents.certificates.iter();
+    let certificate_entries = certificates.clone().map(|entry| EntryView {
+        kind: if entry.is_trusted {
+            "trusted-certificate"
+        } else {
+            "certificate"
+        },
+        alias: entry.friendly_name.clone(),
+        spki: Some(entry.certificate.spki().to_string()),
+    });
+    let file = Item::Pkcs12(Pkcs12View {
+        integrity: contents.integrity.to_string(),
+        entries: key_entries.chain(certificate_entries).collect(),
+    });
+    let views = certificates
+        .map(|entry| Item::Certificate(Box::new(inspect::certificate(&entry.certificate, now))));
+    [file]
+        .into_iter()
+        .chain(keys.iter().cloned().map(Item::Key))
+        .chain(views)
+        .collect()
+}
+
 fn item_of_der(der: &[u8], now: UnixTime) -> Option<Item> {
     let key = || KeyView::private("PKCS#8", der);
     certificate(der, now)
         .ok()
         .or_else(|| request(der).ok())
         .or_else(|| crl(der, now).ok())
-        .or_else(|| Some(Item::Key(key())).filter(|_| public_half(der).is_some()))
+        .or_else(|| Some(Item::Key(key())).filter(|_| PrivateKey::of_der(der).is_some()))
 }
 
 fn certificate(der: &[u8], now: UnixTime) -> Result<Item, impl std::fmt::Display + use<>> {
@@ -132,18 +202,30 @@ impl Item {
             Self::Request(view) => view.to_string(),
             Self::Crl(view) => view.to_string(),
             Self::Key(view) => view.text(),
+            Self::Pkcs12(view) => view.text(),
         }
+    }
+}
+
+impl Pkcs12View {
+    fn text(&self) -> String {
+        let mut text = format!("PKCS#12      integrity: {}\n", self.integrity);
+        for entry in &self.entries {
+            let alias = entry.alias.as_deref().map(escaped).unwrap_or_default();
+            let line = format!("  {:<20} {alias}", entry.kind);
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
     }
 }
 
 impl KeyView {
     fn private(format: &'static str, der: &[u8]) -> Self {
-        let spki = public_half(der);
-        let algorithm = spki
-            .as_deref()
-            .and_then(KeyAlgorithm::of)
-            .map(|kind| kind.to_string());
-        let spki = spki.map(|spki| Fingerprint::of(&spki).to_string());
+        let key = PrivateKey::of_der(der);
+        let spki = key.as_ref().map(PrivateKey::spki_der);
+        let algorithm = spki.and_then(KeyAlgorithm::of).map(|kind| kind.to_string());
+        let spki = spki.map(|spki| Fingerprint::of(spki).to_string());
         Self {
             format,
             private: true,
@@ -189,28 +271,6 @@ impl KeyView {
     }
 }
 
-/// The `SubjectPublicKeyInfo` of a private key of a kind that is known here, in any of its usual forms.
-fn public_half(der: &[u8]) -> Option<Vec<u8>> {
-    let spki = |der: PublicKeyX509Der<'_>| der.as_ref().to_vec();
-    let curves = [
-        &ECDSA_P256_SHA256_ASN1_SIGNING,
-        &ECDSA_P384_SHA384_ASN1_SIGNING,
-        &ECDSA_P521_SHA512_ASN1_SIGNING,
-    ];
-    for curve in curves {
-        let pair = EcdsaKeyPair::from_pkcs8(curve, der)
-            .or_else(|_| EcdsaKeyPair::from_private_key_der(curve, der));
-        if let Ok(pair) = pair {
-            return pair.public_key().as_der().ok().map(spki);
-        }
-    }
-    if let Ok(pair) = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der)) {
-        return pair.public_key().as_der().ok().map(spki);
-    }
-    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).ok()?;
-    pair.public_key().as_der().ok().map(spki)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +279,11 @@ mod tests {
     fn inspect(bytes: &[u8]) -> Result<String, Fault> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), bytes).expect("written");
-        let items = items(file.path(), UnixTime::from_seconds(0))?;
+        let items = items(
+            file.path(),
+            &PasswordSource::Terminal,
+            UnixTime::from_seconds(0),
+        )?;
         Ok(serde_json::to_string(&items).expect("JSON"))
     }
 

@@ -13,6 +13,7 @@ use countersign_pki::pem;
 use serde::Serialize;
 
 use self::preview::Preview;
+use super::batch::Batch;
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::{self, Contents};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
@@ -26,11 +27,21 @@ use crate::leaf_key::{KeyKind, LeafKey};
 #[derive(Debug, Args)]
 pub(crate) struct IssueCommand {
     /// What the certificate is for: client, device, peer, person, server, workload, or a profile of the configuration; for
-    /// admins: node, operator, intermediate
-    profile: String,
+    /// admins: node, operator, intermediate; of a batch, the lines that name no profile
+    #[arg(required_unless_present = "batch")]
+    profile: Option<String>,
     /// Whose it is: client, device, node, operator, intermediate → common name; server, peer → first DNS name; person → e-mail
     /// address, or common name with --email; workload → SPIFFE ID or its path
-    name: String,
+    #[arg(required_unless_present = "batch", conflicts_with = "batch")]
+    name: Option<String>,
+    /// Issue for each line of a CSV file, or for each certificate request in a folder; the same command goes on after an interruption
+    #[arg(
+        long,
+        value_name = "FILE|DIR",
+        requires = "out",
+        conflicts_with_all = ["dns", "ip", "spiffe", "email", "uri", "csr", "force"]
+    )]
+    batch: Option<PathBuf>,
     /// A further DNS name (repeatable)
     #[arg(long, value_name = "NAME", value_parser = |text: &str| TypedName::parse_as(NameKind::Dns, text))]
     dns: Vec<TypedName>,
@@ -74,10 +85,29 @@ impl IssueCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let state = self.state.folder(globals)?;
+        let (profile, name) = match (self.batch, self.out.clone(), self.profile, self.name) {
+            (Some(source), Some(out), profile, _) => {
+                let batch = Batch {
+                    source,
+                    out,
+                    profile,
+                    ttl: self.ttl,
+                    key: self.key,
+                    dry_run: self.dry_run,
+                };
+                return batch.run(&state, &self.passphrase.passphrase(), globals);
+            }
+            (None, _, Some(profile), Some(name)) => (profile, name),
+            _ => {
+                return Err(Fault::bug(
+                    "the command line let a profile or a name be left out",
+                ));
+            }
+        };
         let out = self
             .out
             .clone()
-            .unwrap_or_else(|| PathBuf::from(folder_name(&self.name)));
+            .unwrap_or_else(|| PathBuf::from(folder_name(&name)));
         let existing = if self.force {
             Existing::Replace
         } else {
@@ -97,8 +127,8 @@ impl IssueCommand {
         };
         let sans = [&self.dns, &self.ip, &self.spiffe, &self.email, &self.uri];
         let request = IssueRequest {
-            profile: self.profile.clone(),
-            name: self.name.clone(),
+            profile,
+            name,
             sans: sans
                 .into_iter()
                 .flatten()
@@ -217,7 +247,7 @@ impl Written {
 }
 
 /// A request as PEM, whatever form the file has.
-fn read_request(file: &Path) -> Result<String, Fault> {
+pub(super) fn read_request(file: &Path) -> Result<String, Fault> {
     let blocks = match certificate_file::read(file)? {
         Contents::Der(der) => return Ok(pem::encode("CERTIFICATE REQUEST", &der)),
         Contents::Pem(blocks) => blocks,

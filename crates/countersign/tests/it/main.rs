@@ -2,10 +2,12 @@
 
 mod audit;
 mod backup;
+mod batch;
 mod bypass;
 mod cli;
 mod crash;
 mod durable;
+mod export;
 mod files;
 mod full_disk;
 mod guide;

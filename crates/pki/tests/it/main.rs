@@ -9,6 +9,7 @@ mod inspect;
 mod lint;
 mod ocsp;
 mod pem;
+mod pkcs12;
 mod request;
 mod revocation;
 mod tbs;

@@ -1,0 +1,206 @@
+//! Private keys out of files, in whatever usual form they are: what leaves here is PKCS#8 and the public half.
+
+use std::fmt;
+use std::path::Path;
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+};
+use countersign_pki::pbes2;
+use countersign_pki::pem::{self, Block};
+use zeroize::Zeroizing;
+
+use crate::certificate_file::{self, Contents, fault};
+use crate::fault::Fault;
+use crate::password::PasswordSource;
+
+/// A private key of a kind that is known here. Neither printable nor serializable.
+pub(crate) struct PrivateKey {
+    pkcs8: Zeroizing<Vec<u8>>,
+    spki: Vec<u8>,
+}
+
+impl PrivateKey {
+    /// The first private key of a PEM or DER file; `password` is asked for where it is encrypted.
+    pub(crate) fn read(path: &Path, password: &PasswordSource) -> Result<Self, Fault> {
+        let read = certificate_file::read(path)
+            .map_err(|fault| fault.or_hint("`--key FILE` names the private key, in PEM or DER"))?;
+        let blocks = match read {
+            Contents::Pem(blocks) => blocks,
+            Contents::Der(der) => {
+                return Self::of_der(&der)
+                    .map(Ok)
+                    .or_else(|| Some(Self::decrypt(path, &der, password)))
+                    .expect("one of the two is there");
+            }
+        };
+        Self::in_blocks(path, blocks, password)?.ok_or_else(|| {
+            fault(path, &"the file holds no private key")
+                .hint("`countersign inspect FILE` says what it holds")
+        })
+    }
+
+    /// The first private key among the blocks of a file, if there is one.
+    pub(crate) fn in_blocks(
+        path: &Path,
+        blocks: Vec<Block>,
+        password: &PasswordSource,
+    ) -> Result<Option<Self>, Fault> {
+        for block in blocks {
+            let der = Zeroizing::new(block.der);
+            match block.label.as_str() {
+                "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
+                    let key = Self::of_der(&der).ok_or_else(|| unknown_kind(path))?;
+                    return Ok(Some(key));
+                }
+                "ENCRYPTED PRIVATE KEY" => {
+                    return Self::decrypt(path, &der, password).map(Some);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// PKCS#8, SEC 1 or PKCS#1.
+    pub(crate) fn of_der(der: &[u8]) -> Option<Self> {
+        Self::ecdsa(der)
+            .or_else(|| Self::rsa(der).ok())
+            .or_else(|| Self::ed25519(der).ok())
+    }
+
+    fn decrypt(path: &Path, der: &[u8], password: &PasswordSource) -> Result<Self, Fault> {
+        let password = password.get(path)?;
+        let pkcs8 =
+            pbes2::open_private_key(der, &password).map_err(|error| locked(path, &error))?;
+        // CBC proves nothing genuine: what a wrong password makes of it is no key.
+        Self::of_der(&pkcs8).ok_or_else(|| locked(path, &pbes2::Locked::WrongPassword))
+    }
+
+    fn ecdsa(der: &[u8]) -> Option<Self> {
+        let curves = [
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &ECDSA_P384_SHA384_ASN1_SIGNING,
+            &ECDSA_P521_SHA512_ASN1_SIGNING,
+        ];
+        curves.into_iter().find_map(|curve| {
+            let pair = EcdsaKeyPair::from_pkcs8(curve, der)
+                .or_else(|_| EcdsaKeyPair::from_private_key_der(curve, der))
+                .ok()?;
+            let document = pair.to_pkcs8v1().ok()?;
+            Self::new(document.as_ref(), pair.public_key().as_der()).ok()
+        })
+    }
+
+    fn rsa(der: &[u8]) -> Result<Self, Unspecified> {
+        let pair = RsaKeyPair::from_pkcs8(der)
+            .or_else(|_| RsaKeyPair::from_der(der))
+            .map_err(|_| Unspecified)?;
+        let document: Pkcs8V1Der<'_> = pair.as_der()?;
+        Self::new(document.as_ref(), pair.public_key().as_der())
+    }
+
+    fn ed25519(der: &[u8]) -> Result<Self, Unspecified> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| Unspecified)?;
+        // Version 1: OpenSSL before 3.2 and Java read nothing else.
+        let document = pair.to_pkcs8v1()?;
+        Self::new(document.as_ref(), pair.public_key().as_der())
+    }
+
+    fn new(
+        pkcs8: &[u8],
+        spki: Result<PublicKeyX509Der<'_>, Unspecified>,
+    ) -> Result<Self, Unspecified> {
+        Ok(Self {
+            pkcs8: Zeroizing::new(pkcs8.to_vec()),
+            spki: spki?.as_ref().to_vec(),
+        })
+    }
+
+    /// PKCS#8 in DER.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
+    /// PKCS#8 in PEM.
+    pub(crate) fn to_pem(&self) -> Zeroizing<String> {
+        Zeroizing::new(pem::encode("PRIVATE KEY", &self.pkcs8))
+    }
+
+    /// `SubjectPublicKeyInfo` in DER.
+    pub(crate) fn spki_der(&self) -> &[u8] {
+        &self.spki
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(…)")
+    }
+}
+
+/// Why an encrypted file stays shut, and what to do.
+pub(crate) fn locked(path: &Path, error: &pbes2::Locked) -> Fault {
+    let hint = match error {
+        pbes2::Locked::Unsupported { .. } => {
+            "OpenSSL 3 reads the old schemes and writes today's: `openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW`, \
+             for a key `openssl pkcs8 -in OLD -topk8 -out NEW`"
+        }
+        pbes2::Locked::Malformed { .. } => {
+            "`openssl pkcs12 -in FILE -nodes | openssl pkcs12 -export -out NEW` writes it anew, in DER"
+        }
+        pbes2::Locked::Iterations { .. } => {
+            "nobody needs that much: it was made to keep its reader busy"
+        }
+        _ => "`--in-password-file FILE` names the file with its password, a line",
+    };
+    fault(path, error).hint(hint)
+}
+
+fn unknown_kind(path: &Path) -> Fault {
+    fault(path, &"the private key is of no kind that is known here")
+        .hint("ECDSA P-256, P-384, P-521, Ed25519 and RSA keys are, in PKCS#8, SEC 1 or PKCS#1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaf_key::{KeyKind, LeafKey};
+
+    #[test]
+    fn keys_of_every_kind_keep_their_public_half() {
+        for kind in [
+            KeyKind::P256,
+            KeyKind::P384,
+            KeyKind::Ed25519,
+            KeyKind::Rsa2048,
+        ] {
+            let made = LeafKey::generate(kind).expect("a key");
+            let block = pem::decode_all(made.to_pem().as_bytes())
+                .expect("PEM")
+                .remove(0);
+            let key = PrivateKey::of_der(&block.der).expect("a key");
+            assert_eq!(
+                key.spki_der(),
+                made.spki_der().expect("a public key"),
+                "{kind:?}"
+            );
+            let again = PrivateKey::of_der(key.pkcs8()).expect("a key");
+            assert_eq!(again.spki_der(), key.spki_der(), "{kind:?}");
+        }
+        assert!(PrivateKey::of_der(b"\x30\x00").is_none());
+    }
+
+    #[test]
+    fn key_does_not_print_itself() {
+        let made = LeafKey::generate(KeyKind::P256).expect("a key");
+        let block = pem::decode_all(made.to_pem().as_bytes())
+            .expect("PEM")
+            .remove(0);
+        let key = PrivateKey::of_der(&block.der).expect("a key");
+        assert_eq!(format!("{key:?}"), "PrivateKey(…)");
+    }
+}
