@@ -23,6 +23,7 @@ mod run;
 mod show;
 mod status;
 mod up;
+pub(crate) mod usage;
 mod verify;
 mod withdrawal;
 

@@ -31,13 +31,12 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
 use countersign_runtime::core_dump;
 
 use crate::cli::Cli;
 use crate::env::Environment;
 use crate::fault::{Answer, Fault};
-use crate::output::{print, tell};
+use crate::output::tell;
 
 /// A request allocates some dozens of times; the system's allocator costs a quarter of the requests (`bench/`).
 #[global_allocator]
@@ -66,36 +65,6 @@ fn run() -> Result<Answer, Fault> {
     core_dump::forbid().map_err(|error| Fault::world(format!("core files stay on: {error}")))?;
     match Cli::try_parse() {
         Ok(cli) => cli.run(Environment::read()),
-        Err(error) => usage(&error),
+        Err(error) => cli::usage::answer(&error),
     }
-}
-
-/// Help and version are answers; the rest is told in clap's words and our form.
-fn usage(error: &clap::Error) -> Result<Answer, Fault> {
-    let rendered = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            return print(&rendered).map(|()| Answer::Yes);
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            return Err(
-                Fault::configuration("a command is missing").hint("`--help` lists the commands")
-            );
-        }
-        _ => {}
-    }
-    let mut lines = rendered
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
-    let sentence = lines.next().unwrap_or("the arguments cannot be read");
-    let details: Vec<&str> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .collect();
-    let fault = Fault::configuration(
-        [&[sentence.trim_start_matches("error: ")], &details[..]]
-            .concat()
-            .join(" "),
-    );
-    Err(fault.hint("`countersign --help` lists the commands, `countersign COMMAND --help` the arguments of one"))
 }

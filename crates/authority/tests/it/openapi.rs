@@ -204,6 +204,13 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
             Value::Null,
             200,
         ),
+        (Method::POST, "/v1/revocation-lists", Value::Null, 200),
+        (
+            Method::POST,
+            "/v1/resume",
+            json!({ "because": "nothing waits" }),
+            200,
+        ),
         (Method::GET, "/v1/status", Value::Null, 200),
         (Method::GET, OPENAPI, Value::Null, 200),
         (Method::POST, "/v1/release", json!({ "what": "you" }), 409),
@@ -218,7 +225,7 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
         (
             Method::POST,
             ISSUE,
-            json!({ "profile": "operator", "name": "x", "csr": csr() }),
+            json!({ "profile": "canary", "name": "x", "csr": csr() }),
             400,
         ),
         (Method::GET, "/v1/certificates?limit=0", Value::Null, 400),
@@ -254,9 +261,17 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
     }
     let all: BTreeSet<_> = operations()
         .into_iter()
+        .filter(|(_, _, operation)| is_json(operation))
         .map(|(method, path, _)| (method.to_string(), path))
         .collect();
     assert_eq!(seen, all);
+}
+
+/// Whether the document knows the shape of what goes in and out: not of a backup, a CRL and the state of a feed.
+fn is_json(operation: &Value) -> bool {
+    let has_schema = |body: &Value| !body["content"]["application/json"]["schema"].is_null();
+    let request = &operation["requestBody"];
+    has_schema(&operation["responses"]["200"]) && (request.is_null() || has_schema(request))
 }
 
 /// As much of JSON Schema 2020-12 as the document uses; a keyword that it does not know is a failure.

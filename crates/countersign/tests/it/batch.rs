@@ -171,9 +171,9 @@ fn every_bad_line_is_told_before_anything_is_issued() {
 }
 
 #[test]
-fn batch_cannot_ask_for_a_reserved_profile() {
+fn batch_cannot_ask_for_what_nobody_gets() {
     let installation = Installation::new();
-    for profile in ["operator", "node", "intermediate", "canary"] {
+    for profile in ["canary", "ocsp-responder"] {
         installation.write(
             "bad.csv",
             &format!("profile,name\nclient,good\n{profile},evil\n"),
