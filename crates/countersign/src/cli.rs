@@ -123,6 +123,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a command after the other")]
     fn documented_commands_parse() {
         check(
             "countersign init --subject O=Example --years 5 --trust-domain example.com --passphrase-file p",

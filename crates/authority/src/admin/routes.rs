@@ -53,6 +53,12 @@ pub fn router(authority: Arc<Authority>) -> Router {
 
 /// What there is, and who may.
 pub(crate) fn routes() -> Vec<Route> {
+    let mut routes = certificate_routes();
+    routes.extend(authority_routes());
+    routes
+}
+
+fn certificate_routes() -> Vec<Route> {
     vec![
         Route::post(ISSUE, Role::Issuer, "Issue a certificate", issue)
             .takes::<IssueRequest>()
@@ -137,8 +143,12 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::get(SHOW, Role::Viewer, "Show what WHAT means", show)
             .takes_what()
             .answers::<ShowResponse>(),
-        Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
-            .answers::<StatusResponse>(),
+    ]
+}
+
+/// About the authority as a whole.
+fn authority_routes() -> Vec<Route> {
+    vec![
         Route::post(
             REVOCATION_LISTS,
             Role::Operator,
@@ -171,6 +181,8 @@ pub(crate) fn routes() -> Vec<Route> {
         )
         .takes::<ResumeRequest>()
         .answers::<ResumeResponse>(),
+        Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
+            .answers::<StatusResponse>(),
         Route::get(OPENAPI, Role::Viewer, "This document", openapi),
     ]
 }

@@ -8,7 +8,7 @@ use countersign_store::audit::{Action, AuditRecord};
 use crate::fixture::{ADMIN, Fixture, client, key, requested, spki, what};
 
 impl Fixture {
-    async fn refusals(&self) -> Vec<AuditRecord> {
+    fn refusals(&self) -> Vec<AuditRecord> {
         let log = rusqlite::Connection::open(self.folder.state().inventory()).expect("opens");
         let mut rows = log
             .prepare("SELECT id, at, actor, authenticated, action, object, reason FROM audit WHERE action = 'refuse' ORDER BY id")
@@ -34,7 +34,7 @@ impl Fixture {
 
     async fn check_refused(&self, request: Request, part: &str) {
         let object = format!("{} {}", request.profile, request.name);
-        let before = self.refusals().await.len();
+        let before = self.refusals().len();
         let tally = self.authority.tally().await.expect("counts");
         let error = self.authority.issue(ADMIN, request).await.expect_err(part);
         assert!(
@@ -42,7 +42,7 @@ impl Fixture {
             "{error}"
         );
         assert!(error.to_string().contains(part), "{error}");
-        let refusals = self.refusals().await;
+        let refusals = self.refusals();
         assert_eq!(refusals.len(), before + 1);
         let last = refusals.last().expect("one");
         assert_eq!(
@@ -136,7 +136,7 @@ async fn key_that_was_given_away_is_nobodys() {
             .to_string()
             .contains("given away")
     );
-    assert_eq!(fixture.refusals().await.len(), 3);
+    assert_eq!(fixture.refusals().len(), 3);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn refusals_past_a_bound_are_counted_and_the_count_is_on_record() {
             .await
             .expect_err("no key");
     }
-    assert_eq!(fixture.refusals().await.len(), 60);
+    assert_eq!(fixture.refusals().len(), 60);
     fixture.clock.advance(std::time::Duration::from_secs(61));
     fixture
         .authority
@@ -231,7 +231,7 @@ async fn refusals_past_a_bound_are_counted_and_the_count_is_on_record() {
         )
         .await
         .expect_err("no key");
-    let refusals = fixture.refusals().await;
+    let refusals = fixture.refusals();
     let shown: Vec<&str> = refusals[60..]
         .iter()
         .map(|record| record.object.as_str())

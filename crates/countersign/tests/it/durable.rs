@@ -22,7 +22,6 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
     println!("seed {seed} (COUNTERSIGN_KILL_SEED={seed} repeats it)");
     let mut random = Random(seed);
     let installation = Installation::new();
-    let request = pki::request();
     let mut known = Known::default();
     let kills = kills();
     for kill in 1..=kills {
@@ -31,11 +30,12 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
         let (sender, certificates) = mpsc::channel();
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
-                let (sender, socket, request) = (sender.clone(), &socket, &request);
+                let (sender, socket) = (sender.clone(), &socket);
                 scope.spawn(move || {
                     let revokes = client % 2 == 0;
                     let name = format!("client-{kill}-{client}");
-                    issue_until_the_end(socket, request, &name, revokes, &sender);
+                    // A key stands for one identity.
+                    issue_until_the_end(socket, &pki::request(), &name, revokes, &sender);
                 });
             }
             drop(sender);

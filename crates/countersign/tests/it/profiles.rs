@@ -94,6 +94,7 @@ async fn nodes_and_operators_are_issued_whether_or_not_anything_serves() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one CA from its request to its end")]
 fn ca_below_the_root_is_made_for_a_request_and_for_a_key_of_ours() {
     let name = "ca_below_the_root_is_made_for_a_request_and_for_a_key_of_ours";
     let Some(openssl) = peer(name, "openssl") else {
@@ -362,6 +363,7 @@ fn profiles_that_cannot_be_are_found_at_their_line() {
 
 /// Requests by OpenSSL, and what is said of them.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a request after the other")]
 fn requests_that_ask_for_something_else_are_refused_and_on_record() {
     let name = "requests_that_ask_for_something_else_are_refused_and_on_record";
     let Some(openssl) = peer(name, "openssl") else {

@@ -217,8 +217,8 @@ fn what_is_not_ours_not_there_or_our_own_is_refused_by_name() {
 #[test]
 fn answer_that_was_lost_to_a_kill_is_given_again_and_one_certificate_is_issued() {
     let installation = Installation::new();
-    let request = pki::request();
     for kill in 0..KILLS {
+        let request = pki::request();
         let name = format!("lost-{kill}");
         let body = json!({ "profile": "client", "name": name, "csr": request }).to_string();
         let key = format!("key-{kill}");

@@ -23,7 +23,7 @@ impl Profile {
     pub const INTERMEDIATE: Self = Self(Cow::Borrowed("intermediate"));
     /// Gateways, agents and replicas; from the operator issuer, for admins.
     pub const NODE: Self = Self(Cow::Borrowed("node"));
-    /// OCSPSigning; answers for the issuer of leaves, for the authority's own process alone.
+    /// `id-kp-OCSPSigning`; answers for the issuer of leaves, for the authority's own process alone.
     pub const OCSP_RESPONDER: Self = Self(Cow::Borrowed("ocsp-responder"));
     /// Who may use the admin API; from the operator issuer, for admins.
     pub const OPERATOR: Self = Self(Cow::Borrowed("operator"));

@@ -50,7 +50,8 @@ WITH part AS (
            '170D' || hex(substr(strftime('%Y%m%d%H%M%SZ', revoked_at, 'unixepoch'), 3)) AS time,
            CASE reason
                WHEN 'key-compromise' THEN '01' WHEN 'ca-compromise' THEN '02' WHEN 'affiliation-changed' THEN '03'
-               WHEN 'superseded' THEN '04' WHEN 'cessation-of-operation' THEN '05' WHEN 'privilege-withdrawn' THEN '09'
+               WHEN 'superseded' THEN '04' WHEN 'cessation-of-operation' THEN '05' WHEN 'certificate-hold' THEN '06'
+               WHEN 'privilege-withdrawn' THEN '09'
            END AS code
     FROM revocation
 ), body AS (

@@ -348,7 +348,8 @@ fn clone_rows(fixture: &Fixture, count: u32) {
                     e.not_before, e.not_after + i, e.added_at, e.issued_by
              FROM number JOIN entry e ON e.id = (SELECT min(id) FROM entry) JOIN identity d ON d.value = 'n' || i || '.example.com';
          UPDATE entry SET serial = cast(x'01' || substr(serial, 2) AS BLOB) WHERE id > 1000000;
-         INSERT INTO intent SELECT e.id, t.issuer_id, e.serial, t.profile, t.spki, t.not_before, e.not_after, t.to_be_signed, t.actor, NULL, t.intended_at
+         INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
+             SELECT e.id, t.issuer_id, e.serial, t.profile, t.spki, t.not_before, e.not_after, t.to_be_signed, t.actor, NULL, t.intended_at
              FROM entry e JOIN intent t ON t.id = (SELECT min(id) FROM intent) WHERE e.id > 1000000;
          INSERT INTO certificate SELECT e.id, e.fingerprint, c.der, c.issued_at
              FROM entry e JOIN certificate c ON c.id = (SELECT min(id) FROM certificate) WHERE e.id > 1000000;
