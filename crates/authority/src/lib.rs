@@ -10,6 +10,7 @@ pub mod client;
 pub mod config;
 mod conversion;
 pub mod feed;
+pub mod feed_port;
 pub mod init;
 mod meta;
 mod open;

@@ -16,7 +16,7 @@ use countersign_store::store::Store;
 use tokio::sync::watch;
 
 use crate::authority::{Authority, IssuerIds, NotReady, OpenError, RareSigners, Unsealing};
-use crate::feed::Hub;
+use crate::feed::{Hub, Roll};
 use crate::meta::Meta;
 use crate::refusals::RefusalBudget;
 use crate::sealed::{self, SealError};
@@ -94,7 +94,7 @@ impl Authority {
         refuse_early_clock(&root, &clock)?;
         let root_crl_next_update = root_crl_next_update(&state.ca().join("root.crl"))?;
 
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::at(state.path().join(NODES_FILE)));
         let publish = Arc::clone(&hub);
         let store = Store::open(
             &state.inventory(),
@@ -219,3 +219,6 @@ pub(crate) fn unseal(
     })?;
     FileSigner::new(issuer, &key).map_err(|error| not_ready(error.to_string(), error.hint()))
 }
+
+/// Nodes in other processes.
+const NODES_FILE: &str = "nodes.json";

@@ -10,6 +10,7 @@ pub mod import;
 pub mod intent;
 pub mod inventory;
 pub mod issuer;
+pub mod parts;
 mod reader;
 pub mod revocation;
 mod row;

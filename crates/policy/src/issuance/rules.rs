@@ -25,6 +25,8 @@ use countersign_pki::name::DnsName;
 pub struct Profiles {
     // Shared with every certificate that is being issued: lists of names can be long.
     rules: BTreeMap<Profile, Arc<ProfileRules>>,
+    /// By a node's name, those that its listeners may have certificates for.
+    bound: BTreeMap<TypedName, Vec<TypedName>>,
 }
 
 impl Profiles {
@@ -34,7 +36,23 @@ impl Profiles {
             BuiltIn::ALL.map(|like| (like.profile(), Arc::new(ProfileRules::built_in(like))));
         Self {
             rules: rules.into_iter().collect(),
+            bound: BTreeMap::new(),
         }
+    }
+
+    /// The listeners of `node` may have certificates for these names, and for no others.
+    pub fn bind(&mut self, node: TypedName, names: Vec<TypedName>) {
+        self.bound.insert(node, names);
+    }
+
+    /// The first of `names` that nobody has bound to `node`.
+    pub(super) fn unbound<'a>(
+        &self,
+        node: &TypedName,
+        names: &'a [TypedName],
+    ) -> Option<&'a TypedName> {
+        let bound = self.bound.get(node).map_or(&[][..], Vec::as_slice);
+        names.iter().find(|name| !bound.contains(name))
     }
 
     /// What there is of `profile`.
@@ -74,7 +92,9 @@ impl Profiles {
 impl fmt::Display for Profiles {
     /// `client, device, … and workload`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.rules.keys().map(Profile::as_str).collect();
+        let can_be_asked_for = |profile: &&Profile| **profile != Profile::AUTHORITY;
+        let names = self.rules.keys().filter(can_be_asked_for);
+        let names: Vec<&str> = names.map(Profile::as_str).collect();
         match names.split_last() {
             Some((last, [])) => f.write_str(last),
             Some((last, others)) => write!(f, "{} and {last}", others.join(", ")),
@@ -195,6 +215,8 @@ impl ProfileRules {
 /// The kinds that there are without a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltIn {
+    /// See [`Profile::AUTHORITY`].
+    Authority,
     /// See [`Profile::CLIENT`].
     Client,
     /// See [`Profile::DEVICE`].
@@ -230,7 +252,8 @@ pub enum Naming {
 
 impl BuiltIn {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Authority,
         Self::Client,
         Self::Device,
         Self::Intermediate,
@@ -245,6 +268,7 @@ impl BuiltIn {
     /// Its name.
     pub const fn profile(self) -> Profile {
         match self {
+            Self::Authority => Profile::AUTHORITY,
             Self::Client => Profile::CLIENT,
             Self::Device => Profile::DEVICE,
             Self::Intermediate => Profile::INTERMEDIATE,
@@ -263,7 +287,7 @@ impl BuiltIn {
             Self::Client | Self::Device | Self::Intermediate | Self::Node | Self::Operator => {
                 Naming::CommonName
             }
-            Self::Peer | Self::Server => Naming::Host,
+            Self::Authority | Self::Peer | Self::Server => Naming::Host,
             Self::Person => Naming::Person,
             Self::Workload => Naming::Spiffe,
         }
@@ -279,8 +303,8 @@ impl BuiltIn {
                 NameKind::Uri,
             ],
             Self::Device => &[NameKind::Dns, NameKind::Uri],
-            Self::Intermediate => &[],
-            Self::Node | Self::Peer | Self::Server => &[NameKind::Dns, NameKind::Ip],
+            Self::Intermediate | Self::Node => &[],
+            Self::Authority | Self::Peer | Self::Server => &[NameKind::Dns, NameKind::Ip],
             Self::Operator | Self::Person => &[NameKind::Email],
             Self::Workload => &[NameKind::Dns, NameKind::Ip, NameKind::Spiffe],
         }
@@ -291,7 +315,7 @@ impl BuiltIn {
     pub const fn issued_by(self) -> IssuerRole {
         match self {
             Self::Intermediate => IssuerRole::Root,
-            Self::Node | Self::Operator => IssuerRole::Operator,
+            Self::Authority | Self::Node | Self::Operator => IssuerRole::Operator,
             Self::Client
             | Self::Device
             | Self::Peer
@@ -314,7 +338,7 @@ impl BuiltIn {
             Self::Client | Self::Operator | Self::Peer | Self::Person | Self::Server => 90 * DAY_S,
             Self::Device => 365 * DAY_S,
             Self::Intermediate => 5 * 365 * DAY_S,
-            Self::Node => 30 * DAY_S,
+            Self::Authority | Self::Node => 30 * DAY_S,
             Self::Workload => DAY_S,
         })
     }
@@ -326,20 +350,16 @@ impl BuiltIn {
         }
     }
 
-    /// What a certificate with these names is for. A node that was given no host name is no server: it can't pass for the
-    /// authority before other nodes.
-    pub(super) fn usage(self, subject_alt_names: &[TypedName]) -> Usage {
+    /// What a certificate is for. Nodes and the authority come from one issuer, so neither can do what the other does: no
+    /// node passes for the authority before other nodes, and the authority's ports pass for no node.
+    pub(super) const fn usage(self) -> Usage {
         let (server_auth, client_auth) = match self {
-            Self::Client | Self::Device | Self::Operator | Self::Person => (false, true),
+            Self::Client | Self::Device | Self::Node | Self::Operator | Self::Person => {
+                (false, true)
+            }
             Self::Intermediate => return Usage::Authority { path_len: Some(0) },
-            Self::Node => (
-                subject_alt_names
-                    .iter()
-                    .any(|name| matches!(name.kind(), NameKind::Dns | NameKind::Ip)),
-                true,
-            ),
             Self::Peer | Self::Workload => (true, true),
-            Self::Server => (true, false),
+            Self::Authority | Self::Server => (true, false),
         };
         Usage::Leaf {
             server_auth,
