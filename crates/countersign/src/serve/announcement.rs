@@ -26,6 +26,8 @@ struct Ready {
     event: &'static str,
     gateway: Option<SocketAddr>,
     metrics: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<SocketAddr>,
     state: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<PathBuf>,
@@ -45,6 +47,7 @@ impl Announcement {
         has_authority: bool,
         addresses: Vec<SocketAddr>,
         metrics: SocketAddr,
+        feed: Option<SocketAddr>,
         born: Option<Born>,
     ) -> Self {
         let you = state.identity(FIRST_IDENTITY);
@@ -66,6 +69,7 @@ impl Announcement {
             event: "ready",
             gateway: addresses.first().copied(),
             metrics,
+            feed,
             state: state.path().to_owned(),
             ca: has_authority.then(|| state.ca_pem()),
             client_cert: has_you.then_some(certificate),
@@ -101,8 +105,11 @@ fn served(ready: &Ready) -> String {
         .flatten()
         .map(ToString::to_string)
         .collect();
+    let feed = ready.feed.map_or_else(String::new, |address| {
+        format!("  feed         https://{address}\n")
+    });
     format!(
-        "serving on {}\n  metrics      http://{}/metrics\n  state        {}\n",
+        "serving on {}\n  metrics      http://{}/metrics\n{feed}  state        {}\n",
         addresses.join(", "),
         ready.metrics,
         ready.state.display()
@@ -201,6 +208,7 @@ mod tests {
             event: "ready",
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
+            feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),
             client_cert: None,
@@ -222,6 +230,7 @@ mod tests {
             event: "ready",
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
+            feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),
             client_cert: Some("/s/identities/you/cert.pem".into()),
