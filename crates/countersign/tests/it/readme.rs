@@ -33,6 +33,11 @@ fn guide_page_on_profiles_is_what_the_commands_print() {
     play_page("profiles-and-names");
 }
 
+#[test]
+fn guide_page_on_other_machines_is_what_the_commands_print() {
+    play_page("gateways-on-other-machines");
+}
+
 /// A page of the guide is one session.
 fn play_page(page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/guide/{page}.md"));
@@ -107,6 +112,8 @@ struct Session {
     folder: tempfile::TempDir,
     /// Stands for the documented port, which others may be using.
     gateway: SocketAddr,
+    /// The same, of the feed.
+    feed: SocketAddr,
     background: Vec<Child>,
 }
 
@@ -121,6 +128,7 @@ impl Session {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             gateway: ephemeral::address(),
+            feed: ephemeral::address(),
             background: Vec::new(),
         }
     }
@@ -176,7 +184,7 @@ impl Session {
     fn shell(&self, command: &str) -> Command {
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &in_this_build(command, self.gateway)])
+            .args(["-c", &in_this_build(command, self.gateway, self.feed)])
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         shell
@@ -237,7 +245,7 @@ fn steps(transcript: &str) -> Result<Vec<Step>, String> {
 }
 
 /// The reader's command, run with the binary under test.
-fn in_this_build(command: &str, gateway: SocketAddr) -> String {
+fn in_this_build(command: &str, gateway: SocketAddr, feed: SocketAddr) -> String {
     let binary = text(binary());
     let words = command
         .replace("cargo run --release --quiet --", "countersign")
@@ -252,6 +260,7 @@ fn in_this_build(command: &str, gateway: SocketAddr) -> String {
         replaced
             .replace("countersign up", &ports)
             .replace(":8443", &format!(":{}", gateway.port()))
+            .replace(":9444", &format!(":{}", feed.port()))
     };
     format!("countersign() {{ '{binary}' \"$@\"; }}; {replaced}")
         .replace("exec countersign", &format!("exec '{binary}'"))
