@@ -2,7 +2,7 @@
 //! (invariant 12), and behind it only those whose certificate the inventory has as a node's.
 //!
 //! The chain says which issuer vouches; it does not say what for. An operator's certificate comes from the same issuer,
-//! and so does the port's own. So the profile is looked up by the certificate's fingerprint, and [`node::Node`], without
+//! and so does the port's own. So the profile is looked up by the certificate's fingerprint, and `node::Node`, without
 //! which no route is reached, is made of that row and of nothing else.
 
 mod node;
