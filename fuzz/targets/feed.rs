@@ -1,6 +1,9 @@
-//! The feed's receiver: whatever is told, a position never goes back.
+//! The feed's receiver: whatever bytes come, what is heard is bounded, and a position never goes back.
 
-use countersign_pki::feed::{Body, HistoryId, MAX_BATCH, Message, Position, Sequence, Snapshot};
+use countersign_pki::feed::{
+    Assembly, Body, EventStream, EventTooLong, Frame, HistoryId, MAX_BATCH, MAX_EVENT_BYTES,
+    Message, Position, Sequence, Snapshot, Told,
+};
 use countersign_pki::time::UnixTime;
 
 #[test]
@@ -53,5 +56,53 @@ fn message_that_is_read_is_bounded_and_reads_back_as_written() {
             let read: Message = serde_json::from_slice(&written).expect("our own JSON");
             assert_eq!(read, message);
         }
+    });
+}
+
+#[test]
+fn events_are_the_same_however_their_bytes_are_cut() {
+    bolero::check!()
+        .with_type::<(Vec<u8>, u8)>()
+        .for_each(|(bytes, cut)| {
+            let read = |size: usize| {
+                let mut stream = EventStream::default();
+                let mut events = Vec::new();
+                for chunk in bytes.chunks(size.max(1)) {
+                    let outcome = stream.push::<EventTooLong>(chunk, |data| {
+                        events.push(data.to_vec());
+                        Ok(())
+                    });
+                    assert!(outcome.is_ok() || bytes.len() > MAX_EVENT_BYTES);
+                }
+                events
+            };
+            let whole = read(usize::MAX);
+            assert_eq!(whole, read(usize::from(*cut)));
+            assert!(whole.iter().map(Vec::len).sum::<usize>() <= bytes.len());
+        });
+}
+
+#[test]
+fn frames_that_are_read_are_read_back_and_begin_with_a_beginning() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let mut assembly = Assembly::default();
+        let mut told = Vec::new();
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let Ok(frame) = serde_json::from_slice::<Frame>(line) else {
+                continue;
+            };
+            let written = serde_json::to_vec(&frame).expect("frames are JSON");
+            assert_eq!(
+                serde_json::from_slice::<Frame>(&written).expect("read back"),
+                frame
+            );
+            match assembly.take(frame, |_| true) {
+                Ok(next) => told.extend(next),
+                Err(_) => break,
+            }
+        }
+        let is_beginning = |told: &Told| !matches!(told, Told::Message(_));
+        assert!(told.first().is_none_or(is_beginning));
+        assert!(!told.iter().skip(1).any(is_beginning));
     });
 }

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
-use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_pki::feed::{Bundle, HistoryId, Sequence};
+use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
@@ -98,6 +99,16 @@ impl Authority {
     /// Where SPIFFE IDs live.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.meta.trust_domain
+    }
+
+    /// What it vouches for, as nodes in other processes are told.
+    pub(crate) fn bundle(&self) -> Bundle {
+        Bundle::new(
+            BundleName::internal(),
+            Some(self.meta.trust_domain.clone()),
+            std::slice::from_ref(self.root()),
+            std::slice::from_ref(self.intermediate()),
+        )
     }
 
     /// The root in PEM.

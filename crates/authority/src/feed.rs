@@ -3,24 +3,28 @@
 //! A node that loses its place may serve on with what it has heard, so it is not forgotten: it counts as told and
 //! unconfirmed until it has joined again and acknowledged its snapshot, or has said that it ends.
 
+mod roll;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use countersign_pki::feed::{Acknowledgement, Body, HistoryId, Message, Sequence, Snapshot};
+use countersign_pki::feed::{
+    Acknowledgement, AcknowledgementOf, Body, HistoryId, Message, Revoked, Sequence, Snapshot,
+};
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use self::roll::Roll;
 use crate::receipt::NodeReceipt;
 
-/// A node's end of the feed.
+/// The end of the feed of a node in this process.
 #[derive(Debug)]
 pub struct Subscription {
     snapshot: Snapshot,
-    node: String,
-    number: u64,
-    messages: mpsc::Receiver<Message>,
-    hub: Arc<Hub>,
+    seat: Seat,
 }
 
 impl Subscription {
@@ -32,31 +36,58 @@ impl Subscription {
     /// The next message; `None`: the node was too slow or another took its name, and needs a new subscription.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
+        self.seat.next().await
+    }
+
+    /// Says that everything up to there is in force. A node speaks for itself only, and of what it was told.
+    pub fn acknowledge(&self, acknowledgement: Acknowledgement) {
+        let Seat {
+            node, number, hub, ..
+        } = &self.seat;
+        if acknowledgement.node == *node && acknowledgement.history == self.snapshot.history {
+            // Another may have taken the name since: then that one speaks.
+            let _ = hub.acknowledge(*number, acknowledgement);
+        } else {
+            tracing::warn!(target: "feed", node, claimed = acknowledgement.node, "acknowledgement of another node or history is ignored");
+        }
+    }
+
+    /// Ends in order: the node serves nobody any more, and whoever revokes from now on does not wait for it.
+    pub fn leave(self) {
+        self.seat.leave();
+    }
+}
+
+/// A place in the feed. Dropped, the node is lost: it counts as told until it joins again.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    node: String,
+    number: u64,
+    begins: Sequence,
+    messages: mpsc::Receiver<Message>,
+    hub: Arc<Hub>,
+}
+
+impl Seat {
+    /// What acknowledgements quote.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next message behind the beginning; `None`: the place is lost. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             let message = self.messages.recv().await?;
-            // The snapshot may have seen more than the hub had told when this node joined.
-            let confirmation =
-                message.body == Body::Confirmed && message.sequence == self.snapshot.sequence;
-            if confirmation || message.sequence > self.snapshot.sequence {
+            // The beginning may have seen more than the hub had told when this node joined.
+            let confirmation = message.body == Body::Confirmed && message.sequence == self.begins;
+            if confirmation || message.sequence > self.begins {
                 return Some(message);
             }
         }
     }
 
-    /// Says that everything up to there is in force. A node speaks for itself only, and of what it was told.
-    pub fn acknowledge(&self, acknowledgement: Acknowledgement) {
-        if acknowledgement.node == self.node && acknowledgement.history == self.snapshot.history {
-            self.hub
-                .acknowledge(self.number, acknowledgement, self.snapshot.sequence);
-        } else {
-            tracing::warn!(target: "feed", node = self.node, claimed = acknowledgement.node, "acknowledgement of another node or history is ignored");
-        }
-    }
-}
-
-impl Subscription {
-    /// Ends in order: the node serves nobody any more, and whoever revokes from now on does not wait for it.
-    pub fn leave(self) {
+    /// The node serves nobody any more.
+    pub(crate) fn leave(self) {
         let mut state = self.hub.state();
         if state.place(&self.node, self.number).is_some() {
             state.nodes.remove(&self.node);
@@ -64,13 +95,13 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.hub.state().lose(&self.node, self.number);
     }
 }
 
-/// A place in the feed that a node has and that awaits its snapshot.
+/// A place in the feed that a node has and that awaits its beginning.
 pub(crate) struct Joining {
     node: String,
     number: u64,
@@ -79,22 +110,37 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
+    /// For a node in this process.
     pub(crate) fn with(self, snapshot: Snapshot) -> Subscription {
+        Subscription {
+            seat: self.at(snapshot.sequence),
+            snapshot,
+        }
+    }
+
+    /// The messages behind `begins` follow.
+    pub(crate) fn at(self, begins: Sequence) -> Seat {
         let Self {
             node,
             number,
             messages,
             hub,
         } = self;
-        Subscription {
-            snapshot,
+        if let Some(place) = hub.state().place(&node, number) {
+            place.begins = begins;
+        }
+        Seat {
             node,
             number,
+            begins,
             messages,
             hub,
         }
     }
 }
+
+/// Which certificate a node in another process has joined with: revoked, it is nobody to wait for.
+pub(crate) type NodeCertificate = (Fingerprint, SerialNumber);
 
 /// Tells nodes and hears them.
 #[derive(Debug)]
@@ -115,13 +161,19 @@ struct State {
     told: VecDeque<Told>,
     /// The last [`REMEMBERED`] acknowledgements.
     acknowledged: VecDeque<Acknowledged>,
+    /// Of those in other processes.
+    roll: Roll,
 }
 
 #[derive(Debug)]
 struct Node {
     number: u64,
     link: Link,
+    /// Everything up to here was told before the messages.
+    begins: Sequence,
     in_force: Option<Sequence>,
+    /// `None`: it is a part of this process.
+    certificate: Option<NodeCertificate>,
 }
 
 #[derive(Debug)]
@@ -150,13 +202,27 @@ struct Acknowledged {
 }
 
 impl Hub {
-    pub(crate) fn new() -> Arc<Self> {
+    /// Those on the roll are away until they join.
+    pub(crate) fn new(roll: Roll) -> Arc<Self> {
+        let nodes = roll.load().into_iter().map(|(name, certificate)| {
+            let node = Node {
+                number: 0,
+                link: Link::Lost {
+                    since: Instant::now(),
+                },
+                begins: Sequence(0),
+                in_force: None,
+                certificate: Some(certificate),
+            };
+            (name, node)
+        });
         let state = State {
             sequence: Sequence(0),
-            nodes: BTreeMap::new(),
-            joined: 0,
+            nodes: nodes.collect(),
+            joined: first_place(),
             told: VecDeque::new(),
             acknowledged: VecDeque::new(),
+            roll,
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -167,6 +233,16 @@ impl Hub {
     /// Tells every node. One that does not keep up loses its place.
     pub(crate) fn publish(&self, messages: &[Message]) {
         let mut state = self.state();
+        for message in messages {
+            match &message.body {
+                Body::Revoked(revoked) => state.forget_revoked(revoked),
+                Body::RevokedTogether { certificates } => {
+                    certificates.iter().for_each(|it| state.forget_revoked(it));
+                }
+                Body::Bundle(_) | Body::Confirmed | Body::Policy { .. } | Body::Released { .. } => {
+                }
+            }
+        }
         let nodes: Arc<[String]> = state.nodes.keys().cloned().collect();
         // No node could keep up with as many at once, and the snapshot has them all.
         if messages.len() > QUEUE {
@@ -206,8 +282,35 @@ impl Hub {
 
     /// Gives `node` a place; whoever had it under that name loses it. The snapshot must be read after this.
     pub(crate) fn join(self: &Arc<Self>, node: &str) -> Joining {
-        let (queue, messages) = mpsc::channel(QUEUE);
+        self.take_place(&mut self.state(), node, None)
+    }
+
+    /// The same for a node in another process. `None`: a part of this process has the name.
+    pub(crate) fn join_remote(
+        self: &Arc<Self>,
+        node: &str,
+        certificate: NodeCertificate,
+    ) -> Option<Joining> {
         let mut state = self.state();
+        let is_ours = |place: &Node| place.certificate.is_none();
+        if state.nodes.get(node).is_some_and(is_ours) {
+            return None;
+        }
+        let before = state.nodes.get(node).and_then(|node| node.certificate);
+        let joining = self.take_place(&mut state, node, Some(certificate));
+        if before != Some(certificate) {
+            state.call_the_roll();
+        }
+        Some(joining)
+    }
+
+    fn take_place(
+        self: &Arc<Self>,
+        state: &mut State,
+        node: &str,
+        certificate: Option<NodeCertificate>,
+    ) -> Joining {
+        let (queue, messages) = mpsc::channel(QUEUE);
         state.joined += 1;
         let number = state.joined;
         state.nodes.insert(
@@ -215,7 +318,9 @@ impl Hub {
             Node {
                 number,
                 link: Link::Connected(queue),
+                begins: Sequence(0),
                 in_force: None,
+                certificate,
             },
         );
         Joining {
@@ -258,7 +363,47 @@ impl Hub {
         }
     }
 
-    fn acknowledge(&self, number: u64, acknowledgement: Acknowledgement, snapshot: Sequence) {
+    /// What a node in another process says. `node` is the name in its certificate.
+    pub(crate) fn acknowledge_remote(
+        &self,
+        node: &str,
+        history: &HistoryId,
+        said: AcknowledgementOf,
+    ) -> Result<(), NotItsPlace> {
+        if said.history != *history {
+            return Err(NotItsPlace);
+        }
+        let AcknowledgementOf {
+            place,
+            history,
+            sequence,
+            sessions_declined,
+            connections_cut,
+        } = said;
+        let acknowledgement = Acknowledgement {
+            node: node.to_owned(),
+            history,
+            sequence,
+            sessions_declined,
+            connections_cut,
+        };
+        self.acknowledge(place, acknowledgement)
+    }
+
+    /// A node in another process ends in order.
+    pub(crate) fn leave_remote(&self, node: &str, number: u64) -> Result<(), NotItsPlace> {
+        let mut state = self.state();
+        state.place(node, number).ok_or(NotItsPlace)?;
+        state.nodes.remove(node);
+        state.call_the_roll();
+        Ok(())
+    }
+
+    fn acknowledge(
+        &self,
+        number: u64,
+        acknowledgement: Acknowledgement,
+    ) -> Result<(), NotItsPlace> {
         let Acknowledgement {
             node,
             sequence,
@@ -267,10 +412,11 @@ impl Hub {
             ..
         } = acknowledgement;
         let mut state = self.state();
-        let known = state.sequence.max(snapshot);
-        let Some(place) = state.place(&node, number).filter(|_| sequence <= known) else {
-            return;
-        };
+        let told = state.sequence;
+        let place = state
+            .place(&node, number)
+            .filter(|place| sequence <= told.max(place.begins))
+            .ok_or(NotItsPlace)?;
         // Heartbeats are acknowledged too, and would push out what `revoke --wait` looks for.
         let news = place.in_force < Some(sequence) || sessions_declined > 0 || connections_cut > 0;
         place.in_force = place.in_force.max(Some(sequence));
@@ -286,6 +432,7 @@ impl Hub {
         }
         drop(state);
         self.heard.send_replace(());
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -311,6 +458,23 @@ impl State {
         self.nodes
             .get_mut(node)
             .filter(|place| place.number == number)
+    }
+
+    /// It is refused from now on, and its connections are cut: there is nobody to hear from.
+    fn forget_revoked(&mut self, revoked: &Revoked) {
+        let certificate = Some((revoked.issuer_key, revoked.serial));
+        let before = self.nodes.len();
+        self.nodes
+            .retain(|_, node| node.certificate.is_none() || node.certificate != certificate);
+        if self.nodes.len() < before {
+            self.call_the_roll();
+        }
+    }
+
+    fn call_the_roll(&self) {
+        let remote = |(name, node): (&String, &Node)| Some((name.clone(), node.certificate?));
+        self.roll
+            .keep(&self.nodes.iter().filter_map(remote).collect());
     }
 
     fn lose(&mut self, node: &str, number: u64) {
@@ -400,6 +564,19 @@ impl Node {
     }
 }
 
+/// Anywhere: what was said of a place before this process is said of none now.
+fn first_place() -> u64 {
+    let mut random = [0; 4];
+    // Without randomness nothing can be issued either; that is told elsewhere.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    u64::from(u32::from_be_bytes(random)) << 16
+}
+
+/// Another process has joined under the name since, or what is acknowledged was never told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not the place that the node has in the feed now")]
+pub(crate) struct NotItsPlace;
+
 fn unconfirmed(node: &str) -> NodeReceipt {
     NodeReceipt {
         node: node.to_owned(),
@@ -462,7 +639,7 @@ mod tests {
 
     fn acknowledge(subscription: &Subscription, sequence: u64) {
         subscription.acknowledge(Acknowledgement {
-            node: subscription.node.clone(),
+            node: subscription.seat.node.clone(),
             history: HistoryId("a".to_owned()),
             sequence: Sequence(sequence),
             sessions_declined: 0,
@@ -486,7 +663,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_is_gone_counts_as_told_until_it_has_acknowledged_its_new_snapshot() {
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::default());
         let first = hub.join("node").with(snapshot(0));
         acknowledge(&first, 0);
         drop(first);
@@ -505,8 +682,99 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn node_of_another_process_is_known_after_a_restart_until_it_leaves_or_is_revoked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hub = || Hub::new(Roll::at(folder.path().join("nodes.json")));
+        let certificate = (Fingerprint::of(b"key"), SerialNumber::from_random([1; 20]));
+        let other = (Fingerprint::of(b"key"), SerialNumber::from_random([2; 20]));
+        let first = hub();
+        drop(first.join("ours"));
+        drop(
+            first
+                .join_remote("node", other)
+                .expect("free")
+                .at(Sequence(0)),
+        );
+        drop(
+            first
+                .join_remote("node", certificate)
+                .expect("free")
+                .at(Sequence(0)),
+        );
+        drop(
+            first
+                .join_remote("leaver", other)
+                .expect("free")
+                .at(Sequence(0)),
+        );
+
+        let second = hub();
+        let names = |hub: &Hub| hub.state().nodes.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&second), ["leaver", "node"]);
+        let seat = second
+            .join_remote("leaver", other)
+            .expect("free")
+            .at(Sequence(0));
+        assert!(second.leave_remote("leaver", seat.number() + 1).is_err());
+        assert!(second.leave_remote("node", seat.number()).is_err());
+        second
+            .leave_remote("leaver", seat.number())
+            .expect("its place");
+        assert_eq!(names(&hub()), ["node"]);
+        // What is revoked was issued for `node`; the same serial of another issuer is not.
+        second.publish(&revocations(1..=1));
+        assert_eq!(names(&hub()), [] as [&str; 0]);
+        assert_eq!(confirmations(&second, 1).await, []);
+    }
+
+    #[tokio::test]
+    async fn node_of_another_process_quotes_its_place_and_takes_no_name_of_ours() {
+        let hub = Hub::new(Roll::default());
+        let _ours = hub.join("gateway@here").with(snapshot(0));
+        let certificate = (
+            Fingerprint::of(b"other"),
+            SerialNumber::from_random([3; 20]),
+        );
+        assert!(hub.join_remote("gateway@here", certificate).is_none());
+        let seat = hub
+            .join_remote("node", certificate)
+            .expect("free")
+            .at(Sequence(0));
+        hub.publish(&revocations(1..=1));
+        let history = HistoryId("a".to_owned());
+        let say = |node: &str, place, told: &str, sequence| {
+            let said = AcknowledgementOf {
+                place,
+                history: HistoryId(told.to_owned()),
+                sequence: Sequence(sequence),
+                sessions_declined: 0,
+                connections_cut: 0,
+            };
+            hub.acknowledge_remote(node, &history, said)
+        };
+        assert_eq!(say("other", seat.number(), "a", 1), Err(NotItsPlace));
+        assert_eq!(say("node", seat.number() + 1, "a", 1), Err(NotItsPlace));
+        assert_eq!(say("node", seat.number(), "b", 1), Err(NotItsPlace));
+        assert_eq!(say("node", seat.number(), "a", 2), Err(NotItsPlace));
+        assert_eq!(say("gateway@here", seat.number(), "a", 1), Err(NotItsPlace));
+        let is_confirmed = async || {
+            let all = confirmations(&hub, 1).await;
+            all.into_iter().any(|(name, yes)| name == "node" && yes)
+        };
+        assert!(!is_confirmed().await);
+        assert_eq!(say("node", seat.number(), "a", 1), Ok(()));
+        assert!(is_confirmed().await);
+        // Another process with the same certificate has the place now.
+        let _second = hub
+            .join_remote("node", certificate)
+            .expect("free")
+            .at(Sequence(1));
+        assert_eq!(say("node", seat.number(), "a", 1), Err(NotItsPlace));
+    }
+
+    #[tokio::test]
     async fn node_that_overflows_stays_unconfirmed_for_the_next_revocation_too() {
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::default());
         let mut slow = hub.join("node").with(snapshot(0));
         for sequence in 1..=300 {
             hub.publish(&revocations(sequence..=sequence));
@@ -525,7 +793,7 @@ mod tests {
 
     #[tokio::test]
     async fn batch_that_fits_no_queue_is_a_new_snapshot_and_nothing_else() {
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::default());
         let mut first = hub.join("node").with(snapshot(0));
         hub.publish(&revocations(1..=257));
         assert_eq!(confirmations(&hub, 257).await, node(false));
@@ -539,7 +807,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_leaves_is_waited_for_no_more() {
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::default());
         let old = hub.join("node").with(snapshot(0));
         let new = hub.join("node").with(snapshot(0));
         old.leave();
@@ -551,7 +819,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_those_that_are_away_the_longest_is_forgotten_first() {
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::default());
         let connected = hub.join("connected").with(snapshot(0));
         for number in 0..=MAX_LOST {
             drop(hub.join(&format!("n{number}")).with(snapshot(0)));

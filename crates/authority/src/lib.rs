@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 mod conversion;
 pub mod feed;
+pub mod feed_port;
 pub mod init;
 mod meta;
 mod open;

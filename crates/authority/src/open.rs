@@ -17,7 +17,7 @@ use countersign_store::store::Store;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::authority::{Authority, IssuerIds, NotReady, OpenError, RareSigners, Unsealing};
-use crate::feed::Hub;
+use crate::feed::{Hub, Roll};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
 use crate::refusals::RefusalBudget;
@@ -96,7 +96,7 @@ impl Authority {
         refuse_early_clock(&root, &clock)?;
         let root_crl_next_update = root_crl_next_update(&state.ca().join("root.crl"))?;
 
-        let hub = Hub::new();
+        let hub = Hub::new(Roll::at(state.path().join(NODES_FILE)));
         let publish = Arc::clone(&hub);
         let answers = Arc::new(Answers::default());
         let outdated = Arc::clone(&answers);
@@ -248,3 +248,6 @@ pub(crate) fn unseal(
     })?;
     FileSigner::new(issuer, &key).map_err(|error| not_ready(error.to_string(), error.hint()))
 }
+
+/// Nodes in other processes.
+const NODES_FILE: &str = "nodes.json";

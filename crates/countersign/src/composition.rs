@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
-use countersign_authority::config::PublicConfig;
+use countersign_authority::config::{FeedPortConfig, PublicConfig};
 use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
@@ -32,8 +32,8 @@ use crate::placeholder;
 pub(crate) struct Own {
     /// The bundle called `internal`.
     pub(crate) bundle: TrustBundle,
-    /// Completes chains that clients send without it.
-    pub(crate) intermediate: Certificate,
+    /// Issuers below it: they tell a chain that was sent without one from a stranger's.
+    pub(crate) intermediates: Vec<Certificate>,
     /// The gateway's own certificate, if a listener needs it.
     pub(crate) credentials: Option<SharedCredentials>,
 }
@@ -52,7 +52,7 @@ impl Own {
         })?;
         Ok(Self {
             bundle,
-            intermediate: authority.intermediate().clone(),
+            intermediates: vec![authority.intermediate().clone()],
             credentials,
         })
     }
@@ -69,9 +69,10 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
                 .iter()
                 .any(|name| name == BundleName::INTERNAL)
     });
-    configuration.gateway.needs_own_certificate()
-        || configuration.authority.public.is_some()
-        || (trusts_own && !has_anchors)
+    let is_elsewhere = configuration.gateway.feed.is_some();
+    configuration.authority.public.is_some()
+        || (!is_elsewhere
+            && (configuration.gateway.needs_own_certificate() || (trusts_own && !has_anchors)))
 }
 
 /// Everything that can be found wrong before a socket is bound.
@@ -84,6 +85,7 @@ pub(crate) fn plan(
     let configuration = &loaded.configuration;
     publication_url(loaded)?;
     let mut bundles = BTreeMap::new();
+    refuse_two_sources(configuration).map_err(|error| loaded.fault(&error))?;
     if let Some(own) = own {
         bundles.insert(BundleName::internal(), Arc::new(own.bundle.clone()));
     }
@@ -93,10 +95,7 @@ pub(crate) fn plan(
             .map_err(|error| loaded.fault(&about_bundle(error, trust)))?;
         bundles.insert(bundle.name().clone(), Arc::new(bundle));
     }
-    let intermediates = own
-        .map(|own| own.intermediate.clone())
-        .into_iter()
-        .collect();
+    let intermediates = own.map_or_else(Vec::new, |own| own.intermediates.clone());
     let credentials = own.and_then(|own| own.credentials.clone());
     let built = configuration
         .gateway
@@ -126,6 +125,18 @@ pub(crate) fn publication_url(loaded: &Loaded) -> Result<Option<PublicationUrl>,
         .map(PublicConfig::publication_url)
         .transpose()
         .map_err(|error| loaded.fault(&error))
+}
+
+/// What the feed says of `internal` is all that is to be said of it.
+fn refuse_two_sources(configuration: &Configuration) -> Result<(), ConfigError> {
+    let is_given = configuration.trust.contains_key(BundleName::INTERNAL);
+    if configuration.gateway.feed.is_some() && is_given {
+        let place = format!("trust.{}", BundleName::INTERNAL);
+        let why = "the authority of [gateway.feed] tells this bundle";
+        return Err(ConfigError::new(place, why)
+            .hint("leave it out; a bundle from a file goes by another name"));
+    }
+    Ok(())
 }
 
 /// What is wrong with a bundle is wrong with its file.
@@ -210,24 +221,43 @@ pub(crate) fn own_names(
     further: &[DnsName],
     host_name: Option<DnsName>,
 ) -> Vec<TypedName> {
-    let loopback = ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
+    if gateway.feed.is_some() {
+        // An authority elsewhere certifies what it has bound to this node, and nobody's loopback.
+        return gateway.hosts().into_iter().map(TypedName::Dns).collect();
+    }
     let listened = gateway
         .listener
         .iter()
         .map(|listener| listener.address.ip());
+    let hosts = host_name
+        .into_iter()
+        .chain(gateway.hosts())
+        .chain(further.iter().cloned());
+    here(listened, hosts.map(TypedName::Dns))
+}
+
+/// The names of the feed port's certificate: this host's, the one it listens on, and those that the configuration gives it.
+pub(crate) fn feed_names(
+    feed: &FeedPortConfig,
+    host_name: Option<DnsName>,
+) -> Result<Vec<TypedName>, ConfigError> {
+    let given = feed.typed_names()?;
+    let hosts = host_name.into_iter().map(TypedName::Dns);
+    Ok(here([feed.address.ip()].into_iter(), hosts.chain(given)))
+}
+
+/// Each once, a DNS name first.
+fn here(
+    listened: impl Iterator<Item = IpAddr>,
+    others: impl Iterator<Item = TypedName>,
+) -> Vec<TypedName> {
+    let loopback = ["127.0.0.1", "::1"].map(|text| text.parse::<IpAddr>().expect("an address"));
     let addresses = loopback
         .into_iter()
         .chain(listened.filter(|address| !address.is_unspecified()));
     let local = DnsName::parse("localhost").expect("a DNS name");
     let mut names = vec![TypedName::Dns(local)];
-    let others = addresses.map(TypedName::Ip).chain(
-        host_name
-            .into_iter()
-            .chain(gateway.hosts())
-            .chain(further.iter().cloned())
-            .map(TypedName::Dns),
-    );
-    for name in others {
+    for name in addresses.map(TypedName::Ip).chain(others) {
         if !names.contains(&name) {
             names.push(name);
         }

@@ -1,4 +1,5 @@
-//! The gateway's own certificate: found on disk, issued where it is missing, renewed while serving.
+//! The certificates of this process's own ports, the gateway's and the feed's: found on disk, issued where they are missing,
+//! renewed while serving. The authority that issues them is part of this process or far away.
 //!
 //! Key and certificate are two files, so a crash between their renames leaves a pair that does not match. That is found
 //! at the next start, like a pair that has ended or lacks a name, and the answer is the same: a new key and a new
@@ -9,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
+use countersign_agent::feed_client::FeedClient;
 use countersign_authority::authority::Authority;
 use countersign_authority::state::StateFolder;
 use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::port::ListenerCertificate;
 use countersign_pki::name::TypedName;
+use countersign_pki::pem;
 use countersign_pki::request::Wishes;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, BACKDATE, Profile, Request};
@@ -29,10 +33,140 @@ use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, LeafKey};
 use crate::private_folder::make_private_folders;
 
+/// For which port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// `[authority.feed]`: from the operator issuer, which nodes trust.
+    Feed,
+    /// The listeners without a certificate of their own.
+    Gateway,
+}
+
+impl Port {
+    /// How logs call it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    fn profile(self) -> Profile {
+        match self {
+            Self::Feed => Profile::AUTHORITY,
+            Self::Gateway => Profile::SERVER,
+        }
+    }
+
+    /// The issuer of it.
+    fn issuing_ca(self, authority: &Authority) -> &Certificate {
+        match self {
+            Self::Feed => authority.operator(),
+            Self::Gateway => authority.intermediate(),
+        }
+    }
+
+    fn folder(self, state: &StateFolder) -> PathBuf {
+        state.path().join(self.name())
+    }
+
+    fn certificate(self, state: &StateFolder) -> PathBuf {
+        self.folder(state).join("cert.pem")
+    }
+
+    fn key(self, state: &StateFolder) -> PathBuf {
+        self.folder(state).join("key.pem")
+    }
+
+    /// What lies on disk, or else a new pair.
+    pub(crate) async fn credentials(
+        self,
+        issuer: &Issuer,
+        state: &StateFolder,
+        wanted: &Wanted,
+        now: UnixTime,
+    ) -> Result<SharedCredentials, Fault> {
+        let cas = issuer.cas(self);
+        let credentials = match load(self, state, &cas, &wanted.names, now) {
+            Ok(credentials) => credentials,
+            Err(because) => {
+                tracing::info!(port = self.name(), because, "certificate is issued");
+                issue(self, issuer, state, &wanted.names, wanted.lifetime).await?
+            }
+        };
+        Ok(SharedCredentials::new(credentials))
+    }
+}
+
+/// Who issues.
+#[derive(Clone)]
+pub(crate) enum Issuer {
+    /// Of this process.
+    Authority(Arc<Authority>),
+    /// Far away.
+    Remote {
+        client: Arc<FeedClient>,
+        /// What it issues from.
+        cas: Vec<Certificate>,
+    },
+}
+
+impl Issuer {
+    fn cas(&self, port: Port) -> Vec<Certificate> {
+        match self {
+            Self::Authority(authority) => vec![port.issuing_ca(authority).clone()],
+            Self::Remote { cas, .. } => cas.clone(),
+        }
+    }
+
+    /// The chain for `key`. `wanted`: at least one name.
+    async fn certify(
+        &self,
+        port: Port,
+        key: &LeafKey,
+        wanted: &[TypedName],
+        lifetime: Duration,
+    ) -> Result<String, Fault> {
+        let (first, further) = wanted
+            .split_first()
+            .ok_or_else(|| Fault::bug("a port without a name"))?;
+        match self {
+            Self::Authority(authority) => {
+                let request = Request {
+                    profile: port.profile(),
+                    name: first.bare(),
+                    subject_alt_names: further.to_vec(),
+                    lifetime: Some(lifetime),
+                    spki_der: key.spki_der()?,
+                    wishes: Wishes::default(),
+                };
+                Ok(authority.issue(Actor::Authority, request).await?.chain_pem)
+            }
+            Self::Remote { client, .. } => {
+                let asked = ListenerCertificate {
+                    csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),
+                    names: wanted.iter().map(ToString::to_string).collect(),
+                    lifetime_s: Some(lifetime.as_secs()),
+                };
+                let certified = client.certify(&asked).await.map_err(|error| {
+                    let hint = error.hint();
+                    Fault::world(format_args!(
+                        "no certificate for this gateway's listeners: {error}"
+                    ))
+                    .maybe_hint(hint)
+                    .or_hint("[authority.node.NAME] names = [...] binds names to a node, where the authority is; or give each listener its certificate and key")
+                })?;
+                Ok(certified.chain_pem)
+            }
+        }
+    }
+}
+
 /// The pair on disk, if it can be served; else why not.
 pub(crate) fn load(
+    port: Port,
     state: &StateFolder,
-    intermediate: &Certificate,
+    cas: &[Certificate],
     wanted: &[TypedName],
     now: UnixTime,
 ) -> Result<Credentials, String> {
@@ -42,8 +176,8 @@ pub(crate) fn load(
             _ => format!("{}: {error}", path.display()),
         })
     };
-    let chain = read(state.gateway_certificate())?;
-    let key = Zeroizing::new(read(state.gateway_key())?);
+    let chain = read(port.certificate(state))?;
+    let key = Zeroizing::new(read(port.key(state))?);
     let credentials = Credentials::from_pem(&chain, &key).map_err(|error| error.to_string())?;
     let leaf = credentials.leaf();
     if now < leaf.not_before() {
@@ -58,7 +192,8 @@ pub(crate) fn load(
             leaf.not_after()
         ));
     }
-    if leaf.authority_key_id() != intermediate.subject_key_id() {
+    let is_of = |ca: &Certificate| leaf.authority_key_id() == ca.subject_key_id();
+    if !cas.iter().any(is_of) {
         return Err("another authority issued it".to_owned());
     }
     match missing(leaf, wanted) {
@@ -69,46 +204,33 @@ pub(crate) fn load(
 
 /// Makes a key, has it certified, and puts both on disk. Needs the CA's key: waits for it.
 pub(crate) async fn issue(
-    authority: &Arc<Authority>,
+    port: Port,
+    issuer: &Issuer,
     state: &StateFolder,
     wanted: &[TypedName],
     lifetime: Duration,
 ) -> Result<Credentials, Fault> {
-    let folder = state.path().join("gateway");
+    let folder = port.folder(state);
     let unwritable = |error| {
         Fault::world(format_args!(
             "cannot write to {}: {error}",
             folder.display()
         ))
-        .hint("the gateway's key and certificate lie there: whoever serves must be able to write")
+        .hint("the port's key and certificate lie there: whoever serves must be able to write")
     };
     // Found out before anything is issued: each retry of a renewal would leave one more certificate in the inventory.
     make_private_folders(&folder)
         .and_then(|()| probe(&folder))
         .map_err(unwritable)?;
-    authority.ready().await?;
+    if let Issuer::Authority(authority) = issuer {
+        authority.ready().await?;
+    }
     let key = LeafKey::generate(KeyKind::default())?;
-    let (first, further) = wanted
-        .split_first()
-        .ok_or_else(|| Fault::bug("a gateway without a name"))?;
-    let request = Request {
-        profile: Profile::SERVER,
-        name: first.bare(),
-        subject_alt_names: further.to_vec(),
-        lifetime: Some(lifetime),
-        spki_der: key.spki_der()?,
-        wishes: Wishes::default(),
-    };
-    let issued = authority.issue(Actor::Authority, request).await?;
+    let chain_pem = issuer.certify(port, &key, wanted, lifetime).await?;
     let key_pem = key.to_pem();
-    write_atomic(&state.gateway_key(), key_pem.as_bytes(), 0o600).map_err(unwritable)?;
-    write_atomic(
-        &state.gateway_certificate(),
-        issued.chain_pem.as_bytes(),
-        0o644,
-    )
-    .map_err(unwritable)?;
-    Credentials::from_pem(issued.chain_pem.as_bytes(), key_pem.as_bytes()).map_err(Fault::bug)
+    write_atomic(&port.key(state), key_pem.as_bytes(), 0o600).map_err(unwritable)?;
+    write_atomic(&port.certificate(state), chain_pem.as_bytes(), 0o644).map_err(unwritable)?;
+    Credentials::from_pem(chain_pem.as_bytes(), key_pem.as_bytes()).map_err(Fault::bug)
 }
 
 /// Whether files can be put into `folder`.
@@ -120,8 +242,10 @@ fn probe(folder: &Path) -> io::Result<()> {
 
 /// What keeps a gateway's certificate fresh.
 pub(crate) struct Renewal {
+    /// Of which port.
+    pub(crate) port: Port,
     /// Who issues.
-    pub(crate) authority: Arc<Authority>,
+    pub(crate) issuer: Issuer,
     /// Where the files lie.
     pub(crate) state: StateFolder,
     /// What the listeners present.
@@ -159,12 +283,20 @@ impl Renewal {
             if Instant::now() < not_before {
                 continue;
             }
-            match issue(&self.authority, &self.state, &wanted.names, wanted.lifetime).await {
+            match issue(
+                self.port,
+                &self.issuer,
+                &self.state,
+                &wanted.names,
+                wanted.lifetime,
+            )
+            .await
+            {
                 Ok(credentials) => {
                     let leaf = credentials.leaf();
                     let (serial, not_after) = (leaf.serial(), leaf.not_after());
                     self.credentials.swap(credentials);
-                    tracing::info!(cert.serial = %serial, cert.not_after = %not_after, because, "gateway certificate renewed");
+                    tracing::info!(cert.serial = %serial, cert.not_after = %not_after, because, port = self.port.name(), "certificate renewed");
                     if self.due(&wanted).is_none() {
                         backoff = FIRST_BACKOFF;
                         continue;
@@ -173,11 +305,12 @@ impl Renewal {
                     tracing::warn!(
                         because,
                         retry_in_s = backoff.as_secs(),
-                        "gateway certificate is due again at once"
+                        port = self.port.name(),
+                        "certificate is due again at once"
                     );
                 }
                 Err(fault) => {
-                    tracing::warn!(error = %fault.sentence(), because, retry_in_s = backoff.as_secs(), "gateway certificate not renewed");
+                    tracing::warn!(error = %fault.sentence(), because, retry_in_s = backoff.as_secs(), port = self.port.name(), "certificate not renewed");
                 }
             }
             not_before = Instant::now() + backoff;
@@ -188,13 +321,10 @@ impl Renewal {
     fn due(&self, wanted: &Wanted) -> Option<&'static str> {
         let leaf = self.credentials.leaf();
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
-        let issuer_key = self.authority.intermediate().spki();
-        if self
-            .enforcement
-            .revocations()
-            .find(&issuer_key, leaf.serial())
-            .is_some()
-        {
+        let revocations = self.enforcement.revocations();
+        let cas = self.issuer.cas(self.port);
+        let is_revoked = |ca: &Certificate| revocations.find(&ca.spki(), leaf.serial()).is_some();
+        if cas.iter().any(is_revoked) {
             return Some("it was revoked");
         }
         because(&leaf, wanted, now)
@@ -293,7 +423,16 @@ mod tests {
         fs::write(state.gateway_certificate(), server.chain_pem()).expect("writable");
         fs::write(state.gateway_key(), &server.key_pem).expect("writable");
         let leaf = Certificate::parse(&server.chain[0]).expect("a certificate");
-        let load_at = |now| load(&state, &intermediate, &[], now).map(drop);
+        let load_at = |now| {
+            load(
+                Port::Gateway,
+                &state,
+                std::slice::from_ref(&intermediate),
+                &[],
+                now,
+            )
+            .map(drop)
+        };
         let second = Duration::from_secs(1);
         assert_eq!(load_at(leaf.not_before()), Ok(()));
         let early = load_at(leaf.not_before().minus(second)).expect_err("too early");

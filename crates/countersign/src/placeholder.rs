@@ -44,7 +44,7 @@ pub(crate) fn own(now: UnixTime) -> Result<Own, Fault> {
     );
     Ok(Own {
         bundle: bundle.map_err(Fault::bug)?,
-        intermediate: ca,
+        intermediates: vec![ca],
         credentials: Some(SharedCredentials::new(credentials)),
     })
 }

@@ -7,6 +7,9 @@
 mod announcement;
 mod control;
 mod feed;
+mod feed_age;
+mod feed_port;
+mod hearing;
 mod node;
 mod opening;
 pub(crate) mod process;
@@ -20,13 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::authority::Authority;
-use countersign_authority::feed::Subscription;
 use countersign_authority::public::PublicListener;
 use countersign_authority::publish::Publication;
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::{StateFolder, StateLock};
 use countersign_pki::name::DnsName;
-use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_proxy::gateway::{Context, Gateway, RunningGateway};
 use countersign_proxy::metrics::{Metrics, serve_metrics};
@@ -39,17 +40,19 @@ use countersign_runtime::readiness::Readiness;
 use countersign_runtime::shutdown::shutdown_signal;
 use countersign_runtime::telemetry::{LogFormat, init_logging};
 use countersign_runtime::workers::Workers;
-use countersign_tls::enforcement::Enforcement;
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use self::announcement::Announcement;
 use self::control::Control;
+use self::feed::Departure;
+use self::feed_port::open_feed_port;
+use self::hearing::{Heard, hear};
 use self::opening::{Opened, open};
 use self::tasks::Tasks;
 use crate::cli::arguments::{Globals, InitArguments};
-use crate::composition::{node_name, plan};
+use crate::composition::plan;
 use crate::configuration::{Configuration, Loaded};
 use crate::fault::{Answer, Fault};
 use crate::output::stderr_is_terminal;
@@ -165,27 +168,25 @@ async fn start(
         lock,
     } = opened;
     let config = &loaded.configuration.gateway;
+    let Heard {
+        enforcement,
+        own,
+        following,
+        issuer,
+        departure,
+    } = hear(&state, loaded, authority.as_ref(), own, &wanted, clock).await?;
     let plan = plan(
         loaded,
-        own.as_ref(),
+        own.borrow().as_ref(),
         UnixTime::from_seconds(clock.unix_seconds()),
     )?;
-    let subscription = match &authority {
-        Some(authority) => Some(authority.subscribe(&node_name()).await?),
-        None => None,
-    };
-    let revoked = subscription
-        .as_ref()
-        .map(|feed: &Subscription| feed.snapshot().revoked.clone());
-    let enforcement = Enforcement::new(
-        RevocationIndex::new(revoked.unwrap_or_default()),
-        Arc::clone(clock),
-    );
     match raise_descriptor_limit() {
         Ok(limit) => tracing::info!(limit, "limit on open files"),
         // Serving fewer is better than not serving.
         Err(error) => tracing::warn!(%error, "limit on open files was not raised"),
     }
+    let feed_port = open_feed_port(loaded, authority.as_ref(), &state, &enforcement, clock).await?;
+    let feed_address = feed_port.as_ref().map(|port| port.address);
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let public_listener = match &loaded.configuration.authority.public {
@@ -213,13 +214,17 @@ async fn start(
         loaded,
         state: &state,
         authority: authority.as_ref(),
+        issuer,
         clock,
         drain,
         enforcement: &enforcement,
         gateway: &gateway,
         metrics_address,
     };
-    control.spawn(tasks, socket, subscription, own, wanted);
+    control.spawn(tasks, socket, following, own, wanted);
+    if let Some(port) = feed_port {
+        port.spawn(tasks, drain);
+    }
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {
@@ -238,6 +243,7 @@ async fn start(
         addresses,
         metrics_address,
         public_address,
+        feed_address,
         born,
     );
     Ok(Running {
@@ -245,6 +251,7 @@ async fn start(
         public,
         announcement,
         state,
+        departure,
         _writer: writer,
         _authority: authority,
         _lock: lock,
@@ -257,6 +264,7 @@ struct Running {
     public: Option<Workers>,
     announcement: Announcement,
     state: StateFolder,
+    departure: Option<Departure>,
     _writer: RefusalWriter,
     _authority: Option<Arc<Authority>>,
     _lock: Option<StateLock>,
@@ -351,11 +359,15 @@ async fn stop(running: Running, trigger: DrainTrigger) -> Result<(), Fault> {
     let Running {
         gateway,
         public,
+        departure,
         _writer,
         _authority,
         _lock,
         ..
     } = running;
+    if let Some(departure) = departure {
+        departure.leave().await;
+    }
     let join = move || {
         let joined = gateway.join();
         joined.and(public.map_or(Ok(()), Workers::join))

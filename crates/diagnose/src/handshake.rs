@@ -8,6 +8,8 @@ mod alert;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use countersign_pki::time::spoken;
+
 pub use self::alert::alert_name;
 use crate::cause::Cause;
 use crate::evidence::Evidence;
@@ -71,6 +73,13 @@ pub enum HandshakeFault {
         at: PendingAt,
         /// How many may be.
         limit: usize,
+    },
+    /// What certificates are judged by has not been confirmed for too long.
+    TrustDataStale {
+        /// For how long.
+        age: Duration,
+        /// For how long it may.
+        life: Duration,
     },
     /// The listener asks for certificates and has nothing to judge them by.
     TrustMissing,
@@ -227,6 +236,7 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
         ),
         HandshakeFault::TimedOut { stage, limit } => timed_out(*stage, *limit),
         HandshakeFault::TooManyPending { at, limit } => too_many_pending(*at, *limit),
+        HandshakeFault::TrustDataStale { age, life } => stale(*age, *life),
         HandshakeFault::TrustMissing => plain(
             Cause::TrustBundleEmpty,
             "this listener asks for client certificates and has no trust bundle to judge them by",
@@ -245,6 +255,23 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             Evidence::new().with("tls_versions_served", SPOKEN_VERSIONS),
         ),
     }
+}
+
+fn stale(age: Duration, life: Duration) -> Refusal {
+    // A clock that was set back says nothing of an age.
+    let age = if age == Duration::MAX {
+        "an unknown time (the clock was set back)".to_owned()
+    } else {
+        spoken(age)
+    };
+    let life = spoken(life);
+    let sentence = format!(
+        "revocations and bundles were last confirmed by the authority {age} ago, this listener admits nobody by what is older than {life}"
+    );
+    let evidence = Evidence::new()
+        .with("feed_age", age)
+        .with("feed_life", life);
+    Refusal::new(Cause::TrustDataStale, sentence, evidence)
 }
 
 fn nothing_shared(what: Offered, offer: &Offer) -> Refusal {

@@ -9,6 +9,7 @@
 
 pub mod cause;
 pub mod chain;
+pub mod connecting;
 pub mod evidence;
 pub mod handshake;
 pub mod refusal;

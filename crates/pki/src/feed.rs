@@ -1,9 +1,20 @@
 //! The feed: what the authority tells gateways and agents, in order, and what they answer. Wire types and the
 //! receiver's state machine; the transport is elsewhere.
 
+mod assembly;
+mod bundle;
+mod event_stream;
+mod frame;
+pub mod port;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
+
+pub use self::assembly::{Assembly, Garbled, Told};
+pub use self::bundle::{Bundle, Der, InvalidDer, UnusableBundle};
+pub use self::event_stream::{EventStream, EventTooLong, KEEP_ALIVE, MAX_EVENT_BYTES, event};
+pub use self::frame::{AcknowledgementOf, Frame, Head, MAX_PART};
 
 use crate::fingerprint::Fingerprint;
 use crate::serial::SerialNumber;
@@ -52,12 +63,7 @@ pub enum Body {
         certificates: Batch<Released>,
     },
     /// The anchors of a bundle are now exactly these.
-    Bundle {
-        /// Which bundle.
-        name: crate::identity::BundleName,
-        /// Its anchors in DER, base64 on the wire.
-        anchors: Vec<String>,
-    },
+    Bundle(Bundle),
     /// Policy changed to this epoch.
     Policy {
         /// Strictly increasing.
@@ -311,6 +317,39 @@ impl Position {
         })
     }
 
+    /// Takes a new beginning: the same history at or after the place that is held, or another one that begins past it.
+    /// A restored authority continues at max(last + 1, Unix seconds), so what begins before is an old one come back
+    /// (invariant 5).
+    pub fn rejoin(&self, head: &Head) -> Result<Self, OutOfOrder> {
+        let told = head.sequence;
+        let (sequence, is_same) = (self.sequence, head.history == self.history);
+        if is_same && told < sequence {
+            return Err(OutOfOrder::Older {
+                held: sequence.0,
+                told: told.0,
+            });
+        }
+        if !is_same && told <= sequence {
+            return Err(OutOfOrder::OlderHistory {
+                held: sequence.0,
+                told: told.0,
+            });
+        }
+        Ok(Self {
+            confirmed_at: self.confirmed_at.max(head.at),
+            ..Self::of(head)
+        })
+    }
+
+    /// A node that holds nothing begins there.
+    pub fn of(head: &Head) -> Self {
+        Self {
+            history: head.history.clone(),
+            sequence: head.sequence,
+            confirmed_at: head.at,
+        }
+    }
+
     /// The history.
     pub fn history(&self) -> &HistoryId {
         &self.history
@@ -344,6 +383,16 @@ pub enum OutOfOrder {
         /// What the node holds.
         held: u64,
         /// What it was told.
+        told: u64,
+    },
+    /// A new history that begins before the place that is held.
+    #[error(
+        "feed tells a new history that begins at {told}, before {held}, which this node holds of the old one"
+    )]
+    OlderHistory {
+        /// What the node holds.
+        held: u64,
+        /// Where the new history stands.
         told: u64,
     },
     /// A restored or foreign authority.
@@ -405,6 +454,37 @@ mod tests {
             (confirmed.sequence(), confirmed.confirmed_at()),
             (Sequence(6), UnixTime::from_seconds(106))
         );
+    }
+
+    #[test]
+    fn a_new_beginning_never_lies_before_the_place_that_is_held() {
+        let rejoined = |history: &str, sequence| {
+            let head = Head {
+                place: 1,
+                history: HistoryId(history.to_owned()),
+                sequence: Sequence(sequence),
+                at: UnixTime::from_seconds(40),
+                bundles: Vec::new(),
+            };
+            position().rejoin(&head).map(|position| {
+                // An authority whose clock went back does not make older what was heard before.
+                assert_eq!(position.confirmed_at(), UnixTime::from_seconds(50));
+                (position.history().0.clone(), position.sequence().0)
+            })
+        };
+        assert_eq!(rejoined("a", 5), Ok(("a".to_owned(), 5)));
+        assert_eq!(rejoined("a", 9), Ok(("a".to_owned(), 9)));
+        assert_eq!(rejoined("b", 6), Ok(("b".to_owned(), 6)));
+        assert_eq!(
+            rejoined("a", 4),
+            Err(OutOfOrder::Older { held: 5, told: 4 })
+        );
+        for told in [5, 4] {
+            assert_eq!(
+                rejoined("b", told),
+                Err(OutOfOrder::OlderHistory { held: 5, told })
+            );
+        }
     }
 
     #[test]

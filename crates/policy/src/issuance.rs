@@ -97,7 +97,7 @@ pub fn authorize(
     let bound = rules.profiles.binding(&actor, &request.profile)?;
     let profile = &*bound;
     let names = names::certified(request, profile, &rules.trust_domain);
-    actor::permit(&actor, profile, names.as_ref().ok())?;
+    actor::permit(&actor, &rules.profiles, profile, names.as_ref().ok())?;
     let names = names?;
     wishes::check(&request.wishes, &names, profile)?;
     let Names {
@@ -122,7 +122,7 @@ pub fn authorize(
     }
     key::check(&request.spki_der, profile, issuers)?;
     let (not_before, not_after) = validity(request, profile, issuer, now)?;
-    let usage = profile.like().usage(&subject_alt_names);
+    let usage = profile.like().usage();
     let serial = SerialNumber::from_random(random);
     let template = Template {
         subject,

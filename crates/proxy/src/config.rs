@@ -39,8 +39,27 @@ pub struct GatewayConfig {
     pub identity_headers: Vec<IdentityHeader>,
     /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
     pub refusal_ring_size: ByteSize,
+    /// The authority, where it is another process. Left out: the state's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedConfig>,
     /// The addresses that accept clients.
     pub listener: Vec<ListenerConfig>,
+}
+
+/// Where this gateway hears from its authority what to trust and what is revoked. The three files are what
+/// `countersign issue node NAME --out DIR` writes there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FeedConfig {
+    /// `https://host:port` of `[authority.feed]`; the authority's certificate must name the host.
+    pub url: String,
+    /// PEM file with this node's first certificate, leaf first. Those that follow are kept in the state folder; whichever was
+    /// issued last counts.
+    pub certificate: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
+    /// PEM file with the authority's operator CA, which alone vouches for the feed.
+    pub bundle: PathBuf,
 }
 
 /// A way of telling an upstream who the client is.
@@ -89,6 +108,11 @@ pub struct ListenerConfig {
     /// A connection without a request for so long is closed. Default: "75s".
     #[serde(default = "default_idle_timeout")]
     pub idle_timeout: TimeSpan,
+    /// How long certificates are still accepted when the authority's feed of revocations and bundles is confirmed no more;
+    /// then nobody who shows one is admitted, until it is confirmed again. From half of it on there are warnings.
+    /// Default: "24h".
+    #[serde(default = "default_feed_life")]
+    pub feed_life: TimeSpan,
     /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroUsize,
@@ -165,6 +189,7 @@ impl Default for GatewayConfig {
             certificate_lifetime: TimeSpan::from_seconds(30 * 24 * 3600),
             identity_headers: IdentityHeader::ALL.to_vec(),
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
+            feed: None,
             listener: Vec::new(),
         }
     }
@@ -189,6 +214,7 @@ impl ListenerConfig {
             handshake_timeout: default_handshake_timeout(),
             header_timeout: default_header_timeout(),
             idle_timeout: default_idle_timeout(),
+            feed_life: default_feed_life(),
             max_connections: default_max_connections(),
             route,
         }
@@ -238,6 +264,11 @@ fn default_header_timeout() -> TimeSpan {
 // nginx's keepalive_timeout: clients and balancers in the field are tuned to it.
 fn default_idle_timeout() -> TimeSpan {
     TimeSpan::from_seconds(75)
+}
+
+// A night and a working day: long enough to repair an authority, short enough that a stolen key does not serve for ever.
+fn default_feed_life() -> TimeSpan {
+    TimeSpan::from_seconds(24 * 3600)
 }
 
 // DESIGN §7: 100,000 idle connections fit in a few GiB.

@@ -69,6 +69,7 @@ impl Gateway {
             listeners.push(shared);
         }
         watch_certificates(&context.metrics, &plan);
+        context.metrics.watch_feed(context.enforcement.clone());
         let drain = context.drain.clone();
         let workers = worker::start(of_workers, &drain).map_err(StartError::Threads)?;
         tokio::spawn(expire(context.enforcement.clone(), drain));

@@ -9,9 +9,10 @@ mod text;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign_diagnose::cause::Cause;
 use countersign_tls::credentials::SharedCredentials;
+use countersign_tls::enforcement::Enforcement;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,7 +37,13 @@ struct Shared {
     not_after: Family<ListenerLabels, Gauge>,
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
+    feed_age: Family<Unlabelled, Gauge>,
+    /// Whose feed's age is looked at when somebody asks.
+    feed: ArcSwapOption<Enforcement>,
 }
+
+/// A family shows nothing until there is something, which a metric by itself cannot.
+type Unlabelled = [(&'static str, &'static str); 0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HandshakeLabels {
@@ -70,6 +77,7 @@ impl Metrics {
         let requests = Family::default();
         let connections = Family::default();
         let not_after = Family::default();
+        let feed_age = Family::<Unlabelled, Gauge>::default();
         registry.register(
             "countersign_gateway_handshakes",
             "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
@@ -96,6 +104,11 @@ impl Metrics {
             not_after.clone(),
         );
         registry.register(
+            "countersign_gateway_feed_age_seconds",
+            "How long ago the authority's feed of revocations and bundles was last confirmed",
+            feed_age.clone(),
+        );
+        registry.register(
             "countersign_gateway_build",
             "The running version",
             Info::new(vec![("version".to_owned(), version.to_owned())]),
@@ -110,6 +123,8 @@ impl Metrics {
                 connections,
                 not_after,
                 credentials,
+                feed_age,
+                feed: ArcSwapOption::default(),
             }),
         }
     }
@@ -127,7 +142,16 @@ impl Metrics {
                 })
                 .set(seconds);
         }
+        let age = shared.feed.load().as_ref().and_then(|it| it.feed_age());
+        if let Some(age) = age {
+            let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+            shared.feed_age.get_or_create(&[]).set(seconds);
+        }
         text::encode(&shared.registry, form)
+    }
+
+    pub(crate) fn watch_feed(&self, enforcement: Enforcement) {
+        self.shared.feed.store(Some(Arc::new(enforcement)));
     }
 
     pub(crate) fn watch_certificates(&self, credentials: Vec<(String, SharedCredentials)>) {

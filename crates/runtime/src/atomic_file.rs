@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,26 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut growing = GrowingFile::create(path)?;
     growing.write_all(bytes)?;
     growing.replace(mode)
+}
+
+/// Like [`write_atomic`] for what is too much to hold as bytes: `write` gets the new file. The file that now has the name
+/// is given back, open for writing at its end.
+pub fn replace_with(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<File> {
+    let (file, temporary) = Temporary::create(path)?;
+    let mut writer = BufWriter::new(file);
+    write(&mut writer)?;
+    let file = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()?;
+    fs::rename(&temporary.path, path)?;
+    sync_directory_of(path)?;
+    Ok(file)
 }
 
 /// Like [`write_atomic`], but fails with [`io::ErrorKind::AlreadyExists`] if anything, a dangling link included, has the
@@ -145,6 +165,24 @@ mod tests {
     use tempfile::{TempDir, tempdir};
 
     use super::*;
+
+    #[test]
+    fn what_is_streamed_replaces_the_file_when_it_is_whole_and_can_be_added_to() {
+        let directory = tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        fs::write(&path, "old").expect("writable");
+        let failed = replace_with(&path, 0o600, |writer| {
+            writer.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read(&path).expect("there"), b"old");
+        assert_eq!(names_in(&directory), ["log"]);
+        let mut file =
+            replace_with(&path, 0o600, |writer| writer.write_all(b"new")).expect("writes");
+        file.write_all(b" and more").expect("open");
+        assert_eq!(fs::read(&path).expect("there"), b"new and more");
+    }
 
     fn names_in(directory: &TempDir) -> Vec<String> {
         let entries = fs::read_dir(directory.path()).expect("directory reads");

@@ -14,6 +14,7 @@ pub mod import;
 pub mod intent;
 pub mod inventory;
 pub mod issuer;
+pub mod parts;
 pub mod pause;
 pub mod publication;
 mod reader;

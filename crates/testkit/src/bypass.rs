@@ -76,6 +76,8 @@ pub enum Attack {
     AmbiguousPath,
     /// CONNECT to somewhere else.
     Connect,
+    /// A good certificate, at a gateway whose feed has not been confirmed for all of its life.
+    StaleFeed,
 }
 
 impl Mode {
@@ -115,6 +117,8 @@ pub enum TlsAlert {
     CertificateExpired = 45,
     /// 48.
     UnknownCa = 48,
+    /// 49.
+    AccessDenied = 49,
     /// 51.
     DecryptError = 51,
     /// 70.
@@ -148,6 +152,7 @@ pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::NulInSan => Alert(A::BadCertificate, Cause::MalformedCertificate),
         Attack::TwoSpiffeIds => Alert(A::BadCertificate, Cause::IdentityAmbiguous),
         Attack::CaAsLeaf => Alert(A::UnsupportedCertificate, Cause::CaUsedAsEndEntity),
+        Attack::StaleFeed => Alert(A::AccessDenied, Cause::TrustDataStale),
         Attack::StolenCertificate => Alert(A::DecryptError, Cause::BadSignature),
         Attack::NotAllowed => Status(403, Cause::IdentityNotAllowed),
         Attack::PlainHttp => Closed(Cause::PlainHttpToTlsPort),

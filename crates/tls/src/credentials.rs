@@ -1,4 +1,4 @@
-//! What a server proves itself with: a certificate chain and its key, swapped while serving.
+//! What a server or a client proves itself with: a certificate chain and its key, swapped while serving.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::pem::{self, Block, InvalidPem};
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
@@ -116,6 +118,17 @@ impl fmt::Debug for SharedCredentials {
 impl ResolvesServerCert for SharedCredentials {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.present.load().certified))
+    }
+}
+
+impl ResolvesClientCert for SharedCredentials {
+    /// Whatever CAs the server names: there is one certificate, and a server that dislikes it says why.
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.present.load().certified))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 //! What takes access away while the process runs: the revocation index, session stores and live connections together.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 
+use crate::freshness::Freshness;
 use crate::live::{Cut, Lifeline, Registry};
 use crate::sessions::SessionStore;
 
@@ -26,6 +28,9 @@ struct Shared {
     // Held while an index is made out of the present one, so that of two changes at once none is lost.
     revoking: Mutex<()>,
     stores: Mutex<Vec<Weak<SessionStore>>>,
+    freshness: Freshness,
+    // How old trust data may be, by listener. Guards nothing but the map.
+    lives: Mutex<BTreeMap<Arc<str>, Duration>>,
     connections: Arc<Registry>,
 }
 
@@ -50,6 +55,8 @@ impl Enforcement {
                 revocations: ArcSwap::from_pointee(index),
                 revoking: Mutex::default(),
                 stores: Mutex::default(),
+                freshness: Freshness::default(),
+                lives: Mutex::default(),
                 connections: Arc::default(),
             }),
         }
@@ -101,6 +108,41 @@ impl Enforcement {
         self.shared.connections.cut_expired(self.now()).count
     }
 
+    /// The feed says that what is held here was true at `at`. From the first time on, it has an age.
+    pub fn confirm(&self, at: UnixTime) {
+        self.shared.freshness.confirm(at, self.now());
+    }
+
+    /// The same, of what a process before this one has left on disk.
+    pub fn resume(&self, confirmed_at: UnixTime) {
+        self.shared.freshness.resume(confirmed_at, self.now());
+    }
+
+    /// How long ago the feed was confirmed, by whichever clock says longer; `None`: this process has no feed.
+    pub fn feed_age(&self) -> Option<Duration> {
+        self.shared.freshness.age(self.now())
+    }
+
+    /// Ends sessions and connections of certificates on listeners whose trust data has come to the end of its life
+    /// (invariant 5); to be called every second by the control plane. How many connections were cut.
+    pub fn end_stale(&self) -> u64 {
+        let Some(age) = self.feed_age() else { return 0 };
+        let stale: Vec<Arc<str>> = {
+            let lives = self.shared.lives.lock();
+            let lives = lives.unwrap_or_else(PoisonError::into_inner);
+            let ended = lives.iter().filter(|(_, life)| age >= **life);
+            ended.map(|(listener, _)| Arc::clone(listener)).collect()
+        };
+        if stale.is_empty() {
+            return 0;
+        }
+        let is_stale = |listener: &str| stale.iter().any(|name| **name == *listener);
+        let (_, cut) = self
+            .shared
+            .end_all_but(|listener, peer| peer.is_none() || !is_stale(listener));
+        cut.count
+    }
+
     /// Open connections.
     pub fn live(&self) -> usize {
         self.shared.connections.len()
@@ -116,6 +158,22 @@ impl Enforcement {
 
     pub(crate) fn register(&self, listener: Arc<str>, peer: Option<Arc<VerifiedPeer>>) -> Lifeline {
         self.shared.connections.register(listener, peer)
+    }
+
+    /// Whether the feed is older than `life`, and how old it is.
+    pub(crate) fn stale(&self, life: Option<Duration>) -> Option<Duration> {
+        let life = life?;
+        self.feed_age().filter(|age| *age >= life)
+    }
+
+    /// From here on connections of `listener` end when the feed is older.
+    pub(crate) fn set_life(&self, listener: &Arc<str>, life: Option<Duration>) {
+        let lives = self.shared.lives.lock();
+        let mut lives = lives.unwrap_or_else(PoisonError::into_inner);
+        match life {
+            Some(life) => lives.insert(Arc::clone(listener), life),
+            None => lives.remove(listener),
+        };
     }
 
     /// From here on the store's sessions can be taken away.

@@ -121,6 +121,7 @@ impl Judge {
                 Some(peer) => {
                     peer.not_before() <= now
                         && now <= peer.not_after()
+                        && (self.enforcement.stale(self.scope.settings.feed_life)).is_none()
                         && !self.enforcement.is_revoked(peer)
                 }
                 None => self.scope.settings.client_certificate != ClientCertificate::Require,
@@ -188,6 +189,10 @@ impl ClientCertVerifier for Judge {
             Err(fault) => {
                 let error = match &fault {
                     Fault::Chain(fault) => certificate_error(&fault.kind),
+                    // access_denied: it is not the client's certificate that is at fault.
+                    Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
+                        CertificateError::ApplicationVerificationFailure
+                    }
                     Fault::Handshake(..) => CertificateError::UnknownIssuer,
                 };
                 self.found().fault = Some(fault);
@@ -307,6 +312,7 @@ mod tests {
                 alpn: Vec::new(),
                 session_lifetime: Duration::from_hours(1),
                 handshake_timeout: Duration::from_secs(10),
+                feed_life: None,
             };
             let server = ca.issue(Leaf::server(&["localhost"]));
             let credentials =

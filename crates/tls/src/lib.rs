@@ -1,13 +1,16 @@
-//! The only acceptor of mutual TLS: scopes, verification, identity, sessions, revocation, live connections.
+//! The only acceptor of mutual TLS, and its only client: scopes, verification, identity, sessions, revocation, live
+//! connections.
 //!
 //! Must never let rustls types out, admit on a name without its bundle, or keep a session past what its scope says.
 //! Start with [`acceptor::Acceptor`].
 
 pub mod acceptor;
+pub mod connector;
 pub mod credentials;
 pub mod enforcement;
 mod farewell;
 mod fault;
+mod freshness;
 mod hello;
 mod judge;
 mod live;

@@ -46,6 +46,9 @@ pub struct ScopeSettings {
     pub session_lifetime: Duration,
     /// From the first byte to the finished handshake. Default 10 s.
     pub handshake_timeout: Duration,
+    /// How long after the feed was last confirmed certificates are still accepted (invariant 5); `None`, and in a process
+    /// without a feed: for ever.
+    pub feed_life: Option<Duration>,
 }
 
 /// SHA-256 over mode, anchors, policy, ALPN and listener. Revocation is no part of it: it is looked up at each
@@ -157,7 +160,13 @@ impl Scope {
     ) -> Self {
         let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
         enforcement.watch(&sessions);
-        Self::with_sessions(ScopeId::of(&settings), settings, credentials, sessions)
+        Self::with_sessions(
+            ScopeId::of(&settings),
+            settings,
+            credentials,
+            sessions,
+            enforcement,
+        )
     }
 
     /// Takes over the sessions of `self` if the id is the same; otherwise they are gone.
@@ -169,7 +178,13 @@ impl Scope {
     ) -> Self {
         let id = ScopeId::of(&settings);
         if id == self.id {
-            Self::with_sessions(id, settings, credentials, Arc::clone(&self.sessions))
+            Self::with_sessions(
+                id,
+                settings,
+                credentials,
+                Arc::clone(&self.sessions),
+                enforcement,
+            )
         } else {
             Self::new(settings, credentials, enforcement)
         }
@@ -201,6 +216,7 @@ impl Scope {
             .verifier
             .as_ref()
             .ok_or(HandshakeFault::TrustMissing)?;
+        self.refuse_stale(enforcement)?;
         verifier
             .verify(
                 chain,
@@ -210,6 +226,17 @@ impl Scope {
             )
             .map(Arc::new)
             .map_err(|fault| Fault::Chain(Box::new(fault)))
+    }
+
+    /// Nobody is judged by what is too old.
+    fn refuse_stale(&self, enforcement: &Enforcement) -> Result<(), HandshakeFault> {
+        match enforcement.stale(self.settings.feed_life) {
+            Some(age) => Err(HandshakeFault::TrustDataStale {
+                age,
+                life: self.settings.feed_life.unwrap_or_default(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Shared with the scope, because most connections have one of few.
@@ -226,11 +253,14 @@ impl Scope {
         settings: ScopeSettings,
         credentials: SharedCredentials,
         sessions: Arc<SessionStore>,
+        enforcement: &Enforcement,
     ) -> Self {
+        let listener: Arc<str> = settings.listener.as_str().into();
+        enforcement.set_life(&listener, settings.feed_life);
         Self {
             id,
             credentials: Arc::new(credentials),
-            listener: settings.listener.as_str().into(),
+            listener,
             sessions,
             root_hints: root_hints(settings.verifier.as_deref()),
             protocols: settings

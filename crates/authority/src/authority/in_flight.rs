@@ -38,7 +38,7 @@ impl Authority {
         claim: Option<Claim>,
     ) -> Result<Place, IssueError> {
         let Some(claim) = claim else {
-            return Ok(Place::Taken(InFlight { held: None }));
+            return Ok(Place::Taken(InFlight::without_key()));
         };
         let key = claim.key.to_string();
         // Before the look at the store: whoever leaves the set has made its certificate durable.
@@ -81,6 +81,11 @@ impl KeysInFlight {
 }
 
 impl InFlight {
+    /// Of a request that stands for itself.
+    pub(super) fn without_key() -> Self {
+        Self { held: None }
+    }
+
     pub(super) fn claim(&self) -> Option<Claim> {
         self.held.as_ref().map(|(_, _, claim)| claim.clone())
     }

@@ -92,7 +92,36 @@ impl Authority {
         };
         let entries = self.renewable(what).await.map_err(IssueError::Store)?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
-        let request = renewal::request(&predecessor, key, &self.rules().profiles)?;
+        self.renew_entry(actor, &predecessor, key, place).await
+    }
+
+    /// The next certificate for the holder of this very one, who has shown it and proved its key.
+    pub(crate) async fn renew_presented(
+        self: &Arc<Self>,
+        holder: Actor,
+        presented: Fingerprint,
+        key: RequestedKey,
+    ) -> Result<Issued, RenewError> {
+        let found = self.store.find(Selector::Fingerprint(presented)).await;
+        let found = found.map_err(IssueError::Store)?.entries;
+        let is_good =
+            |entry: &Entry| !entry.is_imported() && entry.status_at(self.now()) == Status::Valid;
+        let predecessor = found.into_iter().find(is_good);
+        let predecessor = predecessor.ok_or_else(|| RenewError::NotFound {
+            what: presented.to_string(),
+        })?;
+        self.renew_entry(holder, &predecessor, key, InFlight::without_key())
+            .await
+    }
+
+    async fn renew_entry(
+        self: &Arc<Self>,
+        actor: Actor,
+        predecessor: &Entry,
+        key: RequestedKey,
+        place: InFlight,
+    ) -> Result<Issued, RenewError> {
+        let request = renewal::request(predecessor, key, &self.rules().profiles)?;
         let object = asked_for(&request);
         let reason = format!("renews {}", predecessor.serial);
         let outcome = self

@@ -1,10 +1,10 @@
 //! `[authority]` with every key.
 
 use countersign_runtime::config::amount::TimeSpan;
-use countersign_runtime::config::reference::section;
+use countersign_runtime::config::reference::{commented_out, section};
 
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
-use super::{AuthorityConfig, PublicConfig};
+use super::{AuthorityConfig, FeedPortConfig, NodeConfig, PublicConfig};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
 pub fn default_toml() -> String {
@@ -29,13 +29,22 @@ pub fn default_toml() -> String {
             critical: false,
         }],
     };
+    let feed = FeedPortConfig {
+        address: ([0, 0, 0, 0], 9444).into(),
+        names: vec!["ca.example.com".to_owned()],
+    };
+    let node = NodeConfig {
+        names: vec!["api.example.com".to_owned()],
+    };
     let plain = ProfileConfig::default();
     section(
         "[authority]",
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
-        &["profile", "public"],
+        &["feed", "node", "profile", "public"],
     ) + "\n"
+        + &commented_out(&section("[authority.feed]", &feed, &feed, &[]))
+        + &commented_out(&section("[authority.node.gw-1]", &node, &node, &[]))
         + &section("[authority.profile.server]", &plain, &every, &[])
         + &public()
 }

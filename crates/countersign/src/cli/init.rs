@@ -15,7 +15,7 @@ use crate::birth::{Born, first_identity, make_authority};
 use crate::cli::arguments::{Globals, InitArguments, StateArgument, dns_name};
 use crate::composition::{host_name, own_names};
 use crate::fault::{Answer, Fault};
-use crate::gateway_certificate;
+use crate::gateway_certificate::{self, Issuer, Port};
 use crate::gateway_names;
 
 /// Make a certificate authority, the gateway's certificate and a first client identity
@@ -49,7 +49,8 @@ impl InitCommand {
         block_on(async {
             let authority = Authority::open(state.clone(), lock, &self.init.passphrase(), clock)?;
             let lifetime = gateway.certificate_lifetime.duration();
-            gateway_certificate::issue(&authority, &state, &names, lifetime).await?;
+            let issuer = Issuer::Authority(Arc::clone(&authority));
+            gateway_certificate::issue(Port::Gateway, &issuer, &state, &names, lifetime).await?;
             gateway_names::remember(&state, &[], &self.names)?;
             first_identity(&authority, &state).await
         })?;

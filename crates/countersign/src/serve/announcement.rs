@@ -28,6 +28,8 @@ struct Ready {
     metrics: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     public: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<SocketAddr>,
     state: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca: Option<PathBuf>,
@@ -48,6 +50,7 @@ impl Announcement {
         addresses: Vec<SocketAddr>,
         metrics: SocketAddr,
         public: Option<SocketAddr>,
+        feed: Option<SocketAddr>,
         born: Option<Born>,
     ) -> Self {
         let you = state.identity(FIRST_IDENTITY);
@@ -70,6 +73,7 @@ impl Announcement {
             gateway: addresses.first().copied(),
             metrics,
             public,
+            feed,
             state: state.path().to_owned(),
             ca: has_authority.then(|| state.ca_pem()),
             client_cert: has_you.then_some(certificate),
@@ -108,8 +112,11 @@ fn served(ready: &Ready) -> String {
     let public = ready.public.map_or_else(String::new, |address| {
         format!("  public       http://{address}\n")
     });
+    let feed = ready.feed.map_or_else(String::new, |address| {
+        format!("  feed         https://{address}\n")
+    });
     format!(
-        "serving on {}\n  metrics      http://{}/metrics\n{public}  state        {}\n",
+        "serving on {}\n  metrics      http://{}/metrics\n{public}{feed}  state        {}\n",
         addresses.join(", "),
         ready.metrics,
         ready.state.display()
@@ -209,6 +216,7 @@ mod tests {
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
             public: None,
+            feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),
             client_cert: None,
@@ -231,6 +239,7 @@ mod tests {
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
             public: None,
+            feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),
             client_cert: Some("/s/identities/you/cert.pem".into()),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use countersign_authority::admin;
 use countersign_authority::authority::{Authority, Unsealing};
-use countersign_authority::feed::Subscription;
 use countersign_authority::state::StateFolder;
 use countersign_proxy::admin::AdminContext;
 use countersign_proxy::gateway::RunningGateway;
@@ -15,14 +14,15 @@ use countersign_tls::enforcement::Enforcement;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
+use super::hearing::Following;
 use super::process::Process;
 use super::reload::Reloads;
 use super::tasks::Tasks;
-use super::{Service, feed};
-use crate::composition::{Own, node_name};
+use super::{Service, feed, feed_age};
+use crate::composition::Own;
 use crate::configuration::Loaded;
 use crate::fault::Fault;
-use crate::gateway_certificate::{Renewal, Wanted};
+use crate::gateway_certificate::{Issuer, Port, Renewal, Wanted};
 
 /// What the tasks share.
 pub(super) struct Control<'a> {
@@ -30,6 +30,8 @@ pub(super) struct Control<'a> {
     pub(super) loaded: &'a Loaded,
     pub(super) state: &'a StateFolder,
     pub(super) authority: Option<&'a Arc<Authority>>,
+    /// Of the gateway's own certificate.
+    pub(super) issuer: Option<Issuer>,
     pub(super) clock: &'a SharedClock,
     pub(super) drain: &'a Drain,
     pub(super) enforcement: &'a Enforcement,
@@ -44,25 +46,28 @@ impl Control<'_> {
         self,
         tasks: &mut Tasks,
         socket: UnixListener,
-        subscription: Option<Subscription>,
-        own: Option<Own>,
+        following: Option<Following>,
+        own: watch::Receiver<Option<Own>>,
         wanted: Wanted,
     ) {
         let (asked, asking) = mpsc::channel(WAITING_RELOADS);
         let (wanted_sender, wanted) = watch::channel(wanted);
-        let process = Process::new(self.metrics_address, self.loaded);
+        let process = Process::new(self.metrics_address, self.loaded, self.enforcement.clone());
         let offered = AdminContext {
             gateway: self.gateway.handle(),
             refusals: self.state.refusals(),
             reload: asked,
         };
         let mut router = countersign_proxy::admin::router(offered).merge(process.router());
-        if let (Some(authority), Some(credentials)) = (
-            self.authority,
-            own.as_ref().and_then(|own| own.credentials.clone()),
+        if let (Some(issuer), Some(credentials)) = (
+            self.issuer,
+            own.borrow()
+                .as_ref()
+                .and_then(|own| own.credentials.clone()),
         ) {
             let renewal = Renewal {
-                authority: Arc::clone(authority),
+                port: Port::Gateway,
+                issuer,
                 state: self.state.clone(),
                 credentials,
                 wanted,
@@ -71,6 +76,10 @@ impl Control<'_> {
             };
             tasks.spawn_endless("the renewal of the gateway's certificate", renewal.run());
         }
+        tasks.spawn_endless(
+            "the watch over the feed's age",
+            feed_age::watch(self.enforcement.clone(), process.shortest_feed_life()),
+        );
         let reloads = Reloads {
             source: self.service.source.clone(),
             names: self.service.names.clone(),
@@ -85,19 +94,30 @@ impl Control<'_> {
             clock: Arc::clone(self.clock),
         };
         tasks.spawn("reload", reloads.run(asking));
-        if let (Some(authority), Some(subscription)) = (self.authority, subscription) {
+        if let Some(Following {
+            source,
+            first,
+            trust,
+            renewal,
+        }) = following
+        {
+            if let Some(renewal) = renewal {
+                tasks.spawn_endless("the renewal of this node's certificate", renewal.run());
+            }
+            if let Some(trust) = trust {
+                tasks.spawn_endless("the feed's bundles", trust.hand_on());
+            }
+            tasks.spawn(
+                "the feed",
+                feed::follow(source, first, self.enforcement.clone()),
+            );
+        }
+        if let Some(authority) = self.authority {
             router = router.merge(admin::router(Arc::clone(authority)));
             let (beating, drain) = (Arc::clone(authority), self.drain.clone());
             tasks.spawn_endless("the feed's heartbeat", async move {
                 beating.heartbeat(drain).await;
             });
-            let followed = feed::follow(
-                Arc::clone(authority),
-                subscription,
-                self.enforcement.clone(),
-                node_name(),
-            );
-            tasks.spawn("the feed", followed);
             tasks.spawn(
                 "the unsealing of the CA key",
                 unsealed(Arc::clone(authority)),

@@ -1,56 +1,128 @@
-//! The gateway's end of the authority's feed: every message is in force here before it is acknowledged.
+//! This process's end of an authority's feed: every message is in force here before it is acknowledged.
 //!
-//! A revocation takes effect when it is heard, not when the one before it has been confirmed: cutting a connection may
-//! take a moment, and nothing waits behind it. Acknowledgements still leave in order, because each speaks for everything
-//! up to it. A cut connection whose task has not ended holds its acknowledgement back, and those behind it, but no
-//! revocation.
+//! The authority is part of this process or far away; what follows it is one and the same. A revocation takes effect when
+//! it is heard, not when the one before it has been confirmed: cutting a connection may take a moment, and nothing waits
+//! behind it. Acknowledgements still leave in order, because each speaks for everything up to it. A cut connection whose
+//! task has not ended holds its acknowledgement back, and those behind it, but no revocation; what comes from far away is
+//! durable here before it is acknowledged, too.
+
+mod identity;
+mod line;
+mod remote;
+mod speaker;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::fill;
 use countersign_authority::authority::Authority;
-use countersign_authority::feed::Subscription;
-use countersign_pki::feed::{
-    Acknowledgement, Body, HistoryId, Message, Position, Sequence, Snapshot,
-};
+use countersign_pki::feed::{Body, HistoryId, Message, Position, Sequence};
 use countersign_tls::enforcement::{Effects, Enforcement};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+pub(crate) use self::identity::NodeRenewal;
+use self::line::{Kept, Line};
+pub(crate) use self::remote::{Departure, OpenedRemote, Remote, open_remote, own_of};
 use crate::fault::Fault;
 
-/// Follows the feed, beginning with a subscription whose snapshot is in force already.
-pub(crate) async fn follow(
-    authority: Arc<Authority>,
-    first: Subscription,
-    enforcement: Enforcement,
-    node: String,
-) -> Fault {
-    let mut subscription = first;
-    let mut backoff = FIRST_BACKOFF;
-    loop {
-        let mut follower = Follower::join(subscription, enforcement.clone(), &node);
-        let because = follower.run().await;
-        tracing::warn!(because, "the feed starts again with a snapshot");
-        subscription = loop {
-            match authority.subscribe(&node).await {
-                Ok(subscription) => break subscription,
-                Err(error) => {
-                    tracing::warn!(%error, retry_in_ms = backoff.as_millis(), "cannot subscribe to the feed");
-                    sleep(backoff).await;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                }
+/// Where the feed comes from.
+pub(crate) enum Source {
+    /// This process.
+    Authority {
+        authority: Arc<Authority>,
+        /// How this gateway is called there.
+        node: String,
+    },
+    /// Another one.
+    Remote(Box<Remote>),
+}
+
+/// A place in the feed: everything up to it, and the messages behind it.
+pub(crate) struct Beginning {
+    line: Line,
+    position: Position,
+    revoked: Vec<countersign_pki::feed::Revoked>,
+    /// Whether `revoked` has every hold that stands: one that it lacks was released.
+    has_every_hold: bool,
+    kept: Kept,
+}
+
+impl Source {
+    /// Takes a place. Says why there is none.
+    pub(crate) async fn join(&mut self, enforcement: &Enforcement) -> Result<Beginning, String> {
+        match self {
+            Self::Authority { authority, node } => {
+                let subscription = authority.subscribe(node).await;
+                let subscription = subscription.map_err(|error| error.to_string())?;
+                let snapshot = subscription.snapshot();
+                Ok(Beginning {
+                    position: Position::at(snapshot),
+                    revoked: snapshot.revoked.clone(),
+                    // In this process the feed has one history: the authority that tells it is the one that was opened.
+                    has_every_hold: true,
+                    kept: line::kept(),
+                    line: Line::in_process(subscription, node),
+                })
             }
-        };
-        backoff = FIRST_BACKOFF;
+            Self::Remote(remote) => remote.join(enforcement).await,
+        }
+    }
+
+    /// Keeps where a follower has come to.
+    fn left(&mut self, position: &Position, needs_snapshot: bool) {
+        if let Self::Remote(remote) = self {
+            remote.left(position, needs_snapshot);
+        }
     }
 }
 
-struct Follower<'a> {
-    subscription: Subscription,
+/// Follows the feed, beginning with what `first` has put in force; without it, with a place that is to be taken.
+pub(crate) async fn follow(
+    mut source: Source,
+    first: Option<Follower>,
     enforcement: Enforcement,
-    node: &'a str,
+) -> Fault {
+    let mut backoff = FIRST_BACKOFF;
+    let mut next = first;
+    loop {
+        let mut follower = if let Some(follower) = next.take() {
+            follower
+        } else {
+            match source.join(&enforcement).await {
+                Ok(beginning) => Follower::join(beginning, enforcement.clone()),
+                Err(error) => {
+                    let wait = jittered(backoff);
+                    tracing::warn!(
+                        error,
+                        retry_in_ms = wait.as_millis(),
+                        "cannot join the feed"
+                    );
+                    sleep(wait).await;
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                    continue;
+                }
+            }
+        };
+        let joined_at = Instant::now();
+        let end = follower.run().await;
+        source.left(&follower.position, end.needs_snapshot);
+        tracing::warn!(because = end.because, "the feed is joined again");
+        // One that never holds is not joined as fast as it can be.
+        if joined_at.elapsed() > LONGEST_BACKOFF {
+            backoff = FIRST_BACKOFF;
+        } else {
+            sleep(jittered(backoff)).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+}
+
+/// What is heard from one place on, and put in force.
+pub(crate) struct Follower {
+    line: Line,
+    enforcement: Enforcement,
     position: Position,
     taking_effect: VecDeque<Pending>,
 }
@@ -62,57 +134,75 @@ struct Pending {
     effects: JoinHandle<Effects>,
 }
 
-impl<'a> Follower<'a> {
-    fn join(subscription: Subscription, enforcement: Enforcement, node: &'a str) -> Self {
-        let snapshot = subscription.snapshot().clone();
-        let position = Position::at(&snapshot);
-        let Snapshot {
-            history,
-            sequence,
+/// Why nothing more is heard.
+struct End {
+    because: String,
+    /// Something could not be read: the rest may only make sense with it.
+    needs_snapshot: bool,
+}
+
+impl Follower {
+    /// What the beginning revokes is in force when this returns.
+    pub(crate) fn join(beginning: Beginning, enforcement: Enforcement) -> Self {
+        let Beginning {
+            line,
+            position,
             revoked,
-            ..
-        } = snapshot;
+            has_every_hold,
+            kept,
+        } = beginning;
+        enforcement.confirm(position.confirmed_at());
+        let effects = if has_every_hold {
+            in_force(enforcement.catch_up(revoked), kept)
+        } else {
+            in_force(enforcement.revoke(revoked), kept)
+        };
         let pending = Pending {
-            history,
-            sequence,
-            // In this process the feed has one history: the authority that tells it is the one that was opened.
-            effects: tokio::spawn(enforcement.catch_up(revoked)),
+            history: position.history().clone(),
+            sequence: position.sequence(),
+            effects,
         };
         Self {
-            subscription,
+            line,
             enforcement,
-            node,
             position,
             taking_effect: VecDeque::from([pending]),
         }
     }
 
-    /// Until the feed breaks off; says why.
-    async fn run(&mut self) -> String {
+    /// Until the feed breaks off.
+    async fn run(&mut self) -> End {
         loop {
             if self.taking_effect.len() > MAX_PENDING {
-                // One acknowledgement, of the snapshot, will speak for all of them.
-                return "too many revocations wait for connections that do not end".to_owned();
+                // One acknowledgement, of the beginning, will speak for all of them.
+                return End::because(
+                    "too many messages wait for connections that do not end, or for the disk",
+                );
             }
             tokio::select! {
                 biased;
-                message = self.subscription.next() => {
-                    let Some(message) = message else { return "this node was too slow for it".to_owned() };
+                message = self.line.next(&self.enforcement) => {
+                    let message = match message {
+                        Ok(message) => message,
+                        Err(end) => return end,
+                    };
                     match self.position.clone().advance(&message) {
                         Ok(position) => self.position = position,
-                        Err(error) => return error.to_string(),
+                        Err(error) => return End::because(error.to_string()),
                     }
+                    self.enforcement.confirm(message.at);
                     self.put_in_force(message);
                 }
                 effects = first_done(&mut self.taking_effect) => match effects {
                     Some(effects) => self.conclude(effects),
-                    None => return "a revocation could not be put in force".to_owned(),
+                    None => return End::because("a revocation could not be put in force"),
                 },
             }
         }
     }
 
     fn put_in_force(&mut self, message: Message) {
+        let kept = self.line.keep(&message);
         let Message {
             history,
             sequence,
@@ -120,14 +210,14 @@ impl<'a> Follower<'a> {
             ..
         } = message;
         let effects = match body {
-            Body::Revoked(revoked) => tokio::spawn(self.enforcement.revoke(vec![revoked])),
-            Body::RevokedTogether { certificates } => tokio::spawn(
-                self.enforcement
-                    .revoke(certificates.iter().copied().collect()),
-            ),
+            Body::Revoked(revoked) => in_force(self.enforcement.revoke(vec![revoked]), kept),
+            Body::RevokedTogether { certificates } => {
+                let revoked = certificates.iter().copied().collect();
+                in_force(self.enforcement.revoke(revoked), kept)
+            }
             Body::Released { certificates } => {
                 self.enforcement.release(certificates.iter().copied());
-                tokio::spawn(async { Effects::default() })
+                in_force(async { Effects::default() }, kept)
             }
             // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
             Body::Confirmed
@@ -136,10 +226,12 @@ impl<'a> Follower<'a> {
             {
                 return;
             }
-            // The authority publishes no bundles and policies yet: its one bundle and the configuration stand.
-            Body::Bundle { .. } | Body::Confirmed | Body::Policy { .. } => {
-                tokio::spawn(async { Effects::default() })
+            Body::Bundle(bundle) => {
+                self.line.trust(bundle);
+                in_force(async { Effects::default() }, kept)
             }
+            // Policy stands in the configuration.
+            Body::Confirmed | Body::Policy { .. } => in_force(async { Effects::default() }, kept),
         };
         self.taking_effect.push_back(Pending {
             history,
@@ -160,13 +252,29 @@ impl<'a> Follower<'a> {
             });
             return;
         }
-        self.subscription.acknowledge(acknowledgement(
-            self.node,
-            done.history,
-            done.sequence,
-            effects,
-        ));
+        self.line.acknowledge(done.history, done.sequence, effects);
     }
+}
+
+impl End {
+    fn because(because: impl Into<String>) -> Self {
+        Self {
+            because: because.into(),
+            needs_snapshot: false,
+        }
+    }
+}
+
+/// Done when both are: what `effects` takes away is taken, and what was heard is durable.
+fn in_force(
+    effects: impl Future<Output = Effects> + Send + 'static,
+    kept: Kept,
+) -> JoinHandle<Effects> {
+    tokio::spawn(async move {
+        let effects = effects.await;
+        kept.await;
+        effects
+    })
 }
 
 async fn wait_on(enforcement: Enforcement, before: Effects) -> Effects {
@@ -186,22 +294,15 @@ async fn first_done(taking_effect: &mut VecDeque<Pending>) -> Option<Effects> {
     }
 }
 
-fn acknowledgement(
-    node: &str,
-    history: HistoryId,
-    sequence: Sequence,
-    effects: Effects,
-) -> Acknowledgement {
-    Acknowledgement {
-        node: node.to_owned(),
-        history,
-        sequence,
-        sessions_declined: effects.sessions_declined,
-        connections_cut: effects.connections_cut,
-    }
+/// Half of it to all of it: an authority that comes back is not met by all of its nodes in one instant.
+fn jittered(backoff: Duration) -> Duration {
+    let mut random = [0];
+    // Without randomness all nodes come at once, which is worse and not wrong.
+    let _ = fill(&mut random);
+    backoff / 2 + backoff / 2 * u32::from(random[0]) / u32::from(u8::MAX)
 }
 
-/// Some hundred bytes and a task each; past it a snapshot is cheaper.
+/// Some hundred bytes and a task each; past it a new beginning is cheaper.
 const MAX_PENDING: usize = 1024;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);

@@ -10,7 +10,6 @@ use countersign_pki::name::TypedName;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
-use countersign_tls::credentials::SharedCredentials;
 use tokio::net::UnixListener;
 
 use super::Service;
@@ -19,7 +18,7 @@ use crate::birth::{Born, first_identity, make_authority};
 use crate::composition::{Own, host_name, needs_authority, own_names, profiles, publication_url};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
-use crate::gateway_certificate::{self, Wanted};
+use crate::gateway_certificate::{Issuer, Port, Wanted};
 use crate::gateway_names;
 use crate::kept_profiles;
 use crate::output::tell;
@@ -54,6 +53,9 @@ pub(super) async fn open(
         lifetime: gateway.certificate_lifetime.duration(),
     };
     let was_initialised = state.is_initialised();
+    if was_initialised && gateway.feed.is_some() {
+        return Err(two_authorities(&state));
+    }
     let made = match &service.first_run {
         Some(arguments) if !was_initialised => {
             Some(make_authority(&state, &lock, arguments.options()?, clock)?)
@@ -107,7 +109,16 @@ pub(super) async fn open(
     // Before anything is issued: certificates carry what it says.
     let publication = publish(&authority, publication_url(loaded)?).await?;
     let credentials = if gateway.needs_own_certificate() {
-        Some(own_credentials(&authority, &state, &wanted, now).await?)
+        Some(
+            Port::Gateway
+                .credentials(
+                    &Issuer::Authority(Arc::clone(&authority)),
+                    &state,
+                    &wanted,
+                    now,
+                )
+                .await?,
+        )
     } else {
         None
     };
@@ -142,27 +153,18 @@ async fn publish(
     }
 }
 
+fn two_authorities(state: &StateFolder) -> Fault {
+    Fault::configuration(format_args!(
+        "[gateway.feed] is for a gateway whose authority is another process, and {} holds an authority",
+        state.path().display()
+    ))
+    .hint("leave [gateway.feed] out, or give this gateway a state folder of its own with --state")
+}
+
 fn no_authority(state: &StateFolder) -> Fault {
     Fault::configuration(format_args!(
         "the configuration needs the state's own authority, and none is initialised in {}",
         state.path().display()
     ))
     .hint("`countersign init` makes one; or give each listener its certificate and key, and [trust.internal] its bundle")
-}
-
-async fn own_credentials(
-    authority: &Arc<Authority>,
-    state: &StateFolder,
-    wanted: &Wanted,
-    now: UnixTime,
-) -> Result<SharedCredentials, Fault> {
-    let found = gateway_certificate::load(state, authority.intermediate(), &wanted.names, now);
-    let credentials = match found {
-        Ok(credentials) => credentials,
-        Err(because) => {
-            tracing::info!(because, "gateway certificate is issued");
-            gateway_certificate::issue(authority, state, &wanted.names, wanted.lifetime).await?
-        }
-    };
-    Ok(SharedCredentials::new(credentials))
 }

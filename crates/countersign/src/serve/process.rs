@@ -2,10 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
 use countersign_authority::api::Risk;
+use countersign_pki::time::spoken;
+use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,7 +26,10 @@ pub(crate) struct ProcessView {
     pub(crate) version: String,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
     pub(crate) metrics: SocketAddr,
-    /// Risks of the configuration in force.
+    /// How long ago the authority's feed was last confirmed; `None`: there is no feed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) feed_age_s: Option<u64>,
+    /// Risks of the configuration in force, and of a feed that is not confirmed.
     pub(crate) risks: Vec<Risk>,
 }
 
@@ -31,35 +37,86 @@ pub(crate) struct ProcessView {
 #[derive(Clone)]
 pub(crate) struct Process {
     view: Arc<watch::Sender<ProcessView>>,
+    shortest_feed_life: Arc<watch::Sender<Duration>>,
+    enforcement: Enforcement,
 }
 
 impl Process {
     /// Of this process.
-    pub(crate) fn new(metrics: SocketAddr, loaded: &Loaded) -> Self {
+    pub(crate) fn new(metrics: SocketAddr, loaded: &Loaded, enforcement: Enforcement) -> Self {
         let view = ProcessView {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             metrics,
+            feed_age_s: None,
             risks: risks(loaded),
         };
         Self {
             view: Arc::new(watch::Sender::new(view)),
+            shortest_feed_life: Arc::new(watch::Sender::new(shortest_feed_life(loaded))),
+            enforcement,
         }
     }
 
     /// Another configuration is in force.
     pub(crate) fn reloaded(&self, loaded: &Loaded) {
         self.view.send_modify(|view| view.risks = risks(loaded));
+        self.shortest_feed_life
+            .send_replace(shortest_feed_life(loaded));
+    }
+
+    /// Of the listeners, as it is now and after each reload.
+    pub(crate) fn shortest_feed_life(&self) -> watch::Receiver<Duration> {
+        self.shortest_feed_life.subscribe()
+    }
+
+    fn view(&self) -> ProcessView {
+        let mut view = self.view.borrow().clone();
+        let age = self.enforcement.feed_age();
+        view.feed_age_s = age.map(|age| age.as_secs());
+        let life = *self.shortest_feed_life.borrow();
+        view.risks.extend(age.and_then(|age| stale(age, life)));
+        view
     }
 
     /// Its endpoint.
     pub(crate) fn router(&self) -> Router {
         let process = self.clone();
-        Router::new().route(
-            PROCESS,
-            get(async move || Json(process.view.borrow().clone())),
-        )
+        Router::new().route(PROCESS, get(async move || Json(process.view())))
     }
+}
+
+fn shortest_feed_life(loaded: &Loaded) -> Duration {
+    let listeners = loaded.configuration.gateway.listener.iter();
+    listeners
+        .map(|listener| listener.feed_life.duration())
+        .min()
+        .unwrap_or(Duration::MAX)
+}
+
+/// From half of its life on.
+fn stale(age: Duration, life: Duration) -> Option<Risk> {
+    let sentence = if age >= life {
+        format!(
+            "the feed was last confirmed {} ago: listeners with a feed_life of {} admit nobody who shows a certificate",
+            spoken(age),
+            spoken(life)
+        )
+    } else if age >= life / 2 {
+        format!(
+            "the feed was last confirmed {} ago: in {} listeners with a feed_life of {} admit nobody who shows a certificate",
+            spoken(age),
+            spoken(life.saturating_sub(age)),
+            spoken(life)
+        )
+    } else {
+        return None;
+    };
+    Some(Risk {
+        sentence,
+        hint: "look at the authority and at the way there; the log says why the feed is not heard"
+            .to_owned(),
+    })
 }
 
 /// What is risky about a configuration that can be served.

@@ -27,8 +27,8 @@ pub(crate) struct Reloads {
     pub(crate) source: Source,
     /// Names for the gateway's certificate beside those of the configuration.
     pub(crate) names: Vec<DnsName>,
-    /// What the authority gives.
-    pub(crate) own: Option<Own>,
+    /// What the authority gives; another bundle is served by at once.
+    pub(crate) own: watch::Receiver<Option<Own>>,
     /// Who issues by the profiles of the configuration, and where they are kept.
     pub(crate) authority: Option<(Arc<Authority>, StateFolder)>,
     /// What serves.
@@ -45,7 +45,7 @@ pub(crate) struct Reloads {
 
 impl Reloads {
     /// Until the process ends.
-    pub(crate) async fn run(self, mut asking: mpsc::Receiver<ReloadRequest>) -> Fault {
+    pub(crate) async fn run(mut self, mut asking: mpsc::Receiver<ReloadRequest>) -> Fault {
         // A closed terminal says SIGHUP too. An `up` at one has no file to read again, and should not outlive it.
         let ends_with_terminal =
             matches!(self.source, Source::CommandLine(_)) && io::stdin().is_terminal();
@@ -61,8 +61,15 @@ impl Reloads {
                     None => std::future::pending().await,
                 }
             };
+            let trust_changed = async {
+                // Without a feed from elsewhere it never changes.
+                if self.own.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 () = hung_up => drop(self.reload().await),
+                () = trust_changed => drop(self.reload().await),
                 Some(answer) = asking.recv() => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.reload().await);
@@ -97,7 +104,8 @@ impl Reloads {
             );
         }
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
-        let plan = plan(&loaded, self.own.as_ref(), now).map_err(said)?;
+        let own = self.own.borrow().clone();
+        let plan = plan(&loaded, own.as_ref(), now).map_err(said)?;
         let profiles = profiles(&loaded).map_err(said)?;
         let report = self
             .gateway

@@ -131,7 +131,7 @@ async fn restored_authority_waits_for_evidence_and_then_enforces_it() {
     ]);
     source.ok(&["revoke", "lost", "--wait"]);
     gateway.interrupt();
-    let feed = source.write("feed.json", &feed_of(&source).to_string());
+    let feed = feed_of(&source);
 
     let after = restored(&source, &file);
     let status = after.run(&["status"]);

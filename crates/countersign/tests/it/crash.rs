@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use countersign_agent::feed_log::FeedLog;
+use countersign_pki::feed::Frame;
 use countersign_store::fail_point::FailPoint;
 use serde_json::Value;
 
@@ -182,7 +184,7 @@ fn killed_while_resuming_the_evidence_is_counted_once_it_is_whole() {
     let backup = source.path("backup.tar");
     source.ok(&["ca", "backup", text(&backup)]);
     source.ok(&["revoke", "stolen"]);
-    let feed = source.write("feed.json", &feed_of(&source).to_string());
+    let feed = feed_of(&source);
     for point in [FailPoint::GroupLinked, FailPoint::GroupCommitted] {
         // The revocation, the record of the evidence, the end of the pause.
         for time in 1..=3 {
@@ -304,8 +306,8 @@ fn status(installation: &Installation) -> Value {
     serde_json::from_str(&answer.stdout).unwrap_or_else(|error| panic!("{error}: {answer:#?}"))
 }
 
-/// What a gateway that follows this authority holds: read from the inventory, as the feed's snapshot is.
-pub(crate) fn feed_of(installation: &Installation) -> Value {
+/// What a gateway in another process keeps of this authority's feed: read from the inventory, as the feed's snapshot is.
+pub(crate) fn feed_of(installation: &Installation) -> PathBuf {
     let status = status(installation);
     let key = spki(installation);
     let revoked: Vec<Value> = (installation.certificates(&["--status", "revoked"]).iter())
@@ -319,12 +321,22 @@ pub(crate) fn feed_of(installation: &Installation) -> Value {
         })
         .collect();
     assert!(!revoked.is_empty() && array(&Value::from(revoked.clone())).len() == revoked.len());
-    serde_json::json!({
-        "history": status["authority"]["history"],
-        "sequence": status["authority"]["sequence"],
-        "at": now(),
-        "revoked": revoked,
-    })
+    let frames = serde_json::json!([
+        { "snapshot": {
+            "place": 1,
+            "history": status["authority"]["history"],
+            "sequence": status["authority"]["sequence"],
+            "at": now(),
+            "bundles": [],
+        } },
+        { "revoked": revoked },
+        { "complete": { "revoked": revoked.len() } },
+    ]);
+    let frames: Vec<Frame> = serde_json::from_value(frames).expect("frames");
+    let path = installation.path("feed");
+    let (mut log, _) = FeedLog::open(&path).expect("opens");
+    log.add(&frames).expect("writes");
+    path
 }
 
 /// SHA-256 of the intermediate's public key.

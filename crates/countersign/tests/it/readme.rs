@@ -36,6 +36,11 @@ fn guide_page_on_profiles_is_what_the_commands_print() {
     play_page("docs/guide/profiles-and-names.md");
 }
 
+#[test]
+fn guide_page_on_other_machines_is_what_the_commands_print() {
+    play_page("docs/guide/gateways-on-other-machines.md");
+}
+
 /// Every transcript of a page, in one session.
 fn play_page(page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -114,6 +119,8 @@ pub(crate) struct Session {
     folder: tempfile::TempDir,
     /// Stands for the documented port, which others may be using.
     gateway: SocketAddr,
+    /// The same, of the feed.
+    feed: SocketAddr,
     background: Vec<Child>,
 }
 
@@ -128,6 +135,7 @@ impl Session {
         Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             gateway: ephemeral::address(),
+            feed: ephemeral::address(),
             background: Vec::new(),
         }
     }
@@ -188,7 +196,7 @@ impl Session {
     fn shell(&self, command: &str) -> Command {
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &in_this_build(command, self.gateway)])
+            .args(["-c", &in_this_build(command, self.gateway, self.feed)])
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         shell
@@ -249,7 +257,7 @@ fn steps(transcript: &str) -> Result<Vec<Step>, String> {
 }
 
 /// The reader's command, run with the binary under test.
-fn in_this_build(command: &str, gateway: SocketAddr) -> String {
+fn in_this_build(command: &str, gateway: SocketAddr, feed: SocketAddr) -> String {
     let binary = text(binary());
     let words = command
         .replace("cargo run --release --quiet --", "countersign")
@@ -264,6 +272,7 @@ fn in_this_build(command: &str, gateway: SocketAddr) -> String {
         replaced
             .replace("countersign up", &ports)
             .replace(":8443", &format!(":{}", gateway.port()))
+            .replace(":9444", &format!(":{}", feed.port()))
     };
     format!("countersign() {{ '{binary}' \"$@\"; }}; {replaced}")
         .replace("exec countersign", &format!("exec '{binary}'"))

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::rules::{BuiltIn, Naming};
-use super::{Denied, Profile, ProfileRules};
+use super::{Denied, Profile, ProfileRules, Profiles};
 
 /// Who asks, and how that is known. Goes into the audit record as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ impl fmt::Display for Actor {
 /// `names`: `None` where they do not fit the profile, which is told to those only who may ask at all.
 pub(super) fn permit(
     actor: &Actor,
+    profiles: &Profiles,
     rules: &ProfileRules,
     names: Option<&Names>,
 ) -> Result<(), Denied> {
@@ -55,20 +56,37 @@ pub(super) fn permit(
     };
     let kind = || format!("a {} certificate", rules.profile());
     let (identity, presented) = match actor {
-        // Whoever else had one could say of any certificate that it is good.
-        _ if rules.like() == BuiltIn::OcspResponder && *actor != Actor::Authority => {
+        // Whoever else had one could pass for the authority before its nodes, or say of any certificate that it is good.
+        _ if matches!(rules.like(), BuiltIn::Authority | BuiltIn::OcspResponder)
+            && *actor != Actor::Authority =>
+        {
             return refuse(kind());
         }
         Actor::LocalAdmin { .. } => return Ok(()),
-        // It is a node itself, and nobody's operator; a CA below the root is for people to decide.
+        // It is nobody's node or operator; a CA below the root is for people to decide.
         Actor::Authority => {
             return match rules.like() {
-                BuiltIn::Intermediate | BuiltIn::Operator => refuse(kind()),
+                BuiltIn::Intermediate | BuiltIn::Node | BuiltIn::Operator => refuse(kind()),
                 _ => Ok(()),
             };
         }
         Actor::Holder { identity, profile } => (identity, profile),
     };
+    // A node's listeners: not its own next certificate, and not its own name, but those that were bound to it.
+    if *presented == Profile::NODE && *rules.profile() == Profile::SERVER {
+        if identity.bundle.as_str() != BundleName::OPERATORS {
+            return refuse(kind());
+        }
+        let Some(names) = names else {
+            return refuse("other names".to_owned());
+        };
+        return match profiles.unbound(&identity.name, &names.subject_alt_names) {
+            Some(name) => refuse(format!(
+                "a server certificate for {name}, which is not bound to it"
+            )),
+            None => Ok(()),
+        };
+    }
     // Nodes and operators are vouched for by their own issuer, whatever profile the inventory has of others.
     let vouches = if rules.profile().is_reserved() {
         BundleName::OPERATORS

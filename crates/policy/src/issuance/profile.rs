@@ -15,6 +15,8 @@ use super::Denied;
 pub struct Profile(Cow<'static, str>);
 
 impl Profile {
+    /// serverAuth; NAME is the first SAN. The authority's own ports; from the operator issuer, for the authority alone.
+    pub const AUTHORITY: Self = Self(Cow::Borrowed("authority"));
     /// clientAuth; NAME is the CN.
     pub const CLIENT: Self = Self(Cow::Borrowed("client"));
     /// clientAuth; NAME is the CN of a thing.
@@ -129,7 +131,8 @@ fn skeleton(name: &str) -> String {
 }
 
 /// For admins alone; `canary` certificates test what is enforced, and are not made yet.
-const RESERVED: [&str; 5] = [
+const RESERVED: [&str; 6] = [
+    "authority",
     "operator",
     "node",
     "intermediate",

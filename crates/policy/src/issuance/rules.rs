@@ -25,6 +25,8 @@ use countersign_pki::name::DnsName;
 pub struct Profiles {
     // Shared with every certificate that is being issued: lists of names can be long.
     rules: BTreeMap<Profile, Arc<ProfileRules>>,
+    /// By a node's name, those that its listeners may have certificates for.
+    bound: BTreeMap<TypedName, Vec<TypedName>>,
 }
 
 impl Profiles {
@@ -34,7 +36,23 @@ impl Profiles {
             BuiltIn::ALL.map(|like| (like.profile(), Arc::new(ProfileRules::built_in(like))));
         Self {
             rules: rules.into_iter().collect(),
+            bound: BTreeMap::new(),
         }
+    }
+
+    /// The listeners of `node` may have certificates for these names, and for no others.
+    pub fn bind(&mut self, node: TypedName, names: Vec<TypedName>) {
+        self.bound.insert(node, names);
+    }
+
+    /// The first of `names` that nobody has bound to `node`.
+    pub(super) fn unbound<'a>(
+        &self,
+        node: &TypedName,
+        names: &'a [TypedName],
+    ) -> Option<&'a TypedName> {
+        let bound = self.bound.get(node).map_or(&[][..], Vec::as_slice);
+        names.iter().find(|name| !bound.contains(name))
     }
 
     /// What there is of `profile`.
@@ -197,6 +215,8 @@ impl ProfileRules {
 /// The kinds that there are without a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltIn {
+    /// See [`Profile::AUTHORITY`].
+    Authority,
     /// See [`Profile::CLIENT`].
     Client,
     /// See [`Profile::DEVICE`].
@@ -234,7 +254,8 @@ pub enum Naming {
 
 impl BuiltIn {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Authority,
         Self::Client,
         Self::Device,
         Self::Intermediate,
@@ -250,6 +271,7 @@ impl BuiltIn {
     /// Its name.
     pub const fn profile(self) -> Profile {
         match self {
+            Self::Authority => Profile::AUTHORITY,
             Self::Client => Profile::CLIENT,
             Self::Device => Profile::DEVICE,
             Self::Intermediate => Profile::INTERMEDIATE,
@@ -272,7 +294,7 @@ impl BuiltIn {
             | Self::Node
             | Self::OcspResponder
             | Self::Operator => Naming::CommonName,
-            Self::Peer | Self::Server => Naming::Host,
+            Self::Authority | Self::Peer | Self::Server => Naming::Host,
             Self::Person => Naming::Person,
             Self::Workload => Naming::Spiffe,
         }
@@ -288,8 +310,8 @@ impl BuiltIn {
                 NameKind::Uri,
             ],
             Self::Device => &[NameKind::Dns, NameKind::Uri],
-            Self::Intermediate | Self::OcspResponder => &[],
-            Self::Node | Self::Peer | Self::Server => &[NameKind::Dns, NameKind::Ip],
+            Self::Intermediate | Self::Node | Self::OcspResponder => &[],
+            Self::Authority | Self::Peer | Self::Server => &[NameKind::Dns, NameKind::Ip],
             Self::Operator | Self::Person => &[NameKind::Email],
             Self::Workload => &[NameKind::Dns, NameKind::Ip, NameKind::Spiffe],
         }
@@ -300,7 +322,7 @@ impl BuiltIn {
     pub const fn issued_by(self) -> IssuerRole {
         match self {
             Self::Intermediate => IssuerRole::Root,
-            Self::Node | Self::Operator => IssuerRole::Operator,
+            Self::Authority | Self::Node | Self::Operator => IssuerRole::Operator,
             Self::Client
             | Self::Device
             | Self::OcspResponder
@@ -324,7 +346,7 @@ impl BuiltIn {
             Self::Client | Self::Operator | Self::Peer | Self::Person | Self::Server => 90 * DAY_S,
             Self::Device => 365 * DAY_S,
             Self::Intermediate => 5 * 365 * DAY_S,
-            Self::Node => 30 * DAY_S,
+            Self::Authority | Self::Node => 30 * DAY_S,
             // Nobody looks up the revocation of a responder (RFC 6960 §4.2.2.2.1); it is renewed at half of it.
             Self::OcspResponder => 7 * DAY_S,
             Self::Workload => DAY_S,
@@ -338,21 +360,17 @@ impl BuiltIn {
         }
     }
 
-    /// What a certificate with these names is for. A node that was given no host name is no server: it can't pass for the
-    /// authority before other nodes.
-    pub(super) fn usage(self, subject_alt_names: &[TypedName]) -> Usage {
+    /// What a certificate is for. Nodes and the authority come from one issuer, so neither can do what the other does: no
+    /// node passes for the authority before other nodes, and the authority's ports pass for no node.
+    pub(super) const fn usage(self) -> Usage {
         let (server_auth, client_auth) = match self {
-            Self::Client | Self::Device | Self::Operator | Self::Person => (false, true),
+            Self::Client | Self::Device | Self::Node | Self::Operator | Self::Person => {
+                (false, true)
+            }
             Self::Intermediate => return Usage::Authority { path_len: Some(0) },
             Self::OcspResponder => return Usage::OcspResponder,
-            Self::Node => (
-                subject_alt_names
-                    .iter()
-                    .any(|name| matches!(name.kind(), NameKind::Dns | NameKind::Ip)),
-                true,
-            ),
             Self::Peer | Self::Workload => (true, true),
-            Self::Server => (true, false),
+            Self::Authority | Self::Server => (true, false),
         };
         Usage::Leaf {
             server_auth,
@@ -449,4 +467,4 @@ pub const MAX_LIFETIME: Duration = Duration::from_secs(825 * DAY_S);
 const MAX_ISSUER_LIFETIME: Duration = Duration::from_secs(10 * 365 * DAY_S);
 
 /// What nobody but the authority gets.
-const OF_THE_AUTHORITY: [Profile; 1] = [Profile::OCSP_RESPONDER];
+const OF_THE_AUTHORITY: [Profile; 2] = [Profile::AUTHORITY, Profile::OCSP_RESPONDER];

@@ -156,10 +156,6 @@ fn built_in_profiles_make_what_they_are_for() {
         "CN=alice; email:alice@example.com; client",
     );
     site.check("node gw-1", "CN=gw-1; ; client");
-    site.check(
-        "node gw-1 dns:gw-1.example.com ip:10.0.0.1",
-        "CN=gw-1; dns:gw-1.example.com ip:10.0.0.1; both",
-    );
     site.check("intermediate Factory_CA", "CN=Factory CA; ; CA of leaves");
 }
 
@@ -180,7 +176,8 @@ fn names_that_a_profile_does_not_have_are_refused() {
         "operator a uri:urn:x",
         "node a spiffe://example.com/a",
         "node a email:a@b.c",
-        "node a dns:*.example.com",
+        "node a dns:a.example.com",
+        "node a ip:10.0.0.1",
         "intermediate a dns:example.com",
         "intermediate a spiffe://example.com",
     ] {
@@ -327,7 +324,7 @@ fn reserved_profiles_are_for_admins() {
         }
     }
     for (actor, text) in [
-        (Actor::Authority, "node a dns:a.example.com"),
+        (Actor::Authority, "authority a.example.com ip:10.0.0.1"),
         (holder(operators(), "cn:a", Profile::NODE), "node a"),
         (holder(operators(), "cn:a", Profile::OPERATOR), "operator a"),
         (holder(internal(), "cn:a", Profile::DEVICE), "device a"),
@@ -1018,7 +1015,7 @@ fn a_name_and_what_stands_beside_it_are_found_again() {
         "server 10.0.0.1 dns:a.example.com",
         "workload a/b dns:c.example.com",
         "operator a email:a@b.c",
-        "node a dns:b.example.com",
+        "node a",
         "intermediate A",
     ] {
         let first = request(text);
@@ -1055,5 +1052,84 @@ fn unknown_profiles_are_named_with_those_there_are() {
     );
     for text in ["", "Server", "SERVER", " server", "a b"] {
         assert!(text.parse::<Profile>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_the_authority_is_known_by_nobody_else_gets_and_it_is_for_servers_alone() {
+    let site = Site::new();
+    let (internal, operators) = (BundleName::internal, BundleName::operators);
+    for actor in [
+        ADMIN,
+        holder(operators(), "cn:a", Profile::NODE),
+        holder(operators(), "cn:a", Profile::OPERATOR),
+        holder(operators(), "dns:a.example.com", Profile::AUTHORITY),
+        holder(internal(), "dns:a.example.com", Profile::SERVER),
+    ] {
+        match site.ask(actor.clone(), &request("authority a.example.com")) {
+            Err(Denied::NotPermitted { .. }) => {}
+            other => panic!("{actor}: {other:?}"),
+        }
+    }
+    // And it makes no node of itself.
+    assert!(site.ask(Actor::Authority, &request("node a")).is_err());
+    let own = site
+        .ask(Actor::Authority, &request("authority a.example.com"))
+        .expect("its own");
+    assert_eq!(own.issued_by(), IssuerRole::Operator);
+    let usage = own.template().usage;
+    assert!(
+        matches!(
+            usage,
+            Usage::Leaf {
+                server_auth: true,
+                client_auth: false
+            }
+        ),
+        "{usage:?}"
+    );
+}
+
+#[test]
+fn node_gets_server_certificates_for_the_names_that_are_bound_to_it_and_no_others() {
+    let mut site = Site::new();
+    let (internal, operators) = (BundleName::internal, BundleName::operators);
+    let name = |text: &str| text.parse::<TypedName>().expect("a name");
+    site.rules.profiles.bind(
+        name("cn:gw-1"),
+        vec![name("dns:a.example.com"), name("ip:10.0.0.1")],
+    );
+    site.rules
+        .profiles
+        .bind(name("cn:gw-2"), vec![name("dns:b.example.com")]);
+    let node = |bundle, cn: &str| holder(bundle, cn, Profile::NODE);
+    for (actor, text, expected) in [
+        (node(operators(), "cn:gw-1"), "server a.example.com", true),
+        (
+            node(operators(), "cn:gw-1"),
+            "server a.example.com ip:10.0.0.1",
+            true,
+        ),
+        (node(operators(), "cn:gw-1"), "server b.example.com", false),
+        (
+            node(operators(), "cn:gw-1"),
+            "server a.example.com dns:b.example.com",
+            false,
+        ),
+        (node(operators(), "cn:gw-1"), "server *.example.com", false),
+        (node(operators(), "cn:gw-3"), "server a.example.com", false),
+        // Bound to a common name, not to a host of that name.
+        (node(operators(), "dns:gw-1"), "server a.example.com", false),
+        (node(internal(), "cn:gw-1"), "server a.example.com", false),
+        (node(operators(), "cn:gw-1"), "peer a.example.com", false),
+        (node(operators(), "cn:gw-1"), "client a.example.com", false),
+        (
+            holder(operators(), "cn:gw-1", Profile::OPERATOR),
+            "server a.example.com",
+            false,
+        ),
+    ] {
+        let asked = site.ask(actor.clone(), &request(text));
+        assert_eq!(asked.is_ok(), expected, "{actor} {text}: {asked:?}");
     }
 }

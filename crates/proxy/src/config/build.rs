@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
@@ -118,6 +119,15 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 ));
             }
         }
+        if listener.feed_life.duration() < MIN_FEED_LIFE {
+            return Err(ConfigError::new(
+                format!("{place}.feed_life"),
+                format!(
+                    "the feed is confirmed each 10 s: a life under {} s would end in between",
+                    MIN_FEED_LIFE.as_secs()
+                ),
+            ));
+        }
         let trust = self.trust(&place, listener)?;
         let admission = Admission {
             mode: listener.client_certificate,
@@ -167,6 +177,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
                 session_lifetime: listener.session_lifetime.duration(),
                 handshake_timeout: listener.handshake_timeout.duration(),
+                feed_life: Some(listener.feed_life.duration()),
             },
             credentials: self.credentials(&place, listener)?,
             max_connections: listener.max_connections.get(),
@@ -276,6 +287,9 @@ fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
         None => Ok(()),
     }
 }
+
+/// One confirmation and half of the next.
+const MIN_FEED_LIFE: Duration = Duration::from_secs(15);
 
 /// A typing error in `workers` is refused rather than tried.
 const MAX_WORKERS: usize = 1024;

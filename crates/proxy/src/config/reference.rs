@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 
-use countersign_runtime::config::reference::{documented, inline, section};
+use countersign_runtime::config::reference::{commented_out, documented, inline, section};
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    GatewayConfig, ListenerConfig, RouteClientCertificate, RouteConfig, TrustConfig,
+    FeedConfig, GatewayConfig, ListenerConfig, RouteClientCertificate, RouteConfig, TrustConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -41,12 +41,19 @@ pub fn default_toml() -> String {
         workers: NonZeroUsize::new(2),
         ..gateway.clone()
     };
+    let feed = FeedConfig {
+        url: "https://ca.example.com:9444".to_owned(),
+        certificate: "node/cert.pem".into(),
+        key: "node/key.pem".into(),
+        bundle: "node/ca.pem".into(),
+    };
     let every_trust = TrustConfig {
         bundle: Some("tls/root.pem".into()),
         trust_domain: Some("example.com".to_owned()),
     };
 
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);
+    text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
     text += &section("[[gateway.listener]]", &listener, &every_listener, &NESTED);
     text += &section("[[gateway.listener.route]]", &route, &every_route, &NESTED);
     text.push_str("# Instead of \"any-trusted\" or \"anyone\", an entry of allow (and every one of deny) is a table, all of which must hold:\n");
@@ -69,4 +76,4 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 2] = ["listener", "route"];
+const NESTED: [&str; 3] = ["feed", "listener", "route"];

@@ -128,6 +128,16 @@ fn lines<T: Serialize>(value: &T) -> Vec<String> {
     lines
 }
 
+/// A table that is not there unless somebody writes it: with it, the configuration would be another one.
+pub fn commented_out(section: &str) -> String {
+    let line = |line: &str| match line {
+        "" => "\n".to_owned(),
+        _ if line.starts_with('#') => format!("{line}\n"),
+        _ => format!("# {line}\n"),
+    };
+    section.lines().map(line).collect()
+}
+
 /// `key = value, …`, as it stands between braces.
 pub fn inline<T: Serialize>(value: &T) -> String {
     lines(value).join(", ")

@@ -156,3 +156,34 @@ async fn snapshot_holds_every_revocation_whatever_the_clock_says() {
         );
     }
 }
+
+#[tokio::test]
+async fn parts_together_are_the_snapshot_whatever_their_size() {
+    let fixture = Fixture::new();
+    for _ in 0..7 {
+        fixture.issue("api", HOUR).await;
+    }
+    fixture.issue("live", HOUR).await;
+    revoke(&fixture, name("cn:api"), Duration::ZERO).await;
+    let mut whole = fixture.store.snapshot(now()).await.expect("reads").revoked;
+    whole.sort_by_key(|revoked| revoked.serial);
+    for limit in [1, 2, 7, 8] {
+        let (mut parts, mut after, mut reads) = (Vec::new(), None, 0);
+        loop {
+            let part = fixture.store.part(after, limit).await.expect("reads");
+            assert!(part.revoked.len() <= limit as usize);
+            parts.extend(part.revoked);
+            reads += 1;
+            after = part.next;
+            if after.is_none() {
+                break;
+            }
+            assert!(reads < 100, "no end");
+        }
+        parts.sort_by_key(|revoked| revoked.serial);
+        assert_eq!(parts, whole, "{limit}");
+    }
+    let empty = Fixture::new();
+    let part = empty.store.part(None, 5).await.expect("reads");
+    assert!(part.revoked.is_empty() && part.next.is_none());
+}

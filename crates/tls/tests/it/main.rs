@@ -1,5 +1,6 @@
 //! Real handshakes over loopback: clients that behave, clients that do not, and access that is taken away.
 
+mod connector;
 mod credentials;
 mod hellos;
 mod peer;
@@ -8,4 +9,5 @@ mod refusals;
 mod scopes;
 mod sessions;
 mod site;
+mod staleness;
 mod withdrawal;

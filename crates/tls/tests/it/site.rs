@@ -60,6 +60,7 @@ impl Site {
             alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             session_lifetime: Duration::from_hours(1),
             handshake_timeout: Duration::from_secs(10),
+            feed_life: None,
         };
         change(&mut settings);
         let enforcement = Enforcement::new(RevocationIndex::default(), shared);

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_agent::feed_log::FeedLog;
 use countersign_authority::api::{
     self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
 };
@@ -145,17 +146,21 @@ fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// A gateway keeps what it holds as the snapshot that it would have been told.
+/// What a gateway holds, as the snapshot that it would have been told.
 fn read_feed_state(path: &Path) -> Result<Vec<u8>, Fault> {
-    let bytes = read(path)?;
-    match serde_json::from_slice::<Snapshot>(&bytes) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Fault::configuration(format_args!(
-            "{} is no feed state: {error}",
-            path.display()
-        ))
-        .hint("nothing was told yet; a gateway keeps it in its state folder")),
-    }
+    let wrong = |why: String| {
+        Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
+            .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
+    };
+    let held = FeedLog::read(path).map_err(|error| wrong(error.to_string()))?;
+    let held = held.ok_or_else(|| wrong("the gateway has heard nothing yet".to_owned()))?;
+    let snapshot = Snapshot {
+        history: held.position.history().clone(),
+        sequence: held.position.sequence(),
+        at: held.position.confirmed_at(),
+        revoked: held.revoked,
+    };
+    serde_json::to_vec(&snapshot).map_err(Fault::bug)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -1,0 +1,393 @@
+//! The only client of mTLS: one path from an address to a verified server or a refusal.
+//!
+//! The server is judged by the verifier of [`countersign_pki::chain`], by our clock, our revocations and the name that it
+//! was asked for: no other root, the system's included, can vouch for it. Nothing is resumed: what these connections are
+//! for lives for hours, and a session kept would outlive a change of what we trust.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use countersign_diagnose::chain;
+use countersign_diagnose::connecting::{self, ConnectFault};
+use countersign_diagnose::refusal::Refusal;
+use countersign_pki::chain::{ChainFault, ExpectedName, Purpose, Question, Verifier};
+use countersign_pki::identity::VerifiedPeer;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::credentials::SharedCredentials;
+use crate::enforcement::Enforcement;
+use crate::fault::certificate_error;
+use crate::provider::provider;
+
+/// Connects to one server, as often as it is asked to. TLS 1.3 only: it speaks to ports of Countersign.
+pub struct Connector {
+    settings: ConnectorSettings,
+    credentials: SharedCredentials,
+    enforcement: Enforcement,
+    name: ServerName<'static>,
+    expected: ExpectedName,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug)]
+pub struct ConnectorSettings {
+    /// A DNS name or an IP address: what is looked up, and the name that the server's certificate must hold.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Against whose anchors the server is judged.
+    pub verifier: Arc<Verifier>,
+    /// Application protocols in the order of preference.
+    pub alpn: Vec<Vec<u8>>,
+    /// From the look-up of the name to the finished handshake.
+    pub connect_timeout: Duration,
+}
+
+/// A server that was verified.
+#[derive(Debug)]
+pub struct Connected {
+    /// Decrypted bytes.
+    pub stream: ServerStream,
+    /// Who answered.
+    pub server: VerifiedPeer,
+}
+
+/// A TLS stream to a server.
+#[derive(Debug)]
+pub struct ServerStream(Box<TlsStream<TcpStream>>);
+
+impl AsyncRead for ServerStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for ServerStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Connector {
+    /// Refuses a host that no certificate could name. `enforcement` knows what is revoked, and the time.
+    pub fn new(
+        settings: ConnectorSettings,
+        credentials: SharedCredentials,
+        enforcement: Enforcement,
+    ) -> Result<Self, InvalidHost> {
+        let invalid = || InvalidHost {
+            host: settings.host.chars().take(MAX_QUOTED_CHARS).collect(),
+        };
+        let name = ServerName::try_from(settings.host.clone()).map_err(|_| invalid())?;
+        let expected =
+            ExpectedName::parse(&settings.host, Purpose::ServerAuth).map_err(|_| invalid())?;
+        Ok(Self {
+            settings,
+            credentials,
+            enforcement,
+            name,
+            expected,
+        })
+    }
+
+    /// `host:port`.
+    pub fn target(&self) -> String {
+        match &self.name {
+            ServerName::IpAddress(rustls_pki_types::IpAddr::V6(_)) => {
+                format!("[{}]:{}", self.settings.host, self.settings.port)
+            }
+            _ => format!("{}:{}", self.settings.host, self.settings.port),
+        }
+    }
+
+    /// Takes the handshake to its end. That the server has accepted us is known only from what it answers: see
+    /// [`Connector::refusal_behind`].
+    pub async fn connect(&self) -> Result<Connected, Box<Refusal>> {
+        let limit = self.settings.connect_timeout;
+        match timeout(limit, self.shake_hands()).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.refused(&ConnectFault::TimedOut { limit })),
+        }
+    }
+
+    /// The server's refusal of our certificate, where that is why reading or writing failed: in TLS 1.3 it arrives when
+    /// our half of the handshake is done.
+    pub fn refusal_behind(&self, error: &(dyn StdError + 'static)) -> Option<Box<Refusal>> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(Error::AlertReceived(alert)) = error.downcast_ref::<Error>() {
+                let code = (*alert).into();
+                return Some(self.refused(&ConnectFault::Alert { code }));
+            }
+            // io::Error does not show what it wraps as its source.
+            let wrapped = error
+                .downcast_ref::<io::Error>()
+                .and_then(|error| error.get_ref());
+            next = match wrapped {
+                Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    async fn shake_hands(&self) -> Result<Connected, Box<Refusal>> {
+        let mut addresses =
+            tokio::net::lookup_host((self.settings.host.as_str(), self.settings.port))
+                .await
+                .map_err(|error| {
+                    self.refused(&ConnectFault::NameNotResolved {
+                        why: error.to_string(),
+                    })
+                })?
+                .take(MAX_ADDRESSES);
+        let mut last = None;
+        let socket = loop {
+            let Some(address) = addresses.next() else {
+                return Err(self.refused(&last.unwrap_or(ConnectFault::NameNotResolved {
+                    why: "it has none".to_owned(),
+                })));
+            };
+            match TcpStream::connect(address).await {
+                Ok(socket) => break socket,
+                Err(error) => last = Some(of_connect(&error)),
+            }
+        };
+        // Without it an acknowledgement waits for the server's delayed ACK. Not worth a failure.
+        let _ = socket.set_nodelay(true);
+        let judge = Arc::new(Judge {
+            verifier: Arc::clone(&self.settings.verifier),
+            expected: self.expected.clone(),
+            enforcement: self.enforcement.clone(),
+            found: Mutex::default(),
+        });
+        let shaken = TlsConnector::from(self.config(&judge))
+            .connect(self.name.clone(), socket)
+            .await;
+        let found = std::mem::take(&mut *judge.found());
+        match (shaken, found) {
+            (Ok(stream), Found::Server(server)) => Ok(Connected {
+                stream: ServerStream(Box::new(stream)),
+                server: *server,
+            }),
+            (_, Found::Fault(fault)) => {
+                let mut refusal = chain::refusal(&fault, Purpose::ServerAuth);
+                refusal.evidence.push("target", self.target());
+                Err(Box::new(refusal))
+            }
+            (_, Found::NoKey) => Err(self.refused(&ConnectFault::PossessionUnproved)),
+            (Err(error), _) => Err(self.refused(&of_handshake(&error))),
+            // rustls asks for a verdict in each full handshake, and there is no other; without one nobody is trusted.
+            (Ok(_), Found::Nothing) => Err(self.refused(&ConnectFault::Malformed {
+                why: "it showed no certificate".to_owned(),
+            })),
+        }
+    }
+
+    fn config(&self, judge: &Arc<Judge>) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has suites for TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<Judge>::clone(judge))
+            .with_client_cert_resolver(Arc::new(self.credentials.clone()));
+        config.resumption = Resumption::disabled();
+        config.enable_early_data = false;
+        config.alpn_protocols.clone_from(&self.settings.alpn);
+        Arc::new(config)
+    }
+
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "an error that is passed on as it is"
+    )]
+    fn refused(&self, fault: &ConnectFault) -> Box<Refusal> {
+        Box::new(connecting::refusal(fault, &self.target()))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connector({})", self.target())
+    }
+}
+
+/// The host is neither a DNS name nor an IP address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{host:?} is neither a DNS name nor an IP address")]
+pub struct InvalidHost {
+    host: String,
+}
+
+/// Decides on the server's certificate and remembers what it found; one per handshake.
+struct Judge {
+    verifier: Arc<Verifier>,
+    expected: ExpectedName,
+    enforcement: Enforcement,
+    // Written and read by the one task that drives the handshake; rustls wants `&self` and `Sync`.
+    found: Mutex<Found>,
+}
+
+#[derive(Default)]
+enum Found {
+    Fault(Box<ChainFault>),
+    NoKey,
+    #[default]
+    Nothing,
+    Server(Box<VerifiedPeer>),
+}
+
+impl Judge {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn possession(
+        &self,
+        proof: Result<HandshakeSignatureValid, Error>,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if proof.is_err() {
+            *self.found() = Found::NoKey;
+        }
+        proof
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    /// By our clock, and by the name that we asked for as our verifier reads it.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain: Vec<_> = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|certificate| CertificateDer::from_slice(certificate))
+            .collect();
+        let names = [self.expected.clone()];
+        let question = Question {
+            purpose: Purpose::ServerAuth,
+            revocations: &self.enforcement.revocations(),
+            lists: &[],
+            names: &names,
+            now: self.enforcement.now(),
+        };
+        match self.verifier.answer(&chain, &question) {
+            Ok(server) => {
+                *self.found() = Found::Server(Box::new(server));
+                Ok(ServerCertVerified::assertion())
+            }
+            Err(fault) => {
+                let error = certificate_error(&fault.kind);
+                *self.found() = Found::Fault(Box::new(fault));
+                Err(error.into())
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        self.possession(verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        ))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        self.possession(verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        ))
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+fn of_connect(error: &io::Error) -> ConnectFault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectFault::ConnectionRefused,
+        _ => ConnectFault::Unreachable {
+            why: error.to_string(),
+        },
+    }
+}
+
+fn of_handshake(error: &io::Error) -> ConnectFault {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::AlertReceived(alert)) => ConnectFault::Alert {
+            code: (*alert).into(),
+        },
+        Some(Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            ConnectFault::NotTls
+        }
+        Some(other) => ConnectFault::Malformed {
+            why: other.to_string(),
+        },
+        None => ConnectFault::Closed,
+    }
+}
+
+/// Each is tried within the one limit of time; a name with more is no server's of ours.
+const MAX_ADDRESSES: usize = 8;
+const MAX_QUOTED_CHARS: usize = 80;
