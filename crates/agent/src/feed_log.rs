@@ -295,9 +295,8 @@ impl Sum {
     fn hear(&mut self, message: Message) -> Result<(), OutOfOrder> {
         let position = self.position.take().ok_or(OutOfOrder::OtherHistory)?;
         self.position = Some(position.advance(&message)?);
+        self.revoked.extend(message.body.revoked());
         match message.body {
-            Body::Revoked(revoked) => self.revoked.push(revoked),
-            Body::RevokedTogether { certificates } => self.revoked.extend(certificates.iter()),
             Body::Released { certificates } => {
                 let released: BTreeSet<_> = (certificates.iter())
                     .map(|it| (it.issuer_key, it.serial))
@@ -309,7 +308,10 @@ impl Sum {
             Body::Bundle(bundle) => {
                 self.bundles.insert(bundle.name.clone(), bundle);
             }
-            Body::Confirmed | Body::Policy { .. } => {}
+            Body::Confirmed
+            | Body::Policy { .. }
+            | Body::Revoked(_)
+            | Body::RevokedTogether { .. } => {}
         }
         Ok(())
     }

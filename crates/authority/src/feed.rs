@@ -234,13 +234,8 @@ impl Hub {
     pub(crate) fn publish(&self, messages: &[Message]) {
         let mut state = self.state();
         for message in messages {
-            match &message.body {
-                Body::Revoked(revoked) => state.forget_revoked(revoked),
-                Body::RevokedTogether { certificates } => {
-                    certificates.iter().for_each(|it| state.forget_revoked(it));
-                }
-                Body::Bundle(_) | Body::Confirmed | Body::Policy { .. } | Body::Released { .. } => {
-                }
+            for revoked in message.body.revoked() {
+                state.forget_revoked(revoked);
             }
         }
         let nodes: Arc<[String]> = state.nodes.keys().cloned().collect();

@@ -71,6 +71,19 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// What it revokes, or puts on hold.
+    pub fn revoked(&self) -> &[Revoked] {
+        match self {
+            Self::Revoked(revoked) => std::slice::from_ref(revoked),
+            Self::RevokedTogether { certificates } => &certificates.0,
+            Self::Bundle { .. } | Self::Confirmed | Self::Policy { .. } | Self::Released { .. } => {
+                &[]
+            }
+        }
+    }
+}
+
 /// A revocation as nodes need it: by the key that issued, so that a renamed issuer hides nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
