@@ -1,7 +1,7 @@
 //! Revocation, published: lists signed before they run out and as soon as they have changed, and answers to OCSP requests.
 //!
 //! [`Publication`] holds what the public listener serves. Everything is signed before it is asked for, but for OCSP answers
-//! that nobody has asked for lately or that shall repeat a nonce: those are signed within [`budget`], with a responder's key
+//! that nobody has asked for lately or that shall repeat a nonce: those are signed within a budget, with a responder's key
 //! of this process (RFC 6960 §4.2.2.2). A CA key never works because of what the public asks.
 //!
 //! Fail closed, late: where the inventory cannot be read or written, the last good list or answer is served until its
