@@ -244,20 +244,20 @@ struct Sum {
 struct Opening {
     head: Head,
     /// How many of the sum's revocations stood before it.
-    held: usize,
+    before: usize,
 }
 
 impl Sum {
     fn add(&mut self, frame: Frame) -> Result<(), OutOfOrder> {
         match frame {
             Frame::Snapshot(head) => {
-                let held = self.revoked.len();
-                self.opening = Some(Opening { head, held });
+                let before = self.revoked.len();
+                self.opening = Some(Opening { head, before });
             }
             Frame::Revoked(part) => self.revoked.extend(part),
             Frame::Complete { .. } => {
-                if let Some(Opening { head, held }) = self.opening.take() {
-                    self.release_what_is_missing(&head, held);
+                if let Some(Opening { head, before }) = self.opening.take() {
+                    self.release_what_is_missing(&head, before);
                     self.begin(head)?;
                 }
             }
@@ -269,11 +269,11 @@ impl Sum {
 
     /// A hold that a snapshot of the same history does not have was released; in another history nobody has released what
     /// that one does not know (invariant 5).
-    fn release_what_is_missing(&mut self, head: &Head, held: usize) {
+    fn release_what_is_missing(&mut self, head: &Head, before: usize) {
         let is_same =
             (self.position.as_ref()).is_none_or(|before| *before.history() == head.history);
         if is_same {
-            let told = self.revoked.split_off(held);
+            let told = self.revoked.split_off(before);
             self.revoked.retain(|it| !it.reason.is_hold());
             self.revoked.extend(told);
         }
@@ -590,9 +590,9 @@ mod tests {
             message(8, release([3, 4])),
         ])
         .expect("writes");
-        let held = |case: &Case| case.held().expect("something").revoked;
+        let told_by = |case: &Case| case.held().expect("something").revoked;
         let expected = [revoked(1), revoked(2), revoked(4), hold(5), hold(6)];
-        assert_eq!(held(&case), expected);
+        assert_eq!(told_by(&case), expected);
         // In this history a hold that a snapshot does not have was released, in another one it was not.
         for (history, at, expected) in [
             ("a", 12, vec![revoked(1), revoked(2), revoked(4), hold(6)]),
@@ -609,7 +609,7 @@ mod tests {
                 Frame::Complete { revoked: 1 },
             ])
             .expect("writes");
-            assert_eq!(held(&case), expected, "{history}");
+            assert_eq!(told_by(&case), expected, "{history}");
             let read = FeedLog::read(&case.path()).expect("whole");
             assert_eq!(read, case.held());
         }
