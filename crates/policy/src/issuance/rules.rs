@@ -105,7 +105,7 @@ impl fmt::Display for Profiles {
 
 /// What the certificates of a kind must look like.
 ///
-/// Invariant: a kind can do nothing that the built-in one it is like cannot do. Only [`ProfileRules::built_in`] and
+/// Invariant: a kind can do nothing that the built-in one it is like cannot do. Only `ProfileRules::built_in` and
 /// [`Profiles::configure`] make these, and the latter only narrows; which issuer signs is never a matter of configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProfileRules {
