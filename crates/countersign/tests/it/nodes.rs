@@ -351,7 +351,7 @@ async fn state_that_was_altered_is_not_served_by() {
     gateway.kill();
     let path = fleet.feed_file();
     let whole = fs::read_to_string(&path).expect("it is kept");
-    let revoked = |line: &&str| line.contains("\"type\":\"revoked\"");
+    let revoked = |line: &&str| line.contains("\"type\":\"revoked");
     let first = whole.lines().find(revoked).expect("it is in there");
     let without = whole.replace(&format!("{first}\n"), "");
     assert!(without.lines().any(|line| revoked(&line)), "the other is");
