@@ -44,7 +44,7 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use self::announcement::Announcement;
+use self::announcement::{Addresses, Announcement};
 use self::control::Control;
 use self::feed::Departure;
 use self::feed_port::open_feed_port;
@@ -180,21 +180,12 @@ async fn start(
         own.borrow().as_ref(),
         UnixTime::from_seconds(clock.unix_seconds()),
     )?;
-    match raise_descriptor_limit() {
-        Ok(limit) => tracing::info!(limit, "limit on open files"),
-        // Serving fewer is better than not serving.
-        Err(error) => tracing::warn!(%error, "limit on open files was not raised"),
-    }
+    raise_limit();
     let feed_port = open_feed_port(loaded, authority.as_ref(), &state, &enforcement, clock).await?;
     let feed_address = feed_port.as_ref().map(|port| port.address);
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
-    let public_listener = match &loaded.configuration.authority.public {
-        Some(public) => Some(PublicListener::bind(public.address).map_err(|error| {
-            Fault::from(error).hint("authority.public.address says where revocation is published")
-        })?),
-        None => None,
-    };
+    let public_listener = bind_public(loaded)?;
     let public_address = public_listener.as_ref().map(PublicListener::address);
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let (metrics, readiness) = (Metrics::new(env!("CARGO_PKG_VERSION")), Readiness::new());
@@ -235,15 +226,17 @@ async fn start(
     };
     drop(starting);
     readiness.ready().await;
-    let addresses = gateway.addresses();
+    let addresses = Addresses {
+        gateway: gateway.addresses(),
+        metrics: metrics_address,
+        public: public_address,
+        feed: feed_address,
+    };
     let announcement = Announcement::new(
         &service.source,
         &state,
         authority.is_some(),
         addresses,
-        metrics_address,
-        public_address,
-        feed_address,
         born,
     );
     Ok(Running {
@@ -255,6 +248,22 @@ async fn start(
         _writer: writer,
         _authority: authority,
         _lock: lock,
+    })
+}
+
+fn raise_limit() {
+    match raise_descriptor_limit() {
+        Ok(limit) => tracing::info!(limit, "limit on open files"),
+        // Serving fewer is better than not serving.
+        Err(error) => tracing::warn!(%error, "limit on open files was not raised"),
+    }
+}
+
+fn bind_public(loaded: &Loaded) -> Result<Option<PublicListener>, Fault> {
+    let public = loaded.configuration.authority.public.as_ref();
+    let bound = public.map(|public| PublicListener::bind(public.address));
+    bound.transpose().map_err(|error| {
+        Fault::from(error).hint("authority.public.address says where revocation is published")
     })
 }
 

@@ -41,18 +41,29 @@ struct Ready {
     listeners: Option<Vec<SocketAddr>>,
 }
 
+/// Where a process is reached.
+pub(crate) struct Addresses {
+    pub(crate) gateway: Vec<SocketAddr>,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) public: Option<SocketAddr>,
+    pub(crate) feed: Option<SocketAddr>,
+}
+
 impl Announcement {
-    /// Of a gateway that accepts on `addresses`.
+    /// Of a process that is reached at `addresses`.
     pub(crate) fn new(
         source: &Source,
         state: &StateFolder,
         has_authority: bool,
-        addresses: Vec<SocketAddr>,
-        metrics: SocketAddr,
-        public: Option<SocketAddr>,
-        feed: Option<SocketAddr>,
+        addresses: Addresses,
         born: Option<Born>,
     ) -> Self {
+        let Addresses {
+            gateway,
+            metrics,
+            public,
+            feed,
+        } = addresses;
         let you = state.identity(FIRST_IDENTITY);
         let (certificate, key) = (you.join(CERTIFICATE), you.join(KEY));
         // Taken away, they do not come back by themselves.
@@ -70,7 +81,7 @@ impl Announcement {
         };
         let ready = Ready {
             event: "ready",
-            gateway: addresses.first().copied(),
+            gateway: gateway.first().copied(),
             metrics,
             public,
             feed,
@@ -78,7 +89,7 @@ impl Announcement {
             ca: has_authority.then(|| state.ca_pem()),
             client_cert: has_you.then_some(certificate),
             client_key: has_you.then_some(key),
-            listeners: upstream.is_none().then_some(addresses),
+            listeners: upstream.is_none().then_some(gateway),
         };
         Self {
             ready,
