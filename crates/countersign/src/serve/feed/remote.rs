@@ -118,7 +118,8 @@ pub(crate) async fn open_remote(
             bundles: Arc::new(bundles),
         },
         held: held.as_ref().map(|held| held.position.clone()),
-        needs_snapshot: false,
+        // What it missed shall be in force before it is ready, and messages come one after the other.
+        needs_snapshot: true,
         place,
     }));
     let patience = if held.is_some() {
