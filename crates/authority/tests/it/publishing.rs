@@ -435,8 +435,8 @@ async fn hold_is_on_the_lists_and_in_the_answers_until_it_is_released() {
     // Both in one message of the feed.
     let hold = RevocationReason::CertificateHold;
     let you = what("you");
-    let held = fixture.authority.revoke(ADMIN, &you, hold, None).await;
-    assert_eq!(held.expect("holds").changed.count, 2);
+    let put_on_hold = fixture.authority.revoke(ADMIN, &you, hold, None).await;
+    assert_eq!(put_on_hold.expect("holds").changed.count, 2);
     assert_eq!(shown().await, [revoked(), revoked()]);
     let release = async |what: &What| {
         let meant = Meant::just(what.clone());

@@ -270,8 +270,8 @@ async fn feed_of_a_gateway_is_united_and_lets_issuing_go_on() {
 async fn hold_of_the_backup_that_was_made_a_revocation_since_is_released_by_nobody() {
     let it = Recovered::new().await;
     let hold = RevocationReason::CertificateHold;
-    let held = it.authority.revoke(ADMIN, &what("me"), hold, None).await;
-    assert_eq!(held.expect("holds").changed.count, 1);
+    let put_on_hold = it.authority.revoke(ADMIN, &what("me"), hold, None).await;
+    assert_eq!(put_on_hold.expect("holds").changed.count, 1);
     assert_eq!(it.status_of("me").await, Status::Held);
     let me = what("me");
     let reason = RevocationReason::KeyCompromise;
