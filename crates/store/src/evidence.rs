@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use countersign_pki::feed::{Body, HistoryId, Message, Revoked, Sequence};
+use countersign_pki::feed::{Body, HistoryId, Message, RevocationReason, Revoked, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
@@ -14,7 +14,7 @@ use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::pause;
 use crate::publication;
-use crate::row::{from_sequence, to_json, to_seconds};
+use crate::row::{from_sequence, to_json, to_seconds, word};
 use crate::store::{Store, last_sequence};
 use crate::writer::Writing;
 
@@ -135,10 +135,12 @@ impl Remembered<'_> {
     fn revoke(&self, writing: &mut Writing<'_>, history: &HistoryId) -> rusqlite::Result<Outcome> {
         let sql: &Connection = writing.sql;
         let serial = self.revoked.serial;
-        let is_known = sql
-            .prepare_cached("SELECT 1 FROM revocation WHERE serial = ?1 AND issuer_id = ?2")?
-            .exists(params![serial.magnitude(), self.issuer])?;
-        if is_known {
+        let known: Option<RevocationReason> = sql
+            .prepare_cached("SELECT reason FROM revocation WHERE serial = ?1 AND issuer_id = ?2")?
+            .query_row(params![serial.magnitude(), self.issuer], |row| word(row, 0))
+            .optional()?;
+        // The first statement stands, but a hold that was made a revocation can be released by nobody.
+        if known.is_some_and(|known| !known.is_hold() || self.revoked.reason.is_hold()) {
             return Ok(Outcome::Known);
         }
         let intent: Option<(i64, i64)> = sql
@@ -160,7 +162,8 @@ impl Remembered<'_> {
         // Of a certificate that nobody here has seen, only its issuer's end is known.
         let ends = intent.map_or(to_seconds(self.issuer_ends), |(_, not_after)| not_after);
         sql.prepare_cached(
-            "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (serial, issuer_id) DO UPDATE SET reason = excluded.reason, sequence = excluded.sequence",
         )?
         .execute(params![
             self.issuer,
@@ -176,8 +179,12 @@ impl Remembered<'_> {
             sql.prepare_cached("UPDATE entry SET state = 'revoked', held = ?2 WHERE id = ?1")?
                 .execute(params![id, self.revoked.reason.is_hold()])?;
         }
+        let before = match known {
+            Some(_) => "held",
+            None => "not revoked",
+        };
         let change = intent.map(|_| Change {
-            before: "not revoked".to_owned(),
+            before: before.to_owned(),
             after: "revoked".to_owned(),
         });
         audit::record(

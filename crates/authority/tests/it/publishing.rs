@@ -7,6 +7,7 @@ use countersign_authority::authority::IssueError;
 use countersign_authority::publish::{
     ANSWER_LIFETIME, Document, LIST_LIFETIME, OcspAnswer, Publication, PublishError, REFRESH_AFTER,
 };
+use countersign_authority::what::{Meant, What};
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::feed::RevocationReason;
@@ -18,6 +19,7 @@ use countersign_pki::publication::{OCSP_PATH, PublicationUrl, SHARDS};
 use countersign_pki::serial::SerialNumber;
 use countersign_policy::issuance::{Actor, Profile, Request};
 use countersign_store::inventory::{Filter, Status};
+use countersign_store::revocation::Withdrawal;
 
 use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, key, requested, what};
 
@@ -399,6 +401,57 @@ async fn answers_say_good_revoked_and_unknown() {
     assert_eq!(ask(&publication, &nobodys).await.1, Said::Unknown);
     let sha256 = CertId::of(&IssuerHashes::of(&issuer), other, CertIdHash::Sha256);
     assert_eq!(ask(&publication, &sha256).await.1, Said::Good);
+}
+
+#[tokio::test]
+async fn hold_is_on_the_lists_and_in_the_answers_until_it_is_released() {
+    let fixture = Fixture::new();
+    let publication = open(&fixture).await;
+    let issued = [fixture.issue("you").await, fixture.issue("you").await];
+    let serials = issued.each_ref().map(|issued| issued.serial);
+    let ids = serials.map(|serial| id(fixture.authority.intermediate(), serial));
+    let mut second = BORN;
+    let mut shown = async || {
+        // Lists of one second are one list.
+        second += 2;
+        fixture.clock.set(second);
+        publication.refresh().await;
+        let (_, complete) = complete(&fixture, &publication);
+        let mut shown = Vec::new();
+        for (issued, id) in issued.iter().zip(&ids) {
+            let (_, shard) = list_at(&publication, &shard_of(&issued.certificate));
+            let said = ask(&publication, id).await.1;
+            shown.push((
+                has(&complete, issued.serial),
+                has(&shard, issued.serial),
+                said,
+            ));
+        }
+        shown
+    };
+    let good = || (false, false, Said::Good);
+    let revoked = || (true, true, Said::Revoked);
+    assert_eq!(shown().await, [good(), good()]);
+    // Both in one message of the feed.
+    let hold = RevocationReason::CertificateHold;
+    let you = what("you");
+    let put_on_hold = fixture.authority.revoke(ADMIN, &you, hold, None).await;
+    assert_eq!(put_on_hold.expect("holds").changed.count, 2);
+    assert_eq!(shown().await, [revoked(), revoked()]);
+    let release = async |what: &What| {
+        let meant = Meant::just(what.clone());
+        fixture
+            .authority
+            .withdraw(ADMIN, &meant, Withdrawal::Release, None, None)
+            .await
+    };
+    release(&what(&serials[0].to_string()))
+        .await
+        .expect("releases");
+    assert_eq!(shown().await, [good(), revoked()]);
+    revoke(&fixture, &serials[1].to_string()).await;
+    release(&you).await.expect_err("revoked for good");
+    assert_eq!(shown().await, [good(), revoked()]);
 }
 
 #[tokio::test]

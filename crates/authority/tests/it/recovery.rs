@@ -9,6 +9,7 @@ use countersign_authority::api::IssuingState;
 use countersign_authority::authority::{
     Authority, EvidenceError, IssueError, RenewError, ResumeError,
 };
+use countersign_authority::publish::PublishError;
 use countersign_authority::sealed;
 use countersign_authority::secret::Secret;
 use countersign_pki::certificate::Certificate;
@@ -263,6 +264,53 @@ async fn feed_of_a_gateway_is_united_and_lets_issuing_go_on() {
         "{renewed:?}"
     );
     assert!(!it.is_refused().await);
+}
+
+#[tokio::test]
+async fn hold_of_the_backup_that_was_made_a_revocation_since_is_released_by_nobody() {
+    let it = Recovered::new().await;
+    let hold = RevocationReason::CertificateHold;
+    let put_on_hold = it.authority.revoke(ADMIN, &what("me"), hold, None).await;
+    assert_eq!(put_on_hold.expect("holds").changed.count, 1);
+    assert_eq!(it.status_of("me").await, Status::Held);
+    let me = what("me");
+    let reason = RevocationReason::KeyCompromise;
+    let since = it.before.authority.revoke(ADMIN, &me, reason, None).await;
+    since.expect("revokes");
+    let feed = it.feed().await;
+    let told = it.authority.unite_feed(ADMIN, feed.clone()).await;
+    assert_eq!(told.expect("unites"), united(1, 0, 1));
+    assert_eq!(it.status_of("me").await, Status::Revoked);
+    let again = it.authority.unite_feed(ADMIN, feed).await;
+    assert_eq!(again.expect("unites"), united(0, 0, 2));
+    // A hold told of later takes nothing back.
+    it.authority
+        .revoke(ADMIN, &me, hold, None)
+        .await
+        .expect("is revoked already");
+    assert_eq!(it.status_of("me").await, Status::Revoked);
+}
+
+#[tokio::test]
+async fn paused_authority_signs_no_list_that_lacks_what_was_revoked_since() {
+    let it = Recovered::new().await;
+    let lists = it.authority.complete_lists(ADMIN).await;
+    assert!(
+        matches!(
+            lists,
+            Err(PublishError::Store(StoreError::IssuingPaused { .. }))
+        ),
+        "{lists:?}"
+    );
+    it.resume(Grounds::Word).await.expect("goes on");
+    assert_eq!(
+        it.authority
+            .complete_lists(ADMIN)
+            .await
+            .expect("lists")
+            .len(),
+        2
+    );
 }
 
 #[tokio::test]
