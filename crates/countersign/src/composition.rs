@@ -72,7 +72,9 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
     let is_elsewhere = configuration.gateway.feed.is_some();
     configuration.authority.public.is_some()
         || (!is_elsewhere
-            && (configuration.gateway.needs_own_certificate() || (trusts_own && !has_anchors)))
+            && (configuration.gateway.listener.is_empty()
+                || configuration.gateway.needs_own_certificate()
+                || (trusts_own && !has_anchors)))
 }
 
 /// Everything that can be found wrong before a socket is bound.
@@ -84,6 +86,7 @@ pub(crate) fn plan(
     let read = |path: &Path| loaded.read(path);
     let configuration = &loaded.configuration;
     publication_url(loaded)?;
+    refuse_nothing_to_do(loaded).map_err(|error| loaded.fault(&error))?;
     let mut bundles = BTreeMap::new();
     refuse_two_sources(configuration).map_err(|error| loaded.fault(&error))?;
     if let Some(own) = own {
@@ -125,6 +128,19 @@ pub(crate) fn publication_url(loaded: &Loaded) -> Result<Option<PublicationUrl>,
         .map(PublicConfig::publication_url)
         .transpose()
         .map_err(|error| loaded.fault(&error))
+}
+
+/// A process is a gateway, or an authority, or both.
+fn refuse_nothing_to_do(loaded: &Loaded) -> Result<(), ConfigError> {
+    let gateway = &loaded.configuration.gateway;
+    let is_authority = loaded.configures_authority() && gateway.feed.is_none();
+    if gateway.listener.is_empty() && !is_authority {
+        let why = "there is none, so that nobody would be served";
+        return Err(ConfigError::new("gateway.listener", why).hint(
+            "add [[gateway.listener]] with an address and a route; a process that is an authority alone says so with [authority]",
+        ));
+    }
+    Ok(())
 }
 
 /// What the feed says of `internal` is all that is to be said of it.

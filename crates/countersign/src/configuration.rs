@@ -75,6 +75,14 @@ impl Loaded {
         toml::from_str(text).map_err(Fault::bug)
     }
 
+    /// Whether the file has an `[authority]`, so that a process without a gateway's listener has something to do.
+    pub(crate) fn configures_authority(&self) -> bool {
+        let document = self.file.as_ref().map(|(_, text)| DeTable::parse(text));
+        document.is_some_and(|document| {
+            document.is_ok_and(|document| document.get_ref().contains_key("authority"))
+        })
+    }
+
     /// Reads a file that the configuration names: relative paths begin at the configuration's own folder.
     pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
         let folder = self.file.as_ref().and_then(|(path, _)| path.parent());

@@ -126,9 +126,13 @@ fn served(ready: &Ready) -> String {
     let feed = ready.feed.map_or_else(String::new, |address| {
         format!("  feed         https://{address}\n")
     });
+    let role = if addresses.is_empty() {
+        "the authority".to_owned()
+    } else {
+        format!("on {}", addresses.join(", "))
+    };
     format!(
-        "serving on {}\n  metrics      http://{}/metrics\n{public}{feed}  state        {}\n",
-        addresses.join(", "),
+        "serving {role}\n  metrics      http://{}/metrics\n{public}{feed}  state        {}\n",
         ready.metrics,
         ready.state.display()
     )

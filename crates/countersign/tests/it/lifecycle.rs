@@ -63,6 +63,22 @@ fn init_then_up_is_the_same_authority() {
 }
 
 #[test]
+fn authority_alone_issues_reloads_and_ends() {
+    let installation = Installation::new();
+    let running = installation.serve("[authority]\n[gateway]\nmetrics_address = \"127.0.0.1:0\"\n");
+    assert_eq!(running.ready()["listeners"], serde_json::json!([]));
+    installation.issue("client", "order-service", &[]);
+    installation.write(
+        "countersign.toml",
+        "[authority.profile.short]\nlike = \"client\"\n[gateway]\nmetrics_address = \"127.0.0.1:0\"\n",
+    );
+    running.signal(Signal::HUP);
+    running.wait_for_log(&["reload"]);
+    installation.issue("short", "cron", &[]);
+    assert!(running.interrupt().success());
+}
+
+#[test]
 fn lines_that_up_prints_for_pasting_do_what_they_say() {
     let Some(_) = peer("lines_that_up_prints_for_pasting_do_what_they_say", "curl") else {
         return;

@@ -72,6 +72,28 @@ fn metrics_port_taken() {
 }
 
 #[test]
+fn process_with_nothing_to_do() {
+    let installation = Installation::new();
+    for toml in ["", "[gateway]\nworkers = 1\n"] {
+        check_configuration(
+            &installation,
+            toml,
+            &["gateway.listener", "nobody would be served", "[authority]"],
+        );
+    }
+    let elsewhere = "[authority]\n[gateway.feed]\nurl = \"https://127.0.0.1:1\"\n\
+                     certificate = \"cert.pem\"\nkey = \"key.pem\"\nbundle = \"ca.pem\"\n";
+    let file = installation.write("countersign.toml", elsewhere);
+    let folder = file.parent().expect("a file has a folder");
+    countersign(folder, &["config", "check", text(&file)]).assert_fault(2, &["gateway.listener"]);
+    let without_authority = Installation::empty();
+    let file = without_authority.write("countersign.toml", "[authority]\n");
+    without_authority
+        .run(&["run", "-c", text(&file)])
+        .assert_fault(2, &["none is initialised", "countersign init"]);
+}
+
+#[test]
 fn address_that_is_not_this_machines() {
     let installation = Installation::empty();
     // RFC 5737: documentation only.

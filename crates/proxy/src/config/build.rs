@@ -30,13 +30,6 @@ impl GatewayConfig {
         own: Option<SharedCredentials>,
         read: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<GatewayPlan, ConfigError> {
-        if self.listener.is_empty() {
-            return Err(ConfigError::new(
-                "gateway.listener",
-                "there is none, so that nobody would be served",
-            )
-            .hint("add [[gateway.listener]] with an address and a route"));
-        }
         check_distinct(&self.identity_headers)?;
         let build = Build {
             config: self,

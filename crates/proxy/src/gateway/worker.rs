@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign_runtime::accept::accept_loop;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::workers::Workers;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -59,7 +59,8 @@ async fn work(assignment: Assignment, drain: Drain) {
         accept(listener, socket, pool, in_flight, drain.clone())
     });
     tokio::select! {
-        _ = join_all(accepting) => {}
+        // A gateway without a listener is there until the drain, too.
+        _ = join(join_all(accepting), drain.draining()) => {}
         () = reap(&pool) => {}
         () = sweep(&in_flight, bounds.send) => {}
         () = judge_again(&in_flight, reloads) => {}

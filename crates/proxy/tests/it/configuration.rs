@@ -118,7 +118,6 @@ fn values_that_cannot_be_read_are_named() {
 fn what_cannot_be_evaluated_where_it_stands_is_refused() {
     let off = format!("{LISTENER}client_certificate = \"off\"\n");
     let route = "gateway.listener[0].route[0]";
-    check_refused("[gateway]\n", "gateway.listener", "nobody would be served");
     check_refused(
         &format!("{LISTENER}{ROUTE}allow = [\"anyone\"]\n"),
         "gateway.listener[0].trust[0]",
