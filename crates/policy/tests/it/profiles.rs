@@ -643,6 +643,9 @@ fn every_kind_of_name_can_be_narrowed() {
         ),
         ("svc svc-a-prod uri:https://d.example/y/1", "uri_prefix"),
         ("svc svc-a-prod uri:https://d.example/x/../y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..?y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..#y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..;/y", "uri_prefix"),
         (
             "svc svc-a-prod uri:https://d.example/x/%2e%2e/y",
             "uri_prefix",
