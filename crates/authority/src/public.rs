@@ -114,12 +114,8 @@ async fn serve_connection(stream: TcpStream, publication: Arc<Publication>, drai
 }
 
 async fn answer(request: Request<Incoming>, publication: &Publication) -> Response<Full<Bytes>> {
-    let ocsp = publication.ocsp_path();
     let path = request.uri().path().to_owned();
-    let below = path
-        .strip_prefix(&*ocsp)
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    match (below, request.method()) {
+    match (publication.ocsp_request(&path), request.method()) {
         (Some(rest), &Method::GET | &Method::HEAD) => {
             // RFC 5019 §5: the request is what follows the slash behind the responder's URL.
             let asked = OcspRequest::parse_get(rest.strip_prefix('/').unwrap_or(rest));
