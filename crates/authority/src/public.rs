@@ -24,9 +24,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use self::sources::Sources;
 use crate::publish::{Document, OcspAnswer, Publication};
 
 mod caching;
+mod sources;
 
 /// A public listener that is bound.
 pub struct PublicListener {
@@ -76,11 +78,16 @@ impl PublicListener {
 
 async fn accept(listener: tokio::net::TcpListener, publication: Arc<Publication>, drain: Drain) {
     let limit = ConnectionLimit::new(MAX_CONNECTIONS);
-    let draining = drain.clone();
-    accept_loop(listener, limit, drain, move |stream, _peer, permit| {
+    let (draining, sources) = (drain.clone(), Sources::default());
+    accept_loop(listener, limit, drain, move |stream, peer, permit| {
         let (publication, draining) = (Arc::clone(&publication), draining.clone());
+        let place = sources.take(peer.ip());
         async move {
             let _permit = permit;
+            let Some(_place) = place else {
+                tracing::debug!(target: "public", source = %peer.ip(), "source has too many public connections");
+                return;
+            };
             serve_connection(stream, publication, draining).await;
         }
     })
@@ -114,12 +121,8 @@ async fn serve_connection(stream: TcpStream, publication: Arc<Publication>, drai
 }
 
 async fn answer(request: Request<Incoming>, publication: &Publication) -> Response<Full<Bytes>> {
-    let ocsp = publication.ocsp_path();
     let path = request.uri().path().to_owned();
-    let below = path
-        .strip_prefix(&*ocsp)
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    match (below, request.method()) {
+    match (publication.ocsp_request(&path), request.method()) {
         (Some(rest), &Method::GET | &Method::HEAD) => {
             // RFC 5019 §5: the request is what follows the slash behind the responder's URL.
             let asked = OcspRequest::parse_get(rest.strip_prefix('/').unwrap_or(rest));

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use countersign_pki::ocsp::IssuerHashes;
-use countersign_pki::publication::{PublicationUrl, SHARDS};
+use countersign_pki::publication::{OCSP_PATH, PublicationUrl, SHARDS};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::drain::Drain;
@@ -38,7 +38,8 @@ pub use self::shelf::Document;
 /// What the public is served.
 pub struct Publication {
     authority: Arc<Authority>,
-    url: PublicationUrl,
+    /// The one of today, then those of before, which certificates carry until they end.
+    urls: Vec<PublicationUrl>,
     shelf: Shelf,
     /// The number of each list on the shelf; written by the one task that puts lists there.
     shelved: Mutex<HashMap<ListId, u64>>,
@@ -82,12 +83,22 @@ impl Publication {
         url: PublicationUrl,
     ) -> Result<Arc<Self>, StoreError> {
         authority.publish_at(Some(url.clone())).await?;
+        let mut urls = vec![url.clone()];
+        for list in authority
+            .store
+            .lists(authority.issuer_ids.intermediate)
+            .await?
+        {
+            let shard = list.distribution_point.as_ref();
+            let at = shard.and_then(|uri| PublicationUrl::of_shard(uri, authority.intermediate()));
+            urls.extend(at.filter(|at| !urls.contains(at)));
+        }
         let publication = Self {
             authority: Arc::clone(authority),
             hashes: IssuerHashes::of(authority.intermediate()),
-            shelf: Shelf::new(url.clone()),
+            shelf: Shelf::new(url),
             shelved: Mutex::default(),
-            url,
+            urls,
             responder: RwLock::default(),
             budgets: Budgets::default(),
         };
@@ -135,13 +146,14 @@ impl Publication {
         self.shelf.find(host, path)
     }
 
-    /// The path below which OCSP is answered.
-    pub fn ocsp_path(&self) -> String {
-        format!(
-            "{}{}",
-            self.url.path(),
-            countersign_pki::publication::OCSP_PATH
-        )
+    /// What follows the path at which OCSP is answered, that of today or of before; `None`: something else is asked for.
+    pub fn ocsp_request<'path>(&self, path: &'path str) -> Option<&'path str> {
+        let below = |url: &PublicationUrl| {
+            path.strip_prefix(url.path())?
+                .strip_prefix(OCSP_PATH)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.urls.iter().find_map(below)
     }
 
     /// The time of day, as everything here is judged by.

@@ -86,6 +86,13 @@ impl PublicationUrl {
         format!("/ca/{}.cer", key_of(issuer))
     }
 
+    /// The one that a shard of `issuer` is published at.
+    pub fn of_shard(shard: &Uri, issuer: &Certificate) -> Option<Self> {
+        let folder = format!("/crl/{}/", key_of(issuer));
+        let (text, _) = shard.as_str().rsplit_once(&folder)?;
+        Self::parse(text).ok()
+    }
+
     /// The URL of a path.
     pub fn join(&self, path: &str) -> Uri {
         Uri::parse(&format!("{}{path}", self.text))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970-01-01T00:00:00Z, up to the end of year 9999 (the last that X.509 can write).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct UnixTime(u64);
 
 impl UnixTime {
@@ -47,6 +47,25 @@ impl UnixTime {
     }
 }
 
+impl TryFrom<u64> for UnixTime {
+    type Error = TooLate;
+
+    /// What somebody else wrote is refused where it is too late, and not clamped: it is no time that we ever said.
+    fn try_from(seconds: u64) -> Result<Self, TooLate> {
+        if seconds > Self::MAX.0 {
+            Err(TooLate { seconds })
+        } else {
+            Ok(Self(seconds))
+        }
+    }
+}
+
+impl From<UnixTime> for u64 {
+    fn from(time: UnixTime) -> Self {
+        time.0
+    }
+}
+
 impl fmt::Display for UnixTime {
     /// RFC 3339 in UTC, to the second.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,6 +88,13 @@ impl FromStr for UnixTime {
             text: text.chars().take(64).collect(),
         })
     }
+}
+
+/// After the last second that X.509 can write.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{seconds} seconds are after the end of year 9999")]
+pub struct TooLate {
+    seconds: u64,
 }
 
 /// The text is not an RFC 3339 time in UTC.
@@ -194,6 +220,19 @@ mod tests {
         ] {
             assert!(text.parse::<UnixTime>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn number_of_somebody_else_is_no_time_after_the_last_that_there_is() {
+        let read = |number: &str| serde_json::from_str::<UnixTime>(number).ok();
+        assert_eq!(read("253402300799"), Some(UnixTime::MAX));
+        for number in ["253402300800", "18446744073709551615", "-1", "1.5", "\"1\""] {
+            assert_eq!(read(number), None, "{number}");
+        }
+        assert_eq!(
+            serde_json::to_string(&UnixTime::MAX).ok().as_deref(),
+            Some("253402300799")
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::issuer::{self, Issuer};
 use crate::pause::{self, Pause};
+use crate::publication;
 use crate::schema;
 use crate::store::{
     HISTORY, SEQUENCE_BASE, Store, last_sequence, missing, required_meta, set_meta,
@@ -173,6 +174,7 @@ fn refound(sql: &Connection, refounding: &Refounding, before: &str) -> rusqlite:
     let base = base.0.max(last_sequence(sql)?.0 + 1);
     set_meta(sql, HISTORY, &history.0)?;
     set_meta(sql, SEQUENCE_BASE, &base.to_string())?;
+    publication::withdraw_lists(sql, Sequence(base))?;
     pause::put(
         sql,
         &Pause {

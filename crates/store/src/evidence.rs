@@ -25,6 +25,9 @@ pub struct Evidence {
     pub source: String,
     /// When it was true.
     pub at: UnixTime,
+    /// Whether that is all that was revoked of the leaves then, as a complete CRL and a feed state have it; a shard has a part,
+    /// and the CRL of another issuer nothing of it.
+    pub is_whole: bool,
     /// Everything that it says is revoked.
     pub revoked: Vec<Revoked>,
 }
@@ -40,6 +43,8 @@ pub struct United {
     pub known: u64,
     /// Whether it tells of the time after the backup that issuing waits for.
     pub is_newer_than_backup: bool,
+    /// Whether it tells of every leaf. What is newer and whole lets issuing go on.
+    pub is_whole: bool,
 }
 
 impl Store {
@@ -104,6 +109,7 @@ impl Store {
             united.unknown += part.unknown;
         }
         let (source, at) = (evidence.source, evidence.at);
+        united.is_whole = evidence.is_whole;
         united.is_newer_than_backup = self
             .writer
             .write(move |writing| {
@@ -220,7 +226,7 @@ fn count(
 ) -> rusqlite::Result<bool> {
     let found = pause::find(sql)?;
     let is_newer = found.is_some_and(|pause| pause.backup_at <= at);
-    if let Some(mut pause) = found.filter(|_| is_newer) {
+    if let Some(mut pause) = found.filter(|_| is_newer && united.is_whole) {
         pause.evidence += 1;
         pause::put(sql, &pause)?;
     }
@@ -228,10 +234,12 @@ fn count(
         revoked,
         unknown,
         known,
+        is_whole,
         ..
     } = united;
+    let part = if is_whole { "" } else { ", of a part" };
     let reason = format!(
-        "true at {at}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
+        "true at {at}{part}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
     );
     audit::record(sql, now, actor, Action::Evidence, source, &reason, None)?;
     Ok(is_newer)

@@ -52,5 +52,5 @@ pub(crate) fn insert(
             certificate.der().as_ref(),
             to_seconds(now),
         ])?;
-    publication::begin(sql, sql.last_insert_rowid(), publication::COMPLETE)
+    publication::begin(sql, sql.last_insert_rowid(), publication::COMPLETE).map(drop)
 }

@@ -20,7 +20,7 @@ pub struct Pause {
     pub since: UnixTime,
     /// When the backup was made: nothing is known of what happened between the two.
     pub backup_at: UnixTime,
-    /// How many CRLs and feed states have told what was revoked after the backup was made.
+    /// How many complete CRLs and feed states have told what was revoked after the backup was made.
     pub evidence: u64,
 }
 

@@ -6,11 +6,13 @@
 //!
 //! Invariant: a list drafted after a revocation was acknowledged has it, because the draft's read transaction begins then.
 
+mod entries;
+
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlEntry, CrlRowFault, CrlRows, CrlScope, CrlTemplate, CrlToBeSigned};
-use countersign_pki::feed::{RevocationReason, Revoked, Sequence};
+use countersign_pki::crl::{CrlScope, CrlTemplate, CrlToBeSigned};
+use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::name::Uri;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
@@ -24,6 +26,9 @@ use crate::error::StoreError;
 use crate::issuer::IssuerId;
 use crate::row::{damaged, from_sequence, sequence, time, to_seconds, unsigned, word};
 use crate::store::{Store, last_sequence};
+
+use self::entries::{encode, spread_unrecorded};
+pub(crate) use self::entries::{enter, leave};
 
 /// A list, signed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,8 +296,12 @@ impl Store {
         self.writer
             .write(move |writing| {
                 let write = || {
+                    let mut is_new = false;
                     for uri in &shards {
-                        begin(writing.sql, issuer.0, uri.as_str())?;
+                        is_new |= begin(writing.sql, issuer.0, uri.as_str())?;
+                    }
+                    if is_new {
+                        spread_unrecorded(writing.sql, issuer.0)?;
                     }
                     record_url(writing.sql, url.as_deref(), &actor, now)
                 };
@@ -357,125 +366,21 @@ pub(crate) fn shard_of(
         .map(Some)
 }
 
-/// A list of an issuer, if there is none of that URI yet; [`COMPLETE`]: that of every certificate.
-pub(crate) fn begin(sql: &Connection, issuer_id: i64, uri: &str) -> rusqlite::Result<()> {
-    sql.prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute(params![issuer_id, uri])
+/// Of a restored inventory: each list that the backup has may be older than the last that was given out, and lack what was
+/// revoked since. None is given out again; each is signed anew, above its number, once the authority may.
+pub(crate) fn withdraw_lists(sql: &Connection, at: Sequence) -> rusqlite::Result<()> {
+    sql.prepare_cached("DELETE FROM crl_signed")?.execute([])?;
+    sql.prepare_cached("UPDATE crl SET changed_at = ?1")?
+        .execute([from_sequence(at)])
         .map(drop)
 }
 
-/// Puts a revocation on the lists that it concerns, or replaces what they say of it, in its own transaction.
-pub(crate) fn enter(
-    sql: &Connection,
-    issuer_id: i64,
-    revoked: &Revoked,
-    not_after: UnixTime,
-    at: Sequence,
-) -> rusqlite::Result<()> {
-    let serial = revoked.serial.magnitude();
-    let shard = list_of(sql, issuer_id, revoked.serial)?;
-    let entry = CrlEntry {
-        serial: revoked.serial,
-        revoked_at: revoked.revoked_at,
-        reason: revoked.reason,
-        invalid_since: None,
-    };
-    sql.prepare_cached(
-        "INSERT INTO crl_entry (issuer_id, octets, serial, crl_id, over_at, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (issuer_id, octets, serial) DO UPDATE SET over_at = excluded.over_at, entry = excluded.entry",
-    )?
-    .execute(params![
-        issuer_id,
-        octets(serial),
-        serial,
-        shard,
-        to_seconds(not_after.max(revoked.revoked_at)),
-        entry.encode(),
-    ])?;
-    change(sql, issuer_id, shard, at)
-}
-
-/// Takes a hold that ended off the lists (RFC 5280 §5.3.1), in its own transaction.
-pub(crate) fn leave(
-    sql: &Connection,
-    issuer_id: i64,
-    serial: SerialNumber,
-    at: Sequence,
-) -> rusqlite::Result<()> {
-    let shard = list_of(sql, issuer_id, serial)?;
-    let magnitude = serial.magnitude();
-    sql.prepare_cached(
-        "DELETE FROM crl_entry WHERE issuer_id = ?1 AND octets = ?2 AND serial = ?3",
-    )?
-    .execute(params![issuer_id, octets(magnitude), magnitude])?;
-    change(sql, issuer_id, shard, at)
-}
-
-fn list_of(
-    sql: &Connection,
-    issuer_id: i64,
-    serial: SerialNumber,
-) -> rusqlite::Result<Option<i64>> {
-    let shard = sql
-        .prepare_cached("SELECT crl_id FROM intent WHERE serial = ?1 AND issuer_id = ?2")?
-        .query_row(params![serial.magnitude(), issuer_id], |row| row.get(0))
-        .optional()?;
-    Ok(shard.flatten())
-}
-
-/// The complete list and the shard have to be signed anew.
-fn change(
-    sql: &Connection,
-    issuer_id: i64,
-    shard: Option<i64>,
-    at: Sequence,
-) -> rusqlite::Result<()> {
-    sql.prepare_cached(
-        "UPDATE crl SET changed_at = ?3 WHERE issuer_id = ?1 AND (uri = '' OR id = ?2)",
-    )?
-    .execute(params![issuer_id, shard, from_sequence(at)])
-    .map(drop)
-}
-
-fn octets(serial: &[u8]) -> i64 {
-    i64::try_from(serial.len()).expect("a serial has at most 20 octets")
-}
-
-/// The inner error: rows that are no list's.
-fn encode(
-    sql: &Connection,
-    list: &RevocationList,
-    template: &CrlTemplate,
-    issuer: &Certificate,
-    algorithm: SignatureAlgorithm,
-    shown_until: UnixTime,
-) -> rusqlite::Result<Result<CrlToBeSigned, CrlRowFault>> {
-    let (whose, key) = match list.distribution_point {
-        Some(_) => ("crl_id = ?1", list.id.0),
-        None => ("issuer_id = ?1", list.issuer.0),
-    };
-    let bounds = params![key, to_seconds(shown_until)];
-    let bytes: u64 = sql
-        .prepare_cached(&format!(
-            "SELECT coalesce(sum(length(entry)), 0) FROM crl_entry WHERE {whose} AND over_at >= ?2"
-        ))?
-        .query_row(bounds, |row| unsigned(row, 0))?;
-    let mut statement = sql.prepare_cached(&format!(
-        "SELECT entry FROM crl_entry WHERE {whose} AND over_at >= ?2 ORDER BY octets, serial"
-    ))?;
-    let mut broken = None;
-    let rows = statement
-        .query_map(bounds, |row| row.get::<_, Vec<u8>>(0))?
-        .map_while(|row| row.map_err(|error| broken = Some(error)).ok());
-    let rows = CrlRows {
-        bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
-        rows,
-    };
-    let encoded = template.to_be_signed_from(issuer, algorithm, rows);
-    match broken {
-        Some(error) => Err(error),
-        None => Ok(encoded),
-    }
+/// A list of an issuer, if there is none of that URI yet, which is said; [`COMPLETE`]: that of every certificate.
+pub(crate) fn begin(sql: &Connection, issuer_id: i64, uri: &str) -> rusqlite::Result<bool> {
+    let begun = sql
+        .prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![issuer_id, uri])?;
+    Ok(begun > 0)
 }
 
 fn status(

@@ -33,6 +33,9 @@ pub struct EvidenceResponse {
     pub known: u64,
     /// Whether it tells of the time after the backup that issuing waits for.
     pub is_newer_than_backup: bool,
+    /// Whether it tells of every certificate of the issuing CA, as a complete CRL and a feed state do. What is newer and whole
+    /// lets issuing go on.
+    pub is_whole: bool,
 }
 
 /// The wish that issuing goes on.

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use countersign_pki::crl::ParsedCrl;
+use countersign_pki::crl::{CrlScope, ParsedCrl};
 use countersign_pki::feed::{Revoked, Snapshot};
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::evidence::{Evidence, United};
+use countersign_store::issuer::IssuerRole;
 use countersign_store::pause::{Grounds, Pause, Resumption};
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
@@ -64,7 +65,8 @@ impl Authority {
         Ok((facts, BackupStream(stream)))
     }
 
-    /// Takes a CRL of one of our issuers for evidence. Its age does not matter: what it names stays revoked.
+    /// Takes a CRL of one of our issuers for evidence. Its age does not matter: what it names stays revoked. Only a complete one
+    /// of the issuer of leaves says that nothing else was.
     pub async fn unite_crl(&self, actor: Actor, der: Bytes) -> Result<United, EvidenceError> {
         refuse_holder(&actor)?;
         let issuers = self.store.issuers().to_vec();
@@ -102,6 +104,8 @@ impl Authority {
             Ok(Evidence {
                 source: format!("CRL{number} of {}", crl.issuer()),
                 at: crl.this_update(),
+                is_whole: issuer.role == IssuerRole::Intermediate
+                    && crl.scope() == Some(&CrlScope::default()),
                 revoked: revoked.collect(),
             })
         });
@@ -120,6 +124,7 @@ impl Authority {
         let evidence = Evidence {
             source: format!("feed {history} up to {}", snapshot.sequence.0),
             at: snapshot.at,
+            is_whole: true,
             revoked: snapshot.revoked,
         };
         Ok(self.store.unite(evidence, actor, self.now()).await?)

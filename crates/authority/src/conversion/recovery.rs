@@ -27,12 +27,14 @@ impl From<United> for EvidenceResponse {
             unknown,
             known,
             is_newer_than_backup,
+            is_whole,
         } = united;
         Self {
             revoked,
             unknown,
             known,
             is_newer_than_backup,
+            is_whole,
         }
     }
 }

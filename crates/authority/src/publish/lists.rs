@@ -183,9 +183,8 @@ impl Publication {
             authority.intermediate(),
             authority.operator(),
         ] {
-            let url = self.url.join(&PublicationUrl::certificate_path(issuer));
             let document = Document::new(issuer.der().to_vec(), CERTIFICATE, None);
-            self.shelf.put(url.as_str(), document);
+            self.put_everywhere(&PublicationUrl::certificate_path(issuer), &document);
         }
         let root = authority.root_list().and_then(|der| {
             let parsed = ParsedCrl::parse(&der).map_err(|error| PublishError::RootList {
@@ -197,11 +196,18 @@ impl Publication {
         match root {
             Ok(document) => {
                 let path = PublicationUrl::complete_list_path(authority.root());
-                self.shelf.put(self.url.join(&path).as_str(), document);
+                self.put_everywhere(&path, &document);
             }
             Err(error) => {
                 tracing::error!(target: "publication", %error, "the root's revocation list is not served");
             }
+        }
+    }
+
+    /// What names no URL of its own, at each that certificates may carry.
+    fn put_everywhere(&self, path: &str, document: &Document) {
+        for url in &self.urls {
+            self.shelf.put(url.join(path).as_str(), document.clone());
         }
     }
 
@@ -266,12 +272,15 @@ impl Publication {
         let Some(signed) = list.signed else {
             return;
         };
-        let url = list.distribution_point.unwrap_or_else(|| {
-            let path = PublicationUrl::complete_list_path(self.authority.intermediate());
-            self.url.join(&path)
-        });
         let times = Some((signed.this_update, signed.next_update));
-        self.shelf.put(url.as_str(), Document::new(der, CRL, times));
+        let document = Document::new(der, CRL, times);
+        match list.distribution_point {
+            Some(url) => self.shelf.put(url.as_str(), document),
+            None => {
+                let path = PublicationUrl::complete_list_path(self.authority.intermediate());
+                self.put_everywhere(&path, &document);
+            }
+        }
         let mut numbers = self.shelved.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.insert(list.id, signed.number);
     }

@@ -1,9 +1,11 @@
 //! Which keys are certified again, and that every refusal is on record.
 
 use countersign_authority::authority::{IssueError, RequestedKey};
+use countersign_authority::what::Meant;
 use countersign_pki::feed::RevocationReason;
 use countersign_policy::issuance::{BuiltIn, Denied, Narrowing, Profile, Profiles, Request};
 use countersign_store::audit::{Action, AuditRecord};
+use countersign_store::revocation::Withdrawal;
 
 use crate::fixture::{ADMIN, Fixture, client, key, requested, spki, what};
 
@@ -237,4 +239,47 @@ async fn refusals_past_a_bound_are_counted_and_the_count_is_on_record() {
         .map(|record| record.object.as_str())
         .collect();
     assert_eq!(shown, ["40 further requests", "client later"]);
+}
+
+#[tokio::test]
+async fn key_on_hold_gets_no_new_certificate_until_the_hold_is_over() {
+    let fixture = Fixture::new();
+    let key = key();
+    let with_key = |name: &str| Request {
+        spki_der: spki(&key),
+        ..client(name)
+    };
+    let issued = fixture
+        .authority
+        .issue(ADMIN, with_key("ann"))
+        .await
+        .expect("issues");
+    let (hold, serial) = (
+        RevocationReason::CertificateHold,
+        what(&issued.serial.to_string()),
+    );
+    fixture
+        .authority
+        .revoke(ADMIN, &serial, hold, None)
+        .await
+        .expect("holds");
+    for name in ["ann", "bob"] {
+        fixture.check_refused(with_key(name), "is on hold").await;
+    }
+    // The others of the same name go on, under keys of their own.
+    fixture.issue("ann").await;
+    let meant = Meant::just(serial);
+    let released = fixture
+        .authority
+        .withdraw(ADMIN, &meant, Withdrawal::Release, None, None)
+        .await;
+    released.expect("releases");
+    fixture
+        .check_refused(with_key("bob"), "is that of cn:ann")
+        .await;
+    fixture
+        .authority
+        .issue(ADMIN, with_key("ann"))
+        .await
+        .expect("issues");
 }

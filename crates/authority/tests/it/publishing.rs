@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::authority::IssueError;
+use countersign_authority::public::PublicListener;
 use countersign_authority::publish::{
     ANSWER_LIFETIME, Document, LIST_LIFETIME, OcspAnswer, Publication, PublishError, REFRESH_AFTER,
 };
@@ -18,8 +19,11 @@ use countersign_pki::ocsp::{
 use countersign_pki::publication::{OCSP_PATH, PublicationUrl, SHARDS};
 use countersign_pki::serial::SerialNumber;
 use countersign_policy::issuance::{Actor, Profile, Request};
+use countersign_runtime::drain::drain;
 use countersign_store::inventory::{Filter, Status};
 use countersign_store::revocation::Withdrawal;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, key, requested, what};
 
@@ -741,4 +745,108 @@ async fn status_names_lists_that_are_not_signed_anew() {
     );
     publication.refresh().await;
     assert_eq!(risk().await, None);
+}
+
+/// What is at the URL that a certificate carries, asked for as clients do: the host in lower case, without the port of HTTP.
+fn document_at(publication: &Publication, url: &str) -> Option<Document> {
+    let rest = url.strip_prefix("http://").expect("plain HTTP");
+    let (authority, path) = rest.split_at(rest.find('/').expect("a path"));
+    let host = authority.to_ascii_lowercase();
+    publication.document(Some(host.strip_suffix(":80").unwrap_or(&host)), path)
+}
+
+#[tokio::test]
+async fn certificate_issued_before_the_url_changed_finds_its_own_list_however_the_url_was_written()
+{
+    let fixture = Fixture::new();
+    let mut issued = Vec::new();
+    let mut last = None;
+    for url in ["http://Old.example:80", "http://new.example"] {
+        let url = PublicationUrl::parse(url).expect("a URL");
+        let publication = Publication::open(&fixture.authority, url).await;
+        last = Some(publication.expect("opens"));
+        issued.push(fixture.issue("you").await.certificate);
+    }
+    let publication = last.expect("the second");
+    revoke(&fixture, "you").await;
+    publication.refresh().await;
+    for certificate in issued {
+        let url = shard_of(&certificate);
+        let document = document_at(&publication, &url).expect("served");
+        let list = ParsedCrl::parse(&document.body).expect("a CRL");
+        assert!(list.scope().expect("judged").covers(&certificate), "{url}");
+        assert!(has(&list, certificate.serial()), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn everything_that_earlier_certificates_name_is_served_when_the_path_changes() {
+    let fixture = Fixture::new();
+    drop(open(&fixture).await);
+    let certificate = fixture.issue("you").await.certificate;
+    let url = PublicationUrl::parse("http://pki.example.com/new").expect("a URL");
+    let publication = Publication::open(&fixture.authority, url)
+        .await
+        .expect("opens");
+    publication.refresh().await;
+    assert!(document_at(&publication, &shard_of(&certificate)).is_some());
+    let issuer = fixture.authority.intermediate();
+    for at in ["/pki", "/new"] {
+        for path in [
+            PublicationUrl::certificate_path(issuer),
+            PublicationUrl::complete_list_path(issuer),
+            PublicationUrl::complete_list_path(fixture.authority.root()),
+        ] {
+            let path = format!("{at}{path}");
+            assert!(
+                publication
+                    .document(Some("pki.example.com"), &path)
+                    .is_some(),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            publication.ocsp_request(&format!("{at}/ocsp/MA")),
+            Some("/MA")
+        );
+        assert_eq!(publication.ocsp_request(&format!("{at}/ocsp")), Some(""));
+        assert_eq!(publication.ocsp_request(&format!("{at}/ocspx")), None);
+    }
+    assert_eq!(publication.ocsp_request("/ocsp"), None);
+    assert_eq!(publication.ocsp_request("/other/ocsp"), None);
+}
+
+#[tokio::test]
+async fn source_that_holds_all_it_may_keeps_no_other_from_being_answered() {
+    let fixture = Fixture::new();
+    let publication = open(&fixture).await;
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let listener = PublicListener::bind(any).expect("binds");
+    let address = listener.address();
+    let (control, drain) = drain();
+    let workers = listener.serve(publication, drain).expect("a thread");
+    let get = async |from: &str| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let from = format!("{from}:0").parse().expect("an address");
+        socket.bind(from).expect("binds");
+        let mut stream = socket.connect(address).await.expect("connects");
+        let path = PublicationUrl::certificate_path(fixture.authority.root());
+        let asked = format!("GET /pki{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        // Whoever is turned away may be so before it has asked.
+        let _ = stream.write_all(asked.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        answer.starts_with(b"HTTP/1.1 200")
+    };
+    assert!(get("127.0.0.1").await);
+    let mut idle = Vec::new();
+    // A quarter of all places.
+    for _ in 0..256 {
+        idle.push(TcpStream::connect(address).await.expect("connects"));
+    }
+    assert!(!get("127.0.0.1").await);
+    assert!(get("127.0.0.2").await);
+    drop(idle);
+    drop(control);
+    workers.join().expect("no panic");
 }

@@ -5,17 +5,22 @@ use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use countersign_authority::api::IssuingState;
+use countersign_authority::admin::router;
+use countersign_authority::api::{EVIDENCE_FEED, EvidenceResponse, IssuingState};
 use countersign_authority::authority::{
     Authority, EvidenceError, IssueError, RenewError, ResumeError,
 };
-use countersign_authority::publish::PublishError;
+use countersign_authority::client::{AdminClient, ClientError};
+use countersign_authority::publish::{Publication, PublishError};
 use countersign_authority::sealed;
 use countersign_authority::secret::Secret;
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate};
+use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, Holders, ParsedCrl};
 use countersign_pki::feed::{Body, HistoryId, RevocationReason, Revoked, Sequence, Snapshot};
 use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::name::Uri;
+use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
@@ -27,6 +32,7 @@ use countersign_store::evidence::United;
 use countersign_store::inventory::Status;
 use countersign_store::issuer::IssuerRole;
 use countersign_store::pause::Grounds;
+use serde_json::json;
 
 use crate::backup::{RESTORED_AFTER_S, backup, restored};
 use crate::fixture::{ADMIN, BORN, Fixture, Folder, client, key, requested, what};
@@ -91,8 +97,12 @@ impl Recovered {
         subscription.expect("joins").snapshot().clone()
     }
 
-    /// A CRL as the old authority could have published it.
+    /// A complete CRL as the old authority could have published it.
     fn crl(&self, at: u64, serials: &[SerialNumber]) -> Vec<u8> {
+        self.crl_of(at, serials, CrlScope::default())
+    }
+
+    fn crl_of(&self, at: u64, serials: &[SerialNumber], scope: CrlScope) -> Vec<u8> {
         let entry = |&serial: &SerialNumber| CrlEntry {
             serial,
             revoked_at: UnixTime::from_seconds(at),
@@ -104,7 +114,7 @@ impl Recovered {
             // Past, when it is given: what it names stays revoked.
             next_update: UnixTime::from_seconds(at + 60),
             number: at,
-            scope: CrlScope::default(),
+            scope,
         };
         let entries: Vec<CrlEntry> = serials.iter().map(entry).collect();
         let issuer = self.before.authority.intermediate();
@@ -136,6 +146,7 @@ fn united(revoked: u64, unknown: u64, known: u64) -> United {
         unknown,
         known,
         is_newer_than_backup: true,
+        is_whole: true,
     }
 }
 
@@ -463,4 +474,132 @@ async fn new_history_begins_behind_the_old_one_even_if_the_clock_went_back() {
     let restored =
         countersign_authority::restore::restore(&state, &lock, &file, None, ADMIN, &early);
     assert_eq!(restored.expect("restores").base, Sequence(sequence.0 + 1));
+}
+
+#[tokio::test]
+async fn evidence_with_impossible_times_is_refused_and_the_authority_goes_on() {
+    let it = Recovered::new().await;
+    let admin = AdminClient::in_process(router(Arc::clone(&it.authority)), ADMIN);
+    let issuer_key = it.authority.intermediate().spki().to_string();
+    let serial = it.serial_of("you").await.to_string();
+    let feed = |at: u64, revoked_at: u64| {
+        let revoked = json!({
+            "issuer_key": issuer_key, "serial": serial, "reason": "key-compromise", "revoked_at": revoked_at,
+        });
+        json!({ "history": "first", "sequence": 1, "at": at, "revoked": [revoked] }).to_string()
+    };
+    let post = async |body: String| {
+        admin
+            .post_bytes::<EvidenceResponse>(EVIDENCE_FEED, "application/json", body.into_bytes())
+            .await
+    };
+    for (at, revoked_at) in [
+        (BORN + 60, u64::MAX),
+        (u64::MAX, BORN),
+        (BORN, 253_402_300_800),
+    ] {
+        let refused = post(feed(at, revoked_at)).await;
+        assert!(
+            matches!(&refused, Err(ClientError::Refused { problem }) if problem.status == 422),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(it.status_of("you").await, Status::Valid);
+    let good = post(feed(BORN + 60, BORN + 60)).await;
+    assert_eq!(good.expect("the writer lives").revoked, 1);
+}
+
+#[tokio::test]
+async fn shard_and_list_of_another_issuer_are_united_and_let_nothing_go_on() {
+    let it = Recovered::new().await;
+    let you = it.serial_of("you").await;
+    let shard = CrlScope {
+        distribution_point: Some(Uri::parse("http://pki.example.com/crl/a/1.crl").expect("a URI")),
+        ..CrlScope::default()
+    };
+    let leaves = CrlScope {
+        holders: Holders::Users,
+        ..CrlScope::default()
+    };
+    let root = fs::read(it.before.folder.path.join("ca/root.crl")).expect("reads");
+    let root = pem::decode_all(&root).expect("PEM").remove(0).der;
+    for (crl, revoked) in [
+        (it.crl_of(BORN + 60, &[you], shard), 1),
+        (it.crl_of(BORN + 60, &[], leaves), 0),
+        (root, 0),
+    ] {
+        let told = it
+            .authority
+            .unite_crl(ADMIN, crl.into())
+            .await
+            .expect("unites");
+        assert_eq!((told.revoked, told.is_whole), (revoked, false));
+        let refused = it.resume(Grounds::Evidence).await;
+        assert!(
+            matches!(refused, Err(ResumeError::NoEvidence { .. })),
+            "{refused:?}"
+        );
+    }
+    let told = it
+        .authority
+        .unite_crl(ADMIN, it.crl(BORN + 60, &[you]).into())
+        .await;
+    assert!(told.expect("unites").is_whole);
+    assert!(it.resume(Grounds::Evidence).await.expect("resumes"));
+}
+
+#[tokio::test]
+async fn list_of_the_backup_is_given_out_by_nobody_and_the_next_is_above_it() {
+    let before = Fixture::new();
+    let url = PublicationUrl::parse("http://pki.example.com").expect("a URL");
+    let publication = Publication::open(&before.authority, url.clone())
+        .await
+        .expect("opens");
+    let certificate = before.issue("you").await.certificate;
+    publication.refresh().await;
+    let path = certificate.crl_uris()[0]
+        .strip_prefix("http://pki.example.com")
+        .expect("its shard")
+        .to_owned();
+    assert!(publication.document(None, &path).is_some());
+    let bytes = backup(&before.authority).await;
+    // Revoked since, and said so to everybody.
+    let (reason, you) = (RevocationReason::KeyCompromise, what("you"));
+    let revoked = before.authority.revoke(ADMIN, &you, reason, None).await;
+    revoked.expect("revokes");
+    before.clock.set(BORN + 60);
+    publication.refresh().await;
+    let number = |publication: &Publication| {
+        let document = publication.document(None, &path)?;
+        ParsedCrl::parse(&document.body).expect("a CRL").number()
+    };
+    let given_out = number(&publication).expect("signed");
+    drop(publication);
+
+    let (folder, _) = restored(&bytes).expect("restores");
+    let passphrase = before.folder.path.join("ca/passphrase");
+    fs::copy(passphrase, folder.path.join("ca/passphrase")).expect("copies");
+    let authority = folder.open(&Arc::new(ManualClock::new(BORN + 120)));
+    authority.ready().await.expect("unseals");
+    let publication = Publication::open(&authority, url).await.expect("opens");
+    publication.refresh().await;
+    assert_eq!(
+        number(&publication),
+        None,
+        "it would let in who was revoked since"
+    );
+    let lists = authority.complete_lists(ADMIN).await;
+    assert!(lists.is_err(), "{lists:?}");
+    let resumed = authority.resume(ADMIN, Grounds::Word, "nothing was revoked".to_owned());
+    resumed.await.expect("resumes");
+    publication.refresh().await;
+    assert!(
+        number(&publication) > Some(given_out),
+        "though nothing on it has changed"
+    );
+    let again = publication.refresh().await;
+    assert!(
+        again > std::time::Duration::from_secs(10),
+        "and it is not signed all the time"
+    );
 }

@@ -5,8 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use countersign_agent::feed_log::FeedLog;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::{Bundle, Frame};
+use countersign_pki::identity::BundleName;
+use countersign_pki::pem;
 use countersign_testkit::bypass::Protocol;
 use http_body_util::Full;
 use serde_json::Value;
@@ -185,6 +191,44 @@ async fn restored_authority_waits_for_evidence_and_then_enforces_it() {
     );
     assert!(again.contains("was not paused"), "{again}");
     after.ok(&["audit", "verify"]);
+}
+
+/// What a gateway of this authority holds when nothing was ever revoked.
+fn empty_feed_of(installation: &Installation) -> PathBuf {
+    let root = fs::read(installation.state().join("ca.pem")).expect("reads");
+    let root = pem::decode_all(&root).expect("PEM").remove(0);
+    let root = Certificate::parse(&root.der).expect("a certificate");
+    let internal = Bundle::new(BundleName::internal(), None, &[root], &[]);
+    let frames = serde_json::json!([
+        { "snapshot": {
+            "place": 1,
+            "history": "one",
+            "sequence": 1,
+            "at": SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs(),
+            "bundles": [internal],
+        } },
+        { "complete": { "revoked": 0 } },
+    ]);
+    let frames: Vec<Frame> = serde_json::from_value(frames).expect("frames");
+    let path = installation.path("feed");
+    let (mut log, _) = FeedLog::open(&path).expect("opens");
+    log.add(&frames).expect("writes");
+    path
+}
+
+#[test]
+fn feed_state_of_another_authority_says_nothing_of_this_one() {
+    let source = Installation::new();
+    let after = restored(&source, &backup(&source, "backup.tar"));
+    let other = Installation::new();
+    let theirs = empty_feed_of(&other);
+    let refused = after.run(&["ca", "resume", "--from-gateway", text(&theirs)]);
+    refused.assert_fault(2, &["it is of another authority", "nothing was told yet"]);
+    let paused = after.run(&["issue", "client", "new"]);
+    paused.assert_fault(1, &["issuing is paused"]);
+    let ours = empty_feed_of(&source);
+    let told = after.ok(&["ca", "resume", "--from-gateway", text(&ours)]);
+    assert!(told.contains("certificates are issued again"), "{told}");
 }
 
 #[test]

@@ -31,6 +31,13 @@ pub struct Bundle {
 #[serde(try_from = "String", into = "String")]
 pub struct Der(Vec<u8>);
 
+impl Der {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Bundle {
     /// Of certificates at hand.
     pub fn new(

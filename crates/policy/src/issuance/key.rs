@@ -84,6 +84,16 @@ pub(super) fn check_uses(
             compromised.serial
         ));
     }
+    // A new certificate of its key would be the way round a hold, and whose key it is may be what the hold is to find out.
+    if let Some(held) = used
+        .iter()
+        .find(|it| it.revoked.is_some_and(RevocationReason::is_hold))
+    {
+        return refuse(format!(
+            "the key is that of certificate {}, which is on hold: release or revoke it first",
+            held.serial
+        ));
+    }
     // An operator of the same name is another identity: another issuer vouches for it.
     let is_reserved = |used: &Profile| used.is_reserved() == profile.is_reserved();
     let is_same =

@@ -5,13 +5,13 @@ use countersign_pki::name::TypedName;
 use countersign_pki::request::Wishes;
 
 use super::names::Names;
-use super::{Denied, ProfileRules};
+use super::{BuiltIn, Denied, ProfileRules};
 
 /// Refuses a request that asks for names that its certificate will not have, to be a CA, or for something that is critical
 /// to it and unknown to us.
 pub(super) fn check(wishes: &Wishes, names: &Names, rules: &ProfileRules) -> Result<(), Denied> {
     let refuse = |why: String| Err(Denied::Wish { why });
-    if wishes.wants_ca && !rules.profile().is_reserved() {
+    if wishes.wants_ca && rules.like() != BuiltIn::Intermediate {
         return refuse(format!(
             "the certificate request asks to be a CA, and profile {} is none",
             rules.profile()

@@ -643,6 +643,9 @@ fn every_kind_of_name_can_be_narrowed() {
         ),
         ("svc svc-a-prod uri:https://d.example/y/1", "uri_prefix"),
         ("svc svc-a-prod uri:https://d.example/x/../y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..?y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..#y", "uri_prefix"),
+        ("svc svc-a-prod uri:https://d.example/x/..;/y", "uri_prefix"),
         (
             "svc svc-a-prod uri:https://d.example/x/%2e%2e/y",
             "uri_prefix",
@@ -858,14 +861,17 @@ fn what_a_certificate_request_asks_for_is_given_or_refused() {
         &wish(|wishes| wishes.unknown_critical = vec!["1.2.3".to_owned()]),
         "extension 1.2.3",
     );
-    let ca = Request {
+    let ca = |text| Request {
         wishes: Wishes {
             wants_ca: true,
             ..Wishes::default()
         },
-        ..request("intermediate Factory")
+        ..request(text)
     };
-    assert!(site.ask(ADMIN, &ca).is_ok());
+    assert!(site.ask(ADMIN, &ca("intermediate Factory")).is_ok());
+    for other in ["operator eve", "node gw1"] {
+        check(&ca(other), "asks to be a CA");
+    }
 }
 
 fn used(

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_pki::crl::ParsedCrl;
-use countersign_pki::feed::RevocationReason;
-use countersign_pki::publication::PublicationUrl;
+use countersign_pki::feed::{RevocationReason, Revoked};
+use countersign_pki::publication::{PublicationUrl, SHARDS};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_store::audit::Action;
 use countersign_store::error::StoreError;
+use countersign_store::evidence::Evidence;
 use countersign_store::inventory::Selector;
 use countersign_store::publication::{
     DraftedList, KEPT_AFTER_END, ListId, PublishedList, RevocationList, SerialStatus,
 };
+use countersign_store::revocation::{Selection, Withdrawal};
 use countersign_store::store::Store;
 
 use crate::fixture::{ADMIN, Fixture, HOUR, now};
@@ -410,4 +412,173 @@ async fn list_signed_after_a_revocation_was_acknowledged_has_it_whoever_stalls()
         .collect();
     assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
     assert_eq!(list.number(), numbers.last().copied());
+}
+
+/// Somebody else remembers that these are revoked, of which the inventory may have no certificate.
+async fn tell(fixture: &Fixture, serials: &[SerialNumber], reason: RevocationReason) {
+    let revoked = |&serial: &SerialNumber| Revoked {
+        issuer_key: fixture.issuing().spki(),
+        serial,
+        reason,
+        revoked_at: now(),
+    };
+    let evidence = Evidence {
+        source: "a feed".to_owned(),
+        at: now(),
+        is_whole: true,
+        revoked: serials.iter().map(revoked).collect(),
+    };
+    let told = fixture.store.unite(evidence, ADMIN, now()).await;
+    assert_eq!(told.expect("unites").unknown, serials.len() as u64);
+}
+
+fn serial_ending_in(last: u8) -> SerialNumber {
+    let mut random = [9; 20];
+    random[19] = last;
+    SerialNumber::from_random(random)
+}
+
+async fn publish_at(fixture: &Fixture, url: &str) {
+    let at = PublicationUrl::parse(url).expect("a URL");
+    let shards = (0..SHARDS.get())
+        .map(|number| at.join(&PublicationUrl::shard_path(fixture.issuing(), number)));
+    fixture
+        .store
+        .publish_at(
+            Some(url.to_owned()),
+            fixture.issuer,
+            shards.collect(),
+            Actor::Authority,
+            now(),
+        )
+        .await
+        .expect("writes");
+}
+
+/// The shards, by URL, that have something on them when all that are stale are signed now, and what.
+async fn shards_with_entries(fixture: &Fixture) -> Vec<(String, Vec<SerialNumber>)> {
+    let mut found = Vec::new();
+    for list in lists(fixture)
+        .await
+        .into_iter()
+        .filter(|list| list.is_stale)
+    {
+        let (_, parsed) = publish(fixture, list.id, now()).await;
+        if let Some(uri) = list.distribution_point
+            && !parsed.entries().is_empty()
+        {
+            found.push((uri.as_str().to_owned(), serials(&parsed)));
+        }
+    }
+    found
+}
+
+fn shard_url(fixture: &Fixture, url: &str, number: u16) -> String {
+    format!(
+        "{url}{}",
+        PublicationUrl::shard_path(fixture.issuing(), number)
+    )
+}
+
+const OLD: &str = "http://old.example";
+const NEW: &str = "http://new.example";
+
+#[tokio::test]
+async fn certificate_that_only_others_remember_is_on_the_shard_that_it_carries_at_any_url() {
+    let fixture = Fixture::new();
+    publish_at(&fixture, OLD).await;
+    publish_at(&fixture, NEW).await;
+    let unrecorded = [3, 131, 4].map(serial_ending_in);
+    tell(&fixture, &unrecorded, RevocationReason::KeyCompromise).await;
+    // One that is known stays on its own.
+    let known = fixture
+        .issue_at(OLD, "known", 3)
+        .await
+        .certificate()
+        .serial();
+    revoke(&fixture.store, known, now()).await;
+    let on = |url, number, serials: &[SerialNumber]| {
+        (shard_url(&fixture, url, number), serials.to_vec())
+    };
+    assert_eq!(
+        shards_with_entries(&fixture).await,
+        [
+            on(NEW, 3, &unrecorded[..2]),
+            on(NEW, 4, &unrecorded[2..]),
+            on(OLD, 3, &[known, unrecorded[0], unrecorded[1]]),
+            on(OLD, 4, &unrecorded[2..]),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn certificate_that_only_others_remember_is_on_its_shard_when_there_is_one_later() {
+    let fixture = Fixture::new();
+    let unrecorded = serial_ending_in(5);
+    tell(&fixture, &[unrecorded], RevocationReason::KeyCompromise).await;
+    let known = fixture.issue("known", HOUR).await.certificate().serial();
+    revoke(&fixture.store, known, now()).await;
+    publish_at(&fixture, OLD).await;
+    assert_eq!(
+        serials_at(&fixture, &shard_url(&fixture, OLD, 5)).await,
+        [unrecorded]
+    );
+    publish_at(&fixture, NEW).await;
+    for url in [OLD, NEW] {
+        assert_eq!(
+            serials_at(&fixture, &shard_url(&fixture, url, 5)).await,
+            [unrecorded],
+            "{url}"
+        );
+    }
+}
+
+/// What the list at `url` has when it is signed now.
+async fn serials_at(fixture: &Fixture, url: &str) -> Vec<SerialNumber> {
+    let lists = lists(fixture).await;
+    let list = lists
+        .iter()
+        .find(|list| {
+            list.distribution_point
+                .as_ref()
+                .is_some_and(|uri| uri.as_str() == url)
+        })
+        .expect("there is one");
+    serials(&publish(fixture, list.id, now()).await.1)
+}
+
+#[tokio::test]
+async fn hold_that_only_others_remember_leaves_every_shard_when_it_is_released() {
+    let fixture = Fixture::new();
+    publish_at(&fixture, OLD).await;
+    publish_at(&fixture, NEW).await;
+    let unrecorded = serial_ending_in(6);
+    tell(&fixture, &[unrecorded], RevocationReason::CertificateHold).await;
+    assert_eq!(shards_with_entries(&fixture).await.len(), 2);
+    let mut selection = Selection::from(Selector::Serial(unrecorded));
+    selection.unrecorded = Some(fixture.issuer);
+    let released = fixture
+        .store
+        .withdraw(selection, Withdrawal::Release, None, ADMIN, now())
+        .await;
+    assert_eq!(released.expect("releases").changed.count, 1);
+    let stale = lists(&fixture)
+        .await
+        .into_iter()
+        .filter(|list| list.is_stale);
+    let stale: Vec<String> = stale
+        .map(|list| {
+            list.distribution_point
+                .map_or_else(String::new, |uri| uri.as_str().to_owned())
+        })
+        .collect();
+    assert_eq!(
+        stale,
+        [
+            String::new(),
+            shard_url(&fixture, NEW, 6),
+            shard_url(&fixture, OLD, 6)
+        ]
+    );
+    assert_eq!(shards_with_entries(&fixture).await, []);
 }

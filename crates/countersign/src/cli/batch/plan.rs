@@ -145,6 +145,16 @@ pub(super) fn read(source: &Path, defaults: &Defaults) -> Result<Plan, Fault> {
     } else {
         in_csv(source, defaults)?
     };
+    let (lines, long): (Vec<Line>, Vec<Line>) = lines
+        .into_iter()
+        .partition(|line| line.folder.len() <= MAX_FOLDER);
+    bad.extend(long.into_iter().map(|line| BadLine {
+        why: format!(
+            "the name makes a folder of {} bytes, and a file's name has at most {MAX_FOLDER}; a column \"folder\" gives it a shorter one",
+            line.folder.len()
+        ),
+        place: line.place,
+    }));
     let total = lines.len() + bad.len();
     bad.extend(collisions(&lines));
     if lines.is_empty() && bad.is_empty() {
@@ -427,6 +437,8 @@ const SANS: [(Column, NameKind); 5] = [
 const WHAT_A_BATCH_IS: &str = "a batch is a CSV file whose first line names the columns, such as `profile,name,dns,ip,spiffe,email,uri,ttl,key,folder`, \
      or a folder of certificate requests";
 
+/// `NAME_MAX` of every file system of use.
+const MAX_FOLDER: usize = 255;
 /// A fleet; more would be days of work for one command, and two files do it as well.
 const MAX_LINES: usize = 100_000;
 /// A hundred SANs of 253 bytes fit; no line of use is longer.
@@ -492,6 +504,19 @@ mod tests {
             found[7].1.contains("the same folder as line 2"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn name_that_no_folder_can_have_is_told_before_anything_is_issued() {
+        let long = |count: usize| format!("spiffe://example.com/{}", "a".repeat(count));
+        let (fits, does_not) = (long(255 - 12), long(255 - 11));
+        let text = format!(
+            "profile,name,folder\nworkload,{fits},\nworkload,{does_not},\nworkload,{does_not}b,short\n"
+        );
+        let found = bad(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, "line 3");
+        assert!(found[0].1.contains("a folder of 256 bytes"), "{found:?}");
     }
 
     #[test]

@@ -10,12 +10,14 @@ use countersign_agent::feed_log::FeedLog;
 use countersign_authority::api::{
     self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
 };
+use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::feed::Snapshot;
 use countersign_pki::pem;
 use serde::Serialize;
 
-use crate::backend::{Backend, block_on};
+use crate::backend::{Backend, block_on, existing};
+use crate::certificate_file::certificate_in;
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
 use crate::fault::{Answer, Fault};
 
@@ -71,11 +73,12 @@ impl ResumeCommand {
         let state = self.state.folder(globals)?;
         // All are read before the first is sent, so that a bad file is told at once.
         let mut evidence = Vec::new();
+        let root = certificate_in(&existing(&state)?.ca_pem())?;
         for file in &self.crl {
             evidence.push((file, Evidence::Crl(read_crl(file)?)));
         }
         for file in &self.from_gateway {
-            evidence.push((file, Evidence::Feed(read_feed_state(file)?)));
+            evidence.push((file, Evidence::Feed(read_feed_state(file, &root)?)));
         }
         let request = ResumeRequest {
             because: self.because.unwrap_or_default(),
@@ -108,12 +111,13 @@ impl ResumeCommand {
             let answer: Result<ResumeResponse, _> =
                 backend.client.post(api::RESUME, &request).await;
             let answer = answer.map_err(|error| {
-                let old = told.iter().find(|told| !told.outcome.is_newer_than_backup);
-                match old {
-                    Some(old) => Fault::from(error).because(format_args!(
-                        "{} is older than the backup",
-                        old.file.display()
-                    )),
+                let lacking = told
+                    .iter()
+                    .find_map(|told| Some((told, lacks(&told.outcome)?)));
+                match lacking {
+                    Some((told, lacks)) => {
+                        Fault::from(error).because(format_args!("{} {lacks}", told.file.display()))
+                    }
                     None => error.into(),
                 }
             })?;
@@ -124,6 +128,20 @@ impl ResumeCommand {
         })?;
         globals.output().answer(&resumed, text)?;
         Ok(Answer::Yes)
+    }
+}
+
+/// Why a file alone lets nothing go on.
+fn lacks(outcome: &EvidenceResponse) -> Option<&'static str> {
+    match outcome {
+        EvidenceResponse {
+            is_whole: false, ..
+        } => Some("tells of a part only: a shard, or a CRL of another issuer than the issuing CA"),
+        EvidenceResponse {
+            is_newer_than_backup: false,
+            ..
+        } => Some("is older than the backup"),
+        _ => None,
     }
 }
 
@@ -146,14 +164,20 @@ fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// What a gateway holds, as the snapshot that it would have been told.
-fn read_feed_state(path: &Path) -> Result<Vec<u8>, Fault> {
+/// What a gateway of the authority of `root` holds, as the snapshot that it would have been told.
+fn read_feed_state(path: &Path, root: &Certificate) -> Result<Vec<u8>, Fault> {
     let wrong = |why: String| {
         Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
             .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
     };
     let held = FeedLog::read(path).map_err(|error| wrong(error.to_string()))?;
     let held = held.ok_or_else(|| wrong("the gateway has heard nothing yet".to_owned()))?;
+    // That of another authority, of which no issuer need be named, would say that nothing was revoked here.
+    let anchors = || held.bundles.iter().flat_map(|bundle| &bundle.anchors);
+    let is_ours = anchors().any(|anchor| anchor.as_bytes() == root.der().as_ref());
+    if anchors().next().is_some() && !is_ours {
+        return Err(wrong("it is of another authority".to_owned()));
+    }
     let snapshot = Snapshot {
         history: held.position.history().clone(),
         sequence: held.position.sequence(),
@@ -188,16 +212,15 @@ fn text(resumed: &Resumed) -> String {
             revoked,
             unknown,
             known,
-            is_newer_than_backup,
+            ..
         } = outcome;
-        let age = if *is_newer_than_backup || resumed.was_paused.is_none() {
-            ""
-        } else {
-            "; older than the backup"
+        let lacks = match lacks(outcome).filter(|_| resumed.was_paused.is_some()) {
+            Some(lacks) => format!("; it {lacks}"),
+            None => String::new(),
         };
         writeln!(
             text,
-            "{}: {revoked} revoked, {unknown} of unknown serials revoked, {known} known before{age}",
+            "{}: {revoked} revoked, {unknown} of unknown serials revoked, {known} known before{lacks}",
             file.display()
         )
         .expect("a String takes everything");

@@ -87,13 +87,16 @@ impl UriPrefix {
     }
 
     pub(in crate::issuance) fn admits(&self, uri: &Uri) -> bool {
-        // Dot segments would lead out of a path again, for those who resolve them.
+        // Dot segments would lead out of a path again, for those who resolve them: a segment ends where the path does too, and
+        // some servers resolve what stands before its parameters.
         uri.as_str()
             .strip_prefix(&self.0)
-            .is_some_and(|rest| !rest.is_empty() && !rest.split(['/', '%', '\\']).any(is_dots))
+            .is_some_and(|rest| !rest.is_empty() && !rest.split(SEGMENT_ENDS).any(is_dots))
             && !uri.as_str().contains("%2")
     }
 }
+
+const SEGMENT_ENDS: [char; 6] = ['/', '%', '\\', '?', '#', ';'];
 
 fn is_dots(segment: &str) -> bool {
     matches!(segment, "." | "..")
