@@ -417,7 +417,7 @@ fn list_of(
     serial: SerialNumber,
 ) -> rusqlite::Result<Option<i64>> {
     let shard = sql
-        .prepare_cached("SELECT crl_id FROM intent WHERE serial = ?1 AND issuer_id = ?2")?
+        .prepare_cached("SELECT crl_id FROM entry WHERE serial = ?1 AND issuer_id = ?2")?
         .query_row(params![serial.magnitude(), issuer_id], |row| row.get(0))
         .optional()?;
     Ok(shard.flatten())
@@ -501,7 +501,7 @@ fn status(
     // An intent alone may have been signed, but was never handed out.
     let has_certificate: bool = sql
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM intent i JOIN certificate c ON c.id = i.id WHERE i.serial = ?1 AND i.issuer_id = ?2)",
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE serial = ?1 AND issuer_id = ?2 AND fingerprint IS NOT NULL)",
         )?
         .query_row(key, |row| row.get(0))?;
     Ok(if has_certificate {
