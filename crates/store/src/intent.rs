@@ -22,7 +22,7 @@ use crate::pause;
 use crate::publication;
 use crate::row::{serial, to_seconds, word};
 use crate::store::Store;
-use crate::writer::Writing;
+use crate::writer::{Expected, Writing};
 
 /// The permission to sign: its serial is reserved and its bytes are on disk.
 ///
@@ -30,6 +30,7 @@ use crate::writer::Writing;
 pub struct Intended {
     id: EntryId,
     approved: Approved,
+    expected: Expected,
 }
 
 impl Intended {
@@ -112,8 +113,9 @@ impl Store {
         reason: String,
         now: UnixTime,
     ) -> Result<Intended, StoreError> {
+        let coming = self.writer.coming().clone();
         self.writer
-            .write(move |writing| {
+            .write_in_company(move |writing| {
                 pause::refuse_paused(writing)?;
                 let change = match renews {
                     Some(predecessor) => Some(Change {
@@ -144,7 +146,11 @@ impl Store {
                     change.as_ref(),
                 )
                 .map_err(|error| writing.fault(&error))?;
-                Ok(Intended { id, approved })
+                Ok(Intended {
+                    id,
+                    approved,
+                    expected: coming.expect_one(),
+                })
             })
             .await
     }
@@ -156,13 +162,18 @@ impl Store {
         signature: &[u8],
         now: UnixTime,
     ) -> Result<Stored, StoreError> {
-        let Intended { id, approved } = intended;
+        let Intended {
+            id,
+            approved,
+            expected,
+        } = intended;
         let der = approved.to_be_signed().complete(signature);
         let certificate = Certificate::parse(&der)
             .map_err(|fault| StoreError::NotACertificate { why: fault.why })?;
         let actor: Actor = approved.actor().clone();
+        drop(expected);
         self.writer
-            .write(move |writing| {
+            .write_in_company(move |writing| {
                 let insert = || {
                     writing
                         .sql

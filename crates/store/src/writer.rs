@@ -4,9 +4,16 @@
 //! its own so that one that fails leaves the others alone, and links their audit records to the chain. Nobody is answered, and no feed message is told, before the
 //! commit has returned. Invariant: messages are told in the order of their sequence, because this thread alone
 //! numbers and tells them.
+//!
+//! Where intents wait for their certificates, a group of nothing but intents and certificates naps for them: they are
+//! being signed, so they come within fractions of a millisecond, and share an fsync that costs as much as ten of them. A
+//! store with one caller never naps, nor does any other change.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use countersign_pki::feed::Message;
 use rusqlite::Connection;
@@ -22,6 +29,39 @@ pub type Publish = Box<dyn Fn(&[Message]) + Send>;
 pub(crate) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Change>>>,
     thread: Option<JoinHandle<()>>,
+    coming: Coming,
+}
+
+/// Counts the changes that are certain to come soon: certificates of intents that are durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coming(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Expected(Coming);
+
+impl Coming {
+    pub(crate) fn expect_one(&self) -> Expected {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Expected(self.clone())
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a change may wait for others, to share their fsync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    AtOnce,
+    InCompany,
 }
 
 impl Writer {
@@ -31,10 +71,11 @@ impl Writer {
         publish: Publish,
     ) -> Result<Self, StoreError> {
         let (queue, changes) = mpsc::channel(QUEUE);
-        let owned = path.to_owned();
+        let coming = Coming::default();
+        let (owned, counted) = (path.to_owned(), coming.clone());
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_groups(&connection, &owned, changes, &publish))
+            .spawn(move || write_groups(&connection, &owned, changes, &counted, &publish))
             .map_err(|error| StoreError::Io {
                 path: path.to_owned(),
                 why: error.to_string(),
@@ -42,7 +83,13 @@ impl Writer {
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            coming,
         })
+    }
+
+    /// The changes that are certain to come.
+    pub(crate) fn coming(&self) -> &Coming {
+        &self.coming
     }
 
     /// Runs `change` in a transaction and resolves once it is durable. Dropping the future does not stop a change that
@@ -52,8 +99,26 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.write_with(Haste::AtOnce, change).await
+    }
+
+    /// Like [`Writer::write`], of one of many that may wait for each other.
+    pub(crate) async fn write_in_company<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write_with(Haste::InCompany, change).await
+    }
+
+    async fn write_with<T, F>(&self, haste: Haste, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let pending = Pending {
+            haste,
             change: Some(change),
             outcome: None,
             reply,
@@ -96,11 +161,13 @@ impl Writing<'_> {
 }
 
 trait Change: Send {
+    fn haste(&self) -> Haste;
     fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Pending<F, T> {
+    haste: Haste,
     change: Option<F>,
     outcome: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -111,6 +178,10 @@ where
     T: Send,
     F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send,
 {
+    fn haste(&self) -> Haste {
+        self.haste
+    }
+
     fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), StoreError> {
         let change = self.change.take().ok_or(StoreError::Stopped)?;
         self.outcome = Some(change(writing)?);
@@ -128,16 +199,34 @@ fn write_groups(
     sql: &Connection,
     path: &Path,
     mut changes: mpsc::Receiver<Box<dyn Change>>,
+    coming: &Coming,
     publish: &Publish,
 ) {
     while let Some(first) = changes.blocking_recv() {
-        let mut group = vec![first];
+        let group = gather(first, &mut changes, coming);
+        write_group(sql, path, group, publish);
+    }
+}
+
+/// All that wait, and those that are certain to come, unless one is in haste.
+fn gather(
+    first: Box<dyn Change>,
+    changes: &mut mpsc::Receiver<Box<dyn Change>>,
+    coming: &Coming,
+) -> Vec<Box<dyn Change>> {
+    let mut group = vec![first];
+    for nap in 0.. {
         while group.len() < GROUP {
             let Ok(next) = changes.try_recv() else { break };
             group.push(next);
         }
-        write_group(sql, path, group, publish);
+        let is_in_haste = group.iter().any(|change| change.haste() == Haste::AtOnce);
+        if nap == NAPS || group.len() == GROUP || is_in_haste || coming.is_none() {
+            break;
+        }
+        thread::sleep(NAP);
     }
+    group
 }
 
 fn write_group(sql: &Connection, path: &Path, mut group: Vec<Box<dyn Change>>, publish: &Publish) {
@@ -240,6 +329,12 @@ const QUEUE: usize = 1024;
 
 /// Changes of one transaction: past this the fsync is shared enough, and nobody waits for strangers' work.
 const GROUP: usize = 256;
+
+/// What two or three signatures take, and long enough for the thread to sleep at all.
+const NAP: Duration = Duration::from_micros(250);
+
+/// So a group waits 4 ms at most, about as long as the fsync that it saves, for a signer that takes its time.
+const NAPS: u32 = 16;
 
 #[cfg(test)]
 mod tests {
