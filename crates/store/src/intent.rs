@@ -230,6 +230,12 @@ fn live_serial(writing: &Writing<'_>, predecessor: EntryId) -> Result<SerialNumb
 
 /// Every earlier certificate of the key, imported ones too; of several that say the same, one.
 fn key_uses(sql: &Connection, spki: Fingerprint, now: UnixTime) -> rusqlite::Result<Vec<KeyUse>> {
+    let is_known: bool = sql
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE spki = ?1)")?
+        .query_row([spki.as_bytes()], |row| row.get(0))?;
+    if !is_known {
+        return Ok(Vec::new());
+    }
     let mut statement = sql.prepare_cached(
         "SELECT d.kind, d.value, e.profile, max(e.serial), max(r.serial IS NULL AND e.not_after >= ?2), r.reason
          FROM entry e
