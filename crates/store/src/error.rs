@@ -162,6 +162,12 @@ pub enum StoreError {
         /// Which.
         serial: SerialNumber,
     },
+    /// What shall be renewed is no certificate of this authority.
+    #[error("row {entry} of the inventory is no certificate of this authority: nothing renews it")]
+    NoPredecessor {
+        /// Its number.
+        entry: i64,
+    },
     /// SQL that should have worked: our bug.
     #[error("inventory {}: {why}", .path.display())]
     Sql {

@@ -149,10 +149,8 @@ impl Remembered<'_> {
         if known.is_some_and(|known| !known.is_hold() || self.revoked.reason.is_hold()) {
             return Ok(Outcome::Known);
         }
-        let intent: Option<(i64, i64)> = sql
-            .prepare_cached(
-                "SELECT id, not_after FROM intent WHERE serial = ?1 AND issuer_id = ?2",
-            )?
+        let entry: Option<(i64, i64)> = sql
+            .prepare_cached("SELECT id, not_after FROM entry WHERE serial = ?1 AND issuer_id = ?2")?
             .query_row(params![serial.magnitude(), self.issuer], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
@@ -166,7 +164,7 @@ impl Remembered<'_> {
                 to_json(&body)?
             ])?;
         // Of a certificate that nobody here has seen, only its issuer's end is known.
-        let ends = intent.map_or(to_seconds(self.issuer_ends), |(_, not_after)| not_after);
+        let ends = entry.map_or(to_seconds(self.issuer_ends), |(_, not_after)| not_after);
         sql.prepare_cached(
             "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (serial, issuer_id) DO UPDATE SET reason = excluded.reason, sequence = excluded.sequence",
@@ -181,7 +179,7 @@ impl Remembered<'_> {
         ])?;
         let not_after = UnixTime::from_seconds(ends.unsigned_abs());
         publication::enter(sql, self.issuer, &self.revoked, not_after, sequence)?;
-        if let Some((id, _)) = intent {
+        if let Some((id, _)) = entry {
             sql.prepare_cached("UPDATE entry SET state = 'revoked', held = ?2 WHERE id = ?1")?
                 .execute(params![id, self.revoked.reason.is_hold()])?;
         }
@@ -189,7 +187,7 @@ impl Remembered<'_> {
             Some(_) => "held",
             None => "not revoked",
         };
-        let change = intent.map(|_| Change {
+        let change = entry.map(|_| Change {
             before: before.to_owned(),
             after: "revoked".to_owned(),
         });
@@ -208,7 +206,7 @@ impl Remembered<'_> {
             at: self.now,
             body,
         });
-        Ok(match intent {
+        Ok(match entry {
             Some(_) => Outcome::Revoked,
             None => Outcome::Unknown,
         })

@@ -115,19 +115,19 @@ fn claimed(
 ) -> rusqlite::Result<Claimed> {
     let found = sql
         .prepare_cached(
-            "SELECT digest, claimed_at, intent_id FROM idempotency_key WHERE actor = ?1 AND key = ?2",
+            "SELECT digest, claimed_at, entry_id FROM idempotency_key WHERE actor = ?1 AND key = ?2",
         )?
         .query_row(params![to_json(actor)?, claim.key.as_str()], |row| {
             Ok((row.get::<_, [u8; 32]>(0)?, time(row, 1)?, row.get(2)?))
         })
         .optional()?;
-    let Some((digest, claimed_at, intent)) = found else {
+    let Some((digest, claimed_at, entry)) = found else {
         return Ok(Claimed::Free);
     };
     if claimed_at < now.minus(LIFE) {
         return Ok(Claimed::Free);
     }
-    let earlier = earlier(sql, intent)?;
+    let earlier = earlier(sql, entry)?;
     Ok(match earlier {
         // Also where nothing came of it: a key that is used again by mistake is better named than obeyed.
         _ if digest != claim.digest => Claimed::OtherRequest,
@@ -136,12 +136,12 @@ fn claimed(
     })
 }
 
-fn earlier(sql: &Connection, intent: i64) -> rusqlite::Result<Option<Earlier>> {
+fn earlier(sql: &Connection, entry: i64) -> rusqlite::Result<Option<Earlier>> {
     sql.prepare_cached(
-        "SELECT c.der, i.profile, s.der
-         FROM intent i JOIN certificate c ON c.id = i.id JOIN issuer s ON s.id = i.issuer_id WHERE i.id = ?1",
+        "SELECT c.der, e.profile, s.der
+         FROM entry e JOIN certificate c ON c.id = e.id JOIN issuer s ON s.id = e.issuer_id WHERE e.id = ?1",
     )?
-    .query_row([intent], |row| {
+    .query_row([entry], |row| {
         let parsed = |column: usize| {
             let der: Vec<u8> = row.get(column)?;
             Certificate::parse(&der).map_err(|error| damaged(column, Type::Blob, error))
@@ -161,18 +161,18 @@ pub(crate) fn claim(
     sql: &Connection,
     actor: &Actor,
     claim: &Claim,
-    intent: EntryId,
+    entry: EntryId,
     now: UnixTime,
 ) -> rusqlite::Result<()> {
     let newest = sql
         .prepare_cached(
-            "INSERT OR REPLACE INTO idempotency_key (actor, key, digest, intent_id, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO idempotency_key (actor, key, digest, entry_id, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .insert(params![
             to_json(actor)?,
             claim.key.as_str(),
             claim.digest,
-            intent.number(),
+            entry.number(),
             to_seconds(now)
         ])?;
     sql.prepare_cached(

@@ -11,7 +11,6 @@ use crate::audit::{self, Action};
 use crate::error::StoreError;
 use crate::inventory::record::{self, NewEntry};
 use crate::inventory::{EntryId, IMPORTED};
-use crate::row::to_json;
 use crate::store::Store;
 
 /// What became of one certificate.
@@ -108,9 +107,10 @@ fn insert(
         fingerprint: Some(fingerprint.as_bytes()),
         actor,
         now,
+        ours: None,
     };
     let EntryId(id) = new.insert(sql)?;
-    sql.prepare_cached("INSERT INTO imported (id, der, actor) VALUES (?1, ?2, ?3)")?
-        .execute(params![id, certificate.der().as_ref(), to_json(actor)?])
+    sql.prepare_cached("INSERT INTO imported (id, der) VALUES (?1, ?2)")?
+        .execute(params![id, certificate.der().as_ref()])
         .map(drop)
 }

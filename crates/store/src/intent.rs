@@ -15,14 +15,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::idempotency::{self, Claim};
-use crate::inventory::record::{NewEntry, shown_by};
+use crate::inventory::record::{NewEntry, Ours, shown_by};
 use crate::inventory::{EntryId, IMPORTED, typed_name};
 use crate::issuer::IssuerId;
 use crate::pause;
 use crate::publication;
-use crate::row::{serial, to_json, to_seconds, word};
+use crate::row::{serial, to_seconds, word};
 use crate::store::Store;
-use crate::writer::Writing;
+use crate::writer::{Expected, Writing};
 
 /// The permission to sign: its serial is reserved and its bytes are on disk.
 ///
@@ -30,6 +30,7 @@ use crate::writer::Writing;
 pub struct Intended {
     id: EntryId,
     approved: Approved,
+    expected: Expected,
 }
 
 impl Intended {
@@ -112,12 +113,13 @@ impl Store {
         reason: String,
         now: UnixTime,
     ) -> Result<Intended, StoreError> {
+        let coming = self.writer.coming().clone();
         self.writer
-            .write(move |writing| {
+            .write_in_company(move |writing| {
                 pause::refuse_paused(writing)?;
                 let change = match renews {
-                    Some(predecessor) => live_serial(writing, predecessor)?.map(|serial| Change {
-                        before: serial.to_string(),
+                    Some(predecessor) => Some(Change {
+                        before: live_serial(writing, predecessor)?.to_string(),
                         after: approved.serial().to_string(),
                     }),
                     None => None,
@@ -128,8 +130,8 @@ impl Store {
                 approved
                     .check_key(&shown_by(approved.preview()), &used)
                     .map_err(StoreError::Denied)?;
-                let id = insert_entry(writing, &approved, issuer, now)?;
-                insert_intent(writing, id, &approved, issuer, renews, now)?;
+                refuse_taken(writing, approved.serial(), issuer)?;
+                let id = insert(writing, &approved, issuer, renews, now)?;
                 if let Some(claim) = &claim {
                     idempotency::claim(writing.sql, approved.actor(), claim, id, now)
                         .map_err(|error| writing.fault(&error))?;
@@ -144,7 +146,11 @@ impl Store {
                     change.as_ref(),
                 )
                 .map_err(|error| writing.fault(&error))?;
-                Ok(Intended { id, approved })
+                Ok(Intended {
+                    id,
+                    approved,
+                    expected: coming.expect_one(),
+                })
             })
             .await
     }
@@ -156,18 +162,27 @@ impl Store {
         signature: &[u8],
         now: UnixTime,
     ) -> Result<Stored, StoreError> {
-        let Intended { id, approved } = intended;
+        let Intended {
+            id,
+            approved,
+            expected,
+        } = intended;
         let der = approved.to_be_signed().complete(signature);
         let certificate = Certificate::parse(&der)
             .map_err(|fault| StoreError::NotACertificate { why: fault.why })?;
         let actor: Actor = approved.actor().clone();
+        drop(expected);
         self.writer
-            .write(move |writing| {
+            .write_in_company(move |writing| {
                 let insert = || {
                     writing
                         .sql
-                        .prepare_cached("INSERT INTO certificate (id, fingerprint, der, issued_at) VALUES (?1, ?2, ?3, ?4)")?
-                        .execute(params![id.0, certificate.fingerprint().as_bytes(), certificate.der().as_ref(), to_seconds(now)])?;
+                        .prepare_cached("INSERT INTO certificate (id, der, issued_at) VALUES (?1, ?2, ?3)")?
+                        .execute(params![id.0, certificate.der().as_ref(), to_seconds(now)])?;
+                    writing
+                        .sql
+                        .prepare_cached("DELETE FROM intent WHERE id = ?1")?
+                        .execute([id.0])?;
                     // Revoked in the meantime, it stays revoked.
                     writing
                         .sql
@@ -182,17 +197,14 @@ impl Store {
     }
 }
 
-/// The serial of a certificate that may be renewed: one that is revoked or held may not. Whether it exists is for the foreign key.
-fn live_serial(
-    writing: &Writing<'_>,
-    predecessor: EntryId,
-) -> Result<Option<SerialNumber>, StoreError> {
+/// The serial of a certificate that may be renewed: one of ours that is neither revoked nor held.
+fn live_serial(writing: &Writing<'_>, predecessor: EntryId) -> Result<SerialNumber, StoreError> {
     let find = || {
         writing
             .sql
             .prepare_cached(
-                "SELECT i.serial, r.reason
-                 FROM intent i LEFT JOIN revocation r USING (serial, issuer_id) WHERE i.id = ?1",
+                "SELECT e.serial, r.reason
+                 FROM entry e LEFT JOIN revocation r USING (serial, issuer_id) WHERE e.id = ?1 AND e.issuer_id IS NOT NULL",
             )?
             .query_row([predecessor.0], |row| {
                 let reason: Option<RevocationReason> = match row.get_ref(1)?.data_type() {
@@ -208,19 +220,27 @@ fn live_serial(
             Err(StoreError::PredecessorHeld { serial })
         }
         Ok(Some((serial, Some(_)))) => Err(StoreError::PredecessorRevoked { serial }),
-        Ok(found) => Ok(found.map(|(serial, _)| serial)),
+        Ok(Some((serial, None))) => Ok(serial),
+        Ok(None) => Err(StoreError::NoPredecessor {
+            entry: predecessor.0,
+        }),
         Err(error) => Err(writing.fault(&error)),
     }
 }
 
 /// Every earlier certificate of the key, imported ones too; of several that say the same, one.
 fn key_uses(sql: &Connection, spki: Fingerprint, now: UnixTime) -> rusqlite::Result<Vec<KeyUse>> {
+    let is_known: bool = sql
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM entry WHERE spki = ?1)")?
+        .query_row([spki.as_bytes()], |row| row.get(0))?;
+    if !is_known {
+        return Ok(Vec::new());
+    }
     let mut statement = sql.prepare_cached(
         "SELECT d.kind, d.value, e.profile, max(e.serial), max(r.serial IS NULL AND e.not_after >= ?2), r.reason
          FROM entry e
          JOIN identity d ON d.id = e.identity_id
-         LEFT JOIN intent i ON i.id = e.id
-         LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id
+         LEFT JOIN revocation r ON r.serial = e.serial AND r.issuer_id = e.issuer_id
          WHERE e.spki = ?1
          GROUP BY e.identity_id, e.profile, r.reason",
     )?;
@@ -244,16 +264,39 @@ fn key_uses(sql: &Connection, spki: Fingerprint, now: UnixTime) -> rusqlite::Res
     uses.collect()
 }
 
-fn insert_entry(
+/// A serial is used once, whatever became of its intent. Looked up, for an index that forbade it would order the rows of
+/// a serial by issuer, and lists want them by age.
+fn refuse_taken(
+    writing: &Writing<'_>,
+    serial: SerialNumber,
+    issuer: IssuerId,
+) -> Result<(), StoreError> {
+    let find = || -> rusqlite::Result<bool> {
+        writing
+            .sql
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM entry WHERE serial = ?1 AND issuer_id = ?2)",
+            )?
+            .query_row(params![serial.magnitude(), issuer.0], |row| row.get(0))
+    };
+    if find().map_err(|error| writing.fault(&error))? {
+        Err(StoreError::SerialTaken { serial })
+    } else {
+        Ok(())
+    }
+}
+
+/// The row, as not known to be signed, and the bytes.
+fn insert(
     writing: &Writing<'_>,
     approved: &Approved,
     issuer: IssuerId,
+    renews: Option<EntryId>,
     now: UnixTime,
 ) -> Result<EntryId, StoreError> {
+    let sql = writing.sql;
     let find_issuer = || {
-        writing
-            .sql
-            .prepare_cached("SELECT subject, role FROM issuer WHERE id = ?1")?
+        sql.prepare_cached("SELECT subject, role FROM issuer WHERE id = ?1")?
             .query_row([issuer.0], |row| {
                 Ok((row.get::<_, String>(0)?, word::<IssuerRole>(row, 1)?))
             })
@@ -269,6 +312,7 @@ fn insert_entry(
             profile: approved.profile().clone(),
         });
     }
+    let shard = publication::shard_of(sql, issuer, approved.preview()).map_err(fault)?;
     let new = NewEntry {
         certificate: approved.preview(),
         issuer: &subject,
@@ -277,49 +321,17 @@ fn insert_entry(
         fingerprint: None,
         actor: approved.actor(),
         now,
+        ours: Some(Ours {
+            issuer,
+            shard,
+            renews,
+        }),
     };
-    new.insert(writing.sql).map_err(fault)
-}
-
-fn insert_intent(
-    writing: &Writing<'_>,
-    id: EntryId,
-    approved: &Approved,
-    issuer: IssuerId,
-    renews: Option<EntryId>,
-    now: UnixTime,
-) -> Result<(), StoreError> {
-    let preview = approved.preview();
-    let insert = || {
-        let shard = publication::shard_of(writing.sql, issuer, preview)?;
-        writing
-            .sql
-            .prepare_cached(
-                "INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at, crl_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute(params![
-                id.0,
-                issuer.0,
-                approved.serial().magnitude(),
-                approved.profile().as_str(),
-                preview.spki().as_bytes(),
-                to_seconds(preview.not_before()),
-                to_seconds(preview.not_after()),
-                approved.to_be_signed().bytes(),
-                to_json(approved.actor())?,
-                renews.map(|id| id.0),
-                to_seconds(now),
-                shard,
-            ])
-            .map(drop)
+    let insert_both = || {
+        let id = new.insert(sql)?;
+        sql.prepare_cached("INSERT INTO intent (id, to_be_signed) VALUES (?1, ?2)")?
+            .execute(params![id.0, approved.to_be_signed().bytes()])?;
+        Ok(id)
     };
-    insert().map_err(|error| match error.sqlite_error() {
-        Some(fault) if fault.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE => {
-            StoreError::SerialTaken {
-                serial: approved.serial(),
-            }
-        }
-        _ => writing.fault(&error),
-    })
+    insert_both().map_err(fault)
 }

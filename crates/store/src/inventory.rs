@@ -445,14 +445,14 @@ impl From<Selector> for Filter {
 /// What stands for the profile of a certificate of others.
 pub const IMPORTED: &str = "imported";
 
-const ROW: &str = "SELECT e.id, e.serial, s.subject, e.profile, e.spki, e.not_before, e.not_after, e.added_at,
-            coalesce(i.actor, m.actor), e.fingerprint, coalesce(c.der, m.der), r.revoked_at, r.reason, r.sequence,
+const ROW: &str =
+    "SELECT e.id, e.serial, s.subject, e.profile, e.spki, e.not_before, e.not_after, e.added_at,
+            e.actor, e.fingerprint, coalesce(c.der, m.der), r.revoked_at, r.reason, r.sequence,
             d.owner, d.note, d.id
      FROM entry e
      JOIN issuer_name s ON s.id = e.issuer_name_id
      JOIN identity d ON d.id = e.identity_id
-     LEFT JOIN intent i ON i.id = e.id
      LEFT JOIN certificate c ON c.id = e.id
      LEFT JOIN imported m ON m.id = e.id
-     LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id
+     LEFT JOIN revocation r ON r.serial = e.serial AND r.issuer_id = e.issuer_id
      WHERE e.id = ?1";

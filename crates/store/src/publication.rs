@@ -406,7 +406,7 @@ fn status(
     // An intent alone may have been signed, but was never handed out.
     let has_certificate: bool = sql
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM intent i JOIN certificate c ON c.id = i.id WHERE i.serial = ?1 AND i.issuer_id = ?2)",
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE serial = ?1 AND issuer_id = ?2 AND fingerprint IS NOT NULL)",
         )?
         .query_row(key, |row| row.get(0))?;
     Ok(if has_certificate {

@@ -317,7 +317,7 @@ impl Store {
             .read(move |sql| {
                 sql.prepare_cached(
                     "SELECT EXISTS (SELECT 1 FROM revocation r WHERE r.serial = ?1
-                     AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.serial = r.serial AND i.issuer_id = r.issuer_id))",
+                     AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.serial = r.serial AND e.issuer_id = r.issuer_id))",
                 )?
                 .query_row([serial.magnitude()], |row| row.get(0))
             })

@@ -88,6 +88,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     connection
         .pragma_update(None, "cache_size", READER_CACHE_KIB)
         .map_err(sql)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -177,12 +179,13 @@ fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, Store
 }
 
 /// Forward only; what has been released is never edited.
-pub(crate) const MIGRATIONS: [&str; 5] = [
+pub(crate) const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// The version since which audit records are linked.
@@ -198,6 +201,10 @@ const READER_CACHE_KIB: i64 = -16 * 1024;
 /// 32 MiB: a certificate touches a page at random of each index on serials, keys, fingerprints and names, and pages that are
 /// written again before a checkpoint are written to the file once.
 const WRITER_CACHE_KIB: i64 = -32 * 1024;
+
+/// Statements that a connection keeps prepared, some 10 KiB each. One certificate takes two dozen: with the library's
+/// default of 16, each would be parsed and planned anew for want of a place, at the cost of running it several times.
+const STATEMENTS: usize = 128;
 
 /// 32 MiB of write-ahead log: with SQLite's default of 4 MiB each group of 256 certificates is followed by a checkpoint.
 const CHECKPOINT_PAGES: u32 = 8192;

@@ -1,12 +1,19 @@
 //! The one writer: many changes, one fsync.
 //!
-//! Changes queue up while a commit waits for the disk; the next transaction takes all of them, each in a savepoint of
-//! its own so that one that fails leaves the others alone, and links their audit records to the chain. Nobody is answered, and no feed message is told, before the
+//! Changes queue up while a commit waits for the disk; the next transaction takes all of them, each so that one that fails
+//! leaves the others alone, and links their audit records to the chain. Nobody is answered, and no feed message is told, before the
 //! commit has returned. Invariant: messages are told in the order of their sequence, because this thread alone
 //! numbers and tells them.
+//!
+//! Where intents wait for their certificates, a group of nothing but intents and certificates naps for them: they are
+//! being signed, so they come within fractions of a millisecond, and share an fsync that costs as much as ten of them. A
+//! store with one caller never naps, nor does any other change.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use countersign_pki::feed::Message;
 use rusqlite::Connection;
@@ -22,6 +29,39 @@ pub type Publish = Box<dyn Fn(&[Message]) + Send>;
 pub(crate) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn Change>>>,
     thread: Option<JoinHandle<()>>,
+    coming: Coming,
+}
+
+/// Counts the changes that are certain to come soon: certificates of intents that are durable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coming(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Expected(Coming);
+
+impl Coming {
+    pub(crate) fn expect_one(&self) -> Expected {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Expected(self.clone())
+    }
+
+    fn is_none(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether a change may wait for others, to share their fsync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    AtOnce,
+    InCompany,
 }
 
 impl Writer {
@@ -31,10 +71,11 @@ impl Writer {
         publish: Publish,
     ) -> Result<Self, StoreError> {
         let (queue, changes) = mpsc::channel(QUEUE);
-        let owned = path.to_owned();
+        let coming = Coming::default();
+        let (owned, counted) = (path.to_owned(), coming.clone());
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write_groups(&connection, &owned, changes, &publish))
+            .spawn(move || write_groups(&connection, &owned, changes, &counted, &publish))
             .map_err(|error| StoreError::Io {
                 path: path.to_owned(),
                 why: error.to_string(),
@@ -42,7 +83,13 @@ impl Writer {
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            coming,
         })
+    }
+
+    /// The changes that are certain to come.
+    pub(crate) fn coming(&self) -> &Coming {
+        &self.coming
     }
 
     /// Runs `change` in a transaction and resolves once it is durable. Dropping the future does not stop a change that
@@ -52,8 +99,27 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.write_with(Haste::AtOnce, change).await
+    }
+
+    /// Like [`Writer::write`], of one of many that may wait for each other. What it refuses it has to refuse before it
+    /// writes, and it tells no messages: it has no savepoint.
+    pub(crate) async fn write_in_company<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.write_with(Haste::InCompany, change).await
+    }
+
+    async fn write_with<T, F>(&self, haste: Haste, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let pending = Pending {
+            haste,
             change: Some(change),
             outcome: None,
             reply,
@@ -96,11 +162,13 @@ impl Writing<'_> {
 }
 
 trait Change: Send {
+    fn haste(&self) -> Haste;
     fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Pending<F, T> {
+    haste: Haste,
     change: Option<F>,
     outcome: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -111,6 +179,10 @@ where
     T: Send,
     F: FnOnce(&mut Writing<'_>) -> Result<T, StoreError> + Send,
 {
+    fn haste(&self) -> Haste {
+        self.haste
+    }
+
     fn run(&mut self, writing: &mut Writing<'_>) -> Result<(), StoreError> {
         let change = self.change.take().ok_or(StoreError::Stopped)?;
         self.outcome = Some(change(writing)?);
@@ -128,16 +200,35 @@ fn write_groups(
     sql: &Connection,
     path: &Path,
     mut changes: mpsc::Receiver<Box<dyn Change>>,
+    coming: &Coming,
     publish: &Publish,
 ) {
     while let Some(first) = changes.blocking_recv() {
-        let mut group = vec![first];
+        let group = gather(first, &mut changes, coming, || thread::sleep(NAP));
+        write_group(sql, path, group, publish);
+    }
+}
+
+/// All that wait, and those that are certain to come, unless one is in haste.
+fn gather(
+    first: Box<dyn Change>,
+    changes: &mut mpsc::Receiver<Box<dyn Change>>,
+    coming: &Coming,
+    mut nap: impl FnMut(),
+) -> Vec<Box<dyn Change>> {
+    let mut group = vec![first];
+    for naps in 0.. {
         while group.len() < GROUP {
             let Ok(next) = changes.try_recv() else { break };
             group.push(next);
         }
-        write_group(sql, path, group, publish);
+        let is_in_haste = group.iter().any(|change| change.haste() == Haste::AtOnce);
+        if naps == NAPS || group.len() == GROUP || is_in_haste || coming.is_none() {
+            break;
+        }
+        nap();
     }
+    group
 }
 
 fn write_group(sql: &Connection, path: &Path, mut group: Vec<Box<dyn Change>>, publish: &Publish) {
@@ -190,13 +281,18 @@ fn run_group(
     Ok(outcomes)
 }
 
-/// Each in a savepoint of its own.
+/// Each in a savepoint of its own, but for those in company: they judge first and write then, and a savepoint would keep a
+/// copy of each page that they touch.
 fn run_apart(
     writing: &mut Writing<'_>,
     group: &mut [Box<dyn Change>],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut outcomes = Vec::with_capacity(group.len());
     for change in group {
+        if change.haste() == Haste::InCompany {
+            outcomes.push(run_in_company(writing, change.as_mut())?);
+            continue;
+        }
         execute(writing.sql, writing.path, "SAVEPOINT change")?;
         let told = writing.messages.len();
         let outcome = change.run(writing);
@@ -212,6 +308,21 @@ fn run_apart(
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+/// One that fails has written nothing; if it has, the disk or the file is at fault, and nothing of the group can stand.
+fn run_in_company(
+    writing: &mut Writing<'_>,
+    change: &mut dyn Change,
+) -> Result<Result<(), StoreError>, StoreError> {
+    let before = writing.sql.total_changes();
+    let outcome = change.run(writing);
+    match &outcome {
+        Err(error) if writing.sql.is_autocommit() || writing.sql.total_changes() != before => {
+            Err(error.clone())
+        }
+        _ => Ok(outcome),
+    }
 }
 
 fn commit(sql: &Connection, path: &Path) -> Result<(), StoreError> {
@@ -241,6 +352,12 @@ const QUEUE: usize = 1024;
 /// Changes of one transaction: past this the fsync is shared enough, and nobody waits for strangers' work.
 const GROUP: usize = 256;
 
+/// What two or three signatures take, and long enough for the thread to sleep at all.
+const NAP: Duration = Duration::from_micros(250);
+
+/// So a group waits 4 ms at most, about as long as the fsync that it saves, for a signer that takes its time.
+const NAPS: u32 = 16;
+
 #[cfg(test)]
 mod tests {
     use countersign_pki::feed::{HistoryId, Sequence};
@@ -256,6 +373,106 @@ mod tests {
             (key, "x".repeat(bytes)),
         );
         inserted.map(drop).map_err(|error| writing.fault(&error))
+    }
+
+    fn queued<F>(haste: Haste, change: F) -> (Box<dyn Change>, Answer)
+    where
+        F: FnOnce(&mut Writing<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending {
+            haste,
+            change: Some(change),
+            outcome: None,
+            reply,
+        };
+        (Box::new(pending), answer)
+    }
+
+    type Answer = oneshot::Receiver<Result<(), StoreError>>;
+
+    fn nothing(haste: Haste) -> Box<dyn Change> {
+        queued(haste, |_| Ok(())).0
+    }
+
+    /// How many are gathered behind `first`, and after how many naps; during the first one `arriving` come, and whatever was
+    /// expected has.
+    fn gathered(first: Haste, is_expected: bool, arriving: &[Haste]) -> (usize, u32) {
+        let (queue, mut changes) = mpsc::channel(QUEUE);
+        let coming = Coming::default();
+        let mut expected = is_expected.then(|| coming.expect_one());
+        let mut naps = 0;
+        let group = gather(nothing(first), &mut changes, &coming, || {
+            naps += 1;
+            for haste in arriving.iter().filter(|_| naps == 1) {
+                queue.try_send(nothing(*haste)).expect("there is room");
+                drop(expected.take());
+            }
+        });
+        (group.len(), naps)
+    }
+
+    #[test]
+    fn intents_and_certificates_wait_for_those_that_are_certain_to_come_and_nobody_else_does() {
+        use Haste::{AtOnce, InCompany};
+        assert_eq!(gathered(InCompany, true, &[InCompany]), (2, 1));
+        assert_eq!(gathered(InCompany, false, &[]), (1, 0), "nobody is coming");
+        assert_eq!(gathered(AtOnce, true, &[InCompany]), (1, 0), "a revocation");
+        assert_eq!(gathered(InCompany, true, &[AtOnce]), (2, 1), "it comes");
+        assert_eq!(gathered(InCompany, true, &[]), (1, NAPS), "a slow signer");
+        let all = [InCompany; GROUP];
+        assert_eq!(gathered(InCompany, true, &all), (GROUP, 1), "a full group");
+    }
+
+    /// Answers, and which of the keys are there then.
+    fn write_together(changes: Vec<(Box<dyn Change>, Answer)>) -> (Vec<bool>, Vec<String>) {
+        let sql = Connection::open_in_memory().expect("opens");
+        for statements in crate::schema::MIGRATIONS {
+            sql.execute_batch(statements).expect("migrates");
+        }
+        let (group, answers): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
+        let publish: Publish = Box::new(|_| {});
+        write_group(&sql, Path::new("here"), group, &publish);
+        let is_ok = |mut answer: Answer| answer.try_recv().expect("answered").is_ok();
+        let mut keys = sql
+            .prepare("SELECT key FROM meta WHERE length(key) = 1 ORDER BY key")
+            .expect("SQL");
+        let keys = keys.query_map([], |row| row.get(0)).expect("rows");
+        (
+            answers.into_iter().map(is_ok).collect(),
+            keys.collect::<rusqlite::Result<_>>().expect("texts"),
+        )
+    }
+
+    fn writes(
+        haste: Haste,
+        key: &'static str,
+        then: Result<(), StoreError>,
+    ) -> (Box<dyn Change>, Answer) {
+        queued(haste, move |writing| {
+            insert(writing, key, 1)?;
+            then
+        })
+    }
+
+    #[test]
+    fn one_that_fails_leaves_the_others_alone_and_nothing_half_written_stands() {
+        use Haste::{AtOnce, InCompany};
+        let failure = || Err(StoreError::Stopped);
+        let outcome = write_together(vec![
+            writes(InCompany, "a", Ok(())),
+            queued(InCompany, move |_| failure()),
+            writes(AtOnce, "b", failure()),
+            writes(AtOnce, "c", Ok(())),
+        ]);
+        let keys = ["a", "c"].map(str::to_owned).to_vec();
+        assert_eq!(outcome, (vec![true, false, false, true], keys));
+        let outcome = write_together(vec![
+            writes(AtOnce, "a", Ok(())),
+            writes(InCompany, "b", failure()),
+            writes(InCompany, "c", Ok(())),
+        ]);
+        assert_eq!(outcome, (vec![false; 3], vec![]), "no savepoint goes back");
     }
 
     #[tokio::test]

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::filter::backwards;
 use super::{EntryId, principal};
-use crate::row::to_seconds;
+use crate::issuer::IssuerId;
+use crate::row::{to_json, to_seconds};
 
 /// What a row is made of.
 pub(crate) struct NewEntry<'a> {
@@ -19,6 +20,17 @@ pub(crate) struct NewEntry<'a> {
     pub(crate) fingerprint: Option<&'a [u8]>,
     pub(crate) actor: &'a Actor,
     pub(crate) now: UnixTime,
+    /// `None`: of others.
+    pub(crate) ours: Option<Ours>,
+}
+
+/// What is known of a certificate that this authority issues.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours {
+    pub(crate) issuer: IssuerId,
+    /// The list whose URI stands in it.
+    pub(crate) shard: Option<i64>,
+    pub(crate) renews: Option<EntryId>,
 }
 
 impl NewEntry<'_> {
@@ -29,8 +41,9 @@ impl NewEntry<'_> {
         let issuer = issuer(sql, self.issuer)?;
         let id = sql
             .prepare_cached(
-                "INSERT INTO entry (state, issuer_name_id, serial, profile, spki, fingerprint, identity_id, not_before, not_after, added_at, issued_by)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                "INSERT INTO entry (state, issuer_name_id, serial, profile, spki, fingerprint, identity_id, not_before, not_after, added_at, issued_by,
+                     issuer_id, crl_id, renews, actor)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .insert(params![
                 self.state,
@@ -44,6 +57,10 @@ impl NewEntry<'_> {
                 to_seconds(certificate.not_after()),
                 to_seconds(self.now),
                 who(self.actor),
+                self.ours.map(|ours| ours.issuer.0),
+                self.ours.and_then(|ours| ours.shard),
+                self.ours.and_then(|ours| ours.renews).map(|id| id.0),
+                to_json(self.actor)?,
             ])?;
         insert_names(sql, id, certificate)?;
         Ok(EntryId(id))

@@ -83,7 +83,7 @@ impl Place {
 
 fn place_of(sql: &Connection, issuer_id: i64, serial: SerialNumber) -> rusqlite::Result<Place> {
     let carried = sql
-        .prepare_cached("SELECT crl_id FROM intent WHERE serial = ?1 AND issuer_id = ?2")?
+        .prepare_cached("SELECT crl_id FROM entry WHERE serial = ?1 AND issuer_id = ?2")?
         .query_row(params![serial.magnitude(), issuer_id], |row| row.get(0))
         .optional()?;
     if let Some(list) = carried {
@@ -112,7 +112,7 @@ fn number_of(shard: &Uri) -> Option<u16> {
 pub(super) fn spread_unrecorded(sql: &Connection, issuer_id: i64) -> rusqlite::Result<()> {
     let mut statement = sql.prepare_cached(
         "SELECT serial FROM crl_entry c WHERE issuer_id = ?1 AND crl_id IS NULL
-         AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.serial = c.serial AND i.issuer_id = c.issuer_id)",
+         AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.serial = c.serial AND e.issuer_id = c.issuer_id)",
     )?;
     let serials = statement.query_map([issuer_id], |row| serial(row, 0))?;
     let serials: Vec<SerialNumber> = serials.collect::<rusqlite::Result<_>>()?;
@@ -204,4 +204,4 @@ pub(super) fn encode(
 }
 
 const UNRECORDED_OF_FIRST: &str = "SELECT octets, serial, entry FROM crl_entry c WHERE crl_id = ?3 AND over_at >= ?2
-     AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.serial = c.serial AND i.issuer_id = c.issuer_id)";
+     AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.serial = c.serial AND e.issuer_id = c.issuer_id)";

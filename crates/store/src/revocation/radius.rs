@@ -283,16 +283,15 @@ fn name(row: &Row<'_>, first: usize) -> rusqlite::Result<TypedName> {
         .map_err(|error| crate::row::damaged(first + 1, Type::Text, error))
 }
 
-const ENTRY: &str = "SELECT e.serial, e.not_after, e.profile, i.issuer_id, s.spki, n.subject, e.identity_id, d.kind, d.value, e.fingerprint,
+const ENTRY: &str = "SELECT e.serial, e.not_after, e.profile, e.issuer_id, s.spki, n.subject, e.identity_id, d.kind, d.value, e.fingerprint,
             r.revoked_at, r.reason, r.sequence
      FROM entry e
      JOIN issuer_name n ON n.id = e.issuer_name_id
      JOIN identity d ON d.id = e.identity_id
-     LEFT JOIN intent i ON i.id = e.id
-     LEFT JOIN issuer s ON s.id = i.issuer_id
-     LEFT JOIN revocation r ON r.serial = i.serial AND r.issuer_id = i.issuer_id
+     LEFT JOIN issuer s ON s.id = e.issuer_id
+     LEFT JOIN revocation r ON r.serial = e.serial AND r.issuer_id = e.issuer_id
      WHERE e.id = ?1";
 
 const UNRECORDED: &str = "SELECT s.id, s.spki, s.subject, r.revoked_at, r.reason, r.sequence
      FROM revocation r JOIN issuer s ON s.id = r.issuer_id
-     WHERE r.serial = ?1 AND NOT EXISTS (SELECT 1 FROM intent i WHERE i.serial = r.serial AND i.issuer_id = r.issuer_id)";
+     WHERE r.serial = ?1 AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.serial = r.serial AND e.issuer_id = r.issuer_id)";

@@ -228,9 +228,32 @@ async fn power_cut_at_any_write_leaves_each_record_in_its_link() {
 
 /// Undoes the migrations since, as far as the log goes: names are lost.
 const TO_THE_FIRST_SCHEMA: &str = "
-    DROP TABLE idempotency_key;
-    DROP TABLE crl_entry; DROP TABLE crl_signed; ALTER TABLE intent DROP COLUMN crl_id; DROP TABLE crl;
+    CREATE TEMP TABLE ours AS SELECT * FROM entry e LEFT JOIN certificate c ON c.id = e.id WHERE e.issuer_id IS NOT NULL;
+    DROP TABLE idempotency_key; DROP TABLE certificate; DROP TABLE intent;
     DROP TABLE name; DROP TABLE imported; DROP TABLE entry; DROP TABLE label; DROP TABLE identity; DROP TABLE issuer_name;
+    DROP TABLE crl_entry; DROP TABLE crl_signed; DROP TABLE crl;
+    CREATE TABLE intent (
+        id           INTEGER PRIMARY KEY AUTOINCREMENT,
+        issuer_id    INTEGER NOT NULL REFERENCES issuer (id),
+        serial       BLOB    NOT NULL,
+        profile      TEXT    NOT NULL,
+        spki         BLOB    NOT NULL,
+        not_before   INTEGER NOT NULL,
+        not_after    INTEGER NOT NULL,
+        to_be_signed BLOB    NOT NULL,
+        actor        TEXT    NOT NULL,
+        renews       INTEGER REFERENCES intent (id),
+        intended_at  INTEGER NOT NULL,
+        UNIQUE (serial, issuer_id)
+    ) STRICT;
+    CREATE TABLE certificate (
+        id          INTEGER PRIMARY KEY REFERENCES intent (id),
+        fingerprint BLOB    NOT NULL UNIQUE,
+        der         BLOB    NOT NULL,
+        issued_at   INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO intent SELECT id, issuer_id, serial, profile, spki, not_before, not_after, x'', actor, renews, added_at FROM temp.ours;
+    INSERT INTO certificate SELECT id, fingerprint, der, issued_at FROM temp.ours WHERE der IS NOT NULL;
     CREATE INDEX intent_by_end ON intent (not_after);
     CREATE INDEX intent_by_spki ON intent (spki);
     CREATE TABLE name (

@@ -78,7 +78,7 @@ impl Fixture {
         self.reopened_after(|_| {})
     }
 
-    fn reopened_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
+    pub(crate) fn reopened_after(self, meanwhile: impl FnOnce(&std::path::Path)) -> Self {
         let Self {
             store,
             issuer,

@@ -25,6 +25,8 @@ async fn intent_is_on_disk_before_there_is_anything_to_sign_and_the_certificate_
         .await
         .expect("completes");
     assert_eq!(fixture.count("certificate", stored.id()), 1);
+    // Its bytes stand in the certificate.
+    assert_eq!(fixture.count("intent", stored.id()), 0);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod fixture;
 mod idempotency;
 mod intents;
 mod inventory;
+mod migration;
 mod ordering;
 mod publication;
 mod revocations;

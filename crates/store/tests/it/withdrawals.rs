@@ -343,15 +343,13 @@ fn clone_rows(fixture: &Fixture, count: u32) {
         "BEGIN;
          CREATE TEMP TABLE number AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n;
          INSERT INTO identity (kind, value) SELECT 'dns', 'n' || i || '.example.com' FROM number;
-         INSERT INTO entry (id, state, issuer_name_id, serial, profile, spki, fingerprint, identity_id, not_before, not_after, added_at, issued_by)
+         INSERT INTO entry (id, state, issuer_name_id, serial, profile, spki, fingerprint, identity_id, not_before, not_after, added_at, issued_by,
+                 issuer_id, actor)
              SELECT 1000000 + i, e.state, e.issuer_name_id, cast(randomblob(20) AS BLOB), e.profile, e.spki, randomblob(32), d.id,
-                    e.not_before, e.not_after + i, e.added_at, e.issued_by
+                    e.not_before, e.not_after + i, e.added_at, e.issued_by, e.issuer_id, e.actor
              FROM number JOIN entry e ON e.id = (SELECT min(id) FROM entry) JOIN identity d ON d.value = 'n' || i || '.example.com';
          UPDATE entry SET serial = cast(x'01' || substr(serial, 2) AS BLOB) WHERE id > 1000000;
-         INSERT INTO intent (id, issuer_id, serial, profile, spki, not_before, not_after, to_be_signed, actor, renews, intended_at)
-             SELECT e.id, t.issuer_id, e.serial, t.profile, t.spki, t.not_before, e.not_after, t.to_be_signed, t.actor, NULL, t.intended_at
-             FROM entry e JOIN intent t ON t.id = (SELECT min(id) FROM intent) WHERE e.id > 1000000;
-         INSERT INTO certificate SELECT e.id, e.fingerprint, c.der, c.issued_at
+         INSERT INTO certificate SELECT e.id, c.der, c.issued_at
              FROM entry e JOIN certificate c ON c.id = (SELECT min(id) FROM certificate) WHERE e.id > 1000000;
          COMMIT;"
     ))
