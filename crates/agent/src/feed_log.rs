@@ -308,7 +308,7 @@ impl Sum {
             Body::Bundle(bundle) => {
                 self.bundles.insert(bundle.name.clone(), bundle);
             }
-            Body::Confirmed
+            Body::Confirmed {}
             | Body::Policy { .. }
             | Body::Revoked(_)
             | Body::RevokedTogether { .. } => {}
@@ -548,7 +548,7 @@ mod tests {
         let (mut log, _) = FeedLog::open(&case.path()).expect("opens");
         log.add(&[message(6, Body::Revoked(revoked(3)))])
             .expect("writes");
-        log.add(&[message(6, Body::Confirmed)]).expect("writes");
+        log.add(&[message(6, Body::Confirmed {})]).expect("writes");
         case.check("a", 6, 1006, &[1, 2, 3]);
     }
 
@@ -651,7 +651,7 @@ mod tests {
     fn altered_lines_are_found_wherever_they_are() {
         let mut frames = beginning();
         frames.push(message(6, Body::Revoked(revoked(3))));
-        frames.push(message(6, Body::Confirmed));
+        frames.push(message(6, Body::Confirmed {}));
         let case = Case::with(&frames);
         let whole = case.text();
         let lines: Vec<&str> = whole.lines().collect();
@@ -699,13 +699,13 @@ mod tests {
     fn file_that_has_grown_says_the_same_in_fewer_lines() {
         let case = Case::with(&beginning());
         let (mut log, _) = FeedLog::open(&case.path()).expect("opens");
-        let confirmations: Vec<Frame> = vec![message(5, Body::Confirmed); 5000];
+        let confirmations: Vec<Frame> = vec![message(5, Body::Confirmed {}); 5000];
         log.add(&confirmations).expect("writes");
         let grown = case.text().len();
         log.add(&[message(6, Body::Revoked(revoked(3)))])
             .expect("writes");
         for _ in 0..3 {
-            log.add(&vec![message(6, Body::Confirmed); 5000])
+            log.add(&vec![message(6, Body::Confirmed {}); 5000])
                 .expect("writes");
         }
         assert!(

@@ -79,7 +79,8 @@ impl Seat {
         loop {
             let message = self.messages.recv().await?;
             // The beginning may have seen more than the hub had told when this node joined.
-            let confirmation = message.body == Body::Confirmed && message.sequence == self.begins;
+            let confirmation =
+                message.body == Body::Confirmed {} && message.sequence == self.begins;
             if confirmation || message.sequence > self.begins {
                 return Some(message);
             }
@@ -270,7 +271,7 @@ impl Hub {
             history: history.clone(),
             sequence: state.sequence,
             at,
-            body: Body::Confirmed,
+            body: Body::Confirmed {},
         };
         state.send(&message);
     }

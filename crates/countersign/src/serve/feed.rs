@@ -220,7 +220,7 @@ impl Follower {
                 in_force(async { Effects::default() }, kept)
             }
             // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
-            Body::Confirmed
+            Body::Confirmed {}
                 if (self.taking_effect.back())
                     .is_some_and(|last| (&last.history, last.sequence) == (&history, sequence)) =>
             {
@@ -231,7 +231,9 @@ impl Follower {
                 in_force(async { Effects::default() }, kept)
             }
             // Policy stands in the configuration.
-            Body::Confirmed | Body::Policy { .. } => in_force(async { Effects::default() }, kept),
+            Body::Confirmed {} | Body::Policy { .. } => {
+                in_force(async { Effects::default() }, kept)
+            }
         };
         self.taking_effect.push_back(Pending {
             history,
