@@ -181,13 +181,21 @@ async fn start(
         UnixTime::from_seconds(clock.unix_seconds()),
     )?;
     raise_limit();
-    let feed_port = open_feed_port(loaded, authority.as_ref(), &state, &enforcement, clock).await?;
+    let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
+    let feed_port = open_feed_port(
+        loaded,
+        authority.as_ref(),
+        &state,
+        &enforcement,
+        &refusals,
+        clock,
+    )
+    .await?;
     let feed_address = feed_port.as_ref().map(|port| port.address);
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let public_listener = bind_public(loaded)?;
     let public_address = public_listener.as_ref().map(PublicListener::address);
-    let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let (metrics, readiness) = (Metrics::new(env!("CARGO_PKG_VERSION")), Readiness::new());
     let starting = readiness.pending("control plane");
     let context = Context {
@@ -387,6 +395,7 @@ async fn stop(running: Running, trigger: DrainTrigger) -> Result<(), Fault> {
         Err(_) => Err(Fault::bug("the workers of the data plane did not end")),
     }
 }
+    Ok(())
 
 /// Requests and refusals at info; the crates below say more at debug.
 const DEFAULT_FILTER: &str = "info";
