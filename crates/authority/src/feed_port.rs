@@ -5,6 +5,7 @@
 //! and so does the port's own. So the profile is looked up by the certificate's fingerprint, and `node::Node`, without
 //! which no route is reached, is made of that row and of nothing else.
 
+mod budget;
 mod node;
 mod routes;
 mod telling;
@@ -21,8 +22,8 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Limits, Verifier};
-use countersign_policy::access::{AccessPolicy, Allow, Route};
 use countersign_pki::identity::VerifiedPeer;
+use countersign_policy::access::{AccessPolicy, Allow, Route};
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal};
@@ -45,7 +46,6 @@ pub struct FeedPort {
     authority: Arc<Authority>,
     acceptor: Arc<Acceptor>,
     router: Router,
-}
     turned_away: TurnAway,
 }
 
@@ -66,18 +66,19 @@ pub enum TurnedAway {
         /// In words.
         why: String,
     },
+}
 
 impl FeedPort {
     /// Ready to serve. `trust` is the operator issuer's bundle; `credentials` are the port's own, issued by it for servers.
     /// A node's certificate that is revoked in `enforcement` is refused, and its open feed is cut, as at any listener.
-    pub fn new(
     /// Whoever is refused goes to `turned_away`.
+    pub fn new(
         authority: &Arc<Authority>,
         trust: TrustBundle,
         credentials: SharedCredentials,
         enforcement: Enforcement,
-    ) -> Arc<Self> {
         turned_away: TurnAway,
+    ) -> Arc<Self> {
         let verifier = Verifier::new(vec![Arc::new(trust)], Limits::default())
             .expect("one bundle shares no anchor with another");
         let settings = ScopeSettings {
@@ -96,8 +97,8 @@ impl FeedPort {
             acceptor: Acceptor::new(settings, credentials, enforcement),
             router: routes::router(Arc::clone(authority)),
             authority: Arc::clone(authority),
-        })
             turned_away,
+        })
     }
 
     /// Accepts until the drain begins; then the feeds are ended, because they never end by themselves.
