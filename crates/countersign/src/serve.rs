@@ -382,20 +382,21 @@ async fn stop(running: Running, trigger: DrainTrigger) -> Result<(), Fault> {
         _lock,
         ..
     } = running;
-    if let Some(departure) = departure {
-        departure.leave().await;
-    }
     let join = move || {
         let joined = gateway.join();
         joined.and(public.map_or(Ok(()), Workers::join))
     };
     match timeout(JOIN_LIMIT, spawn_blocking(join)).await {
-        Ok(Ok(joined)) => Ok(joined?),
-        Ok(Err(panicked)) => Err(Fault::bug(panicked)),
-        Err(_) => Err(Fault::bug("the workers of the data plane did not end")),
+        Ok(Ok(joined)) => joined?,
+        Ok(Err(panicked)) => return Err(Fault::bug(panicked)),
+        Err(_) => return Err(Fault::bug("the workers of the data plane did not end")),
     }
-}
+    // Only now does it serve nobody: whoever is told so waits for no word of it any more.
+    if let Some(departure) = departure {
+        departure.leave().await;
+    }
     Ok(())
+}
 
 /// Requests and refusals at info; the crates below say more at debug.
 const DEFAULT_FILTER: &str = "info";
