@@ -23,8 +23,8 @@ use crate::writer::Writing;
 pub struct Evidence {
     /// For the audit log: which CRL, which feed.
     pub source: String,
-    /// When it was true.
-    pub at: UnixTime,
+    /// When it was true; `None`: it tells of the time since this history began, and of no time before it.
+    pub at: Option<UnixTime>,
     /// Everything that it says is revoked.
     pub revoked: Vec<Revoked>,
 }
@@ -213,13 +213,13 @@ impl Remembered<'_> {
 fn count(
     sql: &Connection,
     source: &str,
-    at: UnixTime,
+    at: Option<UnixTime>,
     united: United,
     actor: &Actor,
     now: UnixTime,
 ) -> rusqlite::Result<bool> {
     let found = pause::find(sql)?;
-    let is_newer = found.is_some_and(|pause| pause.backup_at <= at);
+    let is_newer = found.is_some_and(|pause| at.is_some_and(|at| pause.backup_at <= at));
     if let Some(mut pause) = found.filter(|_| is_newer) {
         pause.evidence += 1;
         pause::put(sql, &pause)?;
@@ -230,9 +230,12 @@ fn count(
         known,
         ..
     } = united;
-    let reason = format!(
-        "true at {at}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
+    let when = at.map_or_else(
+        || "of this history".to_owned(),
+        |at| format!("true at {at}"),
     );
+    let reason =
+        format!("{when}: {revoked} revoked, {unknown} of unknown serials, {known} known before");
     audit::record(sql, now, actor, Action::Evidence, source, &reason, None)?;
     Ok(is_newer)
 }

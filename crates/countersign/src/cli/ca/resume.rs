@@ -11,7 +11,7 @@ use countersign_authority::api::{
     self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
 };
 use countersign_pki::crl::ParsedCrl;
-use countersign_pki::feed::Snapshot;
+use countersign_pki::feed::{Position, Snapshot};
 use countersign_pki::pem;
 use serde::Serialize;
 
@@ -62,7 +62,12 @@ struct Told {
 /// A file that was read.
 enum Evidence {
     Crl(Vec<u8>),
-    Feed(Vec<u8>),
+    Feed {
+        now: Vec<u8>,
+        /// Where the gateway stood in the history before, which is the one that was lost, if it has heard the restored
+        /// authority already.
+        earlier: Option<Vec<u8>>,
+    },
 }
 
 impl ResumeCommand {
@@ -75,7 +80,7 @@ impl ResumeCommand {
             evidence.push((file, Evidence::Crl(read_crl(file)?)));
         }
         for file in &self.from_gateway {
-            evidence.push((file, Evidence::Feed(read_feed_state(file)?)));
+            evidence.push((file, read_feed_state(file)?));
         }
         let request = ResumeRequest {
             because: self.because.unwrap_or_default(),
@@ -92,11 +97,22 @@ impl ResumeCommand {
                             .post_bytes(api::EVIDENCE_CRL, "application/pkix-crl", der)
                             .await
                     }
-                    Evidence::Feed(json) => {
-                        backend
-                            .client
-                            .post_bytes(api::EVIDENCE_FEED, "application/json", json)
-                            .await
+                    Evidence::Feed { now, earlier } => {
+                        let tell = |json| {
+                            let client = &backend.client;
+                            client.post_bytes(api::EVIDENCE_FEED, "application/json", json)
+                        };
+                        let answer: Result<EvidenceResponse, _> = tell(now).await;
+                        match (answer, earlier) {
+                            (Ok(outcome), Some(earlier)) if !outcome.is_newer_than_backup => {
+                                let again: Result<EvidenceResponse, _> = tell(earlier).await;
+                                again.map(|again| EvidenceResponse {
+                                    is_newer_than_backup: again.is_newer_than_backup,
+                                    ..outcome
+                                })
+                            }
+                            (answer, _) => answer,
+                        }
                     }
                 };
                 let outcome = answer.map_err(|error| Fault::from(error).about(file))?;
@@ -111,7 +127,7 @@ impl ResumeCommand {
                 let old = told.iter().find(|told| !told.outcome.is_newer_than_backup);
                 match old {
                     Some(old) => Fault::from(error).because(format_args!(
-                        "{} is older than the backup",
+                        "{} tells nothing of the time after the backup",
                         old.file.display()
                     )),
                     None => error.into(),
@@ -147,20 +163,27 @@ fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 /// What a gateway holds, as the snapshot that it would have been told.
-fn read_feed_state(path: &Path) -> Result<Vec<u8>, Fault> {
+fn read_feed_state(path: &Path) -> Result<Evidence, Fault> {
     let wrong = |why: String| {
         Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
             .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
     };
     let held = FeedLog::read(path).map_err(|error| wrong(error.to_string()))?;
     let held = held.ok_or_else(|| wrong("the gateway has heard nothing yet".to_owned()))?;
-    let snapshot = Snapshot {
-        history: held.position.history().clone(),
-        sequence: held.position.sequence(),
-        at: held.position.confirmed_at(),
-        revoked: held.revoked,
+    let at = |position: &Position| {
+        let snapshot = Snapshot {
+            history: position.history().clone(),
+            sequence: position.sequence(),
+            at: position.confirmed_at(),
+            revoked: held.revoked.clone(),
+        };
+        serde_json::to_vec(&snapshot).map_err(Fault::bug)
     };
-    serde_json::to_vec(&snapshot).map_err(Fault::bug)
+    let earlier = held.earlier.as_ref().map(|earlier| at(&earlier.position));
+    Ok(Evidence::Feed {
+        now: at(&held.position)?,
+        earlier: earlier.transpose()?,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
@@ -193,7 +216,7 @@ fn text(resumed: &Resumed) -> String {
         let age = if *is_newer_than_backup || resumed.was_paused.is_none() {
             ""
         } else {
-            "; older than the backup"
+            "; tells nothing of the time after the backup"
         };
         writeln!(
             text,
