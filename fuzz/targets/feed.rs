@@ -24,7 +24,7 @@ fn position_never_goes_back_and_never_changes_history() {
                     sequence: Sequence(u64::from(*step) + 40),
                     at: UnixTime::from_seconds(u64::from(*at)),
                     body: if *confirms {
-                        Body::Confirmed
+                        Body::Confirmed {}
                     } else {
                         Body::Policy { epoch: 1 }
                     },

@@ -18,8 +18,11 @@ use countersign_pki::feed::{
 };
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::BundleName;
+use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::serial::SerialNumber;
 use countersign_runtime::atomic_file::replace_with;
+
+use crate::earlier_holds::EarlierHolds;
 
 /// What the node holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,17 @@ pub struct Held {
     pub bundles: Vec<Bundle>,
     /// Everything that was ever told to be revoked, each once.
     pub revoked: Vec<Revoked>,
+    /// `None`: the history is the first that this node has heard.
+    pub earlier: Option<Earlier>,
+}
+
+/// What the node holds of the history before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Where the node stood in it.
+    pub position: Position,
+    /// What was on hold then, or before, and has not been told since.
+    pub holds: Vec<Revoked>,
 }
 
 /// The file, open to be added to. One per node.
@@ -156,19 +170,30 @@ impl FeedLog {
                 writer.write_all(&line)
             };
             let Some(held) = held else { return Ok(()) };
-            write(&Frame::Snapshot(Head {
-                place: 0,
-                history: held.position.history().clone(),
-                sequence: held.position.sequence(),
-                at: held.position.confirmed_at(),
-                bundles: held.bundles.clone(),
-            }))?;
-            for part in held.revoked.chunks(MAX_PART) {
-                write(&Frame::Revoked(part.to_vec()))?;
-            }
-            write(&Frame::Complete {
-                revoked: held.revoked.len() as u64,
-            })
+            let mut write_snapshot = |position: &Position, bundles: &[Bundle], told: &[Revoked]| {
+                write(&Frame::Snapshot(Head {
+                    place: 0,
+                    history: position.history().clone(),
+                    sequence: position.sequence(),
+                    at: position.confirmed_at(),
+                    bundles: bundles.to_vec(),
+                }))?;
+                for part in told.chunks(MAX_PART) {
+                    write(&Frame::Revoked(part.to_vec()))?;
+                }
+                write(&Frame::Complete {
+                    revoked: told.len() as u64,
+                })
+            };
+            let Some(Earlier { position, holds }) = &held.earlier else {
+                return write_snapshot(&held.position, &held.bundles, &held.revoked);
+            };
+            // One history after the other, as they were told: what only the first has is not the second's to release.
+            write_snapshot(position, &[], holds)?;
+            let earlier = EarlierHolds::new(holds);
+            let mut told = held.revoked.clone();
+            told.retain(|it| !earlier.holds(it));
+            write_snapshot(&held.position, &held.bundles, &told)
         });
         let file = file.map_err(|source| FeedLogError::Io {
             path: path.to_owned(),
@@ -238,6 +263,9 @@ struct Sum {
     opening: Option<Opening>,
     bundles: BTreeMap<BundleName, Bundle>,
     revoked: Vec<Revoked>,
+    /// Where the history before was left.
+    earlier: Option<Position>,
+    earlier_holds: EarlierHolds,
 }
 
 /// A snapshot that has begun.
@@ -270,13 +298,18 @@ impl Sum {
     /// A hold that a snapshot of the same history does not have was released; in another history nobody has released what
     /// that one does not know (invariant 5).
     fn release_what_is_missing(&mut self, head: &Head, before: usize) {
-        let is_same =
-            (self.position.as_ref()).is_none_or(|before| *before.history() == head.history);
-        if is_same {
-            let told = self.revoked.split_off(before);
-            self.revoked.retain(|it| !it.reason.is_hold());
-            self.revoked.extend(told);
+        let told = self.revoked.split_off(before);
+        let other = (self.position.as_ref()).filter(|before| *before.history() != head.history);
+        if let Some(position) = other {
+            self.earlier = Some(position.clone());
+            let held = RevocationIndex::new(self.revoked.iter().copied());
+            self.earlier_holds.begin(Some(&held), &told);
+        } else {
+            self.earlier_holds.begin(None, &told);
+            let earlier = &self.earlier_holds;
+            (self.revoked).retain(|it| !it.reason.is_hold() || earlier.holds(it));
         }
+        self.revoked.extend(told);
     }
 
     fn begin(&mut self, head: Head) -> Result<(), OutOfOrder> {
@@ -296,6 +329,7 @@ impl Sum {
         let position = self.position.take().ok_or(OutOfOrder::OtherHistory)?;
         self.position = Some(position.advance(&message)?);
         self.revoked.extend(message.body.revoked());
+        self.earlier_holds.hear(&message.body);
         match message.body {
             Body::Released { certificates } => {
                 let released: BTreeSet<_> = (certificates.iter())
@@ -308,7 +342,7 @@ impl Sum {
             Body::Bundle(bundle) => {
                 self.bundles.insert(bundle.name.clone(), bundle);
             }
-            Body::Confirmed
+            Body::Confirmed {}
             | Body::Policy { .. }
             | Body::Revoked(_)
             | Body::RevokedTogether { .. } => {}
@@ -330,6 +364,10 @@ impl Sum {
             position,
             bundles: self.bundles.into_values().collect(),
             revoked: revoked.into_values().collect(),
+            earlier: self.earlier.map(|position| Earlier {
+                position,
+                holds: self.earlier_holds.to_vec(),
+            }),
         })
     }
 }
@@ -487,8 +525,12 @@ mod tests {
     }
 
     fn message(sequence: u64, body: Body) -> Frame {
+        message_of("a", sequence, body)
+    }
+
+    fn message_of(history: &str, sequence: u64, body: Body) -> Frame {
         Frame::Message(Message {
-            history: HistoryId("a".to_owned()),
+            history: HistoryId(history.to_owned()),
             sequence: Sequence(sequence),
             at: UnixTime::from_seconds(1000 + sequence),
             body,
@@ -548,7 +590,7 @@ mod tests {
         let (mut log, _) = FeedLog::open(&case.path()).expect("opens");
         log.add(&[message(6, Body::Revoked(revoked(3)))])
             .expect("writes");
-        log.add(&[message(6, Body::Confirmed)]).expect("writes");
+        log.add(&[message(6, Body::Confirmed {})]).expect("writes");
         case.check("a", 6, 1006, &[1, 2, 3]);
     }
 
@@ -613,6 +655,33 @@ mod tests {
             let read = FeedLog::read(&case.path()).expect("whole");
             assert_eq!(read, case.held());
         }
+        // A hold that this history has never told stands however often it begins anew, after a rewrite too; its own do not.
+        log.add(&[
+            Frame::Snapshot(head("b", 120)),
+            Frame::Complete { revoked: 0 },
+        ])
+        .expect("writes");
+        let expected = [revoked(1), revoked(2), revoked(4), hold(6)];
+        assert_eq!(told_by(&case), expected);
+        log.rewrite().expect("writes");
+        log.add(&[
+            Frame::Snapshot(head("b", 130)),
+            Frame::Complete { revoked: 0 },
+        ])
+        .expect("writes");
+        assert_eq!(told_by(&case), expected);
+        let earlier = case.held().expect("something").earlier.expect("a");
+        assert_eq!(earlier.position.history().0, "a");
+        assert_eq!(earlier.holds, [hold(6)]);
+        // Told by it once, it is its own to release, whether by name or by leaving it out.
+        log.add(&[message_of("b", 131, together(vec![hold(6)]))])
+            .expect("writes");
+        log.add(&[
+            Frame::Snapshot(head("b", 140)),
+            Frame::Complete { revoked: 0 },
+        ])
+        .expect("writes");
+        assert_eq!(told_by(&case), expected[..3]);
     }
 
     #[test]
@@ -651,7 +720,7 @@ mod tests {
     fn altered_lines_are_found_wherever_they_are() {
         let mut frames = beginning();
         frames.push(message(6, Body::Revoked(revoked(3))));
-        frames.push(message(6, Body::Confirmed));
+        frames.push(message(6, Body::Confirmed {}));
         let case = Case::with(&frames);
         let whole = case.text();
         let lines: Vec<&str> = whole.lines().collect();
@@ -699,13 +768,13 @@ mod tests {
     fn file_that_has_grown_says_the_same_in_fewer_lines() {
         let case = Case::with(&beginning());
         let (mut log, _) = FeedLog::open(&case.path()).expect("opens");
-        let confirmations: Vec<Frame> = vec![message(5, Body::Confirmed); 5000];
+        let confirmations: Vec<Frame> = vec![message(5, Body::Confirmed {}); 5000];
         log.add(&confirmations).expect("writes");
         let grown = case.text().len();
         log.add(&[message(6, Body::Revoked(revoked(3)))])
             .expect("writes");
         for _ in 0..3 {
-            log.add(&vec![message(6, Body::Confirmed); 5000])
+            log.add(&vec![message(6, Body::Confirmed {}); 5000])
                 .expect("writes");
         }
         assert!(

@@ -5,6 +5,7 @@
 //!
 //! Start with [`feed_client::FeedClient`].
 
+pub mod earlier_holds;
 pub mod feed_client;
 pub mod feed_log;
 pub mod feed_url;

@@ -74,12 +74,19 @@ impl Seat {
         self.number
     }
 
+    /// Whether another stream has the node's place, or none has, because its certificate was revoked. One that was only too
+    /// slow has it still.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.hub.state().place(&self.node, self.number).is_none()
+    }
+
     /// The next message behind the beginning; `None`: the place is lost. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             let message = self.messages.recv().await?;
             // The beginning may have seen more than the hub had told when this node joined.
-            let confirmation = message.body == Body::Confirmed && message.sequence == self.begins;
+            let confirmation =
+                message.body == Body::Confirmed {} && message.sequence == self.begins;
             if confirmation || message.sequence > self.begins {
                 return Some(message);
             }
@@ -270,7 +277,7 @@ impl Hub {
             history: history.clone(),
             sequence: state.sequence,
             at,
-            body: Body::Confirmed,
+            body: Body::Confirmed {},
         };
         state.send(&message);
     }
@@ -485,6 +492,9 @@ impl State {
     }
 
     fn forget_oldest(&mut self) {
+        if self.nodes.len() <= MAX_LOST {
+            return;
+        }
         let lost_since = |node: &Node| match node.link {
             Link::Connected(_) => None,
             Link::Lost { since } => Some((since, node.number)),
@@ -529,8 +539,12 @@ impl State {
             heard.node == node && heard.sequence >= first && heard.at >= told_at
         };
         for heard in self.acknowledged.iter().filter(of_node) {
-            receipt.sessions_declined += heard.sessions_declined;
-            receipt.connections_cut += heard.connections_cut;
+            // Numbers that a node says, however large.
+            receipt.sessions_declined =
+                (receipt.sessions_declined).saturating_add(heard.sessions_declined);
+            receipt.connections_cut = receipt
+                .connections_cut
+                .saturating_add(heard.connections_cut);
             if heard.sequence >= last {
                 let after = heard.at.saturating_duration_since(told_at);
                 receipt.after_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
@@ -592,8 +606,9 @@ fn remember<T>(ring: &mut VecDeque<T>, item: T) {
 /// Messages that a node may be behind: a minute of four revocations a second. Past that a snapshot is cheaper.
 const QUEUE: usize = 256;
 
-/// A name and some words each. Past it the one that is away longest is taken for one that does not come back.
-const MAX_LOST: usize = 1024;
+/// A name and some words each. Past it the one that is away longest is taken for one that does not come back: so it is more
+/// than an authority is designed for, all of which are away when it has just started.
+const MAX_LOST: usize = 16 * 1024;
 
 /// Enough for every `revoke --wait` that the admin API runs at once to find its message and its acknowledgements.
 const REMEMBERED: usize = 4096;
@@ -759,12 +774,33 @@ mod tests {
         assert!(!is_confirmed().await);
         assert_eq!(say("node", seat.number(), "a", 1), Ok(()));
         assert!(is_confirmed().await);
+        // What a node says of itself overflows nothing.
+        hub.publish(&revocations(2..=2));
+        for _ in 0..2 {
+            let said = AcknowledgementOf {
+                place: seat.number(),
+                history: history.clone(),
+                sequence: Sequence(1),
+                sessions_declined: u64::MAX,
+                connections_cut: u64::MAX,
+            };
+            assert_eq!(hub.acknowledge_remote("node", &history, said), Ok(()));
+        }
+        let receipts = hub.receipts(Sequence(1), Sequence(2), None).await;
+        let of_node = receipts.iter().find(|it| it.node == "node");
+        let of_node = of_node.expect("it was told");
+        assert_eq!(
+            (of_node.confirmed, of_node.sessions_declined),
+            (false, u64::MAX)
+        );
+        assert!(!seat.is_taken());
         // Another process with the same certificate has the place now.
         let _second = hub
             .join_remote("node", certificate)
             .expect("free")
             .at(Sequence(1));
         assert_eq!(say("node", seat.number(), "a", 1), Err(NotItsPlace));
+        assert!(seat.is_taken());
     }
 
     #[tokio::test]
@@ -776,6 +812,7 @@ mod tests {
         }
         assert!(hub.nodes().is_empty());
         assert_eq!(confirmations(&hub, 300).await, node(false));
+        assert!(!slow.seat.is_taken(), "a snapshot is told to its end");
         let mut heard = 0;
         while slow.next().await.is_some() {
             heard += 1;

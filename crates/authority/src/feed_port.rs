@@ -5,6 +5,7 @@
 //! and so does the port's own. So the profile is looked up by the certificate's fingerprint, and `node::Node`, without
 //! which no route is reached, is made of that row and of nothing else.
 
+mod budget;
 mod node;
 mod routes;
 mod telling;
@@ -21,10 +22,11 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Limits, Verifier};
+use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{AccessPolicy, Allow, Route};
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
-use countersign_tls::acceptor::{Acceptor, Connection};
+use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
@@ -44,16 +46,38 @@ pub struct FeedPort {
     authority: Arc<Authority>,
     acceptor: Arc<Acceptor>,
     router: Router,
+    turned_away: TurnAway,
+}
+
+/// Takes note of who was turned away: anybody can come again and again, so it must coalesce, and must not wait.
+pub type TurnAway = Box<dyn Fn(TurnedAway) + Send + Sync>;
+
+/// Somebody who hears nothing.
+#[derive(Debug)]
+pub enum TurnedAway {
+    /// The handshake failed.
+    AtHandshake(Box<HandshakeRefusal>),
+    /// The operator issuer vouches for it, and it is no node.
+    NoNode {
+        /// Who.
+        peer: Arc<VerifiedPeer>,
+        /// From where.
+        source: SocketAddr,
+        /// In words.
+        why: String,
+    },
 }
 
 impl FeedPort {
     /// Ready to serve. `trust` is the operator issuer's bundle; `credentials` are the port's own, issued by it for servers.
     /// A node's certificate that is revoked in `enforcement` is refused, and its open feed is cut, as at any listener.
+    /// Whoever is refused goes to `turned_away`.
     pub fn new(
         authority: &Arc<Authority>,
         trust: TrustBundle,
         credentials: SharedCredentials,
         enforcement: Enforcement,
+        turned_away: TurnAway,
     ) -> Arc<Self> {
         let verifier = Verifier::new(vec![Arc::new(trust)], Limits::default())
             .expect("one bundle shares no anchor with another");
@@ -73,6 +97,7 @@ impl FeedPort {
             acceptor: Acceptor::new(settings, credentials, enforcement),
             router: routes::router(Arc::clone(authority)),
             authority: Arc::clone(authority),
+            turned_away,
         })
     }
 
@@ -121,16 +146,7 @@ impl FeedPort {
         let _ = socket.set_nodelay(true);
         let Connection { stream, session } = match self.acceptor.accept(socket, source).await {
             Ok(connection) => connection,
-            Err(refused) => {
-                tracing::warn!(
-                    target: "feed",
-                    %source,
-                    cause = refused.refusal.cause.slug(),
-                    "handshake is refused on the feed port: {}",
-                    refused.refusal.sentence()
-                );
-                return;
-            }
+            Err(refused) => return (self.turned_away)(TurnedAway::AtHandshake(refused)),
         };
         let admitted = match &session.peer {
             Some(peer) if session.protocol == "TLSv1.3" => Node::admit(&self.authority, peer).await,
@@ -141,8 +157,12 @@ impl FeedPort {
             // The scope requires one.
             None => return,
         };
-        if let Err(problem) = &admitted {
-            tracing::warn!(target: "feed", %source, "peer is refused on the feed port: {}", problem.detail);
+        if let (Err(problem), Some(peer)) = (&admitted, &session.peer) {
+            (self.turned_away)(TurnedAway::NoNode {
+                peer: Arc::clone(peer),
+                source,
+                why: problem.detail.clone(),
+            });
         }
         let stalled = Arc::new(Notify::new());
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
@@ -223,8 +243,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// A colon: no listener of a gateway can have the name.
-const LISTENER: &str = "authority:feed";
+/// What it is called where listeners are. A colon: none of a gateway can have the name.
+pub const LISTENER: &str = "authority:feed";
 
 /// A node has a stream and, now and then, one connection for what it says: this is for some thousand nodes.
 const MAX_CONNECTIONS: usize = 8192;

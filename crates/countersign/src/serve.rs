@@ -181,13 +181,21 @@ async fn start(
         UnixTime::from_seconds(clock.unix_seconds()),
     )?;
     raise_limit();
-    let feed_port = open_feed_port(loaded, authority.as_ref(), &state, &enforcement, clock).await?;
+    let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
+    let feed_port = open_feed_port(
+        loaded,
+        authority.as_ref(),
+        &state,
+        &enforcement,
+        &refusals,
+        clock,
+    )
+    .await?;
     let feed_address = feed_port.as_ref().map(|port| port.address);
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let public_listener = bind_public(loaded)?;
     let public_address = public_listener.as_ref().map(PublicListener::address);
-    let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let (metrics, readiness) = (Metrics::new(env!("CARGO_PKG_VERSION")), Readiness::new());
     let starting = readiness.pending("control plane");
     let context = Context {
@@ -374,18 +382,20 @@ async fn stop(running: Running, trigger: DrainTrigger) -> Result<(), Fault> {
         _lock,
         ..
     } = running;
-    if let Some(departure) = departure {
-        departure.leave().await;
-    }
     let join = move || {
         let joined = gateway.join();
         joined.and(public.map_or(Ok(()), Workers::join))
     };
     match timeout(JOIN_LIMIT, spawn_blocking(join)).await {
-        Ok(Ok(joined)) => Ok(joined?),
-        Ok(Err(panicked)) => Err(Fault::bug(panicked)),
-        Err(_) => Err(Fault::bug("the workers of the data plane did not end")),
+        Ok(Ok(joined)) => joined?,
+        Ok(Err(panicked)) => return Err(Fault::bug(panicked)),
+        Err(_) => return Err(Fault::bug("the workers of the data plane did not end")),
     }
+    // Only now does it serve nobody: whoever is told so waits for no word of it any more.
+    if let Some(departure) = departure {
+        departure.leave().await;
+    }
+    Ok(())
 }
 
 /// Requests and refusals at info; the crates below say more at debug.

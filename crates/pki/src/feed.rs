@@ -49,7 +49,8 @@ pub struct Message {
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Body {
     /// Nothing happened; what the node holds is confirmed as of `at`.
-    Confirmed,
+    // In a variant without braces serde overlooks fields that it does not know.
+    Confirmed {},
     /// A certificate is no longer good.
     Revoked(Revoked),
     /// Neither is any of these: one revocation of many certificates, in force and acknowledged as one.
@@ -77,9 +78,10 @@ impl Body {
         match self {
             Self::Revoked(revoked) => std::slice::from_ref(revoked),
             Self::RevokedTogether { certificates } => &certificates.0,
-            Self::Bundle { .. } | Self::Confirmed | Self::Policy { .. } | Self::Released { .. } => {
-                &[]
-            }
+            Self::Bundle { .. }
+            | Self::Confirmed {}
+            | Self::Policy { .. }
+            | Self::Released { .. } => &[],
         }
     }
 }
@@ -309,7 +311,7 @@ impl Position {
             return Err(OutOfOrder::OtherHistory);
         }
         let confirmation =
-            matches!(message.body, Body::Confirmed) && message.sequence == self.sequence;
+            matches!(message.body, Body::Confirmed {}) && message.sequence == self.sequence;
         if !confirmation && message.sequence <= self.sequence {
             return Err(OutOfOrder::Older {
                 held: self.sequence.0,
@@ -455,13 +457,36 @@ mod tests {
     }
 
     #[test]
+    fn field_that_this_version_does_not_know_is_an_error_in_every_body() {
+        let revoked = serde_json::json!({
+            "issuer_key": Fingerprint::of(b"key"), "serial": SerialNumber::from_random([1; 20]),
+            "reason": "unspecified", "revoked_at": UnixTime::from_seconds(1),
+        });
+        let mut typed = revoked.clone();
+        typed["type"] = "revoked".into();
+        for body in [
+            serde_json::json!({ "type": "confirmed" }),
+            typed,
+            serde_json::json!({ "type": "revoked-together", "certificates": [revoked] }),
+            serde_json::json!({ "type": "bundle", "name": "internal", "anchors": [] }),
+            serde_json::json!({ "type": "policy", "epoch": 1 }),
+        ] {
+            let read = |body| serde_json::from_value::<Body>(body);
+            assert!(read(body.clone()).is_ok(), "{body}");
+            let mut more = body.clone();
+            more["withdrawn"] = true.into();
+            assert!(read(more.clone()).is_err(), "{more}");
+        }
+    }
+
+    #[test]
     fn the_next_message_moves_on_and_a_confirmation_stays() {
         let next = position()
             .advance(&message("a", 6, Body::Policy { epoch: 1 }))
             .expect("next");
         assert_eq!(next.sequence(), Sequence(6));
         let confirmed = next
-            .advance(&message("a", 6, Body::Confirmed))
+            .advance(&message("a", 6, Body::Confirmed {}))
             .expect("confirmation");
         assert_eq!(
             (confirmed.sequence(), confirmed.confirmed_at()),
@@ -508,7 +533,7 @@ mod tests {
             Err(OutOfOrder::Older { held: 5, told: 5 })
         );
         assert_eq!(
-            position().advance(&message("a", 4, Body::Confirmed)),
+            position().advance(&message("a", 4, Body::Confirmed {})),
             Err(OutOfOrder::Older { held: 5, told: 4 })
         );
         assert_eq!(

@@ -103,6 +103,19 @@ impl RevocationIndex {
         })
     }
 
+    /// Those that can be released.
+    pub fn holds(&self) -> impl Iterator<Item = Revoked> + '_ {
+        self.by_issuer.iter().flat_map(|(issuer_key, entries)| {
+            let holds = entries.iter().filter(|entry| entry.reason.is_hold());
+            holds.map(|entry| Revoked {
+                issuer_key: *issuer_key,
+                serial: entry.serial,
+                reason: entry.reason,
+                revoked_at: entry.revoked_at,
+            })
+        })
+    }
+
     /// How many.
     pub fn len(&self) -> usize {
         self.by_issuer.values().map(|entries| entries.len()).sum()
@@ -240,6 +253,7 @@ mod tests {
         let of_first = [7, 8, 9, 10].map(|serial| since(&next, 1, serial));
         // What is for good stays even where a snapshot leaves it out.
         assert_eq!(of_first, [None, Some(2), Some(3), Some(5)]);
+        assert_eq!(next.holds().collect::<Vec<_>>(), [hold(1, 8, 2)]);
         assert_eq!(since(&next, 2, 7), None);
     }
 

@@ -46,23 +46,9 @@ impl Listener {
     }
 
     pub(crate) fn refuse_handshake(&self, refused: HandshakeRefusal) {
-        let HandshakeRefusal {
-            refusal,
-            source,
-            sni,
-            fingerprint,
-        } = refused;
-        self.metrics.refused_handshake(refusal.cause);
-        self.refusals.record(Refused {
-            refusal,
-            source,
-            listener: self.name.clone(),
-            phase: Phase::Handshake,
-            sni: sni.map(printable),
-            request: None,
-            principal: None,
-            fingerprint,
-        });
+        self.metrics.refused_handshake(refused.refusal.cause);
+        let refused = Refused::at_handshake(refused, self.name.clone());
+        self.refusals.record(refused);
     }
 
     pub(crate) fn refuse_request(

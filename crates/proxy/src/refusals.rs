@@ -15,6 +15,7 @@ use countersign_diagnose::evidence::Evidence;
 use countersign_diagnose::refusal::{NodeShortId, Refusal, RefusalId};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_runtime::clock::SharedClock;
+use countersign_tls::acceptor::HandshakeRefusal;
 use serde::{Deserialize, Serialize};
 
 use self::coalescer::Coalescer;
@@ -68,6 +69,28 @@ pub struct Refused {
     pub fingerprint: Option<Fingerprint>,
 }
 
+impl Refused {
+    /// Before any byte of the application flowed.
+    pub fn at_handshake(refused: HandshakeRefusal, listener: String) -> Self {
+        let HandshakeRefusal {
+            refusal,
+            source,
+            sni,
+            fingerprint,
+        } = refused;
+        Self {
+            refusal,
+            source,
+            listener,
+            phase: Phase::Handshake,
+            sni: sni.map(printable),
+            request: None,
+            principal: None,
+            fingerprint,
+        }
+    }
+}
+
 /// When a refusal fell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,7 +124,7 @@ impl RefusedRequest {
 }
 
 /// One line that any log or terminal can show, at most 512 bytes.
-pub(crate) fn printable(value: impl Display) -> String {
+pub fn printable(value: impl Display) -> String {
     let evidence = Evidence::new().with("value", value);
     evidence.get("value").unwrap_or_default().to_owned()
 }

@@ -23,8 +23,8 @@ use crate::writer::Writing;
 pub struct Evidence {
     /// For the audit log: which CRL, which feed.
     pub source: String,
-    /// When it was true.
-    pub at: UnixTime,
+    /// When it was true; `None`: it tells of the time since this history began, and of no time before it.
+    pub at: Option<UnixTime>,
     /// Whether that is all that was revoked of the leaves then, as a complete CRL and a feed state have it; a shard has a part,
     /// and the CRL of another issuer nothing of it.
     pub is_whole: bool,
@@ -217,13 +217,13 @@ impl Remembered<'_> {
 fn count(
     sql: &Connection,
     source: &str,
-    at: UnixTime,
+    at: Option<UnixTime>,
     united: United,
     actor: &Actor,
     now: UnixTime,
 ) -> rusqlite::Result<bool> {
     let found = pause::find(sql)?;
-    let is_newer = found.is_some_and(|pause| pause.backup_at <= at);
+    let is_newer = found.is_some_and(|pause| at.is_some_and(|at| pause.backup_at <= at));
     if let Some(mut pause) = found.filter(|_| is_newer && united.is_whole) {
         pause.evidence += 1;
         pause::put(sql, &pause)?;
@@ -236,8 +236,12 @@ fn count(
         ..
     } = united;
     let part = if is_whole { "" } else { ", of a part" };
+    let when = at.map_or_else(
+        || "of this history".to_owned(),
+        |at| format!("true at {at}"),
+    );
     let reason = format!(
-        "true at {at}{part}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
+        "{when}{part}: {revoked} revoked, {unknown} of unknown serials, {known} known before"
     );
     audit::record(sql, now, actor, Action::Evidence, source, &reason, None)?;
     Ok(is_newer)

@@ -103,7 +103,7 @@ impl Authority {
             let number = crl.number().map_or_else(String::new, |it| format!(" {it}"));
             Ok(Evidence {
                 source: format!("CRL{number} of {}", crl.issuer()),
-                at: crl.this_update(),
+                at: Some(crl.this_update()),
                 is_whole: issuer.role == IssuerRole::Intermediate
                     && crl.scope() == Some(&CrlScope::default()),
                 revoked: revoked.collect(),
@@ -114,16 +114,20 @@ impl Authority {
     }
 
     /// Takes what a gateway holds for evidence. It is signed by nobody: who may revoke may give it.
+    ///
+    /// One that stands in this history may have heard nothing before it: what was lost between backup and restore is not
+    /// missing there because it did not happen. So it is united, and does not count.
     pub async fn unite_feed(
         &self,
         actor: Actor,
         snapshot: Snapshot,
     ) -> Result<United, EvidenceError> {
         refuse_holder(&actor)?;
+        let is_ours = snapshot.history == *self.store.history();
         let history: String = snapshot.history.0.chars().take(MAX_HISTORY).collect();
         let evidence = Evidence {
             source: format!("feed {history} up to {}", snapshot.sequence.0),
-            at: snapshot.at,
+            at: (!is_ours).then_some(snapshot.at),
             is_whole: true,
             revoked: snapshot.revoked,
         };

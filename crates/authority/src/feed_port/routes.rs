@@ -20,6 +20,7 @@ use countersign_policy::issuance::{Profile, Request};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
+use super::budget::{BURST, Budget};
 use super::node::Node;
 use super::telling;
 use crate::authority::Authority;
@@ -43,6 +44,7 @@ pub(super) fn router(authority: Arc<Authority>) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(Extension(Arc::new(Budget::default())))
         .with_state(authority)
 }
 
@@ -108,8 +110,10 @@ async fn leave(
 async fn renew(
     State(authority): State<Arc<Authority>>,
     node: Node,
+    Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
+    within(&budget, &authority, &node).await?;
     let NextCertificate { csr } = read(asked)?;
     let (key, _) = requested_key(&csr)?;
     let issued = authority
@@ -124,8 +128,10 @@ async fn renew(
 async fn certify(
     State(authority): State<Arc<Authority>>,
     node: Node,
+    Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
+    within(&budget, &authority, &node).await?;
     let ListenerCertificate {
         csr,
         names,
@@ -149,6 +155,17 @@ async fn certify(
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
     }))
+}
+
+async fn within(budget: &Budget, authority: &Authority, node: &Node) -> Result<(), Problem> {
+    if budget.admits(&node.name()) {
+        return Ok(());
+    }
+    let why = format!("it has had {BURST} certificates, and gets one a minute from now on");
+    authority
+        .refused(node.actor(), "a further certificate", &why)
+        .await;
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
 impl From<NotItsPlace> for Problem {

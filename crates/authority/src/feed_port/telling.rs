@@ -8,7 +8,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use countersign_pki::feed::{Frame, Head, HistoryId, MAX_PART, Message, Sequence, event};
+use countersign_pki::feed::{
+    Body as What, Frame, Head, HistoryId, MAX_PART, Message, Sequence, event,
+};
 use countersign_store::error::StoreError;
 use http_body::Frame as BodyFrame;
 use tokio::sync::{Notify, mpsc};
@@ -72,17 +74,39 @@ async fn missed(
     after: Sequence,
     sequence: Sequence,
 ) -> Result<Option<Vec<Message>>, StoreError> {
-    if after > sequence || sequence.0 - after.0 > u64::from(MAX_MISSED) {
+    if after > sequence || sequence.0 - after.0 > MAX_MISSED {
         return Ok(None);
     }
-    let mut messages = authority.store.messages(after, MAX_MISSED).await?;
-    // Those behind it wait in the node's queue.
-    messages.retain(|message| message.sequence <= sequence);
-    let is_whole = messages
-        .iter()
-        .map(|message| message.sequence.0)
-        .eq(after.0 + 1..=sequence.0);
-    Ok(is_whole.then_some(messages))
+    let (mut missed, mut certificates) = (Vec::new(), 0);
+    let mut held = after;
+    while held < sequence {
+        let before = held;
+        for message in authority.store.messages(held, PAGE).await? {
+            // Those behind the beginning wait in the node's queue.
+            if message.sequence > sequence {
+                break;
+            }
+            certificates += about(&message);
+            if message.sequence.0 != held.0 + 1 || certificates > MAX_MISSED {
+                return Ok(None);
+            }
+            held = message.sequence;
+            missed.push(message);
+        }
+        if held == before {
+            return Ok(None);
+        }
+    }
+    Ok(Some(missed))
+}
+
+/// How many certificates a message names; at least one, for its own sake.
+fn about(message: &Message) -> u64 {
+    let count = match &message.body {
+        What::Released { certificates } => certificates.iter().count(),
+        other => other.revoked().len(),
+    };
+    count.max(1) as u64
 }
 
 struct Teller {
@@ -129,6 +153,10 @@ impl Teller {
         let limit = u32::try_from(MAX_PART).expect("a few hundred");
         let (mut told, mut after) = (0, None);
         loop {
+            // A node that asks again and again is told one snapshot at a time.
+            if self.seat.is_taken() {
+                return Err(Interrupted::Gone);
+            }
             let part = self.authority.store.part(after, limit).await?;
             told += part.revoked.len() as u64;
             if !part.revoked.is_empty() {
@@ -185,5 +213,9 @@ const EVENTS_IN_FLIGHT: usize = 4;
 /// Three confirmations: a node that takes nothing for so long is not there.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Some 2 MiB; past it a snapshot is hardly more.
-const MAX_MISSED: u32 = 10_000;
+/// Messages, and certificates that they name: 2 MiB, which each node that comes back has in memory here. A snapshot, which is
+/// read while it is told, has not.
+const MAX_MISSED: u64 = 10_000;
+
+/// 6 MiB, where each message is about as many certificates as it can be.
+const PAGE: u32 = 64;

@@ -278,6 +278,26 @@ async fn feed_of_a_gateway_is_united_and_lets_issuing_go_on() {
 }
 
 #[tokio::test]
+async fn gateway_that_has_heard_the_restored_authority_alone_is_no_evidence() {
+    let it = Recovered::new().await;
+    let (reason, you) = (RevocationReason::KeyCompromise, what("you"));
+    let lost = it.before.authority.revoke(ADMIN, &you, reason, None);
+    lost.await.expect("revokes");
+    let new = it.authority.subscribe("new").await.expect("joins");
+    let told = it.authority.unite_feed(ADMIN, new.snapshot().clone()).await;
+    let told = told.expect("unites");
+    assert_eq!((told.known, told.is_newer_than_backup), (1, false));
+    let refused = it.resume(Grounds::Evidence).await;
+    assert!(
+        matches!(refused, Err(ResumeError::NoEvidence { .. })),
+        "{refused:?}"
+    );
+    let old = it.authority.unite_feed(ADMIN, it.feed().await).await;
+    assert_eq!(old.expect("unites"), united(1, 0, 1));
+    assert!(it.resume(Grounds::Evidence).await.expect("resumes"));
+}
+
+#[tokio::test]
 async fn hold_of_the_backup_that_was_made_a_revocation_since_is_released_by_nobody() {
     let it = Recovered::new().await;
     let hold = RevocationReason::CertificateHold;

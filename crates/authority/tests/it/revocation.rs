@@ -223,7 +223,7 @@ async fn heartbeat_confirms_the_place_and_the_time_until_the_drain() {
     for message in [&first, &second] {
         assert_eq!(
             (&message.body, message.sequence),
-            (&Body::Confirmed, node.snapshot().sequence)
+            (&Body::Confirmed {}, node.snapshot().sequence)
         );
     }
     assert_eq!(second.at.since(first.at), Duration::from_secs(10));

@@ -19,8 +19,8 @@ use aws_lc_rs::rand::fill;
 use countersign_authority::authority::Authority;
 use countersign_pki::feed::{Body, HistoryId, Message, Position, Sequence};
 use countersign_tls::enforcement::{Effects, Enforcement};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::identity::NodeRenewal;
 use self::line::{Kept, Line};
@@ -131,7 +131,8 @@ pub(crate) struct Follower {
 struct Pending {
     history: HistoryId,
     sequence: Sequence,
-    effects: JoinHandle<Effects>,
+    // Not waited for any longer than the follower: on a disk that is never written again they would wait for ever.
+    effects: AbortOnDropHandle<Effects>,
 }
 
 /// Why nothing more is heard.
@@ -151,12 +152,13 @@ impl Follower {
             has_every_hold,
             kept,
         } = beginning;
-        enforcement.confirm(position.confirmed_at());
         let effects = if has_every_hold {
             in_force(enforcement.catch_up(revoked), kept)
         } else {
             in_force(enforcement.revoke(revoked), kept)
         };
+        // Only now: where the feed was too old, whoever has been revoked since would be let in for a moment.
+        enforcement.confirm(position.confirmed_at());
         let pending = Pending {
             history: position.history().clone(),
             sequence: position.sequence(),
@@ -190,8 +192,9 @@ impl Follower {
                         Ok(position) => self.position = position,
                         Err(error) => return End::because(error.to_string()),
                     }
-                    self.enforcement.confirm(message.at);
+                    let at = message.at;
                     self.put_in_force(message);
+                    self.enforcement.confirm(at);
                 }
                 effects = first_done(&mut self.taking_effect) => match effects {
                     Some(effects) => self.conclude(effects),
@@ -220,7 +223,7 @@ impl Follower {
                 in_force(async { Effects::default() }, kept)
             }
             // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
-            Body::Confirmed
+            Body::Confirmed {}
                 if (self.taking_effect.back())
                     .is_some_and(|last| (&last.history, last.sequence) == (&history, sequence)) =>
             {
@@ -231,7 +234,9 @@ impl Follower {
                 in_force(async { Effects::default() }, kept)
             }
             // Policy stands in the configuration.
-            Body::Confirmed | Body::Policy { .. } => in_force(async { Effects::default() }, kept),
+            Body::Confirmed {} | Body::Policy { .. } => {
+                in_force(async { Effects::default() }, kept)
+            }
         };
         self.taking_effect.push_back(Pending {
             history,
@@ -247,7 +252,10 @@ impl Follower {
         };
         if effects.still_open > 0 {
             self.taking_effect.push_front(Pending {
-                effects: tokio::spawn(wait_on(self.enforcement.clone(), effects)),
+                effects: AbortOnDropHandle::new(tokio::spawn(wait_on(
+                    self.enforcement.clone(),
+                    effects,
+                ))),
                 ..done
             });
             return;
@@ -269,12 +277,12 @@ impl End {
 fn in_force(
     effects: impl Future<Output = Effects> + Send + 'static,
     kept: Kept,
-) -> JoinHandle<Effects> {
-    tokio::spawn(async move {
+) -> AbortOnDropHandle<Effects> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
         let effects = effects.await;
         kept.await;
         effects
-    })
+    }))
 }
 
 async fn wait_on(enforcement: Enforcement, before: Effects) -> Effects {

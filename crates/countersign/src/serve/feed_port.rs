@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::authority::Authority;
-use countersign_authority::feed_port::{self, FeedPort};
+use countersign_authority::feed_port::{self, FeedPort, LISTENER, TurnAway, TurnedAway};
 use countersign_authority::state::StateFolder;
+use countersign_diagnose::cause::Cause;
+use countersign_diagnose::evidence::Evidence;
+use countersign_diagnose::refusal::Refusal;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::identity::BundleName;
 use countersign_pki::time::UnixTime;
+use countersign_proxy::refusals::{Phase, RefusalLog, Refused, printable};
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::listen::BindError;
@@ -38,6 +42,7 @@ pub(super) async fn open_feed_port(
     authority: Option<&Arc<Authority>>,
     state: &StateFolder,
     enforcement: &Enforcement,
+    refusals: &RefusalLog,
     clock: &SharedClock,
 ) -> Result<Option<OpenedFeedPort>, Fault> {
     let (Some(authority), Some(config)) = (authority, &loaded.configuration.authority.feed) else {
@@ -67,7 +72,13 @@ pub(super) async fn open_feed_port(
     // A reload does not move the port, so its names stay; its certificate is renewed all the same.
     let (_, wanted) = watch::channel(wanted);
     Ok(Some(OpenedFeedPort {
-        port: FeedPort::new(authority, trust, credentials.clone(), enforcement.clone()),
+        port: FeedPort::new(
+            authority,
+            trust,
+            credentials.clone(),
+            enforcement.clone(),
+            keep(refusals.clone()),
+        ),
         listener,
         renewal: Renewal {
             port: Port::Feed,
@@ -80,6 +91,32 @@ pub(super) async fn open_feed_port(
         },
         address,
     }))
+}
+
+/// Refusals are kept, logged and counted as those of listeners are: whoever comes again and again is one entry.
+fn keep(refusals: RefusalLog) -> TurnAway {
+    Box::new(move |turned_away| {
+        refusals.record(match turned_away {
+            TurnedAway::AtHandshake(refused) => {
+                Refused::at_handshake(*refused, LISTENER.to_owned())
+            }
+            TurnedAway::NoNode { peer, source, why } => {
+                let evidence = Evidence::new().with("profile", "node");
+                Refused {
+                    refusal: Refusal::new(Cause::IdentityNotAllowed, why, evidence).with_fix(
+                        "`countersign issue node NAME --out DIR` makes a node's certificate",
+                    ),
+                    source,
+                    listener: LISTENER.to_owned(),
+                    phase: Phase::Handshake,
+                    sni: None,
+                    request: None,
+                    principal: Some(printable(peer.principal())),
+                    fingerprint: Some(peer.fingerprint()),
+                }
+            }
+        });
+    })
 }
 
 impl OpenedFeedPort {

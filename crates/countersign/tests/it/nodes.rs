@@ -525,6 +525,57 @@ async fn node_renews_its_own_certificate_and_nothing_else() {
     assert_eq!(refused.status(), Some(413), "{refused:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_gets_no_more_certificates_than_it_can_use() {
+    let fleet = Fleet::new();
+    let _authority = fleet.run_authority("");
+    let (node, other) = (fleet.issue_at("gw-1"), fleet.issue_node("gw-2"));
+    let ask = async |who: &Issued| {
+        let body = json!({ "csr": pki::request() });
+        let outcome = at_feed(&fleet, who, "POST", "/v1/node/renew", Some(body)).await;
+        outcome.status().expect("an answer")
+    };
+    let mut answers = Vec::new();
+    for _ in 0..40 {
+        answers.push(ask(&node).await);
+    }
+    let got = answers.iter().filter(|status| **status == 200).count();
+    // One a minute is added.
+    assert!((32..40).contains(&got), "{answers:?}");
+    assert!(answers.ends_with(&[429]), "{answers:?}");
+    assert_eq!(ask(&other).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_are_refused_on_the_feed_port_are_few_lines_and_can_be_explained() {
+    let fleet = Fleet::new();
+    let authority = fleet.run_authority("");
+    let (stranger, operator) = (
+        issue(&fleet, "you"),
+        fleet.authority.issue("operator", "alice", &[]),
+    );
+    for _ in 0..20 {
+        for who in [&stranger, &operator] {
+            let outcome = at_feed(&fleet, who, "GET", "/v1/feed", None).await;
+            assert_ne!(outcome.status(), Some(200), "{outcome:?}");
+        }
+    }
+    let found = fleet
+        .authority
+        .json(&["explain", "--from", "127.0.0.1", "--since", "5m"])
+        .to_string();
+    for words in [
+        "authority:feed",
+        "client-ca-not-trusted",
+        "profile operator",
+    ] {
+        assert!(found.contains(words), "{words} in {found}");
+    }
+    let log = authority.log();
+    let lines = log.lines().filter(|line| line.contains("authority:feed"));
+    assert_eq!(lines.count(), 2, "{log}");
+}
+
 /// In the order of the configuration.
 fn listener(gateway: &Process, mode: Mode) -> SocketAddr {
     let at = Mode::ALL.iter().position(|it| *it == mode).expect("one");

@@ -164,7 +164,7 @@ mod tests {
             history: HistoryId("a".to_owned()),
             sequence: Sequence(6),
             at: UnixTime::from_seconds(1),
-            body: Body::Confirmed,
+            body: Body::Confirmed {},
         }
     }
 

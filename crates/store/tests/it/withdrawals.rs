@@ -67,7 +67,7 @@ impl Node {
             Body::Revoked(revoked) => self.index.with([*revoked]),
             Body::RevokedTogether { certificates } => self.index.with(certificates.iter().copied()),
             Body::Released { certificates } => self.index.without(certificates.iter().copied()),
-            Body::Bundle { .. } | Body::Confirmed | Body::Policy { .. } => return,
+            Body::Bundle { .. } | Body::Confirmed {} | Body::Policy { .. } => return,
         };
     }
 

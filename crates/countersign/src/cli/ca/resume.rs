@@ -12,7 +12,7 @@ use countersign_authority::api::{
 };
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
-use countersign_pki::feed::Snapshot;
+use countersign_pki::feed::{Position, Snapshot};
 use countersign_pki::pem;
 use serde::Serialize;
 
@@ -64,7 +64,12 @@ struct Told {
 /// A file that was read.
 enum Evidence {
     Crl(Vec<u8>),
-    Feed(Vec<u8>),
+    Feed {
+        now: Vec<u8>,
+        /// Where the gateway stood in the history before, which is the one that was lost, if it has heard the restored
+        /// authority already.
+        earlier: Option<Vec<u8>>,
+    },
 }
 
 impl ResumeCommand {
@@ -78,7 +83,7 @@ impl ResumeCommand {
             evidence.push((file, Evidence::Crl(read_crl(file)?)));
         }
         for file in &self.from_gateway {
-            evidence.push((file, Evidence::Feed(read_feed_state(file, &root)?)));
+            evidence.push((file, read_feed_state(file, &root)?));
         }
         let request = ResumeRequest {
             because: self.because.unwrap_or_default(),
@@ -95,11 +100,22 @@ impl ResumeCommand {
                             .post_bytes(api::EVIDENCE_CRL, "application/pkix-crl", der)
                             .await
                     }
-                    Evidence::Feed(json) => {
-                        backend
-                            .client
-                            .post_bytes(api::EVIDENCE_FEED, "application/json", json)
-                            .await
+                    Evidence::Feed { now, earlier } => {
+                        let tell = |json| {
+                            let client = &backend.client;
+                            client.post_bytes(api::EVIDENCE_FEED, "application/json", json)
+                        };
+                        let answer: Result<EvidenceResponse, _> = tell(now).await;
+                        match (answer, earlier) {
+                            (Ok(outcome), Some(earlier)) if !outcome.is_newer_than_backup => {
+                                let again: Result<EvidenceResponse, _> = tell(earlier).await;
+                                again.map(|again| EvidenceResponse {
+                                    is_newer_than_backup: again.is_newer_than_backup,
+                                    ..outcome
+                                })
+                            }
+                            (answer, _) => answer,
+                        }
                     }
                 };
                 let outcome = answer.map_err(|error| Fault::from(error).about(file))?;
@@ -140,7 +156,7 @@ fn lacks(outcome: &EvidenceResponse) -> Option<&'static str> {
         EvidenceResponse {
             is_newer_than_backup: false,
             ..
-        } => Some("is older than the backup"),
+        } => Some("tells nothing of the time after the backup"),
         _ => None,
     }
 }
@@ -165,7 +181,7 @@ fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 /// What a gateway of the authority of `root` holds, as the snapshot that it would have been told.
-fn read_feed_state(path: &Path, root: &Certificate) -> Result<Vec<u8>, Fault> {
+fn read_feed_state(path: &Path, root: &Certificate) -> Result<Evidence, Fault> {
     let wrong = |why: String| {
         Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
             .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
@@ -178,13 +194,20 @@ fn read_feed_state(path: &Path, root: &Certificate) -> Result<Vec<u8>, Fault> {
     if anchors().next().is_some() && !is_ours {
         return Err(wrong("it is of another authority".to_owned()));
     }
-    let snapshot = Snapshot {
-        history: held.position.history().clone(),
-        sequence: held.position.sequence(),
-        at: held.position.confirmed_at(),
-        revoked: held.revoked,
+    let at = |position: &Position| {
+        let snapshot = Snapshot {
+            history: position.history().clone(),
+            sequence: position.sequence(),
+            at: position.confirmed_at(),
+            revoked: held.revoked.clone(),
+        };
+        serde_json::to_vec(&snapshot).map_err(Fault::bug)
     };
-    serde_json::to_vec(&snapshot).map_err(Fault::bug)
+    let earlier = held.earlier.as_ref().map(|earlier| at(&earlier.position));
+    Ok(Evidence::Feed {
+        now: at(&held.position)?,
+        earlier: earlier.transpose()?,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use countersign_agent::earlier_holds::EarlierHolds;
 use countersign_agent::feed_client::FeedClient;
 use countersign_agent::feed_log::{FeedLog, FeedLogError, Held};
 use countersign_agent::feed_url::FeedUrl;
@@ -54,6 +55,7 @@ pub(super) struct Hearing {
     keeper: Keeper,
     clock: SharedClock,
     bundles: Arc<watch::Sender<BTreeMap<BundleName, Bundle>>>,
+    earlier_holds: Arc<Mutex<EarlierHolds>>,
 }
 
 /// What a node begins to serve with.
@@ -116,6 +118,12 @@ pub(crate) async fn open_remote(
             keeper,
             clock: Arc::clone(clock),
             bundles: Arc::new(bundles),
+            earlier_holds: Arc::new(Mutex::new(
+                held.as_ref()
+                    .and_then(|held| held.earlier.as_ref())
+                    .map(|earlier| EarlierHolds::new(&earlier.holds))
+                    .unwrap_or_default(),
+            )),
         },
         held: held.as_ref().map(|held| held.position.clone()),
         // What it missed shall be in force before it is ready, and messages come one after the other.
@@ -226,8 +234,15 @@ impl Remote {
         // Refused before anything is given up for it.
         own_of(&bundles, self.hearing.now())?;
         // In another history nobody has released what that one does not know (invariant 5).
-        let has_every_hold =
-            is_whole && (self.held.as_ref()).is_none_or(|before| *before.history() == head.history);
+        let is_same = (self.held.as_ref()).is_none_or(|before| *before.history() == head.history);
+        let has_every_hold = is_whole && is_same;
+        let in_force = if is_whole {
+            let mut earlier = self.hearing.earlier_holds();
+            earlier.begin((!is_same).then_some(&*revocations), &revoked);
+            earlier.with(&revoked)
+        } else {
+            Vec::new()
+        };
         self.held = Some(position.clone());
         self.needs_snapshot = false;
         self.place.send_replace(Some(head.place));
@@ -249,7 +264,7 @@ impl Remote {
                 hearing: self.hearing.clone(),
             },
             position,
-            revoked,
+            revoked: in_force,
             has_every_hold,
             kept,
         })
@@ -288,6 +303,7 @@ pub(super) fn is_news(held: &RevocationIndex, told: &Revoked) -> bool {
 impl Hearing {
     /// Durable in the order of the calls.
     pub(super) fn keep(&self, message: &Message) -> Kept {
+        self.earlier_holds().hear(&message.body);
         let mut message = message.clone();
         message.at = message.at.min(self.now());
         self.keep_frames(vec![Frame::Message(message)])
@@ -306,6 +322,11 @@ impl Hearing {
             *trusted = bundles;
             changes
         });
+    }
+
+    fn earlier_holds(&self) -> MutexGuard<'_, EarlierHolds> {
+        // Nothing between lock and unlock panics.
+        (self.earlier_holds.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_frames(&self, frames: Vec<Frame>) -> Kept {
@@ -406,23 +427,30 @@ fn open_blocking(folder: &Path, path: &Path) -> Result<(FeedLog, Option<Held>), 
     FeedLog::open(path)
 }
 
-/// Tries again and again; says why the last time came to nothing.
+/// Tries again and again, until `patience` is over; says why the last time came to nothing. An attempt that is under way is
+/// not broken off: an authority that is slow to answer is one that is in reach, and what it is about to say may be what this
+/// node must not serve without.
 async fn join_within(
     patience: Duration,
     source: &mut Source,
     enforcement: &Enforcement,
 ) -> Result<Beginning, String> {
-    let give_up = Instant::now() + patience;
-    let mut last = format!("no answer within {} s", patience.as_secs());
+    let begun = Instant::now();
     loop {
-        match tokio::time::timeout_at(give_up, source.join(enforcement)).await {
+        let joined = tokio::time::timeout_at(begun + LONGEST_START, source.join(enforcement)).await;
+        let error = match joined {
             Ok(Ok(beginning)) => return Ok(beginning),
-            Ok(Err(error)) => last = error,
-            Err(_) => return Err(last),
-        }
+            Ok(Err(error)) => error,
+            Err(_) => {
+                return Err(format!(
+                    "no beginning is told within {} s",
+                    LONGEST_START.as_secs()
+                ));
+            }
+        };
         let wait = jittered(FIRST_BACKOFF * 4);
-        if Instant::now() + wait >= give_up {
-            return Err(last);
+        if Instant::now() + wait >= begun + patience {
+            return Err(error);
         }
         sleep(wait).await;
     }
@@ -461,8 +489,11 @@ pub(super) const ISSUE_NODE: &str =
     "`countersign issue node NAME --out DIR` writes all three files, where the authority is";
 /// A name server that is slow, two round trips, an authority that has just been started.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What may have been revoked while this node was down is worth a moment; who waits for it is no more than a start.
+/// What may have been revoked while this node was down is worth a moment, where nobody answers: this is how long another
+/// attempt is begun.
 const CATCH_UP: Duration = Duration::from_secs(3);
 /// Started together, the authority needs a moment to unseal its keys and to issue its own certificate.
 const FIRST_CONTACT: Duration = Duration::from_secs(15);
+/// Less than what systemd gives a start by default, 90 s. A million revocations are told in some seconds.
+const LONGEST_START: Duration = Duration::from_mins(1);
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);

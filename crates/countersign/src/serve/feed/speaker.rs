@@ -80,8 +80,9 @@ async fn speak(
                     before = now;
                     break;
                 }
-                // Another has taken the place, and this stream has ended or is about to.
-                Err(error @ FeedError::Refused { .. }) => {
+                // Another has taken the place, and this stream has ended or is about to. Every other refusal may be over in
+                // a moment, and who says nothing more is unconfirmed for as long as the stream lives.
+                Err(error @ FeedError::Refused { status: TAKEN, .. }) => {
                     tracing::warn!(%error, "the authority does not take an acknowledgement");
                     return;
                 }
@@ -95,5 +96,7 @@ async fn speak(
     }
 }
 
+/// 409 Conflict.
+const TAKEN: u16 = 409;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
