@@ -424,7 +424,7 @@ async fn tell(fixture: &Fixture, serials: &[SerialNumber], reason: RevocationRea
     };
     let evidence = Evidence {
         source: "a feed".to_owned(),
-        at: now(),
+        at: Some(now()),
         is_whole: true,
         revoked: serials.iter().map(revoked).collect(),
     };
