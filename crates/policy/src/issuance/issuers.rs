@@ -36,19 +36,30 @@ pub struct Issuers {
 }
 
 impl Issuers {
-    /// `above`: what stands over the root, where that is not the end; nearest first.
+    /// `between`: what stands between the intermediate and the root, nearest to the intermediate first. An operator issuer that
+    /// is its own anchor has nobody above it.
     pub fn new(
         intermediate: Certificate,
+        between: &[Certificate],
         operator: Certificate,
         root: Certificate,
-        above: &[Certificate],
     ) -> Self {
-        let top = [&[root], above].concat();
+        let is_anchor = operator.issuer_der() == operator.subject_der();
+        let above_operator = if is_anchor {
+            &[]
+        } else {
+            std::slice::from_ref(&root)
+        };
         Self {
-            intermediate: [&[intermediate], top.as_slice()].concat(),
-            operator: [&[operator], top.as_slice()].concat(),
-            root: top,
+            intermediate: [&[intermediate], between, std::slice::from_ref(&root)].concat(),
+            operator: [std::slice::from_ref(&operator), above_operator].concat(),
+            root: vec![root],
         }
+    }
+
+    /// What stands between the intermediate and the root, nearest to the intermediate first.
+    pub fn between(&self) -> &[Certificate] {
+        &self.intermediate[1..self.intermediate.len() - 1]
     }
 
     /// The issuer and the CAs above it, nearest first.
@@ -78,8 +89,6 @@ impl Issuers {
 
     /// Every CA certificate there is.
     pub(super) fn all(&self) -> impl Iterator<Item = &Certificate> {
-        [&self.intermediate[0], &self.operator[0]]
-            .into_iter()
-            .chain(&self.root)
+        self.intermediate.iter().chain(&self.operator[..1])
     }
 }

@@ -1,8 +1,6 @@
 //! `countersign ca resume`: a restored authority is told what was revoked since its backup, and goes on.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,11 +8,10 @@ use countersign_agent::feed_log::FeedLog;
 use countersign_authority::api::{
     self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
 };
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::feed::Snapshot;
-use countersign_pki::pem;
 use serde::Serialize;
 
+use super::list_file;
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
 use crate::fault::{Answer, Fault};
@@ -72,7 +69,7 @@ impl ResumeCommand {
         // All are read before the first is sent, so that a bad file is told at once.
         let mut evidence = Vec::new();
         for file in &self.crl {
-            evidence.push((file, Evidence::Crl(read_crl(file)?)));
+            evidence.push((file, Evidence::Crl(list_file::read(file)?)));
         }
         for file in &self.from_gateway {
             evidence.push((file, Evidence::Feed(read_feed_state(file)?)));
@@ -127,25 +124,6 @@ impl ResumeCommand {
     }
 }
 
-fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
-    let bytes = read(path)?;
-    let der = match pem::decode_all(&bytes) {
-        Ok(blocks) if !blocks.is_empty() => match <[pem::Block; 1]>::try_from(blocks) {
-            Ok([block]) if block.label == "X509 CRL" => block.der,
-            _ => return Err(not_one(path, "exactly one X509 CRL")),
-        },
-        _ => bytes,
-    };
-    match ParsedCrl::parse(&der) {
-        Ok(_) => Ok(der),
-        Err(error) => Err(Fault::configuration(format_args!(
-            "{} is no CRL: {error}",
-            path.display()
-        ))
-        .hint("nothing was told yet; `countersign inspect FILE` says what a file holds")),
-    }
-}
-
 /// What a gateway holds, as the snapshot that it would have been told.
 fn read_feed_state(path: &Path) -> Result<Vec<u8>, Fault> {
     let wrong = |why: String| {
@@ -161,24 +139,6 @@ fn read_feed_state(path: &Path) -> Result<Vec<u8>, Fault> {
         revoked: held.revoked,
     };
     serde_json::to_vec(&snapshot).map_err(Fault::bug)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    read.map_err(|error| {
-        Fault::configuration(format_args!("cannot read {}: {error}", path.display()))
-            .hint("nothing was told yet: name a file that is there")
-    })?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(not_one(path, "less than 256 MiB"));
-    }
-    Ok(bytes)
-}
-
-fn not_one(path: &Path, what: &str) -> Fault {
-    Fault::configuration(format_args!("{} does not hold {what}", path.display()))
-        .hint("nothing was told yet: give each list in a file of its own")
 }
 
 fn text(resumed: &Resumed) -> String {
@@ -208,6 +168,3 @@ fn text(resumed: &Resumed) -> String {
     });
     text
 }
-
-/// As much as the admin API takes.
-const MAX_FILE: u64 = 256 * 1024 * 1024;
