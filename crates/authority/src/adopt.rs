@@ -21,8 +21,9 @@ use countersign_store::adoption::{Brought, BroughtCertificate, BroughtRevocation
 use countersign_store::issuer::IssuerRole;
 
 use crate::founding::{Foundation, Founder, PassphraseChoice, Sealing};
-use crate::init::{ISSUER_LIFETIME, InitError, root_list};
+use crate::init::{ISSUER_LIFETIME, InitError, ROOT_CRL_LIFETIME, signed_list};
 use crate::meta::Meta;
+use crate::publish::LIST_LIFETIME;
 use crate::request::{PendingRequest, refuse_pending};
 use crate::scaffold;
 use crate::sealed::KeyDerivation;
@@ -375,7 +376,7 @@ impl Collected {
         }
         collected.refuse_revoked(issuers)?;
         collected.take_issued(issuers, issued)?;
-        collected.sign_root_list(issuers, now)?;
+        collected.sign_lists(issuers, now)?;
         let counted = collected.revoked.iter().map(|it| {
             let Revoked {
                 issuer_key, serial, ..
@@ -499,31 +500,35 @@ impl Collected {
         Ok(())
     }
 
-    /// With its key at hand, the root's list is there from the beginning.
-    fn sign_root_list(&mut self, issuers: &Issuers, now: UnixTime) -> Result<(), AdoptError> {
-        if issuers.root.key.is_none() {
-            return Ok(());
-        }
-        let key = issuers.root.certificate.spki();
-        let mut entries: BTreeMap<SerialNumber, CrlEntry> = BTreeMap::new();
-        for BroughtRevocation { revoked, .. } in &self.revoked {
-            if revoked.issuer_key == key {
-                entries.entry(revoked.serial).or_insert(CrlEntry {
-                    serial: revoked.serial,
-                    revoked_at: revoked.revoked_at,
-                    reason: revoked.reason,
-                    invalid_since: None,
-                });
+    /// With their keys at hand, the lists of the issuing CA and of the root are ours from the beginning.
+    fn sign_lists(&mut self, issuers: &Issuers, now: UnixTime) -> Result<(), AdoptError> {
+        let issuing = issuers.intermediate.as_ref();
+        let issuing = issuing.map(|founder| (founder, LIST_LIFETIME));
+        let signing = issuing
+            .into_iter()
+            .chain([(&issuers.root, ROOT_CRL_LIFETIME)]);
+        for (founder, life) in signing.filter(|(founder, _)| founder.key.is_some()) {
+            let key = founder.certificate.spki();
+            let mut entries: BTreeMap<SerialNumber, CrlEntry> = BTreeMap::new();
+            for BroughtRevocation { revoked, .. } in &self.revoked {
+                if revoked.issuer_key == key {
+                    entries.entry(revoked.serial).or_insert(CrlEntry {
+                        serial: revoked.serial,
+                        revoked_at: revoked.revoked_at,
+                        reason: revoked.reason,
+                        invalid_since: None,
+                    });
+                }
             }
+            let before = self.lists.iter().position(|it| it.issuer_key == key);
+            let before = before.map(|place| self.lists.remove(place));
+            let last = before.as_ref().and_then(|list| list.number);
+            let number = last.map_or(0, |last| last + 1).max(now.seconds());
+            let serials = entries.keys().copied().collect();
+            let entries: Vec<CrlEntry> = entries.into_values().collect();
+            let list = signed_list(founder, serials, &entries, number, life, now)?;
+            self.lists.push(list);
         }
-        let before = self.lists.iter().position(|it| it.issuer_key == key);
-        let before = before.map(|place| self.lists.remove(place));
-        let last = before.as_ref().and_then(|list| list.number);
-        let number = last.map_or(0, |last| last + 1).max(now.seconds());
-        let serials = entries.keys().copied().collect();
-        let entries: Vec<CrlEntry> = entries.into_values().collect();
-        let list = root_list(&issuers.root, serials, &entries, number, now)?;
-        self.lists.push(list);
         Ok(())
     }
 }

@@ -287,32 +287,32 @@ impl Issuers {
 
 /// Of the root's list nobody can say that it is not there yet.
 fn first_list(root: &Founder, now: UnixTime) -> Result<GivenList, InitError> {
-    root_list(root, BTreeSet::new(), &[], now.seconds(), now)
+    let (number, life) = (now.seconds(), ROOT_CRL_LIFETIME);
+    signed_list(root, BTreeSet::new(), &[], number, life, now)
 }
 
-/// A list that the root signs while the authority is made. Numbers never repeat, after a restore either: `number` is the later of
+/// A list that an issuer signs while the authority is made. Numbers never repeat, after a restore either: `number` is the later of
 /// the last one plus one and the time.
-pub(crate) fn root_list(
-    root: &Founder,
+pub(crate) fn signed_list(
+    issuer: &Founder,
     serials: BTreeSet<SerialNumber>,
     entries: &[CrlEntry],
     number: u64,
+    life: Duration,
     now: UnixTime,
 ) -> Result<GivenList, InitError> {
-    let key = root.key.as_ref().ok_or(InitError::NoKey)?;
-    let next_update = now
-        .plus(ROOT_CRL_LIFETIME)
-        .min(root.certificate.not_after());
+    let key = issuer.key.as_ref().ok_or(InitError::NoKey)?;
+    let next_update = now.plus(life).min(issuer.certificate.not_after());
     let template = CrlTemplate {
         this_update: now,
         next_update,
         number,
         scope: CrlScope::default(),
     };
-    let crl = template.to_be_signed(&root.certificate, key.key.algorithm(), entries);
+    let crl = template.to_be_signed(&issuer.certificate, key.key.algorithm(), entries);
     let signature = key.sign_crl(&crl)?;
     Ok(GivenList {
-        issuer_key: root.certificate.spki(),
+        issuer_key: issuer.certificate.spki(),
         number: Some(number),
         this_update: now,
         next_update,

@@ -31,6 +31,8 @@ impl Hierarchy {
         let mut path = vec![lowest];
         loop {
             let last = &path[path.len() - 1];
+            // First, since nothing that such a key has signed is verified at all.
+            refuse_weak_key(last)?;
             if is_self_issued(last) {
                 last.verify_signature(last)
                     .map_err(|fault| AdoptionFault::NotSigned {
@@ -85,18 +87,6 @@ impl Hierarchy {
                 });
             }
             refuse_times(certificate, now)?;
-            if let Some(key) = certificate.weak_key() {
-                return Err(AdoptionFault::WeakKey {
-                    subject: subject(),
-                    key,
-                });
-            }
-            if KeyAlgorithm::is_roca(certificate.spki_der()) {
-                return Err(AdoptionFault::WeakKey {
-                    subject: subject(),
-                    key: "RSA of the faulty generator of CVE-2017-15361".to_owned(),
-                });
-            }
             // Nobody relies on a root's signature by itself.
             let is_root = at + 1 == self.path.len();
             if let Some(algorithm) = certificate.weak_signature().filter(|_| !is_root) {
@@ -172,6 +162,7 @@ fn issuer_of<'a>(
     {
         return Ok(found);
     }
+    named().try_for_each(refuse_weak_key)?;
     match named().next() {
         None => Err(AdoptionFault::IssuerMissing { subject, issuer }),
         // Said first, since a signature that is too weak is not verified at all.
@@ -198,6 +189,20 @@ fn refuse_leaf(certificate: &Certificate) -> Result<(), AdoptionFault> {
         subject: certificate.subject().to_string(),
         version: certificate.version(),
     })
+}
+
+fn refuse_weak_key(certificate: &Certificate) -> Result<(), AdoptionFault> {
+    let roca = || {
+        let is_roca = KeyAlgorithm::is_roca(certificate.spki_der());
+        is_roca.then(|| "RSA of the faulty generator of CVE-2017-15361".to_owned())
+    };
+    match certificate.weak_key().or_else(roca) {
+        Some(key) => Err(AdoptionFault::WeakKey {
+            subject: certificate.subject().to_string(),
+            key,
+        }),
+        None => Ok(()),
+    }
 }
 
 fn refuse_usage(

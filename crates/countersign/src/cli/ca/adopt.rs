@@ -119,7 +119,7 @@ impl AdoptCommand {
         let password = PasswordSource::of(self.in_password_file.as_deref());
         let mut above = Vec::new();
         for file in &self.root {
-            above.extend(certificates_in(file)?);
+            above.extend(read_certificates(file)?);
         }
         let issuing = self.issuing(state, &mut above, &password)?;
         let root_key = self.root_key.as_deref();
@@ -179,7 +179,7 @@ impl AdoptCommand {
             // The first is the root whose key is given; whether it is one is judged with the rest.
             return Ok(Issuing::MadeUnder(Box::new(above.remove(0))));
         };
-        let mut certificates = certificates_in(file)?;
+        let mut certificates = read_certificates(file)?;
         let certificate = Box::new(certificates.remove(0));
         above.extend(certificates);
         match &self.key {
@@ -194,6 +194,12 @@ impl AdoptCommand {
             None => Ok(Issuing::Requested(certificate)),
         }
     }
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<Certificate>, Fault> {
+    certificates_in(file).map_err(|fault| {
+        fault.or_hint("nothing was adopted; `countersign inspect FILE` says what a file holds")
+    })
 }
 
 fn key_in(file: &Path, password: &PasswordSource) -> Result<GivenKey, Fault> {
@@ -248,7 +254,7 @@ fn issued_in(path: &Path) -> Result<Vec<(String, Certificate)>, Fault> {
             .map(move |certificate| (name.clone(), certificate))
     };
     if !path.is_dir() {
-        return Ok(named(path, certificates_in(path)?).collect());
+        return Ok(named(path, read_certificates(path)?).collect());
     }
     let entries = fs::read_dir(path).map_err(|error| fault(path, &error))?;
     let mut files: Vec<PathBuf> = entries

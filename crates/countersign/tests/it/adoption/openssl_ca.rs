@@ -178,6 +178,31 @@ impl OpensslCa {
         self.ok(&[&fixed, options].concat());
     }
 
+    /// `int.pem` with times of its own, for the request that there is.
+    pub(super) fn dated(&self, from: &str, to: &str) {
+        self.ok(&[
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            "openssl.cnf",
+            "-cert",
+            "root.pem",
+            "-keyfile",
+            "root.key",
+            "-extensions",
+            "sub",
+            "-startdate",
+            from,
+            "-enddate",
+            to,
+            "-in",
+            "int.csr",
+            "-out",
+            "int.pem",
+        ]);
+    }
+
     /// A client certificate by `openssl ca`, which enters it into `newcerts` and `index.txt`.
     pub(super) fn client(&self, name: &str) {
         self.key(name, P256);

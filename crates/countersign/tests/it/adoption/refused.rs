@@ -73,20 +73,22 @@ fn issuing_ca_that_may_not_issue() {
 
 #[test]
 fn issuing_ca_whose_time_is_over_or_nearly_or_not_yet() {
-    let check = |options: &[&str], words: &[&str]| {
+    let check = |times: Option<[&str; 2]>, words: &[&str]| {
         if let Some(case) = Case::new() {
-            case.issuing(P256, "sub", options);
+            case.issuing(P256, "sub", &["-days", "29"]);
+            if let Some([from, to]) = times {
+                case.ca.dated(from, to);
+            }
             case.refused(&[], words);
         }
     };
-    let dates = |from, to| ["-not_before", from, "-not_after", to];
     check(
-        &dates("20200101000000Z", "20210101000000Z"),
+        Some(["20200101000000Z", "20210101000000Z"]),
         &["expired", "ago", "renewed by its issuer"],
     );
-    check(&["-days", "29"], &["ends in 28 d", "under the same key"]);
+    check(None, &["ends in 28 d", "under the same key"]);
     check(
-        &dates("20900101000000Z", "20910101000000Z"),
+        Some(["20900101000000Z", "20910101000000Z"]),
         &["is not valid for another", "clock"],
     );
 }
@@ -95,11 +97,14 @@ fn issuing_ca_whose_time_is_over_or_nearly_or_not_yet() {
 fn keys_and_signatures_that_are_weak_or_unknown() {
     let Some(case) = Case::new() else { return };
     case.issuing(RSA1024, "sub", &["-days", "900"]);
-    case.refused(&[], &["weak key: RSA 1024"]);
+    case.refused(&[], &["int.key", "of no kind that is known here"]);
     case.issuing(P521, "sub", &["-days", "900"]);
     case.refused(&[], &["nothing is signed here with a key of its kind"]);
     case.issuing(P256, "sub", &["-days", "900", "-sha1"]);
     case.refused(&[], &["SHA1", "can be forged"]);
+    case.ca.root("root", RSA1024, "root");
+    case.issuing(P256, "sub", &["-days", "900"]);
+    case.refused(&[], &["CN=Old Root,O=Old Corp has a weak key: RSA 1024"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::openssl_ca::{OpensslCa, P256, RSA4096};
 use super::{GATEWAY, curl};
-use crate::installation::{Installation, text};
+use crate::installation::{Installation, countersign, text};
 use crate::peers::peer;
 
 /// A root and a policy CA below it, and a request of ours.
@@ -88,17 +88,21 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
     );
     let verified = ca.verify(&root, &lists, &you.certificate());
     assert_eq!(verified.code, Some(0), "{verified:#?}");
-    let own = installation.run(&[
-        "verify",
-        "--as",
-        "client",
-        "--trust",
-        text(&root),
-        "--untrusted",
-        text(&you.certificate()),
-        "--cert",
-        text(&you.certificate()),
-    ]);
+    let chain = you.certificate();
+    let own = countersign(
+        &ca.folder,
+        &[
+            "verify",
+            "--as",
+            "client",
+            "--trust",
+            text(&root),
+            "--untrusted",
+            text(&chain),
+            "--cert",
+            text(&chain),
+        ],
+    );
     assert_eq!(own.code, Some(0), "{own:#?}");
 
     // curl trusts the root alone, so that the chain served has to be whole.
@@ -232,8 +236,13 @@ fn certificate_that_is_not_the_one_asked_for_is_refused() {
         "/O=Our Team/CN=Our Team Issuing CA",
     );
     adopt("other.pem", &["is not for the request"]);
-    let renamed = ["-days", "900", "-set_subject", "/O=Corp/CN=Renamed"];
-    ca.sign("us.csr", "renamed", "policy", "sub", &renamed);
+    // openssl 3.0 signs another name only for another request, with our key put into it.
+    ca.ok(&[
+        "req", "-in", "us.csr", "-noout", "-pubkey", "-out", "us.pub",
+    ]);
+    let subject = "/O=Corp/CN=Renamed";
+    let forced = ["-days", "900", "-force_pubkey", "us.pub"];
+    ca.issued_with("renamed", P256, "policy", "sub", subject, &forced);
     adopt(
         "renamed.pem",
         &[
