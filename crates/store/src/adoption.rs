@@ -221,8 +221,8 @@ fn insert(
 /// Its number is the list's own, or above the last where that is not: what is signed here later goes on above both.
 fn accept(sql: &Connection, issuer: IssuerId, given: &GivenList) -> rusqlite::Result<Accepted> {
     let list = publication::complete(sql, issuer)?;
-    let last = list.signed;
-    if let Some(last) = last
+    let before = list.signed;
+    if let Some(last) = before
         && (given.this_update, given.number.unwrap_or_default()) <= (last.this_update, last.number)
     {
         let same: bool = sql
@@ -241,7 +241,7 @@ fn accept(sql: &Connection, issuer: IssuerId, given: &GivenList) -> rusqlite::Re
     let number = given
         .number
         .unwrap_or_default()
-        .max(last.map_or(1, |last| last.number + 1));
+        .max(before.map_or(1, |last| last.number + 1));
     // Of what it does not list, one has to be signed that does.
     let covers = if lists_all(sql, issuer, &given.serials)? {
         last_sequence(sql)?

@@ -11,7 +11,6 @@ use countersign_authority::secret::{Passphrase, Secret};
 use countersign_authority::state::{StateError, StateFolder};
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Limits, Purpose, Verifier};
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::identity::BundleName;
 use countersign_pki::pem;

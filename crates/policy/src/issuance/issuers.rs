@@ -45,14 +45,16 @@ impl Issuers {
         root: Certificate,
     ) -> Self {
         let is_anchor = operator.issuer_der() == operator.subject_der();
-        let above_operator = if is_anchor {
-            &[]
-        } else {
-            std::slice::from_ref(&root)
-        };
+        let mut above_operator = vec![operator];
+        if !is_anchor {
+            above_operator.push(root.clone());
+        }
+        let mut above_intermediate = vec![intermediate];
+        above_intermediate.extend_from_slice(between);
+        above_intermediate.push(root.clone());
         Self {
-            intermediate: [&[intermediate], between, std::slice::from_ref(&root)].concat(),
-            operator: [std::slice::from_ref(&operator), above_operator].concat(),
+            intermediate: above_intermediate,
+            operator: above_operator,
             root: vec![root],
         }
     }
