@@ -16,7 +16,9 @@ pub use self::inventory::{
     LabelRequest, LabelResponse, ListQuery, ListResponse, RevocationView, ShowResponse,
     ShownCertificate,
 };
-pub use self::lists::{ListView, ListsResponse};
+pub use self::lists::{
+    ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest,
+};
 pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
 pub use self::revocation::{
     NodeView, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, ReleasedView,
@@ -58,6 +60,12 @@ pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
 pub const RESUME: &str = "/v1/resume";
 /// `POST`, without a body to speak of: [`ListsResponse`] out. What is due is signed.
 pub const REVOCATION_LISTS: &str = "/v1/revocation-lists";
+/// `POST`: a CRL in DER in, [`ImportedListResponse`] out.
+pub const IMPORT_LIST: &str = "/v1/revocation-lists/import";
+/// `POST`: [`RootListRequest`] in, [`ListView`] out.
+pub const ROOT_LIST: &str = "/v1/revocation-lists/root";
+/// `POST`: [`RootListRequest`] in, [`RootListDraft`] out.
+pub const ROOT_LIST_DRAFT: &str = "/v1/revocation-lists/root/draft";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 

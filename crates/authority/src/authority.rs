@@ -52,7 +52,6 @@ pub struct Authority {
     /// Replaced when the configuration is read again; who has begun to issue goes on by the old ones.
     pub(crate) rules: RwLock<Arc<IssuanceRules>>,
     pub(crate) refusals: RefusalBudget,
-    pub(crate) root_crl_next_update: UnixTime,
     pub(crate) unsealing: watch::Receiver<Unsealing>,
     /// Set before [`Unsealing::Done`] is told.
     pub(crate) signer: Arc<OnceLock<Arc<dyn Signer>>>,
@@ -91,6 +90,12 @@ impl Authority {
         self.issuers.issuer(IssuerRole::Intermediate)
     }
 
+    /// The issuer of leaves and what stands between it and the root, nearest to the leaves first.
+    pub fn intermediates(&self) -> &[Certificate] {
+        let chain = self.issuers.chain(IssuerRole::Intermediate);
+        &chain[..chain.len() - 1]
+    }
+
     /// The anchor of operators and nodes.
     pub fn operator(&self) -> &Certificate {
         self.issuers.issuer(IssuerRole::Operator)
@@ -107,7 +112,7 @@ impl Authority {
             BundleName::internal(),
             Some(self.meta.trust_domain.clone()),
             std::slice::from_ref(self.root()),
-            std::slice::from_ref(self.intermediate()),
+            self.intermediates(),
         )
     }
 
@@ -138,10 +143,10 @@ impl Authority {
 
     /// The CA certificate of this subject and those above it, the root last; none for a stranger's.
     pub fn issuers_above(&self, issuer: &DistinguishedName) -> Vec<&Certificate> {
-        let ours = [self.intermediate(), self.operator(), self.root()];
+        let ours = || (self.intermediates().iter()).chain([self.operator(), self.root()]);
         let mut path: Vec<&Certificate> = Vec::new();
         let mut wanted = issuer;
-        while let Some(next) = ours.into_iter().find(|it| it.subject() == wanted)
+        while let Some(next) = ours().find(|it| it.subject() == wanted)
             && path.iter().all(|it| it.der() != next.der())
         {
             path.push(next);

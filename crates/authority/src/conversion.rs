@@ -25,7 +25,7 @@ use countersign_store::inventory::{Annotation, Entry, IMPORTED, Page, Status, Ta
 
 use self::list::cursor_text;
 pub(crate) use self::list::list_filter;
-pub(crate) use self::publication::lists_response;
+pub(crate) use self::publication::{lists_response, revoked_under_root, root_list_draft};
 use crate::api::{
     BecauseView, CertificateStatus, CertificateView, Counts, ImportOutcome, ImportRequest,
     ImportResponse, ImportedView, IssueRequest, IssueResponse, LabelRequest, LabelResponse,

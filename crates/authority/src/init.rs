@@ -1,39 +1,40 @@
-//! The first run: root, intermediate and operator issuer, sealed keys, the root's CRL, the inventory.
-//!
-//! Everything is built in a scaffold (`scaffold.rs`) and then moved out of it.
+//! The first run: root, intermediate and operator issuer, their keys, and the root's first CRL.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_pki::certificate::{Certificate, MalformedCertificate};
-use countersign_pki::crl::{CrlScope, CrlTemplate};
+use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate};
 use countersign_pki::dn::DistinguishedName;
-use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_pki::feed::HistoryId;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::lint::{self, LintFault};
 use countersign_pki::name::CommonName;
-use countersign_pki::pem;
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{
-    SignatureAlgorithm, StatusSources, Template, TemplateError, ToBeSigned, Usage,
-};
+use countersign_pki::tbs::{StatusSources, Template, TemplateError, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::SharedClock;
+use countersign_store::adoption::{Brought, GivenList};
 use countersign_store::error::StoreError;
 use countersign_store::issuer::IssuerRole;
-use countersign_store::store::{Founding, Store};
 use zeroize::Zeroizing;
 
+use crate::authority::NotReady;
+use crate::founding::{Foundation, Founder, PassphraseChoice, Sealing};
 use crate::meta::Meta;
-use crate::scaffold::{self, create_folder, write};
-use crate::sealed::{self, KeyDerivation, SealError};
-use crate::secret::Secret;
-use crate::signer::{NewKey, SignError};
-use crate::state::{FORMAT_TEXT, StateError, StateFolder, StateLock};
+use crate::request;
+use crate::scaffold;
+use crate::sealed::{KeyDerivation, SealError};
+use crate::secret::{PassphraseError, Secret};
+use crate::signer::SignError;
+use crate::signing_key::GivenKey;
+use crate::state::{StateError, StateFolder, StateLock};
 
 /// What a new authority shall be.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct InitOptions {
     pub passphrase: Option<Secret>,
     /// The price of guessing the passphrase.
     pub key_derivation: KeyDerivation,
+    /// Where the authority will publish: the intermediate's certificate carries the URLs of the root's list and certificate.
+    pub publication: Option<PublicationUrl>,
 }
 
 impl Default for InitOptions {
@@ -60,6 +63,7 @@ impl Default for InitOptions {
                 .expect("the default trust domain is one"),
             passphrase: None,
             key_derivation: KeyDerivation::default(),
+            publication: None,
         }
     }
 }
@@ -74,7 +78,8 @@ pub const MAX_ROOT_YEARS: u32 = 50;
 pub const DEFAULT_TRUST_DOMAIN: &str = "countersign.internal";
 /// The life of the intermediate and the operator issuer, unless the root ends before.
 pub const ISSUER_LIFETIME: Duration = Duration::from_secs(5 * YEAR_S);
-/// nextUpdate of the root's CRL.
+/// nextUpdate of the root's CRL: its key is needed for the next one, and is best kept where getting at it takes people and
+/// time. A year between two such days is what the CA/Browser Forum asks of public roots (BR §4.9.7).
 pub const ROOT_CRL_LIFETIME: Duration = Duration::from_secs(YEAR_S);
 /// notBefore of the issuers lies so far back, for peers whose clock is behind.
 pub const BACKDATE: Duration = Duration::from_hours(1);
@@ -116,32 +121,35 @@ pub fn init(
         });
     }
     scaffold::refuse_unfinished_restore(state)?;
+    request::refuse_pending(state)?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     let issuers = Issuers::found(&options, now)?;
-
-    scaffold::clear(state)?;
-    let scaffold = state.scaffold();
-    create_folder(&scaffold)?;
     let passphrase_generated = options.passphrase.is_none();
-    issuers.write(&scaffold.join("ca"), &options, now)?;
-    write(
-        &scaffold.join("ca.pem"),
-        pem_of(&issuers.root.certificate).as_bytes(),
-        0o644,
-    )?;
-    let meta = Meta {
-        trust_domain: options.trust_domain.clone(),
-        created_at: now,
-        subject: options.subject.to_string(),
+    let list = first_list(&issuers.root, now)?;
+    let foundation = Foundation {
+        founders: [&issuers.root, &issuers.intermediate, &issuers.operator],
+        between: &[],
+        brought: Brought {
+            lists: vec![list],
+            ..Brought::default()
+        },
+        meta: Meta {
+            trust_domain: options.trust_domain.clone(),
+            created_at: now,
+            subject: options.subject.to_string(),
+        },
+        sealing: Sealing {
+            passphrase: match options.passphrase {
+                Some(given) => PassphraseChoice::Given(given),
+                None => PassphraseChoice::Made,
+            },
+            key_derivation: options.key_derivation,
+        },
+        actor: Actor::Authority,
+        reason: "first run",
+        now,
     };
-    write(
-        &scaffold.join("meta.json"),
-        meta.to_json().as_bytes(),
-        0o600,
-    )?;
-    write(&scaffold.join("format"), FORMAT_TEXT.as_bytes(), 0o600)?;
-    Store::create(&scaffold.join("inventory.db"), &issuers.founding(now)?)?;
-    scaffold::move_out(state)?;
+    foundation.lay(state)?;
 
     let root = &issuers.root.certificate;
     Ok(Initialised {
@@ -162,6 +170,14 @@ pub enum InitError {
         /// Which.
         path: PathBuf,
     },
+    /// What a request for a sub-CA left.
+    #[error("the request that waits for its certificate cannot be used: {}: {why}", .path.display())]
+    BrokenRequest {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// A CA certificate that strict clients of today would refuse.
     #[error("lint {} refuses the certificate of {subject}: {}", .fault.lint, .fault.sentence)]
     Lint {
@@ -173,9 +189,18 @@ pub enum InitError {
     /// The encoded certificate cannot be decoded: our bug.
     #[error(transparent)]
     Malformed(#[from] MalformedCertificate),
+    /// A key that is elsewhere would have to sign: our bug.
+    #[error("the key of the issuer above is not here")]
+    NoKey,
     /// The operating system has none.
     #[error("the operating system gives no randomness")]
     NoRandomness,
+    /// A key stays sealed.
+    #[error(transparent)]
+    NotReady(#[from] NotReady),
+    /// The passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
     /// Zero, or too many.
     #[error("a root of {asked} years cannot be made, 1 to {MAX_ROOT_YEARS} are possible")]
     RootYears {
@@ -212,6 +237,11 @@ impl InitError {
             Self::AlreadyInitialised { .. } => {
                 Some("use it as it is, or choose another folder with --state".to_owned())
             }
+            Self::BrokenRequest { .. } => Some(
+                "remove the folder request/ from the state folder to begin anew, with another request".to_owned(),
+            ),
+            Self::NotReady(error) => error.hint.clone(),
+            Self::Passphrase(error) => error.hint(),
             Self::Sign(error) => error.hint(),
             Self::State(error) => error.hint(),
             Self::Store(error) => error.hint(),
@@ -225,113 +255,85 @@ impl InitError {
 }
 
 struct Issuers {
-    root: NewIssuer,
-    intermediate: NewIssuer,
-    operator: NewIssuer,
-}
-
-struct NewIssuer {
-    role: IssuerRole,
-    certificate: Certificate,
-    key: NewKey,
+    root: Founder,
+    intermediate: Founder,
+    operator: Founder,
 }
 
 impl Issuers {
     fn found(options: &InitOptions, now: UnixTime) -> Result<Self, InitError> {
         let life = Duration::from_secs(u64::from(options.root_years) * YEAR_S);
         let ends = now.plus(life);
-        let root = NewIssuer::found(options, IssuerRole::Root, None, ends, now)?;
+        let base = &options.subject;
+        let root = Founder::found(base, IssuerRole::Root, None, &NOWHERE, ends, now)?;
         let ends = ends.min(now.plus(ISSUER_LIFETIME));
+        let above = Some(&root);
+        let sources = (options.publication.as_ref())
+            .map_or(NOWHERE, |url| url.sources_of_issuer(&root.certificate));
         Ok(Self {
-            intermediate: NewIssuer::found(
-                options,
+            intermediate: Founder::found(
+                base,
                 IssuerRole::Intermediate,
-                Some(&root),
+                above,
+                &sources,
                 ends,
                 now,
             )?,
-            operator: NewIssuer::found(options, IssuerRole::Operator, Some(&root), ends, now)?,
+            operator: Founder::found(base, IssuerRole::Operator, above, &NOWHERE, ends, now)?,
             root,
-        })
-    }
-
-    fn write(&self, folder: &Path, options: &InitOptions, now: UnixTime) -> Result<(), InitError> {
-        create_folder(folder)?;
-        let passphrase = if let Some(given) = &options.passphrase {
-            given.clone()
-        } else {
-            let generated = generate_passphrase()?;
-            write(
-                &folder.join("passphrase"),
-                &[generated.expose(), b"\n"].concat(),
-                0o600,
-            )?;
-            generated
-        };
-        for issuer in [&self.root, &self.intermediate, &self.operator] {
-            let sealed = sealed::seal(
-                issuer.key.pkcs8(),
-                issuer.role,
-                &passphrase,
-                options.key_derivation,
-            )?;
-            write(
-                &folder.join(format!("{}.key.sealed", issuer.role)),
-                sealed.as_bytes(),
-                0o600,
-            )?;
-            write(
-                &folder.join(format!("{}.pem", issuer.role)),
-                pem_of(&issuer.certificate).as_bytes(),
-                0o644,
-            )?;
-        }
-        let crl = CrlTemplate {
-            this_update: now,
-            next_update: now
-                .plus(ROOT_CRL_LIFETIME)
-                .min(self.root.certificate.not_after()),
-            // Numbers never repeat, after a restore either: the later of the last and the time.
-            number: now.seconds(),
-            scope: CrlScope::default(),
-        };
-        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
-        let crl = crl.to_be_signed(&self.root.certificate, algorithm, &[]);
-        let signature = self.root.key.sign_crl(&crl)?;
-        let crl = crl.complete(&signature);
-        write(
-            &folder.join("root.crl"),
-            pem::encode("X509 CRL", &crl).as_bytes(),
-            0o644,
-        )?;
-        Ok(())
-    }
-
-    fn founding(&self, now: UnixTime) -> Result<Founding, InitError> {
-        Ok(Founding {
-            history: new_history()?,
-            base: Sequence(now.seconds()),
-            issuers: [&self.root, &self.intermediate, &self.operator]
-                .map(|issuer| (issuer.role, issuer.certificate.clone()))
-                .to_vec(),
-            actor: Actor::Authority,
-            now,
         })
     }
 }
 
-impl NewIssuer {
-    fn found(
-        options: &InitOptions,
+/// Of the root's list nobody can say that it is not there yet.
+fn first_list(root: &Founder, now: UnixTime) -> Result<GivenList, InitError> {
+    let (number, life) = (now.seconds(), ROOT_CRL_LIFETIME);
+    signed_list(root, BTreeSet::new(), &[], number, life, now)
+}
+
+/// A list that an issuer signs while the authority is made. Numbers never repeat, after a restore either: `number` is the later of
+/// the last one plus one and the time.
+pub(crate) fn signed_list(
+    issuer: &Founder,
+    serials: BTreeSet<SerialNumber>,
+    entries: &[CrlEntry],
+    number: u64,
+    life: Duration,
+    now: UnixTime,
+) -> Result<GivenList, InitError> {
+    let key = issuer.key.as_ref().ok_or(InitError::NoKey)?;
+    let next_update = now.plus(life).min(issuer.certificate.not_after());
+    let template = CrlTemplate {
+        this_update: now,
+        next_update,
+        number,
+        scope: CrlScope::default(),
+    };
+    let crl = template.to_be_signed(&issuer.certificate, key.key.algorithm(), entries);
+    let signature = key.sign_crl(&crl)?;
+    Ok(GivenList {
+        issuer_key: issuer.certificate.spki(),
+        number: Some(number),
+        this_update: now,
+        next_update,
+        serials,
+        der: crl.complete(&signature),
+    })
+}
+
+impl Founder {
+    /// A new key and its certificate. `above`: who signs; `None`: the key itself.
+    pub(crate) fn found(
+        base: &DistinguishedName,
         role: IssuerRole,
         above: Option<&Self>,
+        sources: &StatusSources,
         ends: UnixTime,
         now: UnixTime,
     ) -> Result<Self, InitError> {
-        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
-        let key = NewKey::generate()?;
+        let key = GivenKey::generate()?;
         let template = Template {
-            subject: subject(&options.subject, role),
+            subject: subject(base, role),
             subject_alt_names: Vec::new(),
             spki_der: key.spki_der()?,
             not_before: now.minus(BACKDATE),
@@ -340,22 +342,29 @@ impl NewIssuer {
             usage: Usage::Authority {
                 path_len: Some(u8::from(role == IssuerRole::Root)),
             },
-            status_sources: StatusSources::default(),
+            status_sources: sources.clone(),
             extra_extensions: Vec::new(),
         };
+        let signing = match above {
+            Some(above) => above.key.as_ref().ok_or(InitError::NoKey)?,
+            None => &key,
+        };
+        let algorithm = signing.key.algorithm();
         let to_be_signed = match above {
-            Some(above) => template.to_be_signed(&above.certificate, algorithm)?,
+            Some(above) => Template {
+                not_before: template.not_before.max(above.certificate.not_before()),
+                ..template
+            }
+            .to_be_signed(&above.certificate, algorithm)?,
             None => template.to_be_self_signed(algorithm)?,
         };
         refuse_lint(&to_be_signed, above.map(|above| &above.certificate))?;
-        let signature = above
-            .map_or(&key, |above| &above.key)
-            .sign_issuer(&to_be_signed)?;
+        let signature = signing.key.sign(to_be_signed.bytes())?;
         let certificate = Certificate::parse(&to_be_signed.complete(&signature))?;
         Ok(Self {
             role,
             certificate,
-            key,
+            key: Some(key),
         })
     }
 }
@@ -372,7 +381,7 @@ fn refuse_lint(to_be_signed: &ToBeSigned, issuer: Option<&Certificate>) -> Resul
 }
 
 /// The O, where there is one, stands in the CN too, so that lists which show only the CN tell authorities apart.
-fn subject(base: &DistinguishedName, role: IssuerRole) -> DistinguishedName {
+pub(crate) fn subject(base: &DistinguishedName, role: IssuerRole) -> DistinguishedName {
     let suffix = match role {
         IssuerRole::Intermediate => "Issuing CA",
         IssuerRole::Operator => "Operator CA",
@@ -390,7 +399,7 @@ fn subject(base: &DistinguishedName, role: IssuerRole) -> DistinguishedName {
     base.append_common_name(&name)
 }
 
-fn generate_passphrase() -> Result<Secret, InitError> {
+pub(crate) fn generate_passphrase() -> Result<Secret, InitError> {
     let random = Zeroizing::new(random::<32>()?);
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(*random).into_bytes()))
 }
@@ -406,8 +415,9 @@ fn random<const N: usize>() -> Result<[u8; N], InitError> {
     Ok(bytes)
 }
 
-fn pem_of(certificate: &Certificate) -> String {
-    pem::encode("CERTIFICATE", certificate.der())
-}
-
 const YEAR_S: u64 = 365 * 86_400;
+const NOWHERE: StatusSources = StatusSources {
+    crl: None,
+    ocsp: None,
+    ca_issuers: None,
+};

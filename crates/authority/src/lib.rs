@@ -4,6 +4,7 @@
 //! not durable. Start with [`authority::Authority`].
 
 pub mod admin;
+pub mod adopt;
 pub mod api;
 pub mod authority;
 pub mod backup;
@@ -12,6 +13,7 @@ pub mod config;
 mod conversion;
 pub mod feed;
 pub mod feed_port;
+mod founding;
 pub mod init;
 mod meta;
 mod open;
@@ -21,11 +23,13 @@ pub mod publish;
 pub mod receipt;
 mod refusals;
 mod renewal;
+pub mod request;
 pub mod restore;
 mod scaffold;
 pub mod sealed;
 pub mod secret;
 pub mod signer;
+pub mod signing_key;
 pub mod state;
 mod status;
 pub mod what;

@@ -6,7 +6,6 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
@@ -94,7 +93,6 @@ impl Authority {
         })?;
         let root = certificate(&state, IssuerRole::Root)?;
         refuse_early_clock(&root, &clock)?;
-        let root_crl_next_update = root_crl_next_update(&state.ca().join("root.crl"))?;
 
         let hub = Hub::new(Roll::at(state.path().join(NODES_FILE)));
         let publish = Arc::clone(&hub);
@@ -116,6 +114,8 @@ impl Authority {
             operator: operator.id,
             root: recorded(&state, &store, IssuerRole::Root)?.id,
         };
+        let between = store.superiors().iter();
+        let between: Vec<Certificate> = between.map(|it| it.certificate.clone()).collect();
         let rules = IssuanceRules {
             trust_domain: meta.trust_domain.clone(),
             profiles: Profiles::built_in(),
@@ -124,12 +124,16 @@ impl Authority {
         Ok(Arc::new(Self {
             state,
             meta,
-            issuers: Issuers::new(intermediate.certificate, operator.certificate, root, &[]),
+            issuers: Issuers::new(
+                intermediate.certificate,
+                &between,
+                operator.certificate,
+                root,
+            ),
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
             refusals: RefusalBudget::default(),
             rarely,
-            root_crl_next_update,
             unsealing,
             signer: Arc::default(),
             clock,
@@ -200,17 +204,6 @@ pub(crate) fn certificate_in(ca: &Path, role: IssuerRole) -> Result<Certificate,
         path,
         why: error.to_string(),
     })
-}
-
-fn root_crl_next_update(path: &Path) -> Result<UnixTime, OpenError> {
-    let file = |why: String| OpenError::File {
-        path: path.to_owned(),
-        why,
-    };
-    let crl = ParsedCrl::parse(&only_block(path, "X509 CRL")?)
-        .map_err(|error| file(error.to_string()))?;
-    crl.next_update()
-        .ok_or_else(|| file("it has no nextUpdate".to_owned()))
 }
 
 fn only_block(path: &Path, label: &str) -> Result<Vec<u8>, OpenError> {

@@ -202,9 +202,12 @@ impl From<EvidenceError> for Problem {
         let hint = error.hint();
         let status = match error {
             EvidenceError::Store(error) => return error.into(),
-            EvidenceError::Crl { .. } | EvidenceError::OtherIssuer { .. } => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            EvidenceError::Crl { .. }
+            | EvidenceError::Incomplete { .. }
+            | EvidenceError::OtherIssuer { .. }
+            | EvidenceError::Over { .. }
+            | EvidenceError::SignedHere { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            EvidenceError::Older { .. } => StatusCode::CONFLICT,
             EvidenceError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             EvidenceError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
@@ -232,6 +235,7 @@ impl From<PublishError> for Problem {
             PublishError::NotReady(error) => return error.into(),
             PublishError::Store(error) => return error.into(),
             PublishError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+            PublishError::RootKeyElsewhere { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             PublishError::RootList { .. } | PublishError::Sign(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

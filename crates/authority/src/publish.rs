@@ -13,6 +13,7 @@ mod lists;
 mod ocsp;
 mod responder;
 mod shelf;
+mod superiors;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
@@ -34,6 +35,7 @@ use crate::authority::Authority;
 pub use self::lists::{CompleteList, LIST_LIFETIME, PublishError, REFRESH_AFTER};
 pub use self::ocsp::{ANSWER_LIFETIME, OcspAnswer};
 pub use self::shelf::Document;
+pub use self::superiors::{ImportedList, SuperiorList};
 
 /// What the public is served.
 pub struct Publication {
@@ -103,6 +105,9 @@ impl Publication {
             budgets: Budgets::default(),
         };
         publication.shelve_certificates();
+        if let Err(error) = publication.shelve_superior_lists().await {
+            tracing::error!(target: "publication", %error, "the lists of the CAs above the issuing one are not served");
+        }
         publication.shelve_last_lists().await?;
         Ok(Arc::new(publication))
     }

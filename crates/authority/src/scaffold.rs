@@ -39,6 +39,18 @@ pub(crate) fn refuse_unfinished_restore(state: &StateFolder) -> Result<(), State
     Ok(())
 }
 
+/// Gives what was built one name, all of it at once.
+pub(crate) fn rename(state: &StateFolder, to: &Path) -> Result<(), StateError> {
+    let scaffold = state.scaffold();
+    sync(&scaffold)?;
+    fs::rename(&scaffold, to).map_err(|source| StateError::Io {
+        what: "create",
+        path: to.to_owned(),
+        source,
+    })?;
+    sync(state.path())
+}
+
 /// The format file makes the state valid, so it comes last.
 pub(crate) fn move_out(state: &StateFolder) -> Result<(), StateError> {
     let scaffold = state.scaffold();

@@ -206,6 +206,16 @@ impl StateFolder {
         }
     }
 
+    /// Where a request for a sub-CA waits for its certificate, with its key.
+    pub fn pending_request(&self) -> PathBuf {
+        self.path.join(PENDING_REQUEST)
+    }
+
+    /// Whether one does.
+    pub fn has_pending_request(&self) -> bool {
+        !self.is_initialised() && self.pending_request().is_dir()
+    }
+
     /// Where an init builds, and what tells that one was interrupted.
     pub(crate) fn scaffold(&self) -> PathBuf {
         self.path.join(SCAFFOLD)
@@ -275,6 +285,8 @@ impl StateFolder {
         if self.is_initialised() {
             // Kept, it would make this CA look half-made should its format file ever be lost.
             remove(self.scaffold(), |path| fs::remove_dir_all(path))?;
+            // Its key is the authority's now.
+            remove(self.pending_request(), |path| fs::remove_dir_all(path))?;
         }
         Ok(())
     }
@@ -434,7 +446,7 @@ fn own_uid() -> u32 {
 pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem", "ca"];
 
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.
-const BEFORE_INIT: [&str; 8] = [
+const BEFORE_INIT: [&str; 9] = [
     "lock",
     "admin.sock",
     PASSING_SOCKET,
@@ -442,11 +454,13 @@ const BEFORE_INIT: [&str; 8] = [
     "gateway",
     "identities",
     "refusals",
+    PENDING_REQUEST,
     LOST_AND_FOUND,
 ];
 
 /// The admin socket until it has its mode.
 pub(crate) const PASSING_SOCKET: &str = "admin.tmp";
+pub(crate) const PENDING_REQUEST: &str = "request";
 const LOST_AND_FOUND: &str = "lost+found";
 const ROOT: u32 = 0;
 /// Of the group and of all.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_store::error::StoreError;
-use countersign_store::issuer::IssuerRole;
 
 use crate::api::{IssuerView, IssuingState, PauseView, Risk, StatusResponse};
 use crate::authority::{Authority, Unsealing};
+use crate::publish::{PublishError, SuperiorList};
 
 impl Authority {
     /// How the authority is.
@@ -17,6 +17,7 @@ impl Authority {
         let (history, sequence) = self.feed_position().await?;
         let certificates = self.tally().await?.into();
         let overdue = self.overdue_list().await?;
+        let superiors = self.superior_lists().await;
         let now = self.now();
         let pause = self.pause().await?;
         let paused = pause.map(|pause| StoreError::IssuingPaused {
@@ -41,24 +42,33 @@ impl Authority {
             pause: pause.map(PauseView::from),
             issuers: self
                 .issuers()
+                .into_iter()
                 .map(|(role, certificate)| issuer_view(role, certificate))
-                .to_vec(),
+                .collect(),
             certificates,
-            root_crl_next_update: self.root_crl_next_update,
+            root_crl_next_update: superiors
+                .as_ref()
+                .ok()
+                .and_then(|lists| lists.last()?.next_update()),
             publication_url: self.publication_url().map(|url| url.to_string()),
             history,
             sequence,
             nodes: self.hub.nodes(),
-            risks: risk.into_iter().chain(self.risks(now, overdue)).collect(),
+            risks: risk
+                .into_iter()
+                .chain(self.risks(now, overdue))
+                .chain(self.list_risks(now, superiors))
+                .collect(),
         })
     }
 
-    fn issuers(&self) -> [(IssuerRole, &Certificate); 3] {
-        [
-            (IssuerRole::Root, self.root()),
-            (IssuerRole::Intermediate, self.intermediate()),
-            (IssuerRole::Operator, self.operator()),
-        ]
+    fn issuers(&self) -> Vec<(&'static str, &Certificate)> {
+        let between = &self.intermediates()[1..];
+        let mut issuers = vec![("root", self.root())];
+        issuers.extend(between.iter().rev().map(|it| (SUPERIOR, it)));
+        issuers.push(("intermediate", self.intermediate()));
+        issuers.push(("operator", self.operator()));
+        issuers
     }
 
     fn risks(&self, now: UnixTime, overdue: Option<UnixTime>) -> Vec<Risk> {
@@ -79,25 +89,75 @@ impl Authority {
                     "a new authority has to replace it before",
                 )
             });
-        let crl = ends_soon(
-            "the root's CRL",
-            self.root_crl_next_update,
-            now,
-            "verifiers that ask for it will refuse every certificate then",
-        );
         beside
             .into_iter()
             .chain(online)
             .chain(ending)
-            .chain(crl)
             .chain(overdue.map(|end| overdue_list(end, now)))
             .collect()
     }
+
+    fn list_risks(
+        &self,
+        now: UnixTime,
+        lists: Result<Vec<SuperiorList>, PublishError>,
+    ) -> Vec<Risk> {
+        let lists = match lists {
+            Ok(lists) => lists,
+            Err(error) => {
+                return vec![Risk {
+                    sentence: error.to_string(),
+                    hint: error.hint().unwrap_or_default(),
+                }];
+            }
+        };
+        let is_published = self.publication_url().is_some();
+        lists
+            .iter()
+            .filter_map(|list| list_risk(list, is_published, self.signs(&list.issuer), now))
+            .collect()
+    }
+
+    /// Whether its key is sealed here.
+    fn signs(&self, superior: &Certificate) -> bool {
+        superior.der() == self.root().der() && self.state.ca().join("root.key.sealed").exists()
+    }
 }
 
-fn issuer_view(role: IssuerRole, certificate: &Certificate) -> IssuerView {
+/// `is_ours`: its key is here.
+fn list_risk(
+    list: &SuperiorList,
+    is_published: bool,
+    is_ours: bool,
+    now: UnixTime,
+) -> Option<Risk> {
+    let subject = list.issuer.subject();
+    let what = format!("the CRL of {subject}");
+    let next = if is_ours {
+        "`countersign ca crl --root` signs the next one"
+    } else {
+        "`countersign ca crl import FILE` takes the next one; `countersign ca crl --root --root-key FILE` signs it where the root's key is at hand"
+    };
+    let consequence = format!("{next}: verifiers that ask for it refuse every certificate without");
+    let Some(end) = list.next_update() else {
+        // Whoever publishes tells verifiers to ask.
+        return is_published.then(|| Risk {
+            sentence: format!("there is no CRL of {subject} here"),
+            hint: consequence,
+        });
+    };
+    if list.is_stale {
+        return Some(Risk {
+            sentence: format!("{what} does not show all that is revoked"),
+            hint: next.to_owned(),
+        });
+    }
+    ends_soon(&what, end, now, &consequence)
+}
+
+fn issuer_view(role: &str, certificate: &Certificate) -> IssuerView {
     IssuerView {
-        role: role.to_string(),
+        role: role.to_owned(),
         subject: certificate.subject().to_string(),
         fingerprint: certificate.fingerprint(),
         not_before: certificate.not_before(),
@@ -159,3 +219,6 @@ fn parent(path: &Path) -> String {
 
 /// A quarter: enough for a change that involves other people.
 const WARN_BEFORE: Duration = Duration::from_hours(90 * 24);
+
+/// Between the issuing CA and the root, and somebody else's.
+const SUPERIOR: &str = "superior";

@@ -179,11 +179,23 @@ pub(crate) fn folder(path: &Path) -> Result<StateFolder, Fault> {
 
 /// Nothing to ask.
 pub(crate) fn no_authority(path: &Path) -> Fault {
+    if let Some(pending) = waiting(path) {
+        return pending;
+    }
     Fault::configuration(format_args!(
         "no authority is initialised in {}",
         path.display()
     ))
     .hint("`countersign init` or `countersign up` makes one; `--state DIR` names another folder")
+}
+
+/// A sub-CA was asked for there, and its certificate has not come.
+pub(crate) fn waiting(path: &Path) -> Option<Fault> {
+    let state = StateFolder::existing(path).ok()?;
+    state.has_pending_request().then(|| {
+        let path = state.path().to_owned();
+        StateError::RequestPending { path }.into()
+    })
 }
 
 /// The person at this command line, for whom the system vouches.

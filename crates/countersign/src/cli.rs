@@ -223,6 +223,20 @@ mod tests {
         check("countersign ca resume --without-evidence --because x", true);
         check("countersign ca crl", true);
         check("countersign ca crl --out ca.crl --state s --json", true);
+        check(
+            "countersign ca crl --root --root-key k --password-file p --revoke 0a --reason ca-compromise --out r.crl",
+            true,
+        );
+        check("countersign ca crl import root.crl --state s --json", true);
+        check(
+            "countersign ca adopt --intermediate i --key k --root r --root s --root-key k --in-password-file p --crl a --crl b \
+             --issued c --issued d --index i --subject O=A --trust-domain a.example --passphrase-file p --state s --json",
+            true,
+        );
+        check("countersign ca adopt --p12 i --root r", true);
+        check("countersign ca adopt --certificate c --chain r", true);
+        check("countersign init --csr-out c --subject O=A", true);
+        check("countersign init --config c.toml --name a.example", true);
         check("countersign config check c.toml", true);
         check("countersign --json config defaults", true);
         check("countersign status", true);
@@ -281,6 +295,13 @@ mod tests {
         check("countersign audit verify --head 0f", false);
         check("countersign ca", false);
         check("countersign ca crl ca.crl", false);
+        check("countersign ca crl --root-key k", false);
+        check("countersign ca crl --revoke 0a", false);
+        check("countersign ca crl --root import r.crl", false);
+        check("countersign ca adopt --key k --root r", false);
+        check("countersign ca adopt --p12 i --key k", false);
+        check("countersign ca adopt --root-key k", false);
+        check("countersign init --csr-out c --years 5", false);
         check("countersign verify --trust root.pem --cert cert.pem", false);
         check(
             "countersign verify --as peer --trust root.pem --cert cert.pem",

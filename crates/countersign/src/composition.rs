@@ -52,7 +52,7 @@ impl Own {
         })?;
         Ok(Self {
             bundle,
-            intermediates: vec![authority.intermediate().clone()],
+            intermediates: authority.intermediates().to_vec(),
             credentials,
         })
     }

@@ -14,6 +14,7 @@ mod node;
 mod opening;
 pub(crate) mod process;
 mod reload;
+mod root_lists;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -223,6 +224,10 @@ async fn start(
     control.spawn(tasks, socket, following, own, wanted);
     if let Some(port) = feed_port {
         port.spawn(tasks, drain);
+    }
+    if let Some(authority) = &authority {
+        let watched = root_lists::watch(Arc::clone(authority), metrics.clone(), Arc::clone(clock));
+        tasks.spawn_endless("the watch over the root's list", watched);
     }
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);

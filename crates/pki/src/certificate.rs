@@ -7,9 +7,10 @@ mod extension;
 
 use std::ops::Range;
 
+use der::Tag;
 use rustls_pki_types::CertificateDer;
 
-use crate::asn1::Malformed;
+use crate::asn1::{Cursor, Malformed};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -167,6 +168,17 @@ impl Certificate {
         self.signature_scheme
             .is_weak()
             .then(|| self.signature_scheme.to_string())
+    }
+
+    /// Whether the key of `issuer` made the signature. Names, times and rights are the caller's to judge.
+    pub fn verify_signature(&self, issuer: &Self) -> Result<(), MalformedCertificate> {
+        let mut fields = Cursor::new(&self.der)
+            .expect(Tag::Sequence, "the certificate")?
+            .cursor();
+        fields.expect(Tag::Sequence, "tbsCertificate")?;
+        let algorithm = fields.expect(Tag::Sequence, "signatureAlgorithm")?;
+        let key = PublicKey::from_der(issuer.spki_der())?;
+        Ok(key.verify(&algorithm, self.to_be_signed(), self.signature())?)
     }
 
     /// Every typed name: SANs in order, then CN (if exactly one), DN (if not empty), SPKI, serial with issuer.

@@ -31,6 +31,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use self::anchor::{Anchor, Anchors};
 pub(crate) use self::constraints::constraint_above;
 pub use self::expected::{ExpectedName, InvalidExpectedName};
+pub use self::extensions::flaw_of_issuer;
 pub use self::fault::{ChainFault, ChainFaultKind, CrlFault, NameFault};
 use self::judge::{Case, SignedPath};
 use self::known::KnownSignatures;

@@ -92,7 +92,7 @@ impl CrlTemplate {
         let rows_header = rows.header()?;
         let content = head.len() + rows_header.len() + rows.bytes + tail.len();
         let header = asn1::header(Tag::Sequence, content);
-        let mut der = Vec::with_capacity(header.len() + content + COMPLETION_ROOM);
+        let mut der = Vec::with_capacity(header.len() + content + completion_room(algorithm));
         der.extend(header);
         der.extend(head);
         der.extend(rows_header);
@@ -142,6 +142,33 @@ impl CrlEntry {
 }
 
 impl CrlToBeSigned {
+    /// Reads what was drafted elsewhere, for a key of `issuer` that lies here. What is no list of `issuer`, in whole or by
+    /// its algorithm, is not signed.
+    pub fn read(der: &[u8], issuer: &Certificate) -> Result<Self, InvalidCrl> {
+        let invalid = |why: &str| InvalidCrl {
+            why: why.to_owned(),
+        };
+        let algorithm = SignatureAlgorithm::of_key(issuer.public_key_algorithm())
+            .ok_or_else(|| invalid("nothing is signed with a key of its issuer's kind"))?;
+        let unsigned = Self {
+            der: der.to_vec(),
+            algorithm,
+        };
+        // Also refuses what names another algorithm inside.
+        let preview = ParsedCrl::parse(&unsigned.clone().complete(&[]))?;
+        if preview.is_issued_by(issuer.subject_der()) {
+            Ok(unsigned)
+        } else {
+            Err(InvalidCrl {
+                why: format!(
+                    "its issuer is {}, not {}",
+                    preview.issuer(),
+                    issuer.subject()
+                ),
+            })
+        }
+    }
+
     /// What to sign.
     pub fn bytes(&self) -> &[u8] {
         &self.der
@@ -164,5 +191,13 @@ impl CrlToBeSigned {
     }
 }
 
-/// A header has at most 6 bytes, algorithm and signature of P-256 have under 90.
-const COMPLETION_ROOM: usize = 128;
+/// A header has at most 6 bytes; algorithm and signature of P-384 have under 120, those of RSA 4096, the longest that CAs
+/// sign with here, under 540.
+const fn completion_room(algorithm: SignatureAlgorithm) -> usize {
+    match algorithm {
+        SignatureAlgorithm::RsaPkcs1Sha256 => 576,
+        SignatureAlgorithm::EcdsaP256Sha256
+        | SignatureAlgorithm::EcdsaP384Sha384
+        | SignatureAlgorithm::Ed25519 => 128,
+    }
+}

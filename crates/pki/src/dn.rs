@@ -60,6 +60,18 @@ impl DistinguishedName {
         }
     }
 
+    /// This name without the RDNs that have a common name.
+    #[must_use]
+    pub fn without_common_names(&self) -> Self {
+        let rdns = self
+            .attributes
+            .chunk_by(|_, next| next.joins_previous)
+            .filter(|rdn| rdn.iter().all(|attribute| attribute.kind != COMMON_NAME));
+        Self {
+            attributes: rdns.flatten().cloned().collect(),
+        }
+    }
+
     /// The DER `Name`.
     pub fn to_der(&self) -> Vec<u8> {
         der_form::encode(self)

@@ -99,6 +99,16 @@ impl PublicationUrl {
             .expect("http: and visible ASCII, far below 2048 bytes")
     }
 
+    /// What the certificate of a CA below `issuer` carries: lists of CAs are short, so there is the complete one alone, and no
+    /// responder, since the key of `issuer` shall rest.
+    pub fn sources_of_issuer(&self, issuer: &Certificate) -> StatusSources {
+        StatusSources {
+            crl: Some(self.join(&Self::complete_list_path(issuer))),
+            ocsp: None,
+            ca_issuers: Some(self.join(&Self::certificate_path(issuer))),
+        }
+    }
+
     /// What a certificate of `issuer` with this serial number carries. The list is that of its shard.
     pub fn sources(&self, issuer: &Certificate, serial: SerialNumber) -> StatusSources {
         let shard = shard_of(serial, SHARDS);

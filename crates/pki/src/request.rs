@@ -201,12 +201,36 @@ pub struct RequestToBeSigned {
 impl RequestToBeSigned {
     /// Refuses keys of kinds that are not in [`SignatureAlgorithm`].
     pub fn new(subject: &DistinguishedName, spki_der: &[u8]) -> Result<Self, InvalidRequest> {
+        Self::with_attributes(subject, spki_der, &[])
+    }
+
+    /// Of a CA that shall issue leaves: asks for CA:TRUE with this path length, keyCertSign and cRLSign, which whoever signs
+    /// may copy or write anew.
+    pub fn for_authority(
+        subject: &DistinguishedName,
+        spki_der: &[u8],
+        path_len: u8,
+    ) -> Result<Self, InvalidRequest> {
+        let extensions = tbs::authority_extensions(Some(path_len));
+        // RFC 2985 §5.4.2.
+        let attribute = asn1::sequence(&[
+            asn1::oid(EXTENSION_REQUEST),
+            asn1::tlv(Tag::Set, &asn1::sequence(&extensions)),
+        ]);
+        Self::with_attributes(subject, spki_der, &attribute)
+    }
+
+    fn with_attributes(
+        subject: &DistinguishedName,
+        spki_der: &[u8],
+        attributes: &[u8],
+    ) -> Result<Self, InvalidRequest> {
         let key = PublicKey::from_der(spki_der)?;
         let algorithm =
             SignatureAlgorithm::of_key(&key.algorithm).ok_or_else(|| InvalidRequest {
                 why: format!("the key is {}, which no request is made for", key.algorithm),
             })?;
-        let attributes = asn1::tlv(asn1::constructed(0), &[]);
+        let attributes = asn1::tlv(asn1::constructed(0), attributes);
         Ok(Self {
             der: asn1::sequence(&[
                 asn1::unsigned(0),

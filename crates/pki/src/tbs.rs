@@ -145,25 +145,13 @@ impl Template {
     }
 
     fn extensions(&self, authority_key_id: &[u8]) -> Result<Vec<Vec<u8>>, TemplateError> {
-        let (constraints, key_usage) = match self.usage {
-            Usage::Authority { path_len } => {
-                let path_len =
-                    path_len.map_or_else(Vec::new, |length| asn1::unsigned(u64::from(length)));
-                // keyCertSign and cRLSign are bits 5 and 6; one bit of the byte is unused.
-                (
-                    asn1::sequence(&[asn1::tlv(Tag::Boolean, &[0xff]), path_len]),
-                    [1, 0b0000_0110],
-                )
-            }
-            // digitalSignature is bit 0; seven bits are unused.
+        let mut extensions = match self.usage {
+            Usage::Authority { path_len } => authority_extensions(path_len),
             Usage::Leaf { .. } | Usage::OcspResponder => {
-                (asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000])
+                // digitalSignature is bit 0; seven bits are unused.
+                usage_extensions(&asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000])
             }
         };
-        let mut extensions = vec![
-            asn1::extension(id::BASIC_CONSTRAINTS, true, &constraints),
-            asn1::extension(id::KEY_USAGE, true, &asn1::tlv(Tag::BitString, &key_usage)),
-        ];
         let purposes = self.usage.purposes();
         if !purposes.is_empty() {
             extensions.push(asn1::extension(
@@ -315,6 +303,21 @@ pub enum TemplateError {
     /// Neither subject nor SAN.
     #[error("a certificate needs a subject or a subjectAltName")]
     Nameless,
+}
+
+/// basicConstraints and keyUsage of a CA.
+pub(crate) fn authority_extensions(path_len: Option<u8>) -> Vec<Vec<u8>> {
+    let path_len = path_len.map_or_else(Vec::new, |length| asn1::unsigned(u64::from(length)));
+    let constraints = asn1::sequence(&[asn1::tlv(Tag::Boolean, &[0xff]), path_len]);
+    // keyCertSign and cRLSign are bits 5 and 6; one bit of the byte is unused.
+    usage_extensions(&constraints, [1, 0b0000_0110])
+}
+
+fn usage_extensions(constraints: &[u8], key_usage: [u8; 2]) -> Vec<Vec<u8>> {
+    vec![
+        asn1::extension(id::BASIC_CONSTRAINTS, true, constraints),
+        asn1::extension(id::KEY_USAGE, true, &asn1::tlv(Tag::BitString, &key_usage)),
+    ]
 }
 
 /// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, as certificates, requests and CRLs have it.

@@ -121,7 +121,13 @@ pub fn authorize(
         ));
     }
     key::check(&request.spki_der, profile, issuers)?;
-    let (not_before, not_after) = validity(request, profile, issuer, now)?;
+    // A CA above may end before its own.
+    let ends = issuers
+        .chain(profile.issued_by())
+        .iter()
+        .map(Certificate::not_after);
+    let ends = ends.fold(issuer.not_after(), UnixTime::min);
+    let (not_before, not_after) = validity(request, profile, issuer, ends, now)?;
     let usage = profile.like().usage();
     let serial = SerialNumber::from_random(random);
     let template = Template {
@@ -261,6 +267,7 @@ fn validity(
     request: &Request,
     rules: &ProfileRules,
     issuer: &Certificate,
+    ends: UnixTime,
     now: UnixTime,
 ) -> Result<(UnixTime, UnixTime), Denied> {
     let refuse = |why: String| Err(Denied::Lifetime { why });
@@ -296,7 +303,7 @@ fn validity(
     }
     // Both ends belong to the period (RFC 5280 §4.1.2.5), which being backdated makes longer.
     let longest = limit.saturating_sub(Duration::from_secs(1));
-    let not_after = now.plus(lifetime.min(longest)).min(issuer.not_after());
+    let not_after = now.plus(lifetime.min(longest)).min(ends);
     let not_before = now
         .minus(BACKDATE)
         .max(issuer.not_before())

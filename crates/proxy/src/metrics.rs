@@ -38,6 +38,7 @@ struct Shared {
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
     feed_age: Family<Unlabelled, Gauge>,
+    root_list_end: Family<Unlabelled, Gauge>,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -78,6 +79,7 @@ impl Metrics {
         let connections = Family::default();
         let not_after = Family::default();
         let feed_age = Family::<Unlabelled, Gauge>::default();
+        let root_list_end = Family::<Unlabelled, Gauge>::default();
         registry.register(
             "countersign_gateway_handshakes",
             "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
@@ -109,6 +111,11 @@ impl Metrics {
             feed_age.clone(),
         );
         registry.register(
+            "countersign_authority_root_crl_next_update_seconds",
+            "When the CRL of the root, or of another CA above the issuing one, has to be replaced, in seconds since the Unix epoch",
+            root_list_end.clone(),
+        );
+        registry.register(
             "countersign_gateway_build",
             "The running version",
             Info::new(vec![("version".to_owned(), version.to_owned())]),
@@ -124,6 +131,7 @@ impl Metrics {
                 not_after,
                 credentials,
                 feed_age,
+                root_list_end,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -148,6 +156,12 @@ impl Metrics {
             shared.feed_age.get_or_create(&[]).set(seconds);
         }
         text::encode(&shared.registry, form)
+    }
+
+    /// When the first of the lists of the CAs above the issuing one ends. What there is none of is not shown.
+    pub fn tell_root_list_end(&self, unix_s: u64) {
+        let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
+        self.shared.root_list_end.get_or_create(&[]).set(seconds);
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

@@ -53,6 +53,8 @@ pub struct Change {
 pub enum Action {
     /// An issuer came into the inventory.
     AddIssuer,
+    /// A certificate that was issued before came into the inventory with its issuer.
+    Adopt,
     /// Owner, labels or note of an identity were changed.
     Annotate,
     /// A copy of everything but the passphrase was asked for.
@@ -87,6 +89,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AddIssuer => "add-issuer",
+            Self::Adopt => "adopt",
             Self::Annotate => "annotate",
             Self::Backup => "backup",
             Self::Evidence => "evidence",

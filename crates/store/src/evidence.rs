@@ -16,7 +16,6 @@ use crate::pause;
 use crate::publication;
 use crate::row::{from_sequence, to_json, to_seconds, word};
 use crate::store::{Store, last_sequence};
-use crate::writer::Writing;
 
 /// What somebody else remembers.
 #[derive(Clone, Debug)]
@@ -57,8 +56,7 @@ impl Store {
         now: UnixTime,
     ) -> Result<United, StoreError> {
         let issuers: HashMap<Fingerprint, (i64, UnixTime)> = self
-            .issuers()
-            .iter()
+            .known_issuers()
             .map(|issuer| {
                 let certificate = &issuer.certificate;
                 (certificate.spki(), (issuer.id.0, certificate.not_after()))
@@ -92,10 +90,13 @@ impl Store {
                             actor: &actor,
                             now,
                         };
-                        match one
-                            .revoke(writing, &history)
-                            .map_err(|error| writing.fault(&error))?
-                        {
+                        let (outcome, message) = one
+                            .revoke(writing.sql, &history)
+                            .map_err(|error| writing.fault(&error))?;
+                        if let Some(message) = message {
+                            writing.tell(message);
+                        }
+                        match outcome {
                             Outcome::Known => part.known += 1,
                             Outcome::Revoked => part.revoked += 1,
                             Outcome::Unknown => part.unknown += 1,
@@ -122,24 +123,28 @@ impl Store {
 }
 
 /// One revocation that somebody else remembers.
-struct Remembered<'a> {
-    revoked: Revoked,
-    issuer: i64,
-    issuer_ends: UnixTime,
-    source: &'a str,
-    actor: &'a Actor,
-    now: UnixTime,
+pub(crate) struct Remembered<'a> {
+    pub(crate) revoked: Revoked,
+    pub(crate) issuer: i64,
+    pub(crate) issuer_ends: UnixTime,
+    pub(crate) source: &'a str,
+    pub(crate) actor: &'a Actor,
+    pub(crate) now: UnixTime,
 }
 
-enum Outcome {
+pub(crate) enum Outcome {
     Known,
     Revoked,
     Unknown,
 }
 
 impl Remembered<'_> {
-    fn revoke(&self, writing: &mut Writing<'_>, history: &HistoryId) -> rusqlite::Result<Outcome> {
-        let sql: &Connection = writing.sql;
+    /// The message is to be told once the change is durable.
+    pub(crate) fn revoke(
+        &self,
+        sql: &Connection,
+        history: &HistoryId,
+    ) -> rusqlite::Result<(Outcome, Option<Message>)> {
         let serial = self.revoked.serial;
         let known: Option<RevocationReason> = sql
             .prepare_cached("SELECT reason FROM revocation WHERE serial = ?1 AND issuer_id = ?2")?
@@ -147,7 +152,7 @@ impl Remembered<'_> {
             .optional()?;
         // The first statement stands, but a hold that was made a revocation can be released by nobody.
         if known.is_some_and(|known| !known.is_hold() || self.revoked.reason.is_hold()) {
-            return Ok(Outcome::Known);
+            return Ok((Outcome::Known, None));
         }
         let entry: Option<(i64, i64)> = sql
             .prepare_cached("SELECT id, not_after FROM entry WHERE serial = ?1 AND issuer_id = ?2")?
@@ -200,16 +205,17 @@ impl Remembered<'_> {
             &format!("{}: {}", self.source, self.revoked.reason),
             change.as_ref(),
         )?;
-        writing.tell(Message {
+        let message = Message {
             history: history.clone(),
             sequence,
             at: self.now,
             body,
-        });
-        Ok(match entry {
+        };
+        let outcome = match entry {
             Some(_) => Outcome::Revoked,
             None => Outcome::Unknown,
-        })
+        };
+        Ok((outcome, Some(message)))
     }
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::publication;
 use crate::row::{damaged, to_seconds, word};
+use crate::store::Store;
 
 /// A CA certificate in the inventory.
 #[derive(Clone, Debug)]
@@ -24,9 +25,48 @@ pub struct Issuer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IssuerId(pub(crate) i64);
 
+/// A CA above the authority's own issuers, whose key is somebody else's: what it revokes holds here, and its lists are
+/// published.
+#[derive(Clone, Debug)]
+pub struct Superior {
+    /// Its number in the inventory.
+    pub id: IssuerId,
+    /// Itself.
+    pub certificate: Certificate,
+}
+
+/// Any CA of the inventory.
+pub(crate) struct KnownIssuer<'a> {
+    pub(crate) id: IssuerId,
+    pub(crate) certificate: &'a Certificate,
+}
+
+impl Store {
+    /// Our issuers, and those above them.
+    pub(crate) fn known_issuers(&self) -> impl Iterator<Item = KnownIssuer<'_>> {
+        let ours = self.issuers().iter().map(|it| (it.id, &it.certificate));
+        let above = self.superiors().iter().map(|it| (it.id, &it.certificate));
+        ours.chain(above)
+            .map(|(id, certificate)| KnownIssuer { id, certificate })
+    }
+}
+
+pub(crate) fn load_superiors(sql: &Connection) -> rusqlite::Result<Vec<Superior>> {
+    let mut statement = sql.prepare("SELECT id, der FROM issuer WHERE role = ?1 ORDER BY id")?;
+    let superiors = statement.query_map([SUPERIOR], |row| {
+        let der: Vec<u8> = row.get(1)?;
+        Ok(Superior {
+            id: IssuerId(row.get(0)?),
+            certificate: Certificate::parse(&der).map_err(|error| damaged(1, Type::Blob, error))?,
+        })
+    })?;
+    superiors.collect()
+}
+
 pub(crate) fn load(sql: &Connection) -> rusqlite::Result<Vec<Issuer>> {
-    let mut statement = sql.prepare("SELECT id, role, der FROM issuer ORDER BY id")?;
-    let issuers = statement.query_map([], |row| {
+    let mut statement =
+        sql.prepare("SELECT id, role, der FROM issuer WHERE role <> ?1 ORDER BY id")?;
+    let issuers = statement.query_map([SUPERIOR], |row| {
         let der: Vec<u8> = row.get(2)?;
         Ok(Issuer {
             id: IssuerId(row.get(0)?),
@@ -39,18 +79,23 @@ pub(crate) fn load(sql: &Connection) -> rusqlite::Result<Vec<Issuer>> {
 
 pub(crate) fn insert(
     sql: &Connection,
-    role: IssuerRole,
+    role: &str,
     certificate: &Certificate,
     now: UnixTime,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<IssuerId> {
     sql.prepare_cached("INSERT INTO issuer (role, fingerprint, spki, subject, der, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![
-            role.to_string(),
+            role,
             certificate.fingerprint().as_bytes(),
             certificate.spki().as_bytes(),
             certificate.subject().to_string(),
             certificate.der().as_ref(),
             to_seconds(now),
         ])?;
-    publication::begin(sql, sql.last_insert_rowid(), publication::COMPLETE).map(drop)
+    let id = sql.last_insert_rowid();
+    publication::begin(sql, id, publication::COMPLETE)?;
+    Ok(IssuerId(id))
 }
+
+/// In place of a role.
+pub(crate) const SUPERIOR: &str = "superior";

@@ -3,6 +3,7 @@
 //! Must never answer before the change is on disk, change anything without its audit record in the same transaction,
 //! or decide who may have what. Start with [`store::Store`].
 
+pub mod adoption;
 pub mod annotation;
 pub mod audit;
 pub mod backup;

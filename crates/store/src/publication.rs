@@ -60,7 +60,7 @@ pub struct SignedTimes {
 
 /// A list's number in the inventory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ListId(i64);
+pub struct ListId(pub(crate) i64);
 
 /// A list that is to be signed.
 #[derive(Debug)]
@@ -209,7 +209,12 @@ impl Store {
             covers,
         } = drafted;
         let der = to_be_signed.complete(signature);
-        let bytes = der.len() as u64;
+        let signed = SignedTimes {
+            number,
+            this_update,
+            next_update,
+            bytes: der.len() as u64,
+        };
         self.writer
             .write(move |writing| {
                 let write = || {
@@ -220,31 +225,24 @@ impl Store {
                     if last >= number {
                         return Ok(Err(last));
                     }
-                    writing
-                        .sql
-                        .prepare_cached(
-                            "UPDATE crl SET number = ?2, this_update = ?3, next_update = ?4, bytes = ?5, covers = ?6 WHERE id = ?1",
-                        )?
-                        .execute(params![
-                            list.id.0,
-                            to_integer(number),
-                            to_seconds(this_update),
-                            to_seconds(next_update),
-                            to_integer(bytes),
-                            from_sequence(covers),
-                        ])?;
-                    writing
-                        .sql
-                        .prepare_cached(
-                            "INSERT INTO crl_signed (crl_id, der) VALUES (?1, ?2) ON CONFLICT (crl_id) DO UPDATE SET der = excluded.der",
-                        )?
-                        .execute(params![list.id.0, der])?;
-                    let object = list.distribution_point.as_ref().map_or(&*issuer, Uri::as_str);
+                    record_signed(writing.sql, list.id, &signed, covers, &der)?;
+                    let object = list
+                        .distribution_point
+                        .as_ref()
+                        .map_or(&*issuer, Uri::as_str);
                     let change = Change {
                         before: last.to_string(),
                         after: number.to_string(),
                     };
-                    audit::record(writing.sql, now, &actor, Action::PublishCrl, object, "", Some(&change))?;
+                    audit::record(
+                        writing.sql,
+                        now,
+                        &actor,
+                        Action::PublishCrl,
+                        object,
+                        "",
+                        Some(&change),
+                    )?;
                     let is_stale = writing
                         .sql
                         .prepare_cached("SELECT changed_at > covers FROM crl WHERE id = ?1")?
@@ -254,12 +252,7 @@ impl Store {
                 list.is_stale = write()
                     .map_err(|error| writing.fault(&error))?
                     .map_err(|last| StoreError::OldDraft { number, last })?;
-                list.signed = Some(SignedTimes {
-                    number,
-                    this_update,
-                    next_update,
-                    bytes,
-                });
+                list.signed = Some(signed);
                 Ok(PublishedList { list, der })
             })
             .await
@@ -381,6 +374,40 @@ pub(crate) fn begin(sql: &Connection, issuer_id: i64, uri: &str) -> rusqlite::Re
         .prepare_cached("INSERT INTO crl (issuer_id, uri) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
         .execute(params![issuer_id, uri])?;
     Ok(begun > 0)
+}
+
+/// The list of every certificate of an issuer.
+pub(crate) fn complete(sql: &Connection, issuer: IssuerId) -> rusqlite::Result<RevocationList> {
+    sql.prepare_cached(&format!(
+        "SELECT {LIST} FROM crl WHERE issuer_id = ?1 AND uri = ?2"
+    ))?
+    .query_row(params![issuer.0, COMPLETE], list)
+}
+
+/// `covers`: the last message of the feed that the list knows of.
+pub(crate) fn record_signed(
+    sql: &Connection,
+    id: ListId,
+    signed: &SignedTimes,
+    covers: Sequence,
+    der: &[u8],
+) -> rusqlite::Result<()> {
+    sql.prepare_cached(
+        "UPDATE crl SET number = ?2, this_update = ?3, next_update = ?4, bytes = ?5, covers = ?6 WHERE id = ?1",
+    )?
+    .execute(params![
+        id.0,
+        to_integer(signed.number),
+        to_seconds(signed.this_update),
+        to_seconds(signed.next_update),
+        to_integer(signed.bytes),
+        from_sequence(covers),
+    ])?;
+    sql.prepare_cached(
+        "INSERT INTO crl_signed (crl_id, der) VALUES (?1, ?2) ON CONFLICT (crl_id) DO UPDATE SET der = excluded.der",
+    )?
+    .execute(params![id.0, der])
+    .map(drop)
 }
 
 fn status(

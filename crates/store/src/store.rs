@@ -8,10 +8,11 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::adoption::{self, Brought};
 use crate::audit::chain::{self, End};
 use crate::audit::{self, Action};
 use crate::error::StoreError;
-use crate::issuer::{self, Issuer, IssuerRole};
+use crate::issuer::{self, Issuer, IssuerRole, Superior};
 use crate::publication;
 use crate::reader::Reader;
 use crate::row::sequence;
@@ -33,6 +34,7 @@ pub struct Store {
     opened_at: Sequence,
     pub(crate) publication_url: Option<String>,
     issuers: Vec<Issuer>,
+    superiors: Vec<Superior>,
 }
 
 /// What an inventory begins with.
@@ -44,6 +46,12 @@ pub struct Founding {
     pub base: Sequence,
     /// The authority's issuers.
     pub issuers: Vec<(IssuerRole, Certificate)>,
+    /// CAs above them that are not the authority's.
+    pub superiors: Vec<Certificate>,
+    /// What was issued and revoked before.
+    pub brought: Brought,
+    /// For the audit log.
+    pub reason: &'static str,
     /// Who founds.
     pub actor: Actor,
     /// When.
@@ -75,6 +83,7 @@ impl Store {
         let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
         let history = required_meta(&connection, HISTORY, path)?;
         let issuers = issuer::load(&connection).map_err(sql)?;
+        let superiors = issuer::load_superiors(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
         let publication_url = publication::publication_url(&connection).map_err(sql)?;
         let reader = Reader::start(schema::open_reader(path)?, path)?;
@@ -90,12 +99,18 @@ impl Store {
             opened_at,
             publication_url,
             issuers,
+            superiors,
         })
     }
 
     /// The issuers as they were when the store was opened.
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// The CAs above them that are not the authority's.
+    pub fn superiors(&self) -> &[Superior] {
+        &self.superiors
     }
 
     /// The feed's history.
@@ -118,8 +133,13 @@ fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
     let mut insert = sql.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     insert.execute(params![HISTORY, founding.history.0])?;
     insert.execute(params![SEQUENCE_BASE, founding.base.0.to_string()])?;
-    for (role, certificate) in &founding.issuers {
-        issuer::insert(sql, *role, certificate, founding.now)?;
+    let ours = founding.issuers.iter();
+    let ours = ours.map(|(role, certificate)| (role.to_string(), certificate));
+    let above = founding.superiors.iter();
+    let above = above.map(|certificate| (issuer::SUPERIOR.to_owned(), certificate));
+    let mut issuers = Vec::new();
+    for (role, certificate) in ours.chain(above) {
+        let id = issuer::insert(sql, &role, certificate, founding.now)?;
         let object = certificate.subject().to_string();
         audit::record(
             sql,
@@ -127,11 +147,19 @@ fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
             &founding.actor,
             Action::AddIssuer,
             &object,
-            "first run",
+            founding.reason,
             None,
         )?;
+        issuers.push((id, certificate.clone()));
     }
-    Ok(())
+    let Founding {
+        brought,
+        history,
+        actor,
+        now,
+        ..
+    } = founding;
+    adoption::bring(sql, brought, &issuers, history, actor, *now)
 }
 
 /// The later of the last message and where this history began: what a restored inventory has in its log was told in another.

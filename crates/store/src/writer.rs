@@ -365,6 +365,7 @@ mod tests {
     use countersign_policy::issuance::Actor;
 
     use super::*;
+    use crate::adoption::Brought;
     use crate::store::{Founding, Store};
 
     fn insert(writing: &Writing<'_>, key: &str, bytes: usize) -> Result<(), StoreError> {
@@ -483,6 +484,9 @@ mod tests {
             history: HistoryId("a".to_owned()),
             base: Sequence(0),
             issuers: vec![],
+            superiors: Vec::new(),
+            brought: Brought::default(),
+            reason: "first run",
             actor: Actor::Authority,
             now: UnixTime::from_seconds(1_800_000_000),
         };

@@ -22,12 +22,13 @@ use super::role::Role;
 use super::route::Route;
 use crate::api::{
     BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
-    ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest,
-    LabelResponse, ListQuery, ListResponse, ListsResponse, OPENAPI, PREVIEW, PreviewResponse,
-    RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW,
-    ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest,
-    ResumeResponse, RevokePreviewResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse,
-    StatusResponse,
+    IMPORT_LIST, ISSUE, ImportRequest, ImportResponse, ImportedListResponse, IssueRequest,
+    IssueResponse, LABEL, LabelRequest, LabelResponse, ListQuery, ListResponse, ListView,
+    ListsResponse, OPENAPI, PREVIEW, PreviewResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW,
+    RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW, ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery,
+    ReceiptResponse, ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
+    RevokePreviewResponse, RevokeRequest, RevokeResponse, RootListDraft, RootListRequest, STATUS,
+    ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -36,7 +37,8 @@ use crate::conversion::revocation::{
 };
 use crate::conversion::{
     annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
-    list_response, lists_response, preview_response, requested_key, show_response,
+    list_response, lists_response, preview_response, requested_key, revoked_under_root,
+    root_list_draft as drafted_response, show_response,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -156,6 +158,30 @@ fn authority_routes() -> Vec<Route> {
             revocation_lists,
         )
         .answers::<ListsResponse>(),
+        Route::post(
+            IMPORT_LIST,
+            Role::Admin,
+            "Publish a revocation list of a CA above the issuing one that was signed elsewhere",
+            import_list,
+        )
+        .takes_bytes(CRL, MAX_EVIDENCE)
+        .answers::<ImportedListResponse>(),
+        Route::post(
+            ROOT_LIST,
+            Role::Admin,
+            "Sign the root's revocation list with the key in the state folder",
+            root_list,
+        )
+        .takes::<RootListRequest>()
+        .answers::<ListView>(),
+        Route::post(
+            ROOT_LIST_DRAFT,
+            Role::Admin,
+            "Draft the root's revocation list, to be signed where its key is and imported then",
+            root_list_draft,
+        )
+        .takes::<RootListRequest>()
+        .answers::<RootListDraft>(),
         Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),
         Route::post(
             EVIDENCE_CRL,
@@ -435,6 +461,34 @@ async fn revocation_lists(
     Caller(actor): Caller,
 ) -> Called<ListsResponse> {
     Ok(Json(lists_response(authority.complete_lists(actor).await?)))
+}
+
+async fn import_list(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Bytes, BytesRejection>,
+) -> Called<ImportedListResponse> {
+    let der = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+    Ok(Json(authority.import_list(actor, der).await?.into()))
+}
+
+async fn root_list(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<RootListRequest>, JsonRejection>,
+) -> Called<ListView> {
+    let revoke = revoked_under_root(read(body)?);
+    Ok(Json(authority.sign_root_list(actor, revoke).await?.into()))
+}
+
+async fn root_list_draft(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    body: Result<Json<RootListRequest>, JsonRejection>,
+) -> Called<RootListDraft> {
+    let revoke = revoked_under_root(read(body)?);
+    let drafted = authority.draft_root_list(actor, revoke).await?;
+    Ok(Json(drafted_response(&drafted)))
 }
 
 async fn status(

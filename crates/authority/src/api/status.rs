@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{FingerprintSchema, TimeSchema};
-use super::{PauseView, rfc3339};
+use super::{PauseView, optional_rfc3339, rfc3339};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,14 +26,18 @@ pub struct StatusResponse {
     /// Since when it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseView>,
-    /// Root, intermediate, operator.
+    /// The root, CAs below it that are somebody else's, intermediate, operator.
     pub issuers: Vec<IssuerView>,
     /// How many certificates there are.
     pub certificates: Counts,
-    /// nextUpdate of the root's CRL.
-    #[serde(with = "rfc3339")]
-    #[schemars(with = "TimeSchema")]
-    pub root_crl_next_update: UnixTime,
+    /// nextUpdate of the root's CRL; left out: there is none here.
+    #[serde(
+        default,
+        with = "optional_rfc3339",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<TimeSchema>")]
+    pub root_crl_next_update: Option<UnixTime>,
     /// Where certificates are told to look for their revocation; left out: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication_url: Option<String>,
@@ -66,7 +70,7 @@ pub enum IssuingState {
 /// One CA certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssuerView {
-    /// `root`, `intermediate` or `operator`.
+    /// `root`, `superior`, `intermediate` or `operator`.
     pub role: String,
     /// Its subject.
     pub subject: String,

@@ -283,7 +283,11 @@ impl Authority {
     fn chain_pem(&self, role: IssuerRole, certificate: &Certificate) -> String {
         let own = pem::encode(CERTIFICATE, certificate.der());
         match role {
-            IssuerRole::Intermediate => own + &pem::encode(CERTIFICATE, self.intermediate().der()),
+            IssuerRole::Intermediate => {
+                let between = self.intermediates().iter();
+                let between = between.map(|it| pem::encode(CERTIFICATE, it.der()));
+                own + &between.collect::<String>()
+            }
             IssuerRole::Operator | IssuerRole::Root => own,
         }
     }

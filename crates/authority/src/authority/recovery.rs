@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use countersign_pki::crl::{CrlScope, ParsedCrl};
 use countersign_pki::feed::{Revoked, Snapshot};
+use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::evidence::{Evidence, United};
@@ -233,6 +234,12 @@ pub enum EvidenceError {
         /// In words.
         why: String,
     },
+    /// Certificates that it leaves out may be revoked.
+    #[error("the CRL of {issuer} is none of all its certificates, or has no nextUpdate")]
+    Incomplete {
+        /// Whose.
+        issuer: String,
+    },
     /// The thread that judges has ended early: our bug.
     #[error("the evidence was not judged to its end")]
     Interrupted,
@@ -241,6 +248,28 @@ pub enum EvidenceError {
     NotPermitted {
         /// Who.
         actor: String,
+    },
+    /// Whoever was revoked since would be let in.
+    #[error("a CRL of {issuer} that was signed later, at {than}, is published already")]
+    Older {
+        /// Whose.
+        issuer: String,
+        /// thisUpdate of the later one.
+        than: UnixTime,
+    },
+    /// Nobody would rely on it.
+    #[error("the CRL of {issuer} was good until {next_update}")]
+    Over {
+        /// Whose.
+        issuer: String,
+        /// nextUpdate.
+        next_update: UnixTime,
+    },
+    /// Not to be published for somebody else.
+    #[error("the lists of {issuer} are signed here")]
+    SignedHere {
+        /// Whose.
+        issuer: String,
     },
     /// Somebody else's.
     #[error("the CRL is of {issuer}, which is no issuer of this authority")]
@@ -261,6 +290,12 @@ impl EvidenceError {
                 "give a CRL that this authority has published, as it was handed out: `countersign inspect FILE` shows whose it is"
                     .to_owned(),
             ),
+            Self::Incomplete { .. } | Self::Older { .. } | Self::Over { .. } => {
+                Some("ask whoever runs that CA for its latest complete CRL".to_owned())
+            }
+            Self::SignedHere { .. } => {
+                Some("`countersign ca crl` writes them; `countersign ca resume --crl FILE` tells a restored authority what one lists".to_owned())
+            }
             Self::Store(error) => error.hint(),
             _ => None,
         }

@@ -38,7 +38,7 @@ impl RareSigners {
 
 impl Authority {
     /// The signer of an issuer; waits until its key is unsealed.
-    pub(super) async fn signer_of(&self, role: IssuerRole) -> Result<Arc<dyn Signer>, NotReady> {
+    pub(crate) async fn signer_of(&self, role: IssuerRole) -> Result<Arc<dyn Signer>, NotReady> {
         match role {
             IssuerRole::Intermediate => self.signer().await.cloned(),
             IssuerRole::Operator => {

@@ -1,10 +1,21 @@
 //! Revocation lists on the wire.
 
-use crate::api::{ListView, ListsResponse};
-use crate::publish::CompleteList;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use countersign_pki::feed::RevocationReason;
+use countersign_pki::serial::SerialNumber;
+
+use crate::api::{ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest};
+use crate::publish::{CompleteList, ImportedList};
 
 pub(crate) fn lists_response(lists: Vec<CompleteList>) -> ListsResponse {
-    let lists = lists.into_iter().map(|list| {
+    ListsResponse {
+        lists: lists.into_iter().map(ListView::from).collect(),
+    }
+}
+
+impl From<CompleteList> for ListView {
+    fn from(list: CompleteList) -> Self {
         let CompleteList {
             issuer,
             number,
@@ -12,15 +23,43 @@ pub(crate) fn lists_response(lists: Vec<CompleteList>) -> ListsResponse {
             next_update,
             pem,
         } = list;
-        ListView {
+        Self {
             issuer,
             number,
             this_update,
             next_update,
             pem,
         }
-    });
-    ListsResponse {
-        lists: lists.collect(),
+    }
+}
+
+/// What is revoked first.
+pub(crate) fn revoked_under_root(
+    request: RootListRequest,
+) -> Option<(SerialNumber, RevocationReason)> {
+    let RootListRequest { revoke, reason } = request;
+    Some((revoke?, reason))
+}
+
+pub(crate) fn root_list_draft(to_be_signed: &[u8]) -> RootListDraft {
+    RootListDraft {
+        to_be_signed: STANDARD.encode(to_be_signed),
+    }
+}
+
+impl From<ImportedList> for ImportedListResponse {
+    fn from(list: ImportedList) -> Self {
+        let ImportedList {
+            issuer,
+            next_update,
+            is_known,
+            united,
+        } = list;
+        Self {
+            issuer,
+            next_update,
+            is_known,
+            evidence: united.into(),
+        }
     }
 }

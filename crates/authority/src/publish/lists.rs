@@ -5,12 +5,10 @@
 //! restored from a backup goes on above the last that it gave out. A list over [`LARGE`] waits [`LARGE_SPACING`]. An operator
 //! who asks for a file waits for neither.
 
-use std::fs;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::ocsp::OcspResponseFault;
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
@@ -22,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::Publication;
 use super::shelf::{CERTIFICATE, CRL, Document};
+use super::superiors::SuperiorList;
 use crate::authority::{Authority, IssueError, NotReady};
 use crate::signer::SignError;
 
@@ -41,8 +40,8 @@ pub struct CompleteList {
 }
 
 impl Authority {
-    /// The complete lists of the issuing CA and of the root, as verifiers of whole chains want them. The former is signed anew
-    /// if there was a revocation since or it is due.
+    /// The complete lists of the issuing CA and of those above it, as verifiers of whole chains want them, as far as there are
+    /// any. The first is signed anew if there was a revocation since or it is due.
     pub async fn complete_lists(&self, actor: Actor) -> Result<Vec<CompleteList>, PublishError> {
         if let Actor::Holder { identity, .. } = &actor {
             return Err(PublishError::NotPermitted {
@@ -72,27 +71,17 @@ impl Authority {
             recorded
         };
         drop(turn);
-        let root = self.root_list()?;
-        let parsed = ParsedCrl::parse(&root).map_err(|error| PublishError::RootList {
-            why: error.to_string(),
-        })?;
         let signed = published.list.signed.ok_or(PublishError::NoList)?;
-        Ok(vec![
-            CompleteList {
-                issuer: self.intermediate().subject().to_string(),
-                number: signed.number,
-                this_update: signed.this_update,
-                next_update: signed.next_update,
-                pem: pem::encode(X509_CRL, &published.der),
-            },
-            CompleteList {
-                issuer: self.root().subject().to_string(),
-                number: parsed.number().unwrap_or_default(),
-                this_update: parsed.this_update(),
-                next_update: parsed.next_update().unwrap_or(parsed.this_update()),
-                pem: pem::encode(X509_CRL, &root),
-            },
-        ])
+        let mut lists = vec![CompleteList {
+            issuer: self.intermediate().subject().to_string(),
+            number: signed.number,
+            this_update: signed.this_update,
+            next_update: signed.next_update,
+            pem: pem::encode(X509_CRL, &published.der),
+        }];
+        let superiors = self.superior_lists().await?;
+        lists.extend(superiors.iter().filter_map(SuperiorList::complete));
+        Ok(lists)
     }
 
     /// Lists that are over or near it, though they should have been signed anew long before.
@@ -159,53 +148,21 @@ impl Authority {
             .await?;
         Ok(published)
     }
-
-    fn root_list(&self) -> Result<Vec<u8>, PublishError> {
-        let path = self.state.ca().join("root.crl");
-        let fault = |why: String| PublishError::RootList {
-            why: format!("{}: {why}", path.display()),
-        };
-        let bytes = fs::read(&path).map_err(|error| fault(error.to_string()))?;
-        let blocks = pem::decode_all(&bytes).map_err(|error| fault(error.to_string()))?;
-        match blocks.into_iter().find(|block| block.label == X509_CRL) {
-            Some(block) => Ok(block.der),
-            None => Err(fault("it holds no CRL".to_owned())),
-        }
-    }
 }
 
 impl Publication {
-    /// CA certificates, and the root's list, which is signed elsewhere.
+    /// Of every CA up to the root, and the operator issuer's.
     pub(super) fn shelve_certificates(&self) {
         let authority = &self.authority;
-        for issuer in [
-            authority.root(),
-            authority.intermediate(),
-            authority.operator(),
-        ] {
+        let above = [authority.root(), authority.operator()];
+        for issuer in authority.intermediates().iter().chain(above) {
             let document = Document::new(issuer.der().to_vec(), CERTIFICATE, None);
             self.put_everywhere(&PublicationUrl::certificate_path(issuer), &document);
-        }
-        let root = authority.root_list().and_then(|der| {
-            let parsed = ParsedCrl::parse(&der).map_err(|error| PublishError::RootList {
-                why: error.to_string(),
-            })?;
-            let end = parsed.next_update().unwrap_or(parsed.this_update());
-            Ok(Document::new(der, CRL, Some((parsed.this_update(), end))))
-        });
-        match root {
-            Ok(document) => {
-                let path = PublicationUrl::complete_list_path(authority.root());
-                self.put_everywhere(&path, &document);
-            }
-            Err(error) => {
-                tracing::error!(target: "publication", %error, "the root's revocation list is not served");
-            }
         }
     }
 
     /// What names no URL of its own, at each that certificates may carry.
-    fn put_everywhere(&self, path: &str, document: &Document) {
+    pub(super) fn put_everywhere(&self, path: &str, document: &Document) {
         for url in &self.urls {
             self.shelf.put(url.join(path).as_str(), document.clone());
         }
@@ -225,6 +182,7 @@ impl Publication {
     /// Signs what is due, what has changed first, and says when the next one is.
     pub(super) async fn refresh_lists(&self) -> Result<UnixTime, PublishError> {
         let authority = &self.authority;
+        self.shelve_superior_lists().await?;
         let _turn = authority.publishing.lock().await;
         let mut lists = authority
             .store
@@ -340,8 +298,14 @@ pub enum PublishError {
     /// The response cannot be encoded.
     #[error(transparent)]
     Response(#[from] OcspResponseFault),
-    /// The root's list cannot be read.
-    #[error("the root's revocation list cannot be used: {why}")]
+    /// The root signs nothing here.
+    #[error("the key of {root} is not in the state folder")]
+    RootKeyElsewhere {
+        /// Which root.
+        root: String,
+    },
+    /// The list of a CA above the issuing one cannot be read.
+    #[error("a revocation list of a CA above the issuing one cannot be used: {why}")]
     RootList {
         /// Why.
         why: String,
@@ -364,6 +328,9 @@ impl PublishError {
             Self::RootList { .. } => {
                 Some("restore the state folder's ca/ from a backup as a whole".to_owned())
             }
+            Self::RootKeyElsewhere { .. } => Some(
+                "`countersign ca crl --root --root-key FILE` signs with a key that is brought along; `countersign ca crl import FILE` takes a list that was signed elsewhere".to_owned(),
+            ),
             Self::Sign(error) => error.hint(),
             Self::Store(error) => error.hint(),
             _ => None,
@@ -387,4 +354,4 @@ const LARGE_SPACING: Duration = Duration::from_secs(30);
 /// Lists that share one fsync.
 const GROUP: usize = 16;
 
-const X509_CRL: &str = "X509 CRL";
+pub(super) const X509_CRL: &str = "X509 CRL";

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::FORMAT_FILE;
+use super::{FORMAT_FILE, PENDING_REQUEST};
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,12 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+    /// A sub-CA was asked for, and its certificate has not come.
+    #[error("state folder {} waits for the certificate of the sub-CA that it has asked for", .path.display())]
+    RequestPending {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// A restore began here and did not finish.
     #[error("state folder {} holds a restore that did not finish", .path.display())]
     RestoreUnfinished {
@@ -149,6 +155,13 @@ impl StateError {
             }
             Self::NotWritable { .. } => {
                 "run as the folder's owner, or choose another folder with --state".to_owned()
+            }
+            Self::RequestPending { path } => {
+                format!(
+                    "when {} is signed: `countersign ca adopt --certificate FILE --root FILE`; to begin anew with another key, remove {} first",
+                    path.join(PENDING_REQUEST).join("request.pem").display(),
+                    path.join(PENDING_REQUEST).display()
+                )
             }
             Self::RestoreUnfinished { .. } => {
                 "`countersign ca restore FILE` again finishes it; or empty the folder".to_owned()

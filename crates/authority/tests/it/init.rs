@@ -11,7 +11,6 @@ use countersign_authority::secret::{Passphrase, Secret};
 use countersign_authority::state::{StateError, StateFolder};
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Limits, Purpose, Verifier};
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
@@ -53,7 +52,6 @@ fn state_has_its_files_and_only_the_owner_reads_the_secret_ones() {
         "ca/root.pem",
         "ca/intermediate.pem",
         "ca/operator.pem",
-        "ca/root.crl",
         "ca.pem",
     ] {
         assert_eq!(mode(public), 0o644, "{public}");
@@ -106,8 +104,10 @@ async fn hierarchy_is_root_with_two_issuers_of_leaves_and_a_crl() {
         assert_eq!(issuer.authority_key_id(), root.subject_key_id());
         assert_eq!(issuer.issuer(), root.subject());
     }
-    let crl = fs::read(fixture.folder.path.join("ca/root.crl")).expect("reads");
-    let crl = ParsedCrl::parse(&pem::decode_all(&crl).expect("PEM")[0].der).expect("a CRL");
+    let lists = fixture.authority.superior_lists().await.expect("lists");
+    assert_eq!(lists.len(), 1, "the root's");
+    let crl = lists[0].signed.as_ref().expect("signed at the first run");
+    assert!(!lists[0].is_stale);
     crl.verify(root).expect("signed by the root");
     assert_eq!(
         crl.next_update(),

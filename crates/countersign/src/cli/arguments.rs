@@ -7,7 +7,9 @@ use clap::Args;
 use countersign_authority::init::{
     DEFAULT_ROOT_YEARS, DEFAULT_SUBJECT, DEFAULT_TRUST_DOMAIN, InitOptions, MAX_ROOT_YEARS,
 };
+use countersign_authority::request::{PendingRequest, RequestOptions};
 use countersign_authority::secret::{Passphrase, Secret};
+use countersign_authority::state::StateError;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::DnsName;
 use countersign_pki::spiffe::TrustDomain;
@@ -105,7 +107,39 @@ impl InitArguments {
             },
             passphrase: self.passphrase.read()?,
             key_derivation: countersign_authority::sealed::KeyDerivation::default(),
+            publication: None,
         })
+    }
+
+    /// The same of a sub-CA, whose root is somebody else's.
+    pub(crate) fn request_options(&self) -> Result<RequestOptions, Fault> {
+        let options = self.options()?;
+        Ok(RequestOptions {
+            subject: options.subject,
+            trust_domain: options.trust_domain,
+            passphrase: options.passphrase,
+            key_derivation: options.key_derivation,
+        })
+    }
+
+    /// Refuses what a request that is there already does not ask for.
+    pub(crate) fn against_request(
+        &self,
+        pending: &PendingRequest,
+        state: &Path,
+    ) -> Result<(), Fault> {
+        let other_subject = self.subject.as_ref().is_some_and(|subject| {
+            *subject != pending.subject && *subject != pending.subject.without_common_names()
+        });
+        let other_domain =
+            (self.trust_domain.as_ref()).is_some_and(|asked| *asked != pending.trust_domain);
+        if other_subject || other_domain {
+            return Err(StateError::RequestPending {
+                path: state.to_owned(),
+            }
+            .into());
+        }
+        Ok(())
     }
 
     /// Where the passphrase comes from.

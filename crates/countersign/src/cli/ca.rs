@@ -1,7 +1,10 @@
 //! `countersign ca`: the authority as a whole.
 
+mod adopt;
 mod backup;
 mod crl;
+mod list_file;
+mod openssl_index;
 mod restore;
 mod resume;
 
@@ -10,7 +13,7 @@ use clap::{Args, Subcommand};
 use crate::cli::arguments::Globals;
 use crate::fault::{Answer, Fault};
 
-/// Back up the authority, restore it, let a restored one go on issuing, and write its revocation lists
+/// Adopt an existing CA, back up the authority, restore it, let a restored one go on issuing, and write its revocation lists
 #[derive(Debug, Args)]
 pub(crate) struct CaCommand {
     #[command(subcommand)]
@@ -19,16 +22,18 @@ pub(crate) struct CaCommand {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Adopt(Box<adopt::AdoptCommand>),
     Backup(backup::BackupCommand),
     Restore(restore::RestoreCommand),
     Resume(resume::ResumeCommand),
-    Crl(crl::CrlCommand),
+    Crl(Box<crl::CrlCommand>),
 }
 
 impl CaCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         match self.verb {
+            Verb::Adopt(command) => command.run(globals),
             Verb::Backup(command) => command.run(globals),
             Verb::Restore(command) => command.run(globals),
             Verb::Resume(command) => command.run(globals),

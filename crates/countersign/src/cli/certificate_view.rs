@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use countersign_authority::api::{
     CertificateStatus, CertificateView, Counts, IssuerView, IssuingState, ListResponse,
-    RevocationView, Risk, ShowResponse, ShownCertificate, StatusResponse, rfc3339,
+    RevocationView, Risk, ShowResponse, ShownCertificate, StatusResponse, optional_rfc3339,
+    rfc3339,
 };
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
@@ -78,8 +79,8 @@ pub(crate) struct AuthorityStatus {
     pub(crate) issuing_fault: Option<String>,
     pub(crate) issuers: Vec<IssuerView>,
     pub(crate) certificates: Counted,
-    #[serde(with = "rfc3339")]
-    pub(crate) root_crl_next_update: UnixTime,
+    #[serde(with = "optional_rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(crate) root_crl_next_update: Option<UnixTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) publication_url: Option<String>,
     pub(crate) history: HistoryId,

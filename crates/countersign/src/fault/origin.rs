@@ -1,5 +1,6 @@
 //! Who has to act, for every error of the crates below. One place, so that an error has one exit code.
 
+use countersign_authority::adopt::AdoptError;
 use countersign_authority::authority::{IssueError, NotReady, OpenError, RevokeError};
 use countersign_authority::backup::BackupFault;
 use countersign_authority::client::ClientError;
@@ -35,15 +36,29 @@ impl From<InitError> for Fault {
         let blame = match error {
             InitError::State(error) => return error.into(),
             InitError::Store(error) => return error.into(),
+            InitError::NotReady(error) => return error.into(),
+            InitError::Passphrase(error) => return error.into(),
             InitError::AlreadyInitialised { .. }
+            | InitError::BrokenRequest { .. }
             | InitError::Lint { .. }
             | InitError::RootYears { .. }
             | InitError::SubjectHasCommonName { .. }
             | InitError::Template(_) => Blame::Configuration,
-            InitError::Malformed(_) => Blame::Bug,
+            InitError::Malformed(_) | InitError::NoKey => Blame::Bug,
             _ => Blame::World,
         };
         Self::new(blame, error).maybe_hint(hint)
+    }
+}
+
+impl From<AdoptError> for Fault {
+    fn from(error: AdoptError) -> Self {
+        let hint = error.hint();
+        match error {
+            AdoptError::Init(error) => error.into(),
+            AdoptError::Sign(_) => Self::new(Blame::World, error).maybe_hint(hint),
+            _ => Self::configuration(error).maybe_hint(hint),
+        }
     }
 }
 

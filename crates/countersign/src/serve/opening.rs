@@ -13,7 +13,7 @@ use countersign_runtime::clock::SharedClock;
 use tokio::net::UnixListener;
 
 use super::Service;
-use crate::backend::take_lock;
+use crate::backend::{take_lock, waiting};
 use crate::birth::{Born, first_identity, make_authority};
 use crate::composition::{Own, host_name, needs_authority, own_names, profiles, publication_url};
 use crate::configuration::Loaded;
@@ -162,6 +162,9 @@ fn two_authorities(state: &StateFolder) -> Fault {
 }
 
 fn no_authority(state: &StateFolder) -> Fault {
+    if let Some(pending) = waiting(state.path()) {
+        return pending;
+    }
     Fault::configuration(format_args!(
         "the configuration needs the state's own authority, and none is initialised in {}",
         state.path().display()

@@ -15,6 +15,21 @@ fn guide_to_revocation_does_what_it_says() {
     }
 }
 
+#[test]
+fn guide_to_the_first_ca_does_what_it_says() {
+    let test = "guide_to_the_first_ca_does_what_it_says";
+    if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
+        check("first-ca.md");
+    }
+}
+
+#[test]
+fn guide_to_adopting_a_ca_does_what_it_says() {
+    if peer("guide_to_adopting_a_ca_does_what_it_says", "openssl").is_some() {
+        check("adopting-a-ca.md");
+    }
+}
+
 fn check(page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
     let page = fs::read_to_string(path.join(page)).expect("there is such a page");

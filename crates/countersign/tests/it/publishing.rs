@@ -63,8 +63,9 @@ impl Site {
 
     /// The list at `url` and the root's, in PEM.
     fn with_roots(&self, name: &str, list: &[u8]) -> PathBuf {
-        let root = fs::read_to_string(self.installation.state().join("ca/root.crl"));
-        let both = pem::encode("X509 CRL", list) + &root.expect("readable");
+        let lists = self.installation.json(&["ca", "crl"]);
+        let root = lists["lists"][1]["pem"].as_str().expect("the root's");
+        let both = pem::encode("X509 CRL", list) + root;
         self.installation.write(name, &both)
     }
 }

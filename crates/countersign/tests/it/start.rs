@@ -388,7 +388,6 @@ fn ca_files_damaged_or_gone() {
         "ca/root.pem",
         "ca/intermediate.pem",
         "ca/operator.pem",
-        "ca/root.crl",
         "ca/intermediate.key.sealed",
         "meta.json",
     ] {
@@ -420,7 +419,6 @@ fn ca_of_another_state_is_refused() {
         "root.pem",
         "intermediate.pem",
         "intermediate.key.sealed",
-        "root.crl",
         "operator.pem",
     ] {
         let path = |installation: &Installation| installation.state().join("ca").join(file);

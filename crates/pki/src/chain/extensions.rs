@@ -5,6 +5,31 @@ use super::constraints;
 use super::fault::ChainFaultKind;
 use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline, Terms};
+use crate::certificate::Certificate;
+
+/// What every chain through this CA would be refused for, whatever stands below it.
+pub fn flaw_of_issuer(certificate: &Certificate) -> Option<String> {
+    if let [oid, ..] = &certificate.unknown_critical_extensions()[..] {
+        return Some(format!(
+            "has the critical extension {oid}, which is not understood"
+        ));
+    }
+    let outline = match Outline::parse(certificate.der()) {
+        Ok(outline) => outline,
+        Err(malformed) => return Some(format!("cannot be read: {}", malformed.0)),
+    };
+    if outline.not_critical.policy_constraints {
+        return Some("has policyConstraints that are not critical".to_owned());
+    }
+    match outline.terms.name_constraints {
+        NameConstraints::Ambiguous => Some(
+            "has nameConstraints on DNS names with a leading period, which verifiers read differently"
+                .to_owned(),
+        ),
+        NameConstraints::Empty => Some("has nameConstraints without a subtree".to_owned()),
+        NameConstraints::Sound => None,
+    }
+}
 
 /// The first thing wrong.
 pub(super) fn check(case: &Case<'_>, path: SignedPath<'_, '_>) -> Result<(), ChainFaultKind> {

@@ -1,7 +1,7 @@
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, CrlToBeSigned, ParsedCrl};
 use countersign_pki::feed::RevocationReason;
-use countersign_pki::tbs::SignatureAlgorithm;
+use countersign_pki::tbs::{SignatureAlgorithm, Usage};
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SigningKey as _,
@@ -9,7 +9,7 @@ use rcgen::{
 
 use crate::forge::{
     BIT_STRING, ECDSA_SHA256, ENUMERATED, Forge, INTEGER, KEY_USAGE, OID, SEQUENCE, authority, dn,
-    extension, key, time, tlv,
+    extension, key, sign, template as forged, time, tlv,
 };
 
 mod rows;
@@ -261,4 +261,36 @@ fn malformed_lists_are_refused() {
         .expect_err(why);
         assert!(fault.why.contains(why), "{fault}");
     }
+}
+
+#[test]
+fn drafted_list_is_read_where_its_issuers_key_lies_and_no_other() {
+    let (root, root_key) = authority(None);
+    let other_key = key();
+    let other = forged("CN=Other", &other_key, Usage::Authority { path_len: None })
+        .to_be_self_signed(ECDSA)
+        .expect("a root");
+    let other = sign(&other, &other_key);
+    // One name and another key: whose signature it is, only the signature says.
+    let (twin, _) = authority(None);
+    root.verify_signature(&root).expect("its own");
+    root.verify_signature(&twin).expect_err("another key's");
+    let drafted =
+        template().to_be_signed(&root, ECDSA, &[entry("0a", RevocationReason::Superseded)]);
+    let read = CrlToBeSigned::read(drafted.bytes(), &root).expect("a list of the root");
+    assert_eq!(read, drafted);
+    let signed = signed(read, &root_key);
+    signed.verify(&root).expect("the root's");
+    let why = |der: &[u8], issuer| {
+        CrlToBeSigned::read(der, issuer)
+            .expect_err("nothing of this issuer's")
+            .why
+    };
+    assert!(why(drafted.bytes(), &other).contains("its issuer is"));
+    // Signed as a list, a certificate's bytes would be a certificate.
+    assert!(!why(root.to_be_signed(), &root).is_empty());
+    let foreign = template().to_be_signed(&root, SignatureAlgorithm::Ed25519, &[]);
+    assert!(why(foreign.bytes(), &root).contains("is not the one outside"));
+    let longer = [drafted.bytes(), &[0]].concat();
+    assert!(!why(&longer, &root).is_empty());
 }

@@ -145,3 +145,15 @@ fn check(der: &[u8], why: &str) {
         fault.why
     );
 }
+
+#[test]
+fn request_of_an_authority_asks_to_be_one() {
+    let key = key();
+    let spki = key.subject_public_key_info();
+    let request = RequestToBeSigned::for_authority(&dn("CN=Sub"), &spki, 0).expect("encodes");
+    let signature = key.sign(request.bytes()).expect("signs");
+    let read = CertificateRequest::parse(&request.complete(&signature)).expect("reads");
+    assert!(read.wishes().wants_ca);
+    assert_eq!(read.subject(), &dn("CN=Sub"));
+    assert_eq!(read.ignored_extensions(), ["basicConstraints", "keyUsage"]);
+}

@@ -36,19 +36,32 @@ pub struct Issuers {
 }
 
 impl Issuers {
-    /// `above`: what stands over the root, where that is not the end; nearest first.
+    /// `between`: what stands between the intermediate and the root, nearest to the intermediate first. An operator issuer that
+    /// is its own anchor has nobody above it.
     pub fn new(
         intermediate: Certificate,
+        between: &[Certificate],
         operator: Certificate,
         root: Certificate,
-        above: &[Certificate],
     ) -> Self {
-        let top = [&[root], above].concat();
-        Self {
-            intermediate: [&[intermediate], top.as_slice()].concat(),
-            operator: [&[operator], top.as_slice()].concat(),
-            root: top,
+        let is_anchor = operator.issuer_der() == operator.subject_der();
+        let mut above_operator = vec![operator];
+        if !is_anchor {
+            above_operator.push(root.clone());
         }
+        let mut above_intermediate = vec![intermediate];
+        above_intermediate.extend_from_slice(between);
+        above_intermediate.push(root.clone());
+        Self {
+            intermediate: above_intermediate,
+            operator: above_operator,
+            root: vec![root],
+        }
+    }
+
+    /// What stands between the intermediate and the root, nearest to the intermediate first.
+    pub fn between(&self) -> &[Certificate] {
+        &self.intermediate[1..self.intermediate.len() - 1]
     }
 
     /// The issuer and the CAs above it, nearest first.
@@ -78,8 +91,6 @@ impl Issuers {
 
     /// Every CA certificate there is.
     pub(super) fn all(&self) -> impl Iterator<Item = &Certificate> {
-        [&self.intermediate[0], &self.operator[0]]
-            .into_iter()
-            .chain(&self.root)
+        self.intermediate.iter().chain(&self.operator[..1])
     }
 }

@@ -15,6 +15,8 @@ use super::Denied;
 pub struct Profile(Cow<'static, str>);
 
 impl Profile {
+    /// A certificate of a CA that was adopted, of a kind that no profile has.
+    pub const ADOPTED: Self = Self(Cow::Borrowed("adopted"));
     /// serverAuth; NAME is the first SAN. The authority's own ports; from the operator issuer, for the authority alone.
     pub const AUTHORITY: Self = Self(Cow::Borrowed("authority"));
     /// clientAuth; NAME is the CN.
@@ -142,8 +144,8 @@ const RESERVED: [&str; 6] = [
 
 const BUILT_IN: [&str; 6] = ["server", "client", "peer", "workload", "device", "person"];
 
-/// In lists, `imported` stands for the certificates of others; the root is nobody's to ask for.
-const TAKEN: [&str; 2] = ["imported", "root"];
+/// In lists, `imported` stands for the certificates of others and `adopted` for what a CA issued that was adopted; the root is nobody's to ask for.
+const TAKEN: [&str; 3] = ["adopted", "imported", "root"];
 
 /// Lists have a column for them.
 const MAX_BYTES: usize = 40;

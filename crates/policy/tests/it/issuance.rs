@@ -42,7 +42,7 @@ fn issuers(certificate: &Certificate) -> Issuers {
         certificate.clone(),
         certificate.clone(),
     ];
-    Issuers::new(one, two, three, &[])
+    Issuers::new(one, &[], two, three)
 }
 
 /// `server api.example.com dns:b.example.com`: profile, NAME (`_` for a space), SANs.

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod adoption;
 mod canonical;
 mod issuance;
 mod load;

@@ -36,9 +36,9 @@ impl Site {
         Self {
             issuers: Issuers::new(
                 ca("CN=Issuing CA"),
+                &[],
                 ca("CN=Operator CA"),
                 ca("CN=Root CA"),
-                &[],
             ),
             rules: IssuanceRules {
                 trust_domain: TrustDomain::parse("example.com").unwrap(),
@@ -813,7 +813,7 @@ fn what_an_issuer_may_not_give_is_refused_by_name() {
         Certificate::parse(&signed).unwrap()
     };
     let narrow = leaf_only(&site);
-    site.issuers = Issuers::new(narrow.clone(), narrow.clone(), narrow, &[]);
+    site.issuers = Issuers::new(narrow.clone(), &[], narrow.clone(), narrow);
     match site.approve(&request("intermediate Another")) {
         Err(Denied::Lint { fault }) => assert_eq!(fault.lint, "path-length-exceeded"),
         other => panic!("{other:?}"),

@@ -4,6 +4,7 @@ use std::fs;
 
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_policy::issuance::Actor;
+use countersign_store::adoption::Brought;
 use countersign_store::error::StoreError;
 use countersign_store::inventory::Filter;
 use countersign_store::store::{Founding, Store};
@@ -65,6 +66,9 @@ async fn missing_inventory_is_not_made_anew_and_an_existing_one_not_made_twice()
         history: HistoryId("b".to_owned()),
         base: Sequence(0),
         issuers: vec![],
+        superiors: Vec::new(),
+        brought: Brought::default(),
+        reason: "first run",
         actor: Actor::Authority,
         now: now(),
     };

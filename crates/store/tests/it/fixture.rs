@@ -19,6 +19,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{
     Actor, Approved, IssuanceRules, Issuers, Profile, Profiles, Request, authorize,
 };
+use countersign_store::adoption::Brought;
 use countersign_store::intent::{Intended, Stored};
 use countersign_store::inventory::EntryId;
 use countersign_store::issuer::{IssuerId, IssuerRole};
@@ -55,6 +56,9 @@ impl Fixture {
             history: HistoryId("first".to_owned()),
             base: Sequence(BASE),
             issuers: vec![(IssuerRole::Intermediate, certificate.clone())],
+            superiors: Vec::new(),
+            brought: Brought::default(),
+            reason: "first run",
             actor: Actor::Authority,
             now: now(),
         };
@@ -157,7 +161,7 @@ impl Fixture {
         random: [u8; 20],
     ) -> Approved {
         let ca = || self.certificate.clone();
-        let issuers = Issuers::new(ca(), ca(), ca(), &[]);
+        let issuers = Issuers::new(ca(), &[], ca(), ca());
         let authorized =
             authorize(ADMIN, request, rules, &issuers, random, now()).expect("authorized");
         let to_be_signed = authorized

@@ -1,24 +1,85 @@
-//! `countersign ca crl`: the revocation lists as a file, for servers that read one.
+//! `countersign ca crl`: the revocation lists as a file, the root's next one, and lists that were signed elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
-use countersign_authority::api::{ListsResponse, REVOCATION_LISTS};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use countersign_authority::api::{
+    EvidenceResponse, IMPORT_LIST, ImportedListResponse, ListView, ListsResponse, REVOCATION_LISTS,
+    ROOT_LIST, ROOT_LIST_DRAFT, RootListDraft, RootListRequest,
+};
+use countersign_authority::signing_key::GivenKey;
+use countersign_pki::crl::CrlToBeSigned;
+use countersign_pki::feed::RevocationReason;
+use countersign_pki::serial::SerialNumber;
 use countersign_runtime::atomic_file::write_atomic;
 
-use crate::backend::{Backend, block_on};
+use super::list_file;
+use crate::backend::{Backend, block_on, existing};
+use crate::certificate_file::{certificate_in, fault};
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
 use crate::fault::{Answer, Fault};
+use crate::password::PasswordSource;
+use crate::private_key::PrivateKey;
 
-/// Write the revocation lists of the issuing CA and of the root, in PEM: what servers such as nginx and OpenSSL read from a file
+/// Write the revocation lists of the issuing CA and of those above it, in PEM: what servers such as nginx and OpenSSL read from a file
 ///
 /// The issuing CA's list is signed anew if something was revoked since the last one, or if that is a day old. It has every
 /// revoked certificate, whatever shard it is on, and is good for seven days.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct CrlCommand {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Into this file, which is replaced at once and as a whole [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Sign the root's list, which is good for a year, and write that alone
+    #[arg(long)]
+    root: bool,
+    /// The root's private key, where it is not in the state folder; it is read here and goes nowhere
+    #[arg(long, value_name = "FILE", requires = "root")]
+    root_key: Option<PathBuf>,
+    /// File with its password [default: asked for on the terminal]
+    #[arg(
+        long,
+        visible_alias = "password-file",
+        value_name = "FILE",
+        requires = "root_key"
+    )]
+    in_password_file: Option<PathBuf>,
+    /// Revoke this certificate of the root first: with the issuing CA's, everything that it issued is refused
+    #[arg(long, value_name = "SERIAL", requires = "root")]
+    revoke: Option<SerialNumber>,
+    /// Why
+    #[arg(
+        long,
+        requires = "revoke",
+        default_value = "unspecified",
+        value_parser = str::parse::<RevocationReason>
+    )]
+    reason: RevocationReason,
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Import(ImportListCommand),
+}
+
+/// Publish a CRL of the root, or of another CA above the issuing one, that was signed elsewhere
+///
+/// What it lists counts as revoked here, too. It is served at the URL that `ca crl` and the certificates of the CAs have, until the
+/// next one is given: `status` warns three months before it ends.
+#[derive(Debug, Args)]
+struct ImportListCommand {
+    /// In PEM or DER
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
     #[command(flatten)]
     passphrase: PassphraseArgument,
     #[command(flatten)]
@@ -28,11 +89,35 @@ pub(crate) struct CrlCommand {
 impl CrlCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        match self.verb {
+            Some(Verb::Import(command)) => command.run(globals),
+            None => self.write(globals),
+        }
+    }
+
+    fn write(self, globals: &Globals) -> Result<Answer, Fault> {
         let state = self.state.folder(globals)?;
+        let passphrase = self.passphrase.passphrase();
+        let key = self.root_key.as_deref();
+        let password = PasswordSource::of(self.in_password_file.as_deref());
+        let key = key.map(|file| root_key(file, &password)).transpose()?;
         let response: ListsResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
-            backend.issuing().await?;
-            Ok(backend.client.post(REVOCATION_LISTS, &()).await?)
+            let backend = Backend::connect(&state, &passphrase).await?;
+            if !self.root {
+                backend.issuing().await?;
+                return Ok(backend.client.post(REVOCATION_LISTS, &()).await?);
+            }
+            let request = RootListRequest {
+                revoke: self.revoke,
+                reason: self.reason,
+            };
+            let list = match (&key, &self.root_key) {
+                (Some(key), Some(file)) => {
+                    sign_elsewhere(&backend, &state, key, file, &request).await?
+                }
+                _ => backend.client.post(ROOT_LIST, &request).await?,
+            };
+            Ok(ListsResponse { lists: vec![list] })
         })?;
         let pem: String = response
             .lists
@@ -47,7 +132,7 @@ impl CrlCommand {
             Fault::world(format_args!("cannot write {}: {error}", path.display()))
         })?;
         globals.output().answer(&response, |response| {
-            let list = |list: &countersign_authority::api::ListView| {
+            let list = |list: &ListView| {
                 format!(
                     "{}: number {}, until {}\n",
                     list.issuer, list.number, list.next_update
@@ -59,5 +144,90 @@ impl CrlCommand {
     }
 }
 
+fn root_key(file: &Path, password: &PasswordSource) -> Result<GivenKey, Fault> {
+    let key = PrivateKey::read(file, password)?;
+    GivenKey::from_pkcs8(key.pkcs8())
+        .ok_or_else(|| fault(file, &"nothing is signed here with a key of its kind"))
+}
+
+/// The authority drafts, this process signs what it has read to be a list of the root, and the authority takes it like any list
+/// that was signed elsewhere. The key never leaves this process.
+async fn sign_elsewhere(
+    backend: &Backend,
+    state: &Path,
+    key: &GivenKey,
+    file: &Path,
+    request: &RootListRequest,
+) -> Result<ListView, Fault> {
+    let root = certificate_in(&existing(state)?.ca_pem())?;
+    if key.spki_der().map_err(Fault::world)? != root.spki_der() {
+        return Err(fault(file, &format_args!("it is not the key of {}", root.subject()))
+            .hint("`countersign inspect FILE` shows the fingerprint of the key (spki) in a certificate and in a key file"));
+    }
+    let draft: RootListDraft = backend.client.post(ROOT_LIST_DRAFT, request).await?;
+    let draft = STANDARD.decode(draft.to_be_signed).map_err(Fault::bug)?;
+    let drafted = CrlToBeSigned::read(&draft, &root).map_err(Fault::bug)?;
+    let signature = key.sign_crl(&drafted).map_err(Fault::world)?;
+    let der = drafted.complete(&signature);
+    let view = list_view(&der)?;
+    let _: ImportedListResponse = backend
+        .client
+        .post_bytes(IMPORT_LIST, MEDIA_TYPE, der)
+        .await?;
+    Ok(view)
+}
+
+fn list_view(der: &[u8]) -> Result<ListView, Fault> {
+    let list = countersign_pki::crl::ParsedCrl::parse(der).map_err(Fault::bug)?;
+    Ok(ListView {
+        issuer: list.issuer().to_string(),
+        number: list.number().unwrap_or_default(),
+        this_update: list.this_update(),
+        next_update: list.next_update().unwrap_or(list.this_update()),
+        pem: countersign_pki::pem::encode("X509 CRL", der),
+    })
+}
+
+impl ImportListCommand {
+    fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+        let state = self.state.folder(globals)?;
+        let der = list_file::read(&self.file)?;
+        let imported: ImportedListResponse = block_on(async {
+            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let answer = backend.client.post_bytes(IMPORT_LIST, MEDIA_TYPE, der);
+            answer
+                .await
+                .map_err(|error| Fault::from(error).about(&self.file))
+        })?;
+        globals.output().answer(&imported, text)?;
+        Ok(Answer::Yes)
+    }
+}
+
+fn text(imported: &ImportedListResponse) -> String {
+    let ImportedListResponse {
+        issuer,
+        next_update,
+        is_known,
+        evidence,
+    } = imported;
+    let EvidenceResponse {
+        revoked,
+        unknown,
+        known,
+        ..
+    } = evidence;
+    let published = if *is_known {
+        "was published already"
+    } else {
+        "is published"
+    };
+    format!(
+        "the CRL of {issuer} {published}, good until {next_update}: {revoked} revoked, {unknown} of unknown serials revoked, {known} known before\n"
+    )
+}
+
 /// Whoever verifies reads it, under whatever user.
 const PUBLIC: u32 = 0o644;
+/// RFC 2585 §4.2.
+const MEDIA_TYPE: &str = "application/pkix-crl";

@@ -1,8 +1,6 @@
 //! `countersign ca resume`: a restored authority is told what was revoked since its backup, and goes on.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,11 +9,10 @@ use countersign_authority::api::{
     self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
 };
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::ParsedCrl;
 use countersign_pki::feed::{Position, Snapshot};
-use countersign_pki::pem;
 use serde::Serialize;
 
+use super::list_file;
 use crate::backend::{Backend, block_on, existing};
 use crate::certificate_file::certificate_in;
 use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
@@ -80,7 +77,7 @@ impl ResumeCommand {
         let mut evidence = Vec::new();
         let root = certificate_in(&existing(&state)?.ca_pem())?;
         for file in &self.crl {
-            evidence.push((file, Evidence::Crl(read_crl(file)?)));
+            evidence.push((file, Evidence::Crl(list_file::read(file)?)));
         }
         for file in &self.from_gateway {
             evidence.push((file, read_feed_state(file, &root)?));
@@ -161,25 +158,6 @@ fn lacks(outcome: &EvidenceResponse) -> Option<&'static str> {
     }
 }
 
-fn read_crl(path: &Path) -> Result<Vec<u8>, Fault> {
-    let bytes = read(path)?;
-    let der = match pem::decode_all(&bytes) {
-        Ok(blocks) if !blocks.is_empty() => match <[pem::Block; 1]>::try_from(blocks) {
-            Ok([block]) if block.label == "X509 CRL" => block.der,
-            _ => return Err(not_one(path, "exactly one X509 CRL")),
-        },
-        _ => bytes,
-    };
-    match ParsedCrl::parse(&der) {
-        Ok(_) => Ok(der),
-        Err(error) => Err(Fault::configuration(format_args!(
-            "{} is no CRL: {error}",
-            path.display()
-        ))
-        .hint("nothing was told yet; `countersign inspect FILE` says what a file holds")),
-    }
-}
-
 /// What a gateway of the authority of `root` holds, as the snapshot that it would have been told.
 fn read_feed_state(path: &Path, root: &Certificate) -> Result<Evidence, Fault> {
     let wrong = |why: String| {
@@ -210,24 +188,6 @@ fn read_feed_state(path: &Path, root: &Certificate) -> Result<Evidence, Fault> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    read.map_err(|error| {
-        Fault::configuration(format_args!("cannot read {}: {error}", path.display()))
-            .hint("nothing was told yet: name a file that is there")
-    })?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(not_one(path, "less than 256 MiB"));
-    }
-    Ok(bytes)
-}
-
-fn not_one(path: &Path, what: &str) -> Fault {
-    Fault::configuration(format_args!("{} does not hold {what}", path.display()))
-        .hint("nothing was told yet: give each list in a file of its own")
-}
-
 fn text(resumed: &Resumed) -> String {
     let mut text = String::new();
     for Told { file, outcome } in &resumed.evidence {
@@ -254,6 +214,3 @@ fn text(resumed: &Resumed) -> String {
     });
     text
 }
-
-/// As much as the admin API takes.
-const MAX_FILE: u64 = 256 * 1024 * 1024;

@@ -78,17 +78,13 @@ pub(super) fn ends(
     state: &StateFolder,
 ) -> Vec<End> {
     let issuer = "plan the successor: nothing that it issued outlives it";
-    let crl = "the root signs the next one when its key is at hand: see the guide on rotation";
+    let crl = "`countersign ca crl --root` signs the next one, with --root-key FILE where the key is elsewhere";
     let mut ends = Vec::new();
     if let Some(authority) = authority {
         let issuers = authority.issuers.iter();
         ends.extend(issuers.map(|it| End::new(&it.role, it.not_after, ISSUER_WARN_DAYS, issuer)));
-        ends.push(End::new(
-            "root crl",
-            authority.root_crl_next_update,
-            CRL_WARN_DAYS,
-            crl,
-        ));
+        let next_update = authority.root_crl_next_update;
+        ends.extend(next_update.map(|at| End::new("root crl", at, CRL_WARN_DAYS, crl)));
     }
     let renewed =
         "a serving gateway renews it at half of its life: look for `not renewed` in its log";

@@ -1,0 +1,51 @@
+//! The lists of the CAs above the issuing one end one day, and their keys are far away: people hear of it long before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_authority::authority::Authority;
+use countersign_pki::time::{UnixTime, spoken};
+use countersign_proxy::metrics::Metrics;
+use countersign_runtime::clock::SharedClock;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Looks each minute. Never ends by itself.
+pub(super) async fn watch(authority: Arc<Authority>, metrics: Metrics, clock: SharedClock) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told_at = None;
+    loop {
+        ticks.tick().await;
+        // What cannot be read is in the status, and is told by whoever publishes it.
+        let Ok(lists) = authority.superior_lists().await else {
+            continue;
+        };
+        let ends = lists
+            .iter()
+            .filter_map(|list| Some((list.next_update()?, list.issuer.subject())));
+        let Some((end, issuer)) = ends.min_by_key(|(end, _)| *end) else {
+            continue;
+        };
+        metrics.tell_root_list_end(end.seconds());
+        let now = UnixTime::from_seconds(clock.unix_seconds());
+        if now.plus(WARN_BEFORE) < end || told_at.is_some_and(|told| now < day_after(told)) {
+            continue;
+        }
+        told_at = Some(now);
+        let left = spoken(end.since(now));
+        if now < end {
+            tracing::warn!(target: "publication", %issuer, next_update = %end, left, "a revocation list ends soon: `countersign ca crl --root` or `ca crl import`");
+        } else {
+            tracing::error!(target: "publication", %issuer, next_update = %end, "a revocation list is over: `countersign ca crl --root` or `ca crl import`");
+        }
+    }
+}
+
+fn day_after(told: UnixTime) -> UnixTime {
+    told.plus(Duration::from_hours(24))
+}
+
+const TICK: Duration = Duration::from_mins(1);
+
+/// A month to find whoever holds the root's key, as `status` has it.
+const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
