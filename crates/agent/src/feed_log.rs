@@ -302,8 +302,8 @@ impl Sum {
         let other = (self.position.as_ref()).filter(|before| *before.history() != head.history);
         if let Some(position) = other {
             self.earlier = Some(position.clone());
-            let held = RevocationIndex::new(self.revoked.iter().copied());
-            self.earlier_holds.begin(Some(&held), &told);
+            let in_force = RevocationIndex::new(self.revoked.iter().copied());
+            self.earlier_holds.begin(Some(&in_force), &told);
         } else {
             self.earlier_holds.begin(None, &told);
             let earlier = &self.earlier_holds;

@@ -183,15 +183,8 @@ async fn start(
     )?;
     raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
-    let feed_port = open_feed_port(
-        loaded,
-        authority.as_ref(),
-        &state,
-        &enforcement,
-        &refusals,
-        clock,
-    )
-    .await?;
+    let ours = authority.as_ref();
+    let feed_port = open_feed_port(loaded, ours, &state, &enforcement, &refusals, clock).await?;
     let feed_address = feed_port.as_ref().map(|port| port.address);
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;

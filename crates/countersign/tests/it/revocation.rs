@@ -407,8 +407,6 @@ async fn expired_certificate_ends_its_connection_and_its_session() {
         let upstream = Upstream::start();
         let ca = TestCa::new("partner");
         installation.write("partner.pem", &ca.root_pem());
-        // A maker of its own: the product's authority rounds lifetimes up to what makes sense.
-        let brief = ca.issue(Leaf::client("brief").valid(-60, 4));
         let you = installation.issue("client", "you-too", &[]);
         let gateway = installation.serve(&format!(
             "[gateway]\nmetrics_address = \"127.0.0.1:0\"\n[trust.partner]\nbundle = \"{}\"\n\
@@ -417,6 +415,9 @@ async fn expired_certificate_ends_its_connection_and_its_session() {
             text(&installation.path("partner.pem")),
             upstream.address()
         ));
+        // A maker of its own: the product's authority rounds lifetimes up to what makes sense. Made last, so that it lives
+        // when the gateway has been started, however busy the machine is.
+        let brief = ca.issue(Leaf::client("brief").valid(-60, 8));
         let client = Client::new(&you.root(), Some(&brief), protocol, "localhost");
         let connection = warmed_up(&client, protocol, gateway.gateway()).await;
         let _ = connection.ended().await;

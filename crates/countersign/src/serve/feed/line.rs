@@ -25,7 +25,7 @@ pub(super) enum Line {
         node: String,
     },
     Remote {
-        stream: FeedStream,
+        stream: Box<FeedStream>,
         speaker: Speaker,
         hearing: Hearing,
     },

@@ -259,7 +259,7 @@ impl Remote {
         );
         Ok(Beginning {
             line: Line::Remote {
-                stream,
+                stream: Box::new(stream),
                 speaker,
                 hearing: self.hearing.clone(),
             },
