@@ -274,12 +274,11 @@ impl Publication {
         };
         let times = Some((signed.this_update, signed.next_update));
         let document = Document::new(der, CRL, times);
-        match list.distribution_point {
-            Some(url) => self.shelf.put(url.as_str(), document),
-            None => {
-                let path = PublicationUrl::complete_list_path(self.authority.intermediate());
-                self.put_everywhere(&path, &document);
-            }
+        if let Some(url) = list.distribution_point {
+            self.shelf.put(url.as_str(), document);
+        } else {
+            let path = PublicationUrl::complete_list_path(self.authority.intermediate());
+            self.put_everywhere(&path, &document);
         }
         let mut numbers = self.shelved.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.insert(list.id, signed.number);
