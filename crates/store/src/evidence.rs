@@ -14,7 +14,7 @@ use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::pause;
 use crate::publication;
-use crate::row::{from_sequence, to_json, to_seconds, word};
+use crate::row::{from_sequence, time, to_json, to_seconds, word};
 use crate::store::{Store, last_sequence};
 
 /// What somebody else remembers.
@@ -146,14 +146,23 @@ impl Remembered<'_> {
         history: &HistoryId,
     ) -> rusqlite::Result<(Outcome, Option<Message>)> {
         let serial = self.revoked.serial;
-        let known: Option<RevocationReason> = sql
-            .prepare_cached("SELECT reason FROM revocation WHERE serial = ?1 AND issuer_id = ?2")?
-            .query_row(params![serial.magnitude(), self.issuer], |row| word(row, 0))
+        let known: Option<(RevocationReason, UnixTime)> = sql
+            .prepare_cached(
+                "SELECT reason, revoked_at FROM revocation WHERE serial = ?1 AND issuer_id = ?2",
+            )?
+            .query_row(params![serial.magnitude(), self.issuer], |row| {
+                Ok((word(row, 0)?, time(row, 1)?))
+            })
             .optional()?;
         // The first statement stands, but a hold that was made a revocation can be released by nobody.
-        if known.is_some_and(|known| !known.is_hold() || self.revoked.reason.is_hold()) {
+        if known.is_some_and(|(reason, _)| !reason.is_hold() || self.revoked.reason.is_hold()) {
             return Ok((Outcome::Known, None));
         }
+        // It counts from the hold, here as on the lists and in what nodes are told.
+        let revoked = Revoked {
+            revoked_at: known.map_or(self.revoked.revoked_at, |(_, since)| since),
+            ..self.revoked
+        };
         let entry: Option<(i64, i64)> = sql
             .prepare_cached("SELECT id, not_after FROM entry WHERE serial = ?1 AND issuer_id = ?2")?
             .query_row(params![serial.magnitude(), self.issuer], |row| {
@@ -161,7 +170,7 @@ impl Remembered<'_> {
             })
             .optional()?;
         let sequence = Sequence(last_sequence(sql)?.0 + 1);
-        let body = Body::Revoked(self.revoked);
+        let body = Body::Revoked(revoked);
         sql.prepare_cached("INSERT INTO feed (sequence, at, body) VALUES (?1, ?2, ?3)")?
             .execute(params![
                 from_sequence(sequence),
@@ -177,16 +186,16 @@ impl Remembered<'_> {
         .execute(params![
             self.issuer,
             serial.magnitude(),
-            self.revoked.reason.as_str(),
-            to_seconds(self.revoked.revoked_at),
+            revoked.reason.as_str(),
+            to_seconds(revoked.revoked_at),
             ends,
             from_sequence(sequence)
         ])?;
         let not_after = UnixTime::from_seconds(ends.unsigned_abs());
-        publication::enter(sql, self.issuer, &self.revoked, not_after, sequence)?;
+        publication::enter(sql, self.issuer, &revoked, not_after, sequence)?;
         if let Some((id, _)) = entry {
             sql.prepare_cached("UPDATE entry SET state = 'revoked', held = ?2 WHERE id = ?1")?
-                .execute(params![id, self.revoked.reason.is_hold()])?;
+                .execute(params![id, revoked.reason.is_hold()])?;
         }
         let before = match known {
             Some(_) => "held",

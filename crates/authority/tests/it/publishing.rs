@@ -760,14 +760,14 @@ async fn certificate_issued_before_the_url_changed_finds_its_own_list_however_th
 {
     let fixture = Fixture::new();
     let mut issued = Vec::new();
-    let mut last = None;
+    let mut opened = None;
     for url in ["http://Old.example:80", "http://new.example"] {
         let url = PublicationUrl::parse(url).expect("a URL");
         let publication = Publication::open(&fixture.authority, url).await;
-        last = Some(publication.expect("opens"));
+        opened = Some(publication.expect("opens"));
         issued.push(fixture.issue("you").await.certificate);
     }
-    let publication = last.expect("the second");
+    let publication = opened.expect("the second");
     revoke(&fixture, "you").await;
     publication.refresh().await;
     for certificate in issued {

@@ -22,6 +22,7 @@ use crate::identity_files::{
     CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
 };
 use crate::leaf_key::{KeyKind, LeafKey};
+use crate::output::escaped;
 
 /// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
 #[derive(Debug, Args)]
@@ -238,7 +239,7 @@ impl Written {
                 "ignored",
                 &format!(
                     "{} of the request: the profile decides",
-                    self.ignored.join(", ")
+                    escaped(&self.ignored.join(", "))
                 ),
             );
         }
@@ -262,4 +263,31 @@ pub(super) fn read_request(file: &Path) -> Result<String, Fault> {
             certificate_file::fault(file, &"the file holds no certificate request")
                 .hint("`openssl req -new -key key.pem -subj / -out request.pem` makes one")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_request_of_somebody_else_asks_for_reaches_no_terminal_raw() {
+        let written = Written {
+            serial: "01".to_owned(),
+            fingerprint: String::new(),
+            profile: "client".to_owned(),
+            name: "cn:ann".to_owned(),
+            names: Vec::new(),
+            not_before: String::new(),
+            not_after: String::new(),
+            certificate: PathBuf::new(),
+            key: None,
+            ca: PathBuf::new(),
+            ignored: vec!["subject CN=\u{202e}bob\u{9b}2J".to_owned()],
+        };
+        let text = written.text();
+        assert!(
+            text.contains("subject CN=\\u{202e}bob\\u{9b}2J"),
+            "{text:?}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_pki::crl::ParsedCrl;
-use countersign_pki::feed::{RevocationReason, Revoked};
+use countersign_pki::feed::{Body, RevocationReason, Revoked};
 use countersign_pki::publication::{PublicationUrl, SHARDS};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
@@ -581,4 +581,44 @@ async fn hold_that_only_others_remember_leaves_every_shard_when_it_is_released()
         ]
     );
     assert_eq!(shards_with_entries(&fixture).await, []);
+}
+
+#[tokio::test]
+async fn hold_that_others_remember_as_a_revocation_counts_from_the_hold_everywhere() {
+    let fixture = Fixture::new();
+    let serial = fixture.issue("a", HOUR).await.certificate().serial();
+    let hold = RevocationReason::CertificateHold;
+    let outcome = fixture
+        .store
+        .revoke(Selector::Serial(serial), ADMIN, hold, now());
+    assert_eq!(outcome.await.expect("holds").changed.count, 1);
+    let reason = RevocationReason::KeyCompromise;
+    let later = now().plus(100 * SECOND);
+    let evidence = Evidence {
+        source: "a feed".to_owned(),
+        at: later,
+        is_whole: true,
+        revoked: vec![Revoked {
+            issuer_key: fixture.issuing().spki(),
+            serial,
+            reason,
+            revoked_at: later,
+        }],
+    };
+    let united = fixture.store.unite(evidence, ADMIN, later).await;
+    assert_eq!(united.expect("unites").revoked, 1);
+    let statuses = fixture.store.statuses(fixture.issuer, vec![serial]).await;
+    let revoked_at = now();
+    assert_eq!(
+        statuses.expect("reads"),
+        [SerialStatus::Revoked { revoked_at, reason }]
+    );
+    let (_, list) = publish(&fixture, complete(&fixture).await, later).await;
+    let entry = &list.entries()[0];
+    assert_eq!((entry.revoked_at, entry.reason), (revoked_at, reason));
+    let messages = fixture.told.lock().expect("no panic").clone();
+    let Some(Body::Revoked(told)) = messages.last().map(|message| &message.body) else {
+        panic!("{messages:?}");
+    };
+    assert_eq!((told.revoked_at, told.reason), (revoked_at, reason));
 }

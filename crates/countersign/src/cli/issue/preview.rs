@@ -11,7 +11,7 @@ use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
 use crate::fault::Fault;
-use crate::output::table;
+use crate::output::{escaped, table};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Preview {
@@ -50,7 +50,7 @@ impl Preview {
         text += &table(&["FIELD", "VALUE", "BECAUSE"], &rows);
         text += "\n\n";
         if !self.ignored.is_empty() {
-            let ignored = self.ignored.join(", ");
+            let ignored = escaped(&self.ignored.join(", "));
             writeln!(
                 text,
                 "{ignored} of the request would be ignored: the profile decides"
