@@ -81,7 +81,8 @@ fn status_is_one_word_everywhere_and_unknown_ones_are_seen() {
         rusqlite::Connection::open(installation.state().join("inventory.db")).expect("a database");
     inventory
         .execute_batch(
-            "DELETE FROM certificate WHERE id IN (SELECT entry_id FROM name WHERE value = 'unsure');
+            "INSERT INTO intent SELECT id, der FROM certificate WHERE id IN (SELECT entry_id FROM name WHERE value = 'unsure');
+             DELETE FROM certificate WHERE id IN (SELECT id FROM intent);
              UPDATE entry SET state = 'unknown', fingerprint = NULL
              WHERE id IN (SELECT entry_id FROM name WHERE value = 'unsure');",
         )
