@@ -141,12 +141,11 @@ pub fn adopt(
         intermediate,
         root,
     } = issuers;
-    let intermediate = match intermediate {
-        Some(intermediate) => intermediate,
-        None => {
-            let ends = root.certificate.not_after().min(now.plus(ISSUER_LIFETIME));
-            found(&base, IssuerRole::Intermediate, Some(&root), ends, now)?
-        }
+    let intermediate = if let Some(given) = intermediate {
+        given
+    } else {
+        let ends = root.certificate.not_after().min(now.plus(ISSUER_LIFETIME));
+        found(&base, IssuerRole::Intermediate, Some(&root), ends, now)?
     };
     let ends = now.plus(ISSUER_LIFETIME);
     let operator = found(&base, IssuerRole::Operator, None, ends, now)?;

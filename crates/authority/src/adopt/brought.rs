@@ -141,18 +141,18 @@ impl Collected {
         let mut seen: BTreeMap<(Vec<u8>, SerialNumber), Fingerprint> = BTreeMap::new();
         let own_cas: Vec<Fingerprint> = issuers.all().iter().map(|it| it.fingerprint()).collect();
         for (file, certificate) in issued {
-            let issuer = issuers.own().into_iter().find(|issuer| {
+            let made_by = issuers.own().into_iter().find(|issuer| {
                 certificate.issuer_der() == issuer.subject_der()
                     && certificate.verify_signature(issuer).is_ok()
             });
             let is_ca_of_ours = own_cas.contains(&certificate.fingerprint());
-            let Some(issuer) = issuer.filter(|_| !is_ca_of_ours) else {
+            let Some(maker) = made_by.filter(|_| !is_ca_of_ours) else {
                 if !is_ca_of_ours {
                     self.left_out.push(file);
                 }
                 continue;
             };
-            let key = (issuer.spki().as_bytes().to_vec(), certificate.serial());
+            let key = (maker.spki().as_bytes().to_vec(), certificate.serial());
             match seen.get(&key) {
                 Some(other) if *other == certificate.fingerprint() => continue,
                 Some(_) => {
@@ -164,7 +164,7 @@ impl Collected {
                 None => seen.insert(key, certificate.fingerprint()),
             };
             self.certificates.push(BroughtCertificate {
-                issuer_key: issuer.spki(),
+                issuer_key: maker.spki(),
                 profile: likeness(&certificate),
                 certificate,
             });
@@ -198,8 +198,8 @@ impl Collected {
             let number = last.map_or(0, |last| last + 1).max(now.seconds());
             let serials = entries.keys().copied().collect();
             let entries: Vec<CrlEntry> = entries.into_values().collect();
-            let list = signed_list(founder, serials, &entries, number, life, now)?;
-            self.lists.push(list);
+            let signed = signed_list(founder, serials, &entries, number, life, now)?;
+            self.lists.push(signed);
         }
         Ok(())
     }

@@ -123,12 +123,13 @@ impl Authority {
             .publish(drafted, &signature, actor, self.now())
             .await?;
         self.answers.ring();
-        let signed = ParsedCrl::parse(&published.der).map_err(|error| PublishError::RootList {
-            why: error.to_string(),
-        })?;
+        let published_list =
+            ParsedCrl::parse(&published.der).map_err(|error| PublishError::RootList {
+                why: error.to_string(),
+            })?;
         let list = SuperiorList {
             issuer: self.root().clone(),
-            signed: Some(signed),
+            signed: Some(published_list),
             is_stale: published.list.is_stale,
         };
         list.complete().ok_or(PublishError::NoList)

@@ -85,15 +85,12 @@ impl InitCommand {
     ) -> Result<Answer, Fault> {
         let lock = state.lock()?;
         let options = self.init.request_options()?;
-        let pending = match PendingRequest::of(state)? {
-            Some(pending) => {
-                self.init.against_request(&pending, state.path())?;
-                pending
-            }
-            None => {
-                let clock: SharedClock = Arc::new(SystemClock);
-                request(state, &lock, &options, &clock)?
-            }
+        let pending = if let Some(before) = PendingRequest::of(state)? {
+            self.init.against_request(&before, state.path())?;
+            before
+        } else {
+            let clock: SharedClock = Arc::new(SystemClock);
+            request(state, &lock, &options, &clock)?
         };
         write_atomic(file, pending.csr_pem.as_bytes(), PUBLIC).map_err(|error| {
             Fault::world(format_args!("cannot write {}: {error}", file.display())).hint(

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use countersign_testkit::process::Process;
+
 use super::openssl_ca::{OpensslCa, P256, RSA4096};
 use super::{GATEWAY, curl};
-use crate::installation::{Installation, countersign, text};
+use crate::installation::{Installation, Issued, countersign, text};
 use crate::peers::peer;
 
 /// A root and a policy CA below it, and a request of ours.
@@ -126,8 +128,16 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
             "--root-key",
         ],
     );
+    revoked_by_the_policy_ca(&installation, &ca, &gateway, &you);
+}
 
-    // The policy CA takes us back: nobody gets in any more.
+/// It takes us back: nobody gets in any more.
+fn revoked_by_the_policy_ca(
+    installation: &Installation,
+    ca: &OpensslCa,
+    gateway: &Process,
+    you: &Issued,
+) {
     let serial = ca.ok(&["x509", "-in", "us.pem", "-noout", "-serial"]);
     let serial = serial.trim().trim_start_matches("serial=");
     let line = format!("R\t300101000000Z\t260101000000Z\t{serial}\tunknown\t/CN=a\n");
@@ -137,8 +147,8 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
     ca.crl("policy", "policy.crl");
     installation.ok(&["ca", "crl", "import", &ca.file("policy.crl")]);
     let answer = curl(
-        &gateway,
-        text(&root),
+        gateway,
+        text(&you.ca()),
         text(&you.certificate()),
         text(&you.key()),
     );
