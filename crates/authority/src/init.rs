@@ -17,9 +17,7 @@ use countersign_pki::name::CommonName;
 use countersign_pki::pem;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{
-    SignatureAlgorithm, StatusSources, Template, TemplateError, ToBeSigned, Usage,
-};
+use countersign_pki::tbs::{StatusSources, Template, TemplateError, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::SharedClock;
@@ -33,6 +31,7 @@ use crate::scaffold::{self, create_folder, write};
 use crate::sealed::{self, KeyDerivation, SealError};
 use crate::secret::Secret;
 use crate::signer::{NewKey, SignError};
+use crate::signing_key::KeyKind;
 use crate::state::{FORMAT_TEXT, StateError, StateFolder, StateLock};
 
 /// What a new authority shall be.
@@ -46,6 +45,8 @@ pub struct InitOptions {
     pub trust_domain: TrustDomain,
     /// Seals the CA keys; a random one is written into the state folder when left out.
     pub passphrase: Option<Secret>,
+    /// The kind of the issuers' keys.
+    pub key: KeyKind,
     /// The price of guessing the passphrase.
     pub key_derivation: KeyDerivation,
 }
@@ -59,6 +60,7 @@ impl Default for InitOptions {
             trust_domain: TrustDomain::parse(DEFAULT_TRUST_DOMAIN)
                 .expect("the default trust domain is one"),
             passphrase: None,
+            key: KeyKind::default(),
             key_derivation: KeyDerivation::default(),
         }
     }
@@ -295,7 +297,7 @@ impl Issuers {
             number: now.seconds(),
             scope: CrlScope::default(),
         };
-        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
+        let algorithm = self.root.key.algorithm();
         let crl = crl.to_be_signed(&self.root.certificate, algorithm, &[]);
         let signature = self.root.key.sign_crl(&crl)?;
         let crl = crl.complete(&signature);
@@ -328,12 +330,11 @@ impl NewIssuer {
         ends: UnixTime,
         now: UnixTime,
     ) -> Result<Self, InitError> {
-        let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
-        let key = NewKey::generate()?;
+        let key = NewKey::generate(options.key)?;
         let template = Template {
             subject: subject(&options.subject, role),
             subject_alt_names: Vec::new(),
-            spki_der: key.spki_der()?,
+            spki_der: key.spki_der().to_vec(),
             not_before: now.minus(BACKDATE),
             not_after: ends,
             serial: SerialNumber::from_random(random()?),
@@ -344,8 +345,8 @@ impl NewIssuer {
             extra_extensions: Vec::new(),
         };
         let to_be_signed = match above {
-            Some(above) => template.to_be_signed(&above.certificate, algorithm)?,
-            None => template.to_be_self_signed(algorithm)?,
+            Some(above) => template.to_be_signed(&above.certificate, above.key.algorithm())?,
+            None => template.to_be_self_signed(key.algorithm())?,
         };
         refuse_lint(&to_be_signed, above.map(|above| &above.certificate))?;
         let signature = above

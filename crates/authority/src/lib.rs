@@ -26,6 +26,7 @@ mod scaffold;
 pub mod sealed;
 pub mod secret;
 pub mod signer;
+pub mod signing_key;
 pub mod state;
 mod status;
 pub mod what;

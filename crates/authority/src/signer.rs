@@ -1,17 +1,12 @@
 //! Who holds a CA key. A leaf is signed only against the proof that its record is durable.
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
-    UnparsedPublicKey,
-};
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::CrlToBeSigned;
 use countersign_pki::tbs::{SignatureAlgorithm, ToBeSigned};
 use countersign_store::intent::Intended;
 
 use crate::secret::Secret;
+use crate::signing_key::{KeyKind, SigningKey};
 
 /// Signs for one issuer; the key never leaves it. Blocks as long as the key's home takes.
 pub trait Signer: Send + Sync + 'static {
@@ -25,20 +20,23 @@ pub trait Signer: Send + Sync + 'static {
     fn sign_crl(&self, crl: &CrlToBeSigned) -> Result<Vec<u8>, SignError>;
 }
 
-/// An ECDSA P-256 key out of a sealed file, held in memory. Neither printable nor serialisable.
+/// A key out of a sealed file, held in memory. Neither printable nor serialisable.
 pub struct FileSigner {
     certificate: Certificate,
-    key: EcdsaKeyPair,
+    key: SigningKey,
 }
 
 impl FileSigner {
     /// Takes the PKCS#8 key of `certificate`.
     pub fn new(certificate: Certificate, pkcs8: &Secret) -> Result<Self, SignError> {
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.expose())
-            .map_err(|_| SignError::NotAKey {
+        let kind = certificate.public_key_algorithm();
+        let key = SignatureAlgorithm::of_key(kind)
+            .and_then(|algorithm| SigningKey::from_pkcs8(algorithm, pkcs8.expose()))
+            .ok_or_else(|| SignError::NotAKey {
                 issuer: certificate.subject().to_string(),
+                kind: kind.to_string(),
             })?;
-        if spki_of(&key)? == certificate.spki_der() {
+        if key.spki_der() == certificate.spki_der() {
             Ok(Self { certificate, key })
         } else {
             Err(SignError::OtherKey {
@@ -54,7 +52,7 @@ impl Signer for FileSigner {
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::EcdsaP256Sha256
+        self.key.algorithm()
     }
 
     fn sign(&self, intended: &Intended) -> Result<Vec<u8>, SignError> {
@@ -64,29 +62,24 @@ impl Signer for FileSigner {
                 issuer: self.certificate.subject().to_string(),
             });
         }
-        sign_and_verify(&self.key, intended.to_be_signed().bytes())
+        self.key.sign(intended.to_be_signed().bytes())
     }
 
     fn sign_crl(&self, crl: &CrlToBeSigned) -> Result<Vec<u8>, SignError> {
-        sign_and_verify(&self.key, crl.bytes())
+        self.key.sign(crl.bytes())
     }
 }
 
 /// A key on its way into its sealed file: the only one that signs without a record, because the inventory that would
 /// hold it is being made.
 pub(crate) struct NewKey {
-    key: EcdsaKeyPair,
+    key: SigningKey,
     pkcs8: Secret,
 }
 
 impl NewKey {
-    pub(crate) fn generate() -> Result<Self, SignError> {
-        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
-        let document = EcdsaKeyPair::generate_pkcs8(algorithm, &SystemRandom::new())
-            .map_err(|_| SignError::NoRandomness)?;
-        let pkcs8 = Secret::new(document.as_ref().to_vec());
-        let key = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.expose())
-            .map_err(|_| SignError::NoRandomness)?;
+    pub(crate) fn generate(kind: KeyKind) -> Result<Self, SignError> {
+        let (key, pkcs8) = SigningKey::generate(kind)?;
         Ok(Self { key, pkcs8 })
     }
 
@@ -94,16 +87,20 @@ impl NewKey {
         &self.pkcs8
     }
 
-    pub(crate) fn spki_der(&self) -> Result<Vec<u8>, SignError> {
-        spki_of(&self.key)
+    pub(crate) fn spki_der(&self) -> &[u8] {
+        self.key.spki_der()
+    }
+
+    pub(crate) fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
     }
 
     pub(crate) fn sign_issuer(&self, to_be_signed: &ToBeSigned) -> Result<Vec<u8>, SignError> {
-        sign_and_verify(&self.key, to_be_signed.bytes())
+        self.key.sign(to_be_signed.bytes())
     }
 
     pub(crate) fn sign_crl(&self, crl: &CrlToBeSigned) -> Result<Vec<u8>, SignError> {
-        sign_and_verify(&self.key, crl.bytes())
+        self.key.sign(crl.bytes())
     }
 }
 
@@ -114,11 +111,13 @@ pub enum SignError {
     /// The operating system has none.
     #[error("the operating system gives no randomness")]
     NoRandomness,
-    /// What was unsealed is no P-256 key.
-    #[error("the sealed key of {issuer} is not an ECDSA P-256 key in PKCS#8")]
+    /// What was unsealed is no key of the kind that the certificate has.
+    #[error("the sealed key of {issuer} is not a key of {kind} in PKCS#8")]
     NotAKey {
         /// Whose.
         issuer: String,
+        /// Which kind it should be.
+        kind: String,
     },
     /// The certificate names somebody else as its issuer: our bug, stopped here.
     #[error("{issuer} does not sign for another issuer")]
@@ -151,22 +150,4 @@ impl SignError {
             Self::NoRandomness | Self::OtherIssuer { .. } => None,
         }
     }
-}
-
-pub(crate) fn sign_and_verify(key: &EcdsaKeyPair, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
-    let signature = key
-        .sign(&SystemRandom::new(), bytes)
-        .map_err(|_| SignError::NoRandomness)?;
-    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.public_key().as_ref())
-        .verify(bytes, signature.as_ref())
-        .map_err(|_| SignError::WrongSignature)?;
-    Ok(signature.as_ref().to_vec())
-}
-
-pub(crate) fn spki_of(key: &EcdsaKeyPair) -> Result<Vec<u8>, SignError> {
-    let spki: PublicKeyX509Der<'_> = key
-        .public_key()
-        .as_der()
-        .map_err(|_| SignError::NoRandomness)?;
-    Ok(spki.as_ref().to_vec())
 }

@@ -7,7 +7,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING,
+    PqdsaKeyPair, RsaKeyPair,
 };
 use countersign_pki::pbes2;
 use countersign_pki::pem::{self, Block};
@@ -70,6 +71,7 @@ impl PrivateKey {
         Self::ecdsa(der)
             .or_else(|| Self::rsa(der).ok())
             .or_else(|| Self::ed25519(der).ok())
+            .or_else(|| Self::ml_dsa(der))
     }
 
     fn decrypt(path: &Path, der: &[u8], password: &PasswordSource) -> Result<Self, Fault> {
@@ -108,6 +110,20 @@ impl PrivateKey {
         // Version 1: OpenSSL before 3.2 and Java read nothing else.
         let document = pair.to_pkcs8v1()?;
         Self::new(document.as_ref(), pair.public_key().as_der())
+    }
+
+    /// RFC 9881 §6: the seed, the expanded key, or both, which have to agree.
+    fn ml_dsa(der: &[u8]) -> Option<Self> {
+        let parameter_sets = [&ML_DSA_44_SIGNING, &ML_DSA_65_SIGNING, &ML_DSA_87_SIGNING];
+        let pair = parameter_sets
+            .into_iter()
+            .find_map(|parameter_set| PqdsaKeyPair::from_pkcs8(parameter_set, der).ok())?;
+        let spki = pair.public_key().as_der();
+        // There is no way back from the expanded key to the seed.
+        match pair.to_pkcs8v1() {
+            Ok(seed) => Self::new(seed.as_ref(), spki).ok(),
+            Err(_) => Self::new(der, spki).ok(),
+        }
     }
 
     fn new(
@@ -161,8 +177,9 @@ pub(crate) fn locked(path: &Path, error: &pbes2::Locked) -> Fault {
 }
 
 fn unknown_kind(path: &Path) -> Fault {
-    fault(path, &"the private key is of no kind that is known here")
-        .hint("ECDSA P-256, P-384, P-521, Ed25519 and RSA keys are, in PKCS#8, SEC 1 or PKCS#1")
+    fault(path, &"the private key is of no kind that is known here").hint(
+        "ECDSA P-256, P-384, P-521, Ed25519, ML-DSA and RSA keys are, in PKCS#8, SEC 1 or PKCS#1",
+    )
 }
 
 #[cfg(test)]
@@ -177,17 +194,16 @@ mod tests {
             KeyKind::P384,
             KeyKind::Ed25519,
             KeyKind::Rsa2048,
+            KeyKind::MlDsa44,
+            KeyKind::MlDsa65,
+            KeyKind::MlDsa87,
         ] {
             let made = LeafKey::generate(kind).expect("a key");
             let block = pem::decode_all(made.to_pem().as_bytes())
                 .expect("PEM")
                 .remove(0);
             let key = PrivateKey::of_der(&block.der).expect("a key");
-            assert_eq!(
-                key.spki_der(),
-                made.spki_der().expect("a public key"),
-                "{kind:?}"
-            );
+            assert_eq!(key.spki_der(), made.spki_der(), "{kind:?}");
             let again = PrivateKey::of_der(key.pkcs8()).expect("a key");
             assert_eq!(again.spki_der(), key.spki_der(), "{kind:?}");
         }

@@ -2,22 +2,20 @@
 
 use std::sync::{Arc, PoisonError};
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use countersign_pki::certificate::Certificate;
 use countersign_pki::ocsp::{OcspResponseTemplate, Responder as Signing};
 use countersign_pki::request::Wishes;
-use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::{Actor, Profile, Request};
 
 use super::Publication;
 use super::lists::PublishError;
 use crate::authority::{Authority, IssueError};
-use crate::signer::{SignError, sign_and_verify, spki_of};
+use crate::signing_key::{KeyKind, SigningKey};
 
 /// A key and its certificate.
 pub(super) struct Responder {
-    key: EcdsaKeyPair,
+    key: SigningKey,
     pub(super) certificate: Certificate,
 }
 
@@ -25,8 +23,8 @@ impl Responder {
     /// The DER of the response.
     pub(super) fn sign(&self, template: &OcspResponseTemplate) -> Result<Vec<u8>, PublishError> {
         let signing = Signing::delegated(&self.certificate)?;
-        let to_be_signed = template.to_be_signed(signing, SignatureAlgorithm::EcdsaP256Sha256)?;
-        let signature = sign_and_verify(&self.key, to_be_signed.bytes())?;
+        let to_be_signed = template.to_be_signed(signing, self.key.algorithm())?;
+        let signature = self.key.sign(to_be_signed.bytes())?;
         Ok(to_be_signed.complete(&signature))
     }
 
@@ -71,9 +69,9 @@ impl Publication {
 impl Authority {
     /// By the one way to a certificate: decided, recorded, signed, recorded.
     async fn make_responder(self: &Arc<Self>) -> Result<Responder, PublishError> {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|_| SignError::NoRandomness)?;
-        let certificate = self.certify_responder(spki_of(&key)?).await?;
+        let kind = KeyKind::below(self.intermediate().public_key_algorithm());
+        let (key, _) = SigningKey::generate(kind)?;
+        let certificate = self.certify_responder(key.spki_der().to_vec()).await?;
         Ok(Responder { key, certificate })
     }
 

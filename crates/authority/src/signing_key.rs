@@ -1,0 +1,248 @@
+//! Private keys of every kind that is certified here: made, read, signed with. Those of issuers and of leaves alike.
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
+    ECDSA_P384_SHA384_ASN1_SIGNING, ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+    KeyPair, ML_DSA_44, ML_DSA_44_SIGNING, ML_DSA_65, ML_DSA_65_SIGNING, ML_DSA_87,
+    ML_DSA_87_SIGNING, PqdsaKeyPair, PqdsaSigningAlgorithm, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+};
+use countersign_pki::certificate::KeyAlgorithm;
+use countersign_pki::tbs::SignatureAlgorithm;
+
+use crate::secret::Secret;
+use crate::signer::SignError;
+
+/// The kinds of key that are made here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RFC 8410.
+    Ed25519,
+    /// RFC 9881, security category 2.
+    MlDsa44,
+    /// RFC 9881, security category 3.
+    MlDsa65,
+    /// RFC 9881, security category 5.
+    MlDsa87,
+    /// ECDSA on P-256.
+    #[default]
+    P256,
+    /// ECDSA on P-384.
+    P384,
+    /// RSA of 2048 bits.
+    Rsa2048,
+    /// RSA of 3072 bits.
+    Rsa3072,
+    /// RSA of 4096 bits.
+    Rsa4096,
+}
+
+impl KeyKind {
+    /// The kind of a public key, if it is one that is made here.
+    pub fn of(key: &KeyAlgorithm) -> Option<Self> {
+        match key {
+            KeyAlgorithm::Ec { curve, .. } if curve == "P-256" => Some(Self::P256),
+            KeyAlgorithm::Ec { curve, .. } if curve == "P-384" => Some(Self::P384),
+            KeyAlgorithm::Ed25519 => Some(Self::Ed25519),
+            KeyAlgorithm::MlDsa44 => Some(Self::MlDsa44),
+            KeyAlgorithm::MlDsa65 => Some(Self::MlDsa65),
+            KeyAlgorithm::MlDsa87 => Some(Self::MlDsa87),
+            KeyAlgorithm::Rsa { bits: 2048 } => Some(Self::Rsa2048),
+            KeyAlgorithm::Rsa { bits: 3072 } => Some(Self::Rsa3072),
+            KeyAlgorithm::Rsa { bits: 4096 } => Some(Self::Rsa4096),
+            _ => None,
+        }
+    }
+
+    /// What an authority whose issuers have this kind makes for its own ports and for its OCSP responder. Who takes the issuers'
+    /// signatures takes the same of a leaf, so nothing weaker is mixed in; but RSA only slows handshakes down.
+    pub fn below(issuer: &KeyAlgorithm) -> Self {
+        match Self::of(issuer) {
+            Some(Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096) | None => Self::P256,
+            Some(kind) => kind,
+        }
+    }
+}
+
+/// A private key that is ready to sign. Neither printable nor serialisable.
+pub struct SigningKey {
+    pair: Pair,
+    spki_der: Vec<u8>,
+}
+
+enum Pair {
+    Ecdsa(EcdsaKeyPair, SignatureAlgorithm),
+    Ed25519(Ed25519KeyPair),
+    MlDsa(PqdsaKeyPair, SignatureAlgorithm),
+    Rsa(Box<RsaKeyPair>),
+}
+
+impl SigningKey {
+    /// A new key, and the PKCS#8 (version 1) of it. RSA takes up to seconds.
+    pub fn generate(kind: KeyKind) -> Result<(Self, Secret), SignError> {
+        Self::make(kind).map_err(|_| SignError::NoRandomness)
+    }
+
+    fn make(kind: KeyKind) -> Result<(Self, Secret), Unspecified> {
+        match kind {
+            KeyKind::Ed25519 => {
+                let pair = Ed25519KeyPair::generate()?;
+                // OpenSSL before 3.2 reads nothing but version 1.
+                let document = pair.to_pkcs8v1()?;
+                Self::with(Pair::Ed25519(pair), document.as_ref())
+            }
+            KeyKind::MlDsa44 => Self::ml_dsa(SignatureAlgorithm::MlDsa44),
+            KeyKind::MlDsa65 => Self::ml_dsa(SignatureAlgorithm::MlDsa65),
+            KeyKind::MlDsa87 => Self::ml_dsa(SignatureAlgorithm::MlDsa87),
+            KeyKind::P256 => Self::ecdsa(SignatureAlgorithm::EcdsaP256Sha256),
+            KeyKind::P384 => Self::ecdsa(SignatureAlgorithm::EcdsaP384Sha384),
+            KeyKind::Rsa2048 => Self::rsa(KeySize::Rsa2048),
+            KeyKind::Rsa3072 => Self::rsa(KeySize::Rsa3072),
+            KeyKind::Rsa4096 => Self::rsa(KeySize::Rsa4096),
+        }
+    }
+
+    fn ecdsa(algorithm: SignatureAlgorithm) -> Result<(Self, Secret), Unspecified> {
+        let signing = curve(algorithm).ok_or(Unspecified)?;
+        let document = EcdsaKeyPair::generate_pkcs8(signing, &SystemRandom::new())?;
+        let pair = EcdsaKeyPair::from_pkcs8(signing, document.as_ref()).map_err(|_| Unspecified)?;
+        Self::with(Pair::Ecdsa(pair, algorithm), document.as_ref())
+    }
+
+    fn ml_dsa(algorithm: SignatureAlgorithm) -> Result<(Self, Secret), Unspecified> {
+        let signing = parameter_set(algorithm).ok_or(Unspecified)?;
+        let pair = PqdsaKeyPair::generate(signing)?;
+        // The 32 bytes of the seed, the form that RFC 9881 §6 recommends.
+        let document = pair.to_pkcs8v1()?;
+        Self::with(Pair::MlDsa(pair, algorithm), document.as_ref())
+    }
+
+    fn rsa(size: KeySize) -> Result<(Self, Secret), Unspecified> {
+        let pair = RsaKeyPair::generate(size)?;
+        let document: Pkcs8V1Der<'_> = pair.as_der()?;
+        Self::with(Pair::Rsa(Box::new(pair)), document.as_ref())
+    }
+
+    fn with(pair: Pair, pkcs8: &[u8]) -> Result<(Self, Secret), Unspecified> {
+        Ok((Self::new(pair)?, Secret::new(pkcs8.to_vec())))
+    }
+
+    fn new(pair: Pair) -> Result<Self, Unspecified> {
+        let spki_der: PublicKeyX509Der<'_> = match &pair {
+            Pair::Ecdsa(pair, _) => pair.public_key().as_der(),
+            Pair::Ed25519(pair) => pair.public_key().as_der(),
+            Pair::MlDsa(pair, _) => pair.public_key().as_der(),
+            Pair::Rsa(pair) => pair.public_key().as_der(),
+        }?;
+        let spki_der = spki_der.as_ref().to_vec();
+        Ok(Self { pair, spki_der })
+    }
+
+    /// The key in `pkcs8`, if it is one that makes signatures of `algorithm`.
+    pub fn from_pkcs8(algorithm: SignatureAlgorithm, pkcs8: &[u8]) -> Option<Self> {
+        let pair = match algorithm {
+            SignatureAlgorithm::EcdsaP256Sha256 | SignatureAlgorithm::EcdsaP384Sha384 => {
+                let pair = EcdsaKeyPair::from_pkcs8(curve(algorithm)?, pkcs8).ok()?;
+                Pair::Ecdsa(pair, algorithm)
+            }
+            SignatureAlgorithm::Ed25519 => {
+                Pair::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).ok()?)
+            }
+            SignatureAlgorithm::MlDsa44
+            | SignatureAlgorithm::MlDsa65
+            | SignatureAlgorithm::MlDsa87 => {
+                let pair = PqdsaKeyPair::from_pkcs8(parameter_set(algorithm)?, pkcs8).ok()?;
+                Pair::MlDsa(pair, algorithm)
+            }
+            SignatureAlgorithm::RsaPkcs1Sha256 => {
+                Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(pkcs8).ok()?))
+            }
+        };
+        Self::new(pair).ok()
+    }
+
+    /// `SubjectPublicKeyInfo` in DER.
+    pub fn spki_der(&self) -> &[u8] {
+        &self.spki_der
+    }
+
+    /// With what it signs.
+    pub fn algorithm(&self) -> SignatureAlgorithm {
+        match &self.pair {
+            Pair::Ecdsa(_, algorithm) | Pair::MlDsa(_, algorithm) => *algorithm,
+            Pair::Ed25519(_) => SignatureAlgorithm::Ed25519,
+            Pair::Rsa(_) => SignatureAlgorithm::RsaPkcs1Sha256,
+        }
+    }
+
+    /// Signs, and verifies what came out: a wrong signature can give the key away.
+    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature = self
+            .make_signature(bytes)
+            .map_err(|_| SignError::NoRandomness)?;
+        let (verifying, public_key) = self.verifying();
+        UnparsedPublicKey::new(verifying, public_key)
+            .verify(bytes, &signature)
+            .map_err(|_| SignError::WrongSignature)?;
+        Ok(signature)
+    }
+
+    fn make_signature(&self, bytes: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Ecdsa(pair, _) => Ok(pair.sign(&random, bytes)?.as_ref().to_vec()),
+            Pair::Ed25519(pair) => Ok(pair.sign(bytes).as_ref().to_vec()),
+            Pair::MlDsa(pair, _) => {
+                let mut signature = vec![0; pair.algorithm().signature_len()];
+                let length = pair.sign(bytes, &mut signature)?;
+                signature.truncate(length);
+                Ok(signature)
+            }
+            Pair::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, bytes, &mut signature)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    fn verifying(&self) -> (&'static dyn VerificationAlgorithm, &[u8]) {
+        let verifying: &'static dyn VerificationAlgorithm = match self.algorithm() {
+            SignatureAlgorithm::EcdsaP256Sha256 => &ECDSA_P256_SHA256_ASN1,
+            SignatureAlgorithm::EcdsaP384Sha384 => &ECDSA_P384_SHA384_ASN1,
+            SignatureAlgorithm::Ed25519 => &ED25519,
+            SignatureAlgorithm::MlDsa44 => &ML_DSA_44,
+            SignatureAlgorithm::MlDsa65 => &ML_DSA_65,
+            SignatureAlgorithm::MlDsa87 => &ML_DSA_87,
+            SignatureAlgorithm::RsaPkcs1Sha256 => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        let public_key = match &self.pair {
+            Pair::Ecdsa(pair, _) => pair.public_key().as_ref(),
+            Pair::Ed25519(pair) => pair.public_key().as_ref(),
+            Pair::MlDsa(pair, _) => pair.public_key().as_ref(),
+            Pair::Rsa(pair) => pair.public_key().as_ref(),
+        };
+        (verifying, public_key)
+    }
+}
+
+fn curve(algorithm: SignatureAlgorithm) -> Option<&'static EcdsaSigningAlgorithm> {
+    match algorithm {
+        SignatureAlgorithm::EcdsaP256Sha256 => Some(&ECDSA_P256_SHA256_ASN1_SIGNING),
+        SignatureAlgorithm::EcdsaP384Sha384 => Some(&ECDSA_P384_SHA384_ASN1_SIGNING),
+        _ => None,
+    }
+}
+
+fn parameter_set(algorithm: SignatureAlgorithm) -> Option<&'static PqdsaSigningAlgorithm> {
+    match algorithm {
+        SignatureAlgorithm::MlDsa44 => Some(&ML_DSA_44_SIGNING),
+        SignatureAlgorithm::MlDsa65 => Some(&ML_DSA_65_SIGNING),
+        SignatureAlgorithm::MlDsa87 => Some(&ML_DSA_87_SIGNING),
+        _ => None,
+    }
+}
