@@ -246,3 +246,56 @@ fn parameter_set(algorithm: SignatureAlgorithm) -> Option<&'static PqdsaSigningA
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RSA of 3072 and 4096 bits differ from 2048 in the time that they take.
+    const KINDS: [KeyKind; 7] = [
+        KeyKind::Ed25519,
+        KeyKind::MlDsa44,
+        KeyKind::MlDsa65,
+        KeyKind::MlDsa87,
+        KeyKind::P256,
+        KeyKind::P384,
+        KeyKind::Rsa2048,
+    ];
+
+    #[test]
+    fn key_that_is_read_again_is_the_one_that_was_made_and_of_no_other_kind() {
+        let made = KINDS.map(|kind| SigningKey::generate(kind).expect("a key"));
+        for (kind, (key, pkcs8)) in KINDS.into_iter().zip(&made) {
+            let public = KeyAlgorithm::of(key.spki_der()).expect("a key");
+            assert_eq!(KeyKind::of(&public), Some(kind));
+            assert_eq!(SignatureAlgorithm::of_key(&public), Some(key.algorithm()));
+            for (other, _) in &made {
+                let read = SigningKey::from_pkcs8(other.algorithm(), pkcs8.expose());
+                let spki = read.map(|read| read.spki_der().to_vec());
+                let expected =
+                    (other.algorithm() == key.algorithm()).then(|| key.spki_der().to_vec());
+                assert_eq!(spki, expected, "{kind:?} as {:?}", other.algorithm());
+            }
+            assert!(SigningKey::from_pkcs8(key.algorithm(), b"\x30\x00").is_none());
+            let pkcs8 = pkcs8.expose();
+            assert!(
+                SigningKey::from_pkcs8(key.algorithm(), &pkcs8[..pkcs8.len() - 1]).is_none(),
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_authority_makes_for_itself_is_as_strong_as_its_issuers() {
+        for kind in KINDS {
+            let (issuer, _) = SigningKey::generate(kind).expect("a key");
+            let issuer = KeyAlgorithm::of(issuer.spki_der()).expect("a key");
+            let expected = if kind == KeyKind::Rsa2048 {
+                KeyKind::P256
+            } else {
+                kind
+            };
+            assert_eq!(KeyKind::below(&issuer), expected);
+        }
+    }
+}

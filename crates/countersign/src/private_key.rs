@@ -184,6 +184,8 @@ fn unknown_kind(path: &Path) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::encoding::AsRawBytes as _;
+
     use super::*;
     use crate::leaf_key::{KeyKind, LeafKey};
 
@@ -208,6 +210,52 @@ mod tests {
             assert_eq!(again.spki_der(), key.spki_der(), "{kind:?}");
         }
         assert!(PrivateKey::of_der(b"\x30\x00").is_none());
+    }
+
+    /// `PrivateKeyInfo` (RFC 5958) around `private_key`, for ML-DSA-65.
+    fn ml_dsa_65(private_key: &[u8]) -> Vec<u8> {
+        let identifier = b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12";
+        let octets = tlv(0x04, private_key);
+        tlv(0x30, &[&[2, 1, 0], &identifier[..], &octets].concat())
+    }
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        let high = u8::try_from(length >> 8).expect("short");
+        let low = u8::try_from(length & 0xff).expect("a byte");
+        let head = match length {
+            0..0x80 => vec![tag, low],
+            0x80..0x100 => vec![tag, 0x81, low],
+            _ => vec![tag, 0x82, high, low],
+        };
+        [head, content.to_vec()].concat()
+    }
+
+    /// RFC 9881 §6.
+    #[test]
+    fn ml_dsa_keys_are_read_in_each_of_their_three_forms() {
+        let seed: Vec<u8> = (0..32).collect();
+        let pair = PqdsaKeyPair::from_seed(&ML_DSA_65_SIGNING, &seed).expect("a key");
+        let expanded = pair.private_key().as_raw_bytes().expect("bytes");
+        let expanded = tlv(0x04, expanded.as_ref());
+        let both = |seed: &[u8]| tlv(0x30, &[tlv(0x04, seed), expanded.clone()].concat());
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("DER");
+
+        let short = ml_dsa_65(&tlv(0x80, &seed));
+        for (form, kept) in [
+            (short.clone(), &short),
+            (ml_dsa_65(&both(&seed)), &short),
+            (ml_dsa_65(&expanded), &ml_dsa_65(&expanded)),
+        ] {
+            let key = PrivateKey::of_der(&form).expect("a key");
+            assert_eq!(key.spki_der(), spki.as_ref());
+            assert_eq!(key.pkcs8(), kept);
+        }
+        // A seed that is not the expanded key's, one of another length, none at all.
+        assert!(PrivateKey::of_der(&ml_dsa_65(&both(&[0; 32]))).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&tlv(0x80, &seed[1..]))).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&expanded[..100])).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&[])).is_none());
     }
 
     #[test]
