@@ -28,7 +28,7 @@ use crate::request::{PendingRequest, refuse_pending};
 use crate::scaffold;
 use crate::sealed::KeyDerivation;
 use crate::secret::Secret;
-use crate::signing_key::GivenKey;
+use crate::signing_key::{GivenKey, KeyKind};
 use crate::state::{StateFolder, StateLock};
 
 /// What is adopted.
@@ -145,10 +145,17 @@ pub fn adopt(
         given
     } else {
         let ends = root.certificate.not_after().min(now.plus(ISSUER_LIFETIME));
-        found(&base, IssuerRole::Intermediate, Some(&root), ends, now)?
+        found(
+            &base,
+            IssuerRole::Intermediate,
+            &root,
+            Some(&root),
+            ends,
+            now,
+        )?
     };
     let ends = now.plus(ISSUER_LIFETIME);
-    let operator = found(&base, IssuerRole::Operator, None, ends, now)?;
+    let operator = found(&base, IssuerRole::Operator, &intermediate, None, ends, now)?;
     let adopted = Adopted {
         issuing: intermediate.certificate.clone(),
         between: hierarchy.between().to_vec(),
@@ -192,11 +199,14 @@ pub fn adopt(
 fn found(
     base: &DistinguishedName,
     role: IssuerRole,
+    beside: &Founder,
     above: Option<&Founder>,
     ends: UnixTime,
     now: UnixTime,
 ) -> Result<Founder, InitError> {
-    Founder::found(base, role, above, &StatusSources::default(), ends, now)
+    let kind = KeyKind::below(beside.certificate.public_key_algorithm());
+    let nowhere = StatusSources::default();
+    Founder::found(base, role, kind, above, &nowhere, ends, now)
 }
 
 /// Subjects of the CAs above the issuing one that no list is of.
@@ -324,7 +334,7 @@ fn founder(
 ) -> Result<Founder, AdoptError> {
     if let Some(key) = &key {
         refuse_unfit_signer(certificate)?;
-        if key.spki_der()? != certificate.spki_der() {
+        if key.spki_der() != certificate.spki_der() {
             return Err(AdoptError::OtherKey {
                 subject: certificate.subject().to_string(),
                 whose: "the key that was given",

@@ -33,7 +33,7 @@ use crate::scaffold;
 use crate::sealed::{KeyDerivation, SealError};
 use crate::secret::{PassphraseError, Secret};
 use crate::signer::SignError;
-use crate::signing_key::GivenKey;
+use crate::signing_key::{GivenKey, KeyKind};
 use crate::state::{StateError, StateFolder, StateLock};
 
 /// What a new authority shall be.
@@ -47,6 +47,8 @@ pub struct InitOptions {
     pub trust_domain: TrustDomain,
     /// Seals the CA keys; a random one is written into the state folder when left out.
     pub passphrase: Option<Secret>,
+    /// The kind of the issuers' keys.
+    pub key: KeyKind,
     /// The price of guessing the passphrase.
     pub key_derivation: KeyDerivation,
     /// Where the authority will publish: the intermediate's certificate carries the URLs of the root's list and certificate.
@@ -62,6 +64,7 @@ impl Default for InitOptions {
             trust_domain: TrustDomain::parse(DEFAULT_TRUST_DOMAIN)
                 .expect("the default trust domain is one"),
             passphrase: None,
+            key: KeyKind::default(),
             key_derivation: KeyDerivation::default(),
             publication: None,
         }
@@ -265,7 +268,8 @@ impl Issuers {
         let life = Duration::from_secs(u64::from(options.root_years) * YEAR_S);
         let ends = now.plus(life);
         let base = &options.subject;
-        let root = Founder::found(base, IssuerRole::Root, None, &NOWHERE, ends, now)?;
+        let kind = options.key;
+        let root = Founder::found(base, IssuerRole::Root, kind, None, &NOWHERE, ends, now)?;
         let ends = ends.min(now.plus(ISSUER_LIFETIME));
         let above = Some(&root);
         let sources = (options.publication.as_ref())
@@ -274,12 +278,13 @@ impl Issuers {
             intermediate: Founder::found(
                 base,
                 IssuerRole::Intermediate,
+                kind,
                 above,
                 &sources,
                 ends,
                 now,
             )?,
-            operator: Founder::found(base, IssuerRole::Operator, above, &NOWHERE, ends, now)?,
+            operator: Founder::found(base, IssuerRole::Operator, kind, above, &NOWHERE, ends, now)?,
             root,
         })
     }
@@ -326,16 +331,17 @@ impl Founder {
     pub(crate) fn found(
         base: &DistinguishedName,
         role: IssuerRole,
+        kind: KeyKind,
         above: Option<&Self>,
         sources: &StatusSources,
         ends: UnixTime,
         now: UnixTime,
     ) -> Result<Self, InitError> {
-        let key = GivenKey::generate()?;
+        let key = GivenKey::generate(kind)?;
         let template = Template {
             subject: subject(base, role),
             subject_alt_names: Vec::new(),
-            spki_der: key.spki_der()?,
+            spki_der: key.spki_der().to_vec(),
             not_before: now.minus(BACKDATE),
             not_after: ends,
             serial: SerialNumber::from_random(random()?),

@@ -21,7 +21,7 @@ use crate::meta::Meta;
 use crate::scaffold::{self, create_folder, write};
 use crate::sealed::{self, KeyDerivation};
 use crate::secret::Secret;
-use crate::signing_key::GivenKey;
+use crate::signing_key::{GivenKey, KeyKind};
 use crate::state::{PENDING_REQUEST, StateError, StateFolder, StateLock};
 
 /// What the sub-CA shall be.
@@ -33,6 +33,8 @@ pub struct RequestOptions {
     pub trust_domain: TrustDomain,
     /// Seals the key; a random one is written beside it when left out.
     pub passphrase: Option<Secret>,
+    /// The kind of the issuing CA's key.
+    pub key: KeyKind,
     /// The price of guessing the passphrase.
     pub key_derivation: KeyDerivation,
 }
@@ -70,8 +72,8 @@ pub fn request(
     } else {
         subject(&options.subject, IssuerRole::Intermediate)
     };
-    let key = GivenKey::generate()?;
-    let csr = RequestToBeSigned::for_authority(&subject, &key.spki_der()?, PATH_LEN)?;
+    let key = GivenKey::generate(options.key)?;
+    let csr = RequestToBeSigned::for_authority(&subject, key.spki_der(), PATH_LEN)?;
     let csr = csr.complete(&key.key.sign(csr.bytes())?);
 
     // Built beside, so that there is all of it or nothing.

@@ -29,10 +29,14 @@ pub struct FileSigner {
 impl FileSigner {
     /// Takes the PKCS#8 key of `certificate`.
     pub fn new(certificate: Certificate, pkcs8: &Secret) -> Result<Self, SignError> {
-        let key = SigningKey::from_pkcs8(pkcs8.expose()).ok_or_else(|| SignError::NotAKey {
-            issuer: certificate.subject().to_string(),
-        })?;
-        if key.spki_der()? == certificate.spki_der() {
+        let kind = certificate.public_key_algorithm();
+        let key = SignatureAlgorithm::of_key(kind)
+            .and_then(|algorithm| SigningKey::from_pkcs8(algorithm, pkcs8.expose()))
+            .ok_or_else(|| SignError::NotAKey {
+                issuer: certificate.subject().to_string(),
+                kind: kind.to_string(),
+            })?;
+        if key.spki_der() == certificate.spki_der() {
             Ok(Self { certificate, key })
         } else {
             Err(SignError::OtherKey {
@@ -73,13 +77,13 @@ pub enum SignError {
     /// The operating system has none.
     #[error("the operating system gives no randomness")]
     NoRandomness,
-    /// What was unsealed is of no kind that CAs here have.
-    #[error(
-        "the sealed key of {issuer} is not an ECDSA P-256 or P-384, Ed25519 or RSA key in PKCS#8"
-    )]
+    /// What was unsealed is no key of the kind that the certificate has.
+    #[error("the sealed key of {issuer} is not a key of {kind} in PKCS#8")]
     NotAKey {
         /// Whose.
         issuer: String,
+        /// Which kind it should be.
+        kind: String,
     },
     /// The certificate names somebody else as its issuer: our bug, stopped here.
     #[error("{issuer} does not sign for another issuer")]

@@ -56,13 +56,14 @@ pub(crate) async fn first_identity(
     }
     let destination = Destination::prepare(&folder, Existing::Replace)?;
     authority.ready().await?;
-    let key = LeafKey::generate(KeyKind::default())?;
+    let issuer = authority.intermediate().public_key_algorithm();
+    let key = LeafKey::generate(KeyKind::below(issuer))?;
     let request = Request {
         profile: Profile::CLIENT,
         name: FIRST_IDENTITY.to_owned(),
         subject_alt_names: Vec::new(),
         lifetime: None,
-        spki_der: key.spki_der()?,
+        spki_der: key.spki_der().to_vec(),
         wishes: Wishes::default(),
     };
     let issued = authority.issue(Actor::Authority, request).await?;

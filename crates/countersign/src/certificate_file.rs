@@ -1,10 +1,12 @@
 //! Certificates and what else PKI files hold, read from a path in PEM or DER.
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::crl::MAX_ROWS_BYTES;
 use countersign_pki::pem::{self, Block};
 use zeroize::Zeroizing;
 
@@ -20,7 +22,7 @@ pub(crate) enum Contents {
 
 /// Reads a file. What is wrong with it is the fault of whoever named it.
 pub(crate) fn read(path: &Path) -> Result<Contents, Fault> {
-    let bytes = Zeroizing::new(fs::read(path).map_err(|error| fault(path, &error))?);
+    let bytes = read_at_most(MAX_BYTES, path)?;
     // DER begins with a SEQUENCE, PEM with anything but.
     if bytes.first() == Some(&0x30) {
         return Ok(Contents::Der(bytes));
@@ -28,6 +30,24 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Fault> {
     Ok(Contents::Pem(
         pem::decode_all(&bytes).map_err(|error| fault(path, &error))?,
     ))
+}
+
+fn read_at_most(max_bytes: u64, path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let unreadable = |error| fault(path, &error);
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    // Made large enough at once: a vector that grows leaves copies of a key behind. What is no file says nothing of its length.
+    let capacity = usize::try_from(length.min(max_bytes)).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(max_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > max_bytes {
+        let why = format!("the file has more than {max_bytes} bytes");
+        return Err(fault(path, &why)
+            .hint("no certificate, key or list is that long: name the file that holds it"));
+    }
+    Ok(bytes)
 }
 
 /// The first certificate of a file.
@@ -62,7 +82,33 @@ fn parse(path: &Path, der: &[u8]) -> Result<Certificate, Fault> {
     Certificate::parse(der).map_err(|error| fault(path, &error))
 }
 
+/// The longest that is read is a CRL in DER, whose rows have at most [`MAX_ROWS_BYTES`], and a head.
+const MAX_BYTES: u64 = MAX_ROWS_BYTES as u64 + (1 << 20);
+
 /// What is wrong with a file that a person named.
 pub(crate) fn fault(path: &Path, why: &dyn Display) -> Fault {
     Fault::configuration(format_args!("{}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_is_read_up_to_a_bound_and_one_without_an_end_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key.pem");
+        std::fs::write(&path, [b'x'; 1000]).expect("writable");
+        let whole = read_at_most(1000, &path).expect("it fits");
+        assert_eq!(*whole, [b'x'; 1000]);
+        for (max_bytes, path) in [(999, &*path), (1000, Path::new("/dev/zero"))] {
+            let fault = read_at_most(max_bytes, path).expect_err("too long");
+            let expected = format!(
+                "{}: the file has more than {max_bytes} bytes",
+                path.display()
+            );
+            assert_eq!(fault.sentence(), expected);
+        }
+        assert!(read_at_most(1000, folder.path()).is_err());
+    }
 }

@@ -119,6 +119,13 @@ impl Issuer {
         }
     }
 
+    /// What a new key of `port` is: see [`KeyKind::below`].
+    fn key_kind(&self, port: Port) -> KeyKind {
+        self.cas(port).first().map_or_else(KeyKind::default, |ca| {
+            KeyKind::below(ca.public_key_algorithm())
+        })
+    }
+
     /// The chain for `key`. `wanted`: at least one name.
     async fn certify(
         &self,
@@ -137,7 +144,7 @@ impl Issuer {
                     name: first.bare(),
                     subject_alt_names: further.to_vec(),
                     lifetime: Some(lifetime),
-                    spki_der: key.spki_der()?,
+                    spki_der: key.spki_der().to_vec(),
                     wishes: Wishes::default(),
                 };
                 Ok(authority.issue(Actor::Authority, request).await?.chain_pem)
@@ -229,7 +236,7 @@ pub(crate) async fn issue(
     if let Issuer::Authority(authority) = issuer {
         authority.ready().await?;
     }
-    let key = LeafKey::generate(KeyKind::default())?;
+    let key = LeafKey::generate(issuer.key_kind(port))?;
     let chain_pem = issuer.certify(port, &key, wanted, lifetime).await?;
     let key_pem = key.to_pem();
     write_atomic(&port.key(state), key_pem.as_bytes(), 0o600).map_err(unwritable)?;

@@ -7,7 +7,8 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING,
+    PqdsaKeyPair, RsaKeyPair,
 };
 use countersign_pki::pbes2;
 use countersign_pki::pem::{self, Block};
@@ -70,6 +71,7 @@ impl PrivateKey {
         Self::ecdsa(der)
             .or_else(|| Self::rsa(der).ok())
             .or_else(|| Self::ed25519(der).ok())
+            .or_else(|| Self::ml_dsa(der))
     }
 
     fn decrypt(path: &Path, der: &[u8], password: &PasswordSource) -> Result<Self, Fault> {
@@ -108,6 +110,20 @@ impl PrivateKey {
         // Version 1: OpenSSL before 3.2 and Java read nothing else.
         let document = pair.to_pkcs8v1()?;
         Self::new(document.as_ref(), pair.public_key().as_der())
+    }
+
+    /// RFC 9881 §6: the seed, the expanded key, or both, which have to agree.
+    fn ml_dsa(der: &[u8]) -> Option<Self> {
+        let parameter_sets = [&ML_DSA_44_SIGNING, &ML_DSA_65_SIGNING, &ML_DSA_87_SIGNING];
+        let pair = parameter_sets
+            .into_iter()
+            .find_map(|parameter_set| PqdsaKeyPair::from_pkcs8(parameter_set, der).ok())?;
+        let spki = pair.public_key().as_der();
+        // There is no way back from the expanded key to the seed.
+        match pair.to_pkcs8v1() {
+            Ok(seed) => Self::new(seed.as_ref(), spki).ok(),
+            Err(_) => Self::new(der, spki).ok(),
+        }
     }
 
     fn new(
@@ -161,12 +177,15 @@ pub(crate) fn locked(path: &Path, error: &pbes2::Locked) -> Fault {
 }
 
 fn unknown_kind(path: &Path) -> Fault {
-    fault(path, &"the private key is of no kind that is known here")
-        .hint("ECDSA P-256, P-384, P-521, Ed25519 and RSA keys are, in PKCS#8, SEC 1 or PKCS#1")
+    fault(path, &"the private key is of no kind that is known here").hint(
+        "ECDSA P-256, P-384, P-521, Ed25519, ML-DSA and RSA keys are, in PKCS#8, SEC 1 or PKCS#1",
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::encoding::AsRawBytes as _;
+
     use super::*;
     use crate::leaf_key::{KeyKind, LeafKey};
 
@@ -177,21 +196,66 @@ mod tests {
             KeyKind::P384,
             KeyKind::Ed25519,
             KeyKind::Rsa2048,
+            KeyKind::MlDsa44,
+            KeyKind::MlDsa65,
+            KeyKind::MlDsa87,
         ] {
             let made = LeafKey::generate(kind).expect("a key");
             let block = pem::decode_all(made.to_pem().as_bytes())
                 .expect("PEM")
                 .remove(0);
             let key = PrivateKey::of_der(&block.der).expect("a key");
-            assert_eq!(
-                key.spki_der(),
-                made.spki_der().expect("a public key"),
-                "{kind:?}"
-            );
+            assert_eq!(key.spki_der(), made.spki_der(), "{kind:?}");
             let again = PrivateKey::of_der(key.pkcs8()).expect("a key");
             assert_eq!(again.spki_der(), key.spki_der(), "{kind:?}");
         }
         assert!(PrivateKey::of_der(b"\x30\x00").is_none());
+    }
+
+    /// `PrivateKeyInfo` (RFC 5958) around `private_key`, for ML-DSA-65.
+    fn ml_dsa_65(private_key: &[u8]) -> Vec<u8> {
+        let identifier = b"\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12";
+        let octets = tlv(0x04, private_key);
+        tlv(0x30, &[&[2, 1, 0], &identifier[..], &octets].concat())
+    }
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        let high = u8::try_from(length >> 8).expect("short");
+        let low = u8::try_from(length & 0xff).expect("a byte");
+        let head = match length {
+            0..0x80 => vec![tag, low],
+            0x80..0x100 => vec![tag, 0x81, low],
+            _ => vec![tag, 0x82, high, low],
+        };
+        [head, content.to_vec()].concat()
+    }
+
+    /// RFC 9881 §6.
+    #[test]
+    fn ml_dsa_keys_are_read_in_each_of_their_three_forms() {
+        let seed: Vec<u8> = (0..32).collect();
+        let pair = PqdsaKeyPair::from_seed(&ML_DSA_65_SIGNING, &seed).expect("a key");
+        let expanded = pair.private_key().as_raw_bytes().expect("bytes");
+        let expanded = tlv(0x04, expanded.as_ref());
+        let both = |seed: &[u8]| tlv(0x30, &[tlv(0x04, seed), expanded.clone()].concat());
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("DER");
+
+        let short = ml_dsa_65(&tlv(0x80, &seed));
+        for (form, kept) in [
+            (short.clone(), &short),
+            (ml_dsa_65(&both(&seed)), &short),
+            (ml_dsa_65(&expanded), &ml_dsa_65(&expanded)),
+        ] {
+            let key = PrivateKey::of_der(&form).expect("a key");
+            assert_eq!(key.spki_der(), spki.as_ref());
+            assert_eq!(key.pkcs8(), kept);
+        }
+        // A seed that is not the expanded key's, one of another length, none at all.
+        assert!(PrivateKey::of_der(&ml_dsa_65(&both(&[0; 32]))).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&tlv(0x80, &seed[1..]))).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&expanded[..100])).is_none());
+        assert!(PrivateKey::of_der(&ml_dsa_65(&[])).is_none());
     }
 
     #[test]

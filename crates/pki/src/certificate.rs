@@ -17,8 +17,8 @@ use crate::name::TypedName;
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
 
-pub(crate) use algorithm::PublicKey;
 pub use algorithm::{KeyAlgorithm, SignatureScheme};
+pub(crate) use algorithm::{ML_DSA_44, ML_DSA_65, ML_DSA_87, PublicKey};
 pub(crate) use decode::{MAX_EXTENSIONS, extension_list, extensions};
 pub(crate) use distribution::{crl_uris, full_name_uris};
 pub use extension::{ExtendedKeyUsage, Extension, KeyUsage};

@@ -23,9 +23,13 @@ pub fn objections(leaf: &Certificate) -> Vec<Objection> {
 
 type Known = (&'static str, fn(&Certificate) -> Option<String>);
 
-const KNOWN: [Known; 2] = [
+const KNOWN: [Known; 3] = [
     ("every client that checks the host name", no_host_name),
     ("Chromium, Firefox, Safari, Windows", ed25519),
+    (
+        "OpenSSL before 3.5, browsers, Java, Windows, and everybody in TLS 1.2",
+        ml_dsa,
+    ),
 ];
 
 /// RFC 9525 §6.3: neither a common name nor a URI stands for a host.
@@ -40,9 +44,35 @@ fn no_host_name(leaf: &Certificate) -> Option<String> {
 
 /// None of them offers the signature scheme ed25519 (RFC 8446 §4.2.3) in its `ClientHello`.
 fn ed25519(leaf: &Certificate) -> Option<String> {
-    (*leaf.public_key_algorithm() == KeyAlgorithm::Ed25519).then(|| {
-        "its key is Ed25519, which they do not take in TLS; a P-256 key suits everybody".to_owned()
-    })
+    if *leaf.public_key_algorithm() == KeyAlgorithm::Ed25519 {
+        Some(
+            "its key is Ed25519, which they do not take in TLS; a P-256 key suits everybody".into(),
+        )
+    } else if leaf.signature_algorithm().to_string() == "Ed25519" {
+        Some("its issuer signs with Ed25519, which they do not take in TLS; under a CA with P-256 keys everybody takes it".into())
+    } else {
+        None
+    }
+}
+
+/// The schemes of draft-ietf-tls-mldsa are for TLS 1.3 alone.
+fn ml_dsa(leaf: &Certificate) -> Option<String> {
+    let key = leaf.public_key_algorithm();
+    let scheme = leaf.signature_algorithm().to_string();
+    if matches!(
+        key,
+        KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87
+    ) {
+        Some(format!(
+            "its key is {key}, which they do not know; a P-256 key suits everybody"
+        ))
+    } else if scheme.starts_with("ML-DSA-") {
+        Some(format!(
+            "its issuer signs with {scheme}, which they do not know; under a CA with P-256 keys everybody takes it"
+        ))
+    } else {
+        None
+    }
 }
 
 fn is_server(leaf: &Certificate) -> bool {

@@ -191,10 +191,13 @@ impl CrlToBeSigned {
     }
 }
 
-/// A header has at most 6 bytes; algorithm and signature of P-384 have under 120, those of RSA 4096, the longest that CAs
-/// sign with here, under 540.
+/// A header has at most 6 bytes; algorithm and signature of P-384 have under 120, those of RSA 4096 under 540, and an ML-DSA
+/// signature 2420, 3309 or 4627 (FIPS 204, table 2).
 const fn completion_room(algorithm: SignatureAlgorithm) -> usize {
     match algorithm {
+        SignatureAlgorithm::MlDsa44 => 2460,
+        SignatureAlgorithm::MlDsa65 => 3350,
+        SignatureAlgorithm::MlDsa87 => 4670,
         SignatureAlgorithm::RsaPkcs1Sha256 => 576,
         SignatureAlgorithm::EcdsaP256Sha256
         | SignatureAlgorithm::EcdsaP384Sha384

@@ -9,7 +9,9 @@ use der::Tag;
 use rustls_pki_types::CertificateDer;
 
 use crate::asn1;
-use crate::certificate::{Certificate, KeyAlgorithm, MalformedCertificate, PublicKey, id};
+use crate::certificate::{
+    Certificate, KeyAlgorithm, ML_DSA_44, ML_DSA_65, ML_DSA_87, MalformedCertificate, PublicKey, id,
+};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::{TypedName, Uri};
@@ -82,6 +84,12 @@ pub enum SignatureAlgorithm {
     EcdsaP384Sha384,
     /// RFC 8410.
     Ed25519,
+    /// FIPS 204, pure and with an empty context (RFC 9881 §3).
+    MlDsa44,
+    /// The same at security category 3.
+    MlDsa65,
+    /// The same at security category 5.
+    MlDsa87,
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 4055 §5).
     RsaPkcs1Sha256,
 }
@@ -246,6 +254,9 @@ impl SignatureAlgorithm {
             KeyAlgorithm::Ec { curve, .. } if curve == "P-256" => Some(Self::EcdsaP256Sha256),
             KeyAlgorithm::Ec { curve, .. } if curve == "P-384" => Some(Self::EcdsaP384Sha384),
             KeyAlgorithm::Ed25519 => Some(Self::Ed25519),
+            KeyAlgorithm::MlDsa44 => Some(Self::MlDsa44),
+            KeyAlgorithm::MlDsa65 => Some(Self::MlDsa65),
+            KeyAlgorithm::MlDsa87 => Some(Self::MlDsa87),
             KeyAlgorithm::Rsa { .. } => Some(Self::RsaPkcs1Sha256),
             _ => None,
         }
@@ -257,6 +268,9 @@ impl SignatureAlgorithm {
             Self::EcdsaP256Sha256 => asn1::sequence(&[asn1::oid(ECDSA_WITH_SHA256)]),
             Self::EcdsaP384Sha384 => asn1::sequence(&[asn1::oid(ECDSA_WITH_SHA384)]),
             Self::Ed25519 => asn1::sequence(&[asn1::oid(ED25519)]),
+            Self::MlDsa44 => asn1::sequence(&[asn1::oid(ML_DSA_44)]),
+            Self::MlDsa65 => asn1::sequence(&[asn1::oid(ML_DSA_65)]),
+            Self::MlDsa87 => asn1::sequence(&[asn1::oid(ML_DSA_87)]),
             Self::RsaPkcs1Sha256 => asn1::sequence(&[
                 asn1::oid(SHA256_WITH_RSA_ENCRYPTION),
                 asn1::tlv(Tag::Null, &[]),

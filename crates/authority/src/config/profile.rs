@@ -84,6 +84,15 @@ pub enum BuiltInProfile {
 pub enum KeyTypeConfig {
     /// Ed25519.
     Ed25519,
+    /// ML-DSA-44 (FIPS 204): safe from quantum computers, and known to few clients.
+    #[serde(rename = "ml-dsa-44")]
+    MlDsa44,
+    /// ML-DSA-65.
+    #[serde(rename = "ml-dsa-65")]
+    MlDsa65,
+    /// ML-DSA-87.
+    #[serde(rename = "ml-dsa-87")]
+    MlDsa87,
     /// ECDSA on P-256.
     #[serde(rename = "p-256")]
     P256,
@@ -231,6 +240,9 @@ impl From<KeyTypeConfig> for KeyType {
     fn from(key: KeyTypeConfig) -> Self {
         match key {
             KeyTypeConfig::Ed25519 => Self::Ed25519,
+            KeyTypeConfig::MlDsa44 => Self::MlDsa44,
+            KeyTypeConfig::MlDsa65 => Self::MlDsa65,
+            KeyTypeConfig::MlDsa87 => Self::MlDsa87,
             KeyTypeConfig::P256 => Self::P256,
             KeyTypeConfig::P384 => Self::P384,
             KeyTypeConfig::Rsa => Self::Rsa { bits: 2048 },

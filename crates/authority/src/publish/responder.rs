@@ -11,7 +11,7 @@ use countersign_policy::issuance::{Actor, Profile, Request};
 use super::Publication;
 use super::lists::PublishError;
 use crate::authority::{Authority, IssueError};
-use crate::signing_key::SigningKey;
+use crate::signing_key::{KeyKind, SigningKey};
 
 /// A key and its certificate.
 pub(super) struct Responder {
@@ -69,8 +69,9 @@ impl Publication {
 impl Authority {
     /// By the one way to a certificate: decided, recorded, signed, recorded.
     async fn make_responder(self: &Arc<Self>) -> Result<Responder, PublishError> {
-        let (key, _) = SigningKey::generate()?;
-        let certificate = self.certify_responder(key.spki_der()?).await?;
+        let kind = KeyKind::below(self.intermediate().public_key_algorithm());
+        let (key, _) = SigningKey::generate(kind)?;
+        let certificate = self.certify_responder(key.spki_der().to_vec()).await?;
         Ok(Responder { key, certificate })
     }
 

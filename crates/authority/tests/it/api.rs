@@ -246,6 +246,10 @@ async fn bad_requests_are_problems_with_the_right_status() {
     )
     .await;
     check(api::ISSUE, with("name", "".into()), 422).await;
+    // No command line can carry it.
+    check(api::ISSUE, with("name", "you\0admin".into()), 422).await;
+    let with_nul = serde_json::json!(["email:you@example.com\0.evil.test"]);
+    check(api::ISSUE, with("sans", with_nul), 400).await;
     check(api::ISSUE, with("ttl_s", 0.into()), 422).await;
     check(api::ISSUE, with("csr", "x".repeat(300 * 1024).into()), 413).await;
     check(

@@ -17,6 +17,7 @@ use countersign_runtime::config::amount::parse_duration;
 
 use crate::env::Environment;
 use crate::fault::Fault;
+use crate::leaf_key::{KeyKind, key_kind};
 use crate::output::Output;
 
 /// What every command gets beside its own arguments.
@@ -88,6 +89,9 @@ pub(crate) struct InitArguments {
     /// Trust domain of SPIFFE IDs [default: countersign.internal]
     #[arg(long, value_name = "NAME", value_parser = TrustDomain::parse)]
     trust_domain: Option<TrustDomain>,
+    /// The kind of the CA's keys, and of those that the authority makes for its own ports [default: p256]
+    #[arg(long, value_name = "KIND", value_parser = key_kind())]
+    ca_key: Option<KeyKind>,
     #[command(flatten)]
     passphrase: PassphraseArgument,
 }
@@ -106,6 +110,7 @@ impl InitArguments {
                 None => TrustDomain::parse(DEFAULT_TRUST_DOMAIN).map_err(Fault::bug)?,
             },
             passphrase: self.passphrase.read()?,
+            key: self.ca_key.unwrap_or_default(),
             key_derivation: countersign_authority::sealed::KeyDerivation::default(),
             publication: None,
         })
@@ -118,6 +123,7 @@ impl InitArguments {
             subject: options.subject,
             trust_domain: options.trust_domain,
             passphrase: options.passphrase,
+            key: options.key,
             key_derivation: options.key_derivation,
         })
     }
@@ -166,10 +172,10 @@ impl InitArguments {
             return Err(Fault::configuration(sentence)
                 .hint("a trust domain is chosen at init: leave the flag out, or choose another folder with `--state DIR`"));
         }
-        let late = self.subject.is_some() || self.years.is_some();
+        let late = self.subject.is_some() || self.years.is_some() || self.ca_key.is_some();
         Ok(late.then(|| {
             format!(
-                "note: {} is initialised already: --subject and --years have no effect",
+                "note: {} is initialised already: --subject, --years and --ca-key have no effect",
                 state.display()
             )
         }))

@@ -403,5 +403,5 @@ const ROOT: &str = "root";
 const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
-/// A chain and a key of RSA 4096 have some 10 KiB.
+/// A chain and a key of RSA 4096 have some 10 KiB, of ML-DSA-87 some 22.
 const MAX_PEM: usize = 32 * 1024;

@@ -21,7 +21,7 @@ use crate::fault::{Answer, Fault};
 use crate::identity_files::{
     CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
 };
-use crate::leaf_key::{KeyKind, LeafKey};
+use crate::leaf_key::{KeyKind, LeafKey, key_kind};
 use crate::output::escaped;
 
 /// Issue a certificate: makes the key here and writes cert.pem, key.pem and ca.pem
@@ -62,7 +62,7 @@ pub(crate) struct IssueCommand {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<Duration>,
     /// The kind of key that is made
-    #[arg(long, value_name = "KIND", value_enum, default_value_t)]
+    #[arg(long, value_name = "KIND", value_parser = key_kind(), default_value = "p256")]
     key: KeyKind,
     /// A certificate request (PEM or DER) whose key is certified; no key is made
     #[arg(long, value_name = "FILE", conflicts_with = "key")]

@@ -31,6 +31,19 @@ impl Fleet {
         fleet
     }
 
+    /// The same with keys of `kind` everywhere.
+    pub(crate) fn of_keys(kind: &str) -> Self {
+        let fleet = Self {
+            authority: Installation::of_keys(kind),
+            gateway: Installation::empty(),
+            port: free_port(),
+        };
+        let key = ["--key", kind];
+        fleet.authority.issue("node", "gw-1", &key);
+        fleet.authority.issue("server", "localhost", &key);
+        fleet
+    }
+
     /// `countersign run` with `[authority.feed]`; `more` goes in front.
     pub(crate) fn run_authority(&self, more: &str) -> Process {
         self.authority.serve(&format!(

@@ -65,6 +65,13 @@ impl Installation {
         installation
     }
 
+    /// After `countersign init --ca-key KIND`.
+    pub(crate) fn of_keys(kind: &str) -> Self {
+        let installation = Self::empty();
+        installation.ok(&["init", "--ca-key", kind]);
+        installation
+    }
+
     /// The state folder.
     pub(crate) fn state(&self) -> PathBuf {
         self.path("state")

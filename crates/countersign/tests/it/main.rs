@@ -20,6 +20,7 @@ mod interop;
 mod inventory;
 mod issuing;
 mod json;
+mod keys;
 mod lifecycle;
 mod limbo;
 mod metrics;

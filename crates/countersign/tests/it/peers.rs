@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::installation::binary;
+
 /// The program called `name`. Where it is not installed, says so and gives `None`; where it must be (CI, or
 /// `COUNTERSIGN_REQUIRE_PEERS=1`), fails.
 pub(crate) fn peer(test: &str, name: &str) -> Option<PathBuf> {
@@ -12,6 +14,28 @@ pub(crate) fn peer(test: &str, name: &str) -> Option<PathBuf> {
         println!("{sentence}");
     }
     found
+}
+
+/// The Python that has what `pypi/requirements.txt` names; `./test` makes it beside the binaries. Skips like [`peer`].
+pub(crate) fn python_of_pypi(test: &str) -> Option<PathBuf> {
+    let python = binary()
+        .ancestors()
+        .nth(2)
+        .map(|target| target.join("pypi").join("bin").join("python"))
+        .filter(|python| python.is_file());
+    if python.is_none() {
+        let sentence = format!(
+            "SKIPPED {test}: the packages of crates/countersign/tests/it/pypi/requirements.txt are not in target/pypi"
+        );
+        assert!(!is_required(), "{sentence}, and here they have to be");
+        println!("{sentence}");
+    }
+    python
+}
+
+/// `pypi/NAME.py`.
+pub(crate) fn script_of_pypi(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/pypi")).join(format!("{name}.py"))
 }
 
 fn find(name: &str) -> Option<PathBuf> {

@@ -435,9 +435,15 @@ fn requests_that_ask_for_something_else_are_refused_and_on_record() {
     );
     refused(
         &request(
-            "nul.csr",
+            "tab.csr",
             &["-addext", "subjectAltName=DNS:a.example.test,DNS:a\tb"],
         ),
+        &["certificate request"],
+    );
+    // The DNS name a.example.test, NUL, .evil.test, as in CVE-2009-2408.
+    let with_nul = "subjectAltName=DER:301b8219612e6578616d706c652e74657374002e6576696c2e74657374";
+    refused(
+        &request("nul.csr", &["-addext", with_nul]),
         &["certificate request"],
     );
     refused(

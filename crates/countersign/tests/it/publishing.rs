@@ -1,6 +1,7 @@
 //! Revocation as everybody may ask for it: the public listener and the files, before the programs that use them.
 
 mod openssl;
+mod pkilint;
 mod servers;
 
 use std::fs;

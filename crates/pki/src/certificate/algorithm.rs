@@ -23,6 +23,12 @@ pub enum KeyAlgorithm {
     },
     /// RFC 8410.
     Ed25519,
+    /// FIPS 204 at security category 2 (RFC 9881).
+    MlDsa44,
+    /// FIPS 204 at security category 3.
+    MlDsa65,
+    /// FIPS 204 at security category 5.
+    MlDsa87,
     /// RSA, for PKCS#1 v1.5 or PSS.
     Rsa {
         /// The size of the modulus.
@@ -30,7 +36,7 @@ pub enum KeyAlgorithm {
     },
     /// DSA, which nothing accepts any more.
     Dsa,
-    /// Any other, by its name (`ML-DSA-65`) or OID.
+    /// Any other, by its name (`Ed448`) or OID.
     Other {
         /// Which.
         name: String,
@@ -61,7 +67,9 @@ impl KeyAlgorithm {
             Self::Ec { bits, .. } => bits.is_some_and(|bits| bits < 256),
             Self::Rsa { bits } => *bits < 2048,
             Self::Dsa => true,
-            Self::Ed25519 | Self::Other { .. } => false,
+            Self::Ed25519 | Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 | Self::Other { .. } => {
+                false
+            }
         }
     }
 }
@@ -72,6 +80,9 @@ impl fmt::Display for KeyAlgorithm {
         match self {
             Self::Ec { curve, .. } => write!(f, "ECDSA {curve}"),
             Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa44 => f.write_str("ML-DSA-44"),
+            Self::MlDsa65 => f.write_str("ML-DSA-65"),
+            Self::MlDsa87 => f.write_str("ML-DSA-87"),
             Self::Rsa { bits } => write!(f, "RSA {bits}"),
             Self::Dsa => f.write_str("DSA"),
             Self::Other { name } => f.write_str(name),
@@ -287,10 +298,34 @@ fn key_algorithm(
     if is(DSA) {
         return Ok(KeyAlgorithm::Dsa);
     }
-    let known = OTHER_KEYS.iter().find(|(known, _)| is(*known));
-    Ok(KeyAlgorithm::Other {
-        name: known.map_or_else(|| asn1::dotted(oid), |(_, name)| (*name).to_owned()),
-    })
+    if let Some((_, key, length)) = ML_DSA_KEYS.iter().find(|(known, ..)| is(*known)) {
+        return ml_dsa(key, *length, parameters, bits);
+    }
+    let name = if is(ED448) {
+        "Ed448".to_owned()
+    } else {
+        asn1::dotted(oid)
+    };
+    Ok(KeyAlgorithm::Other { name })
+}
+
+/// RFC 9881 §2: no parameters; §4: the key's octets and nothing around them.
+fn ml_dsa(
+    key: &KeyAlgorithm,
+    length: usize,
+    parameters: Option<&Tlv<'_>>,
+    bits: &[u8],
+) -> Result<KeyAlgorithm, Malformed> {
+    if parameters.is_some() {
+        return Err(Malformed(format!("the {key} key has parameters")));
+    }
+    if bits.len() != length {
+        return Err(Malformed(format!(
+            "the {key} key has {} octets, not {length}",
+            bits.len()
+        )));
+    }
+    Ok(key.clone())
 }
 
 /// RFC 8017 appendix A.1.1.
@@ -340,16 +375,22 @@ const CURVES: [(ObjectIdentifier, &str, u16); 6] = [
     ),
 ];
 
-const OTHER_KEYS: [(ObjectIdentifier, &str); 4] = [
-    (ObjectIdentifier::new_unwrap("1.3.101.113"), "Ed448"),
-    (ML_DSA_44, "ML-DSA-44"),
-    (ML_DSA_65, "ML-DSA-65"),
-    (ML_DSA_87, "ML-DSA-87"),
+const ED448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.113");
+
+/// RFC 9881 §2; of keys and of their signatures alike.
+pub(crate) const ML_DSA_44: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
+pub(crate) const ML_DSA_65: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
+pub(crate) const ML_DSA_87: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
+
+/// With the octets of the public key (FIPS 204 table 2).
+const ML_DSA_KEYS: [(ObjectIdentifier, KeyAlgorithm, usize); 3] = [
+    (ML_DSA_44, KeyAlgorithm::MlDsa44, 1312),
+    (ML_DSA_65, KeyAlgorithm::MlDsa65, 1952),
+    (ML_DSA_87, KeyAlgorithm::MlDsa87, 2592),
 ];
-/// FIPS 204, RFC 9881 §2.
-const ML_DSA_44: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.17");
-const ML_DSA_65: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.18");
-const ML_DSA_87: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.3.19");
 
 /// With whether it is weak.
 const SIGNATURES: [(ObjectIdentifier, &str, bool); 19] = [
@@ -424,7 +465,7 @@ const SIGNATURES: [(ObjectIdentifier, &str, bool); 19] = [
         true,
     ),
     (ED25519, "Ed25519", false),
-    (ObjectIdentifier::new_unwrap("1.3.101.113"), "Ed448", false),
+    (ED448, "Ed448", false),
     (ML_DSA_44, "ML-DSA-44", false),
     (ML_DSA_65, "ML-DSA-65", false),
     (ML_DSA_87, "ML-DSA-87", false),

@@ -1,4 +1,4 @@
-use countersign_pki::certificate::{Certificate, MAX_BYTES};
+use countersign_pki::certificate::{Certificate, KeyAlgorithm, MAX_BYTES};
 use countersign_pki::name::TypedName;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
@@ -99,6 +99,9 @@ fn key_kinds_of_rcgen_are_told_apart() {
             "ECDSA with SHA-384",
         ),
         (&rcgen::PKCS_ED25519, "Ed25519", "Ed25519"),
+        (&rcgen::PKCS_ML_DSA_44, "ML-DSA-44", "ML-DSA-44"),
+        (&rcgen::PKCS_ML_DSA_65, "ML-DSA-65", "ML-DSA-65"),
+        (&rcgen::PKCS_ML_DSA_87, "ML-DSA-87", "ML-DSA-87"),
         (&rcgen::PKCS_RSA_SHA256, "RSA 2048", "RSA with SHA-256"),
     ] {
         let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
@@ -115,6 +118,35 @@ fn key_kinds_of_rcgen_are_told_apart() {
             (expected, signature)
         );
         assert_eq!((read.weak_key(), read.weak_signature()), (None, None));
+    }
+}
+
+/// RFC 9881 §2 and §4.
+#[test]
+fn ml_dsa_keys_have_their_length_and_no_parameters() {
+    for (algorithm, length) in [
+        (&rcgen::PKCS_ML_DSA_44, 1312),
+        (&rcgen::PKCS_ML_DSA_65, 1952),
+        (&rcgen::PKCS_ML_DSA_87, 2592),
+    ] {
+        let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+        let spki = key.subject_public_key_info();
+        let octets = key.public_key_raw();
+        assert_eq!(octets.len(), length);
+        let known = KeyAlgorithm::of(&spki).expect("a key");
+        assert!(known.to_string().starts_with("ML-DSA-"), "{known}");
+
+        // AlgorithmIdentifier of 13 bytes: SEQUENCE { OID of 9 octets }.
+        let identifier = &spki[4..17];
+        let bits = |octets: &[u8]| tlv(BIT_STRING, &[&[0], octets].concat());
+        let spki_of =
+            |identifier: &[u8], octets: &[u8]| tlv(SEQUENCE, &[identifier, &bits(octets)].concat());
+        assert_eq!(spki_of(identifier, octets), spki);
+        assert_eq!(KeyAlgorithm::of(&spki_of(identifier, &octets[1..])), None);
+        let longer = [octets, &[0]].concat();
+        assert_eq!(KeyAlgorithm::of(&spki_of(identifier, &longer)), None);
+        let with_null = tlv(SEQUENCE, &[&identifier[2..], &[5, 0]].concat());
+        assert_eq!(KeyAlgorithm::of(&spki_of(&with_null, octets)), None);
     }
 }
 

@@ -224,7 +224,9 @@ fn sound_variants_are_accepted() {
 fn other_key_types_are_accepted() {
     for algorithm in [
         &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ML_DSA_44,
         &rcgen::PKCS_ML_DSA_65,
+        &rcgen::PKCS_ML_DSA_87,
         &rcgen::PKCS_ECDSA_P256_SHA256,
     ] {
         let key = |_| std::rc::Rc::new(rcgen::KeyPair::generate_for(algorithm).expect("a key"));

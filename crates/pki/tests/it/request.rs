@@ -30,6 +30,9 @@ fn requests_of_rcgen_are_read_and_their_signatures_verified() {
         (&rcgen::PKCS_ECDSA_P256_SHA256, "ECDSA P-256"),
         (&rcgen::PKCS_ECDSA_P384_SHA384, "ECDSA P-384"),
         (&rcgen::PKCS_ED25519, "Ed25519"),
+        (&rcgen::PKCS_ML_DSA_44, "ML-DSA-44"),
+        (&rcgen::PKCS_ML_DSA_65, "ML-DSA-65"),
+        (&rcgen::PKCS_ML_DSA_87, "ML-DSA-87"),
         (&rcgen::PKCS_RSA_SHA256, "RSA 2048"),
     ] {
         let key = KeyPair::generate_for(algorithm).expect("a key");
@@ -67,13 +70,21 @@ fn requests_are_built_for_kinds_that_can_sign_them_alone() {
         &rcgen::PKCS_ECDSA_P256_SHA256,
         &rcgen::PKCS_ECDSA_P384_SHA384,
         &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ML_DSA_44,
+        &rcgen::PKCS_ML_DSA_65,
+        &rcgen::PKCS_ML_DSA_87,
         &rcgen::PKCS_RSA_SHA256,
     ] {
         let key = KeyPair::generate_for(kind).expect("a key");
         let to_be_signed =
             RequestToBeSigned::new(&dn("CN=a"), &key.subject_public_key_info()).expect("builds");
-        let der = to_be_signed.complete(&key.sign(to_be_signed.bytes()).expect("a signature"));
-        CertificateRequest::parse(&der).expect("a good request");
+        let mut signature = key.sign(to_be_signed.bytes()).expect("a signature");
+        CertificateRequest::parse(&to_be_signed.complete(&signature)).expect("a good request");
+        *signature.last_mut().expect("not empty") ^= 1;
+        check(
+            &to_be_signed.complete(&signature),
+            "signature does not verify",
+        );
     }
     let p521 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
     let fault =

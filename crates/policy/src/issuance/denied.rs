@@ -94,7 +94,7 @@ impl Denied {
                 "choose a --ttl from 1s to the profile's max_lifetime, 825d at most; where it is the issuer's time that does not fit, look at this machine's clock first"
             }
             Self::Key { .. } => {
-                "make a new key: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits, as the profile has it"
+                "make a new key: ECDSA P-256 or P-384, Ed25519, RSA of 2048 to 4096 bits, or ML-DSA, as the profile has it"
             }
             Self::NotPermitted { .. } => "an administrator of the authority can issue it",
             Self::BytesDiffer { .. } => {

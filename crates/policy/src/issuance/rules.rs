@@ -407,6 +407,12 @@ pub enum KeyType {
     P384,
     /// RFC 8410.
     Ed25519,
+    /// RFC 9881, security category 2.
+    MlDsa44,
+    /// RFC 9881, security category 3.
+    MlDsa65,
+    /// RFC 9881, security category 5.
+    MlDsa87,
     /// RSA from so many bits to 4096: longer keys only make every handshake slower.
     Rsa {
         /// At least.
@@ -415,19 +421,25 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    /// What peers accept.
-    pub const ALL: [Self; 4] = [
+    /// What some peers accept, and none has broken.
+    pub const ALL: [Self; 7] = [
         Self::P256,
         Self::P384,
         Self::Ed25519,
         Self::Rsa { bits: 2048 },
+        Self::MlDsa44,
+        Self::MlDsa65,
+        Self::MlDsa87,
     ];
 
     pub(super) fn admits(self, key: &KeyAlgorithm) -> bool {
         match (self, key) {
             (Self::P256, KeyAlgorithm::Ec { curve, .. }) => curve == "P-256",
             (Self::P384, KeyAlgorithm::Ec { curve, .. }) => curve == "P-384",
-            (Self::Ed25519, KeyAlgorithm::Ed25519) => true,
+            (Self::Ed25519, KeyAlgorithm::Ed25519)
+            | (Self::MlDsa44, KeyAlgorithm::MlDsa44)
+            | (Self::MlDsa65, KeyAlgorithm::MlDsa65)
+            | (Self::MlDsa87, KeyAlgorithm::MlDsa87) => true,
             (Self::Rsa { bits: least }, KeyAlgorithm::Rsa { bits }) => {
                 (least..=MAX_RSA_BITS).contains(bits)
             }
@@ -442,6 +454,9 @@ impl fmt::Display for KeyType {
             Self::P256 => f.write_str("ECDSA P-256"),
             Self::P384 => f.write_str("ECDSA P-384"),
             Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa44 => f.write_str("ML-DSA-44"),
+            Self::MlDsa65 => f.write_str("ML-DSA-65"),
+            Self::MlDsa87 => f.write_str("ML-DSA-87"),
             Self::Rsa { bits: MAX_RSA_BITS } => f.write_str("RSA 4096"),
             Self::Rsa { bits } => write!(f, "RSA {bits} to {MAX_RSA_BITS}"),
         }

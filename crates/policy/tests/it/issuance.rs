@@ -611,6 +611,9 @@ fn keys_are_of_the_kinds_that_peers_accept() {
         &rcgen::PKCS_ECDSA_P256_SHA256,
         &rcgen::PKCS_ECDSA_P384_SHA384,
         &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ML_DSA_44,
+        &rcgen::PKCS_ML_DSA_65,
+        &rcgen::PKCS_ML_DSA_87,
     ] {
         check_key(made(algorithm), Ok(()));
     }

@@ -596,7 +596,8 @@ async fn hold_that_others_remember_as_a_revocation_counts_from_the_hold_everywhe
     let later = now().plus(100 * SECOND);
     let evidence = Evidence {
         source: "a feed".to_owned(),
-        at: later,
+        at: Some(later),
+        is_whole: true,
         is_whole: true,
         revoked: vec![Revoked {
             issuer_key: fixture.issuing().spki(),

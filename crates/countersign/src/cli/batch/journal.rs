@@ -208,7 +208,7 @@ impl Journal {
                 write_atomic(&pending.join(KEY), pem.as_bytes(), 0o600)
                     .map_err(|error| unusable(&error))?;
                 let csr = countersign_pki::pem::encode("CERTIFICATE REQUEST", &key.request()?);
-                (csr, Fingerprint::of(&key.spki_der()?))
+                (csr, Fingerprint::of(key.spki_der()))
             }
         };
         let sent = Sent {

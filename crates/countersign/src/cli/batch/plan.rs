@@ -6,7 +6,6 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use countersign_authority::api::IssueRequest;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
@@ -19,7 +18,7 @@ use crate::cli::arguments::duration;
 use crate::cli::issue::read_request;
 use crate::fault::Fault;
 use crate::identity_files::folder_name;
-use crate::leaf_key::KeyKind;
+use crate::leaf_key::{KeyKind, key_kind_name, parse_key_kind};
 
 /// One certificate that is asked for.
 #[derive(Clone, Debug)]
@@ -97,10 +96,7 @@ impl Line {
     /// What makes it this line and no other: what the certificate shall say, and of which key.
     pub(super) fn digest(&self) -> Fingerprint {
         let key = match &self.key {
-            KeyWish::Make(kind) => kind
-                .to_possible_value()
-                .map(|value| value.get_name().to_owned())
-                .unwrap_or_default(),
+            KeyWish::Make(kind) => key_kind_name(*kind).to_owned(),
             KeyWish::Request { spki, .. } => spki.to_string(),
         };
         let Wish {
@@ -353,8 +349,8 @@ impl Columns {
             None => defaults.ttl,
         };
         let key = match cell(Column::Key) {
-            Some(text) => KeyKind::from_str(text, true)
-                .map_err(|_| format!("{} is no kind of key that is made here", quoted(text)))?,
+            Some(text) => parse_key_kind(text)
+                .ok_or_else(|| format!("{} is no kind of key that is made here", quoted(text)))?,
             None => defaults.key,
         };
         let folder = match cell(Column::Folder) {

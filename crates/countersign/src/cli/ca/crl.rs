@@ -160,7 +160,7 @@ async fn sign_elsewhere(
     request: &RootListRequest,
 ) -> Result<ListView, Fault> {
     let root = certificate_in(&existing(state)?.ca_pem())?;
-    if key.spki_der().map_err(Fault::world)? != root.spki_der() {
+    if key.spki_der() != root.spki_der() {
         return Err(fault(file, &format_args!("it is not the key of {}", root.subject()))
             .hint("`countersign inspect FILE` shows the fingerprint of the key (spki) in a certificate and in a key file"));
     }

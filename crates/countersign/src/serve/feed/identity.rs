@@ -129,7 +129,9 @@ impl NodeRenewal {
 
     async fn renew(&self) -> Result<Certificate, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
-        let key = LeafKey::generate(KeyKind::default()).map_err(said)?;
+        let present = self.credentials.leaf();
+        let kind = KeyKind::of(present.public_key_algorithm());
+        let key = LeafKey::generate(kind.unwrap_or_default()).map_err(said)?;
         let csr = pem::encode("CERTIFICATE REQUEST", &key.request().map_err(said)?);
         let asked = self.client.renew(csr).await;
         let chain = asked.map_err(|error| error.to_string())?.chain_pem;

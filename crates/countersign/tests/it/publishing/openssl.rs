@@ -6,6 +6,7 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_pki::pem;
 
 use super::{Site, fetch, get, header, leaf, list_with, shard_url};
 use crate::installation::{Answer, Issued, text};
@@ -305,17 +306,32 @@ fn openssl_asks_about_several_certificates_at_once() {
 }
 
 #[test]
-fn gnutls_verifies_complete_lists() {
-    let Some(certtool) = peer("gnutls_verifies_complete_lists", "certtool") else {
+fn gnutls_verifies_complete_lists_and_does_not_know_the_scope_of_a_shard() {
+    let Some(certtool) = peer(
+        "gnutls_verifies_complete_lists_and_does_not_know_the_scope_of_a_shard",
+        "certtool",
+    ) else {
         return;
     };
     let site = Site::new();
     site.installation.issue("client", "you", &[]);
     site.revoke("you");
     let (crl, intermediate) = (site.crl_file(), site.intermediate());
-    let mut command = Command::new(certtool);
+    let mut command = Command::new(&certtool);
     command.args(["--verify-crl", "--load-ca-certificate", text(&intermediate)]);
     let answer = Answer::of(command.args(["--infile", text(&crl)]));
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     assert!(answer.all().contains("Verified"), "{answer:#?}");
+
+    // Of a shard it verifies the signature and says that it does not know its scope, which is critical: for GnuTLS there are
+    // the complete lists.
+    let other = site.installation.issue("client", "other", &[]);
+    let shard = pem::encode("X509 CRL", &fetch(&shard_url(&leaf(&other))));
+    let shard = site.installation.write("shard.crl", &shard);
+    let mut command = Command::new(&certtool);
+    command.args(["--verify-crl", "--load-ca-certificate", text(&intermediate)]);
+    let answer = Answer::of(command.args(["--infile", text(&shard)]));
+    for words in ["Unknown extension 2.5.29.28 (critical)", "Verified"] {
+        assert!(answer.all().contains(words), "{words}: {answer:#?}");
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use countersign_testkit::ephemeral;
 use tempfile::TempDir;
 
-use super::{HANG, Site};
+use super::{HANG, Site, fetch, leaf, list_with, shard_url};
 use crate::installation::{Answer, Issued, text};
 use crate::nginx::Nginx;
 use crate::openssl::{SessionUse, s_client};
@@ -134,6 +134,35 @@ fn haproxy_refuses_what_is_on_the_list() {
     let refused = status(&curl, after.address, &you);
     assert!(refused.contains("certificate revoked"), "{refused}");
     assert_eq!(status(&curl, after.address, &other), "200");
+}
+
+#[test]
+fn haproxy_takes_shards_and_no_other_for_the_one_that_it_needs() {
+    let test = "haproxy_takes_shards_and_no_other_for_the_one_that_it_needs";
+    let (Some(haproxy), Some(curl)) = (peer(test, "haproxy"), peer(test, "curl")) else {
+        return;
+    };
+    let site = Site::new();
+    let server = site.installation.issue("server", "localhost", &[]);
+    let you = site.installation.issue("client", "you", &[]);
+    let mut other = site.installation.issue("client", "other", &[]);
+    // One of 128 shards: soon there is somebody on another one.
+    while shard_url(&leaf(&other)) == shard_url(&leaf(&you)) {
+        other = site.installation.issue("client", "other", &["--force"]);
+    }
+    let ask = |list: &[u8], whose: &Issued| {
+        let server = HaProxy::start(&haproxy, &server, &site.with_roots("shard.crl", list));
+        status(&curl, server.address, whose)
+    };
+    let url = shard_url(&leaf(&you));
+    assert_eq!(ask(&fetch(&url), &you), "200");
+    site.revoke("you");
+    let shard = list_with(&url, &leaf(&you));
+    let refused = ask(&shard, &you);
+    assert!(refused.contains("certificate revoked"), "{refused}");
+    // Whose shard is not there is not let in on somebody else's.
+    assert_ne!(ask(&shard, &other), "200");
+    assert_eq!(ask(&fetch(&shard_url(&leaf(&other))), &other), "200");
 }
 
 /// Ended with the value, by its id.

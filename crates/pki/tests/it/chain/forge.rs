@@ -23,7 +23,9 @@ pub(crate) const CODE_SIGNING: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 3];
 
 pub(crate) const ECDSA_SHA256: &[u8] = &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
 const ED25519: &[u8] = &[0x06, 3, 0x2b, 0x65, 0x70];
+const ML_DSA_44: &[u8] = &[0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 17];
 const ML_DSA_65: &[u8] = &[0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 18];
+const ML_DSA_87: &[u8] = &[0x06, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 19];
 
 /// A certificate to be, sound unless told otherwise.
 #[derive(Clone)]
@@ -126,7 +128,9 @@ impl Plan {
         let algorithm = match self.signature_algorithm {
             Some(given) => given,
             None if own == &rcgen::PKCS_ED25519 => ED25519,
+            None if own == &rcgen::PKCS_ML_DSA_44 => ML_DSA_44,
             None if own == &rcgen::PKCS_ML_DSA_65 => ML_DSA_65,
+            None if own == &rcgen::PKCS_ML_DSA_87 => ML_DSA_87,
             None => ECDSA_SHA256,
         };
         let algorithm = tlv(0x30, algorithm);
