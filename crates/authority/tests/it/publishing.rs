@@ -146,8 +146,8 @@ const NO_WRITES: &str =
     "CREATE TRIGGER full BEFORE UPDATE ON crl BEGIN SELECT raise(ABORT, 'full'); END";
 const WRITES: &str = "DROP TRIGGER full";
 /// Nothing can be looked up.
-const NO_READS: &str = "ALTER TABLE certificate RENAME TO gone";
-const READS: &str = "ALTER TABLE gone RENAME TO certificate";
+const NO_READS: &str = "ALTER TABLE revocation RENAME TO gone";
+const READS: &str = "ALTER TABLE gone RENAME TO revocation";
 
 #[tokio::test]
 async fn certificates_carry_where_to_ask_once_it_is_published_and_after_a_restart() {
