@@ -22,6 +22,7 @@ pub mod receipt;
 mod refusals;
 mod renewal;
 pub mod restore;
+pub mod retention;
 mod scaffold;
 pub mod sealed;
 pub mod secret;

@@ -6,3 +6,4 @@
 pub mod access;
 pub mod issuance;
 pub mod renewal;
+pub mod retention;

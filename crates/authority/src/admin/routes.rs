@@ -23,11 +23,11 @@ use super::route::Route;
 use crate::api::{
     BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
     ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest,
-    LabelResponse, ListQuery, ListResponse, ListsResponse, OPENAPI, PREVIEW, PreviewResponse,
-    RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW,
-    ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest,
-    ResumeResponse, RevokePreviewResponse, RevokeRequest, RevokeResponse, STATUS, ShowResponse,
-    StatusResponse,
+    LabelResponse, ListQuery, ListResponse, ListsResponse, OPENAPI, PREVIEW, PRUNE, PRUNE_PREVIEW,
+    PreviewResponse, PruneResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME,
+    REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW, ReceiptQuery, ReceiptResponse, ReleaseRequest,
+    ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse, RevokePreviewResponse,
+    RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -36,7 +36,7 @@ use crate::conversion::revocation::{
 };
 use crate::conversion::{
     annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
-    list_response, lists_response, preview_response, requested_key, show_response,
+    list_response, lists_response, preview_response, prune_response, requested_key, show_response,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -181,6 +181,20 @@ fn authority_routes() -> Vec<Route> {
         )
         .takes::<ResumeRequest>()
         .answers::<ResumeResponse>(),
+        Route::post(
+            PRUNE,
+            Role::Admin,
+            "Let leave the inventory what expired long ago, by the configured rule",
+            prune,
+        )
+        .answers::<PruneResponse>(),
+        Route::get(
+            PRUNE_PREVIEW,
+            Role::Admin,
+            "Show what would leave the inventory",
+            prune_preview,
+        )
+        .answers::<PruneResponse>(),
         Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
             .answers::<StatusResponse>(),
         Route::get(OPENAPI, Role::Viewer, "This document", openapi),
@@ -472,6 +486,21 @@ async fn evidence_feed(
     body: Result<Json<Snapshot>, JsonRejection>,
 ) -> Called<EvidenceResponse> {
     Ok(Json(authority.unite_feed(actor, read(body)?).await?.into()))
+}
+
+async fn prune(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<PruneResponse> {
+    Ok(Json(prune_response(authority.prune(actor).await?, false)))
+}
+
+async fn prune_preview(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<PruneResponse> {
+    let pruned = authority.preview_prune(&actor).await?;
+    Ok(Json(prune_response(pruned, true)))
 }
 
 async fn resume(

@@ -2,6 +2,7 @@
 
 mod backup;
 mod crl;
+mod prune;
 mod restore;
 mod resume;
 
@@ -10,7 +11,7 @@ use clap::{Args, Subcommand};
 use crate::cli::arguments::Globals;
 use crate::fault::{Answer, Fault};
 
-/// Back up the authority, restore it, let a restored one go on issuing, and write its revocation lists
+/// Back up the authority, restore it, let a restored one go on issuing, write its revocation lists, and let leave what expired long ago
 #[derive(Debug, Args)]
 pub(crate) struct CaCommand {
     #[command(subcommand)]
@@ -23,6 +24,7 @@ enum Verb {
     Restore(restore::RestoreCommand),
     Resume(resume::ResumeCommand),
     Crl(crl::CrlCommand),
+    Prune(prune::PruneCommand),
 }
 
 impl CaCommand {
@@ -33,6 +35,7 @@ impl CaCommand {
             Verb::Restore(command) => command.run(globals),
             Verb::Resume(command) => command.run(globals),
             Verb::Crl(command) => command.run(globals),
+            Verb::Prune(command) => command.run(globals),
         }
     }
 }

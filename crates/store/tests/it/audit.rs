@@ -228,9 +228,11 @@ async fn power_cut_at_any_write_leaves_each_record_in_its_link() {
 
 /// Undoes the migrations since, as far as the log goes: names are lost.
 const TO_THE_FIRST_SCHEMA: &str = "
-    DROP TABLE idempotency_key;
+    DROP TABLE idempotency_key; DROP INDEX intent_by_renewed; DROP INDEX revocation_by_message;
+    DELETE FROM meta WHERE key = 'witnessed-at';
     DROP TABLE crl_entry; DROP TABLE crl_signed; ALTER TABLE intent DROP COLUMN crl_id; DROP TABLE crl;
     DROP TABLE name; DROP TABLE imported; DROP TABLE entry; DROP TABLE label; DROP TABLE identity; DROP TABLE issuer_name;
+    DROP TABLE ending;
     CREATE INDEX intent_by_end ON intent (not_after);
     CREATE INDEX intent_by_spki ON intent (spki);
     CREATE TABLE name (

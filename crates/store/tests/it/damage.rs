@@ -39,7 +39,7 @@ async fn newer_schema_is_refused_by_name() {
         Err(StoreError::NewerSchema {
             path,
             found: 99,
-            known: 5
+            known: 6
         })
     );
 }

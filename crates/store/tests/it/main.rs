@@ -9,6 +9,7 @@ mod intents;
 mod inventory;
 mod ordering;
 mod publication;
+mod retention;
 mod revocations;
 mod tampering;
 mod torn;
