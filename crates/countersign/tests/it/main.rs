@@ -28,6 +28,7 @@ mod peers;
 mod profiles;
 mod publishing;
 mod readme;
+mod retention;
 mod revocation;
 mod snapshot;
 mod start;
