@@ -15,7 +15,7 @@ use crate::issuer::{self, Issuer, IssuerRole};
 use crate::publication;
 use crate::reader::Reader;
 use crate::row::sequence;
-use crate::schema;
+use crate::schema::{self, Cache};
 use crate::writer::Writer;
 
 pub use crate::writer::Publish;
@@ -79,10 +79,9 @@ impl Store {
         let issuers = issuer::load(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
         let publication_url = publication::publication_url(&connection).map_err(sql)?;
-        let reader = Reader::start(schema::open_reader(path)?, path)?;
-        let lists = Reader::start(schema::open_reader(path)?, path)?;
-        let drafts = Reader::start(schema::open_reader(path)?, path)?;
-        let asked = Reader::start(schema::open_reader(path)?, path)?;
+        let read = |cache: Cache| Reader::start(schema::open_reader(path, cache)?, path);
+        let (reader, lists) = (read(Cache::OfRows)?, read(Cache::OfLists)?);
+        let (drafts, asked) = (read(Cache::OfRows)?, read(Cache::OfRows)?);
         let writer = Writer::start(connection, path, publish)?;
         Ok(Self {
             reader,
