@@ -4,6 +4,7 @@ mod certificate;
 mod inventory;
 mod lists;
 mod recovery;
+mod retention;
 mod revocation;
 pub(crate) mod schema;
 mod status;
@@ -20,6 +21,7 @@ pub use self::lists::{
     ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest,
 };
 pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
+pub use self::retention::{DroppedView, KeptView, PassView, PruneResponse, RetentionView};
 pub use self::revocation::{
     NodeView, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, ReleasedView,
     RevokePreviewResponse, RevokeRequest, RevokeResponse, RevokedView, Selection,
@@ -56,6 +58,10 @@ pub const BACKUP: &str = "/v1/backup";
 pub const EVIDENCE_CRL: &str = "/v1/evidence/crl";
 /// `POST`: a [`Snapshot`](countersign_pki::feed::Snapshot) in, [`EvidenceResponse`] out.
 pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
+/// `POST`: nothing in, [`PruneResponse`] out.
+pub const PRUNE: &str = "/v1/prune";
+/// `GET`: [`PruneResponse`] out; nothing leaves.
+pub const PRUNE_PREVIEW: &str = "/v1/prune/preview";
 /// `POST`: [`ResumeRequest`] in, [`ResumeResponse`] out.
 pub const RESUME: &str = "/v1/resume";
 /// `POST`, without a body to speak of: [`ListsResponse`] out. What is due is signed.

@@ -10,7 +10,7 @@ mod revocation;
 mod signers;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
@@ -32,6 +32,7 @@ use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
 use crate::refusals::RefusalBudget;
+use crate::retention::Keeping;
 use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
@@ -63,6 +64,9 @@ pub struct Authority {
     /// Held from a list's draft to its record, so that no draft is overtaken.
     pub(crate) publishing: Mutex<()>,
     pub(crate) store: Store,
+    pub(crate) keeping: Keeping,
+    /// By the steady clock.
+    pub(crate) opened: Instant,
     /// One place.
     pub(crate) backing_up: Arc<Semaphore>,
     /// Dropped last: the folder is ours until the inventory is closed.

@@ -5,6 +5,7 @@
 pub mod profile;
 pub mod public;
 mod reference;
+pub mod retention;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,9 +16,12 @@ use countersign_runtime::config::ConfigError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::retention::RetentionRule;
+
 pub use self::profile::ProfileConfig;
 pub use self::public::PublicConfig;
 pub use self::reference::default_toml;
+pub use self::retention::RetentionConfig;
 
 /// The authority: what it issues, and to whom it speaks.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +39,9 @@ pub struct AuthorityConfig {
     /// Where everybody may ask about revocation; left out: nowhere, and certificates carry no URL to ask at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<PublicConfig>,
+    /// What leaves the inventory long after its end. Left out: nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionConfig>,
 }
 
 /// A node, by the NAME of `countersign issue node NAME`.
@@ -85,6 +92,14 @@ fn hosts(place: &str, texts: &[String]) -> Result<Vec<TypedName>, ConfigError> {
 }
 
 impl AuthorityConfig {
+    /// What leaves the inventory, or the key of the rule that cannot be.
+    pub fn retention(&self) -> Result<Option<RetentionRule>, ConfigError> {
+        self.retention
+            .as_ref()
+            .map(RetentionConfig::rule)
+            .transpose()
+    }
+
     /// Every kind of certificate that there will be, or the first key that cannot be.
     pub fn profiles(&self) -> Result<Profiles, ConfigError> {
         let mut profiles = Profiles::built_in();

@@ -25,6 +25,7 @@ mod refusals;
 mod renewal;
 pub mod request;
 pub mod restore;
+pub mod retention;
 mod scaffold;
 pub mod sealed;
 pub mod secret;

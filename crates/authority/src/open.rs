@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 use std::thread;
+use std::time::Instant;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::pem;
@@ -20,6 +21,7 @@ use crate::feed::{Hub, Roll};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
 use crate::refusals::RefusalBudget;
+use crate::retention::Keeping;
 use crate::sealed::{self, SealError};
 use crate::secret::{Passphrase, Secret};
 use crate::signer::{FileSigner, Signer};
@@ -142,6 +144,8 @@ impl Authority {
             answers,
             publishing: Mutex::default(),
             store,
+            keeping: Keeping::default(),
+            opened: Instant::now(),
             backing_up: Arc::new(Semaphore::new(1)),
             _lock: lock,
         }))

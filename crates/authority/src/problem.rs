@@ -12,6 +12,7 @@ use crate::authority::{
     ResumeError, RevokeError, ShowError,
 };
 use crate::publish::PublishError;
+use crate::retention::PruneError;
 
 /// `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -157,6 +158,20 @@ impl From<RevokeError> for Problem {
             | RevokeError::NotOurIssuer { .. }
             | RevokeError::NotRecorded { .. } => StatusCode::NOT_FOUND,
             RevokeError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string()).with_hint(hint)
+    }
+}
+
+impl From<PruneError> for Problem {
+    fn from(error: PruneError) -> Self {
+        let hint = error.hint();
+        let status = match error {
+            PruneError::Store(error) => return error.into(),
+            PruneError::Archive(_) => StatusCode::INSUFFICIENT_STORAGE,
+            PruneError::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+            PruneError::NoRule => StatusCode::CONFLICT,
+            PruneError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string()).with_hint(hint)
     }

@@ -10,6 +10,7 @@ use countersign_store::error::StoreError;
 use crate::api::{IssuerView, IssuingState, PauseView, Risk, StatusResponse};
 use crate::authority::{Authority, Unsealing};
 use crate::publish::{PublishError, SuperiorList};
+use crate::retention::RetentionState;
 
 impl Authority {
     /// How the authority is.
@@ -20,6 +21,8 @@ impl Authority {
         let superiors = self.superior_lists().await;
         let now = self.now();
         let pause = self.pause().await?;
+        let retention = self.retention().await?;
+        let stuck = retention.as_ref().and_then(stuck_retention);
         let paused = pause.map(|pause| StoreError::IssuingPaused {
             since: pause.since,
             backup_at: pause.backup_at,
@@ -54,8 +57,10 @@ impl Authority {
             history,
             sequence,
             nodes: self.hub.nodes(),
+            retention: retention.map(Into::into),
             risks: risk
                 .into_iter()
+                .chain(stuck)
                 .chain(self.risks(now, overdue))
                 .chain(self.list_risks(now, superiors))
                 .collect(),
@@ -197,6 +202,14 @@ fn ends_soon(what: &str, at: UnixTime, now: UnixTime, consequence: &str) -> Opti
     Some(Risk {
         sentence: format!("{what} {when} ({at})"),
         hint: consequence.to_owned(),
+    })
+}
+
+fn stuck_retention(retention: &RetentionState) -> Option<Risk> {
+    let (why, hint) = retention.last.as_ref()?.fault.as_ref()?;
+    Some(Risk {
+        sentence: format!("expired certificates do not leave the inventory: {why}"),
+        hint: hint.clone().unwrap_or_default(),
     })
 }
 

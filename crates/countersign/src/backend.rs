@@ -46,9 +46,10 @@ impl Backend {
             let refused = match state.lock() {
                 Ok(lock) => {
                     let clock: SharedClock = Arc::new(SystemClock);
-                    let profiles = kept_profiles::load(&state)?;
+                    let kept = kept_profiles::load(&state)?;
                     let authority = Authority::open(state, lock, passphrase, clock)?;
-                    authority.replace_profiles(profiles);
+                    authority.replace_profiles(kept.profiles);
+                    authority.replace_retention(kept.retention);
                     let client =
                         AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
                     return Ok(Self {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
 use countersign_authority::config::{FeedPortConfig, PublicConfig};
+use countersign_authority::retention::RetentionRule;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
@@ -224,10 +225,17 @@ pub(crate) fn profiles(loaded: &Loaded) -> Result<Profiles, Fault> {
     profiles.map_err(|error| loaded.fault(&error))
 }
 
+/// What leaves the authority's inventory.
+pub(crate) fn retention(loaded: &Loaded) -> Result<Option<RetentionRule>, Fault> {
+    let rule = loaded.configuration.authority.retention();
+    rule.map_err(|error| loaded.fault(&error))
+}
+
 /// Whether the configuration could be served. Asks no authority: what only one has is stood in for.
 pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
     let now = UnixTime::from_seconds(SystemClock.unix_seconds());
     profiles(loaded)?;
+    retention(loaded)?;
     plan(loaded, Some(&placeholder::own(now)?), now).map(drop)
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use countersign_authority::config::AuthorityConfig;
+use countersign_authority::retention::RetentionRule;
 use countersign_authority::state::StateFolder;
 use countersign_policy::issuance::Profiles;
 use countersign_runtime::atomic_file::write_atomic;
@@ -30,8 +31,14 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
         .hint("the state folder must be writable and its disk have space")
 }
 
-/// What was served last; the built-in ones where nothing ever was.
-pub(crate) fn load(state: &StateFolder) -> Result<Profiles, Fault> {
+/// What an authority goes by.
+pub(crate) struct Kept {
+    pub(crate) profiles: Profiles,
+    pub(crate) retention: Option<RetentionRule>,
+}
+
+/// What was served last; the built-in profiles where nothing ever was.
+pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
     let path = place(state);
     let damaged = |why: &dyn std::fmt::Display| {
         Fault::configuration(format_args!("{}: {why}", path.display()))
@@ -39,12 +46,20 @@ pub(crate) fn load(state: &StateFolder) -> Result<Profiles, Fault> {
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Profiles::built_in()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Kept {
+                profiles: Profiles::built_in(),
+                retention: None,
+            });
+        }
         Err(error) => return Err(damaged(&error)),
     };
     let authority: AuthorityConfig =
         toml::from_str(&text).map_err(|error| damaged(&error.message()))?;
-    authority.profiles().map_err(|error| damaged(&error))
+    Ok(Kept {
+        profiles: authority.profiles().map_err(|error| damaged(&error))?,
+        retention: authority.retention().map_err(|error| damaged(&error))?,
+    })
 }
 
 fn place(state: &StateFolder) -> PathBuf {

@@ -197,6 +197,11 @@ impl RevocationReason {
         Self::PrivilegeWithdrawn,
     ];
 
+    /// The key was given away: nothing is certified for it again, however long ago that was.
+    pub const fn is_compromise(self) -> bool {
+        matches!(self, Self::KeyCompromise | Self::CaCompromise)
+    }
+
     /// Whether it can be released.
     pub const fn is_hold(self) -> bool {
         matches!(self, Self::CertificateHold)

@@ -334,6 +334,12 @@ fn usage_extensions(constraints: &[u8], key_usage: [u8; 2]) -> Vec<Vec<u8>> {
     ]
 }
 
+/// A view of the bytes of a `TBSCertificate` that was recorded. What it would be signed with is not in question.
+pub fn preview_of(to_be_signed: &[u8]) -> Result<Certificate, MalformedCertificate> {
+    let algorithm = SignatureAlgorithm::EcdsaP256Sha256;
+    Certificate::parse(&signed(to_be_signed, algorithm, &[]))
+}
+
 /// `SEQUENCE { toBeSigned, signatureAlgorithm, signature }`, as certificates, requests and CRLs have it.
 pub(crate) fn signed(
     to_be_signed: &[u8],

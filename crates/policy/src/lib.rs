@@ -7,3 +7,4 @@ pub mod access;
 pub mod adoption;
 pub mod issuance;
 pub mod renewal;
+pub mod retention;

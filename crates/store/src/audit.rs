@@ -75,6 +75,8 @@ pub enum Action {
     Resume,
     /// A hold ended.
     Release,
+    /// Certificates that ended long ago left the inventory.
+    Prune,
     /// Where certificates are told to look for their revocation was changed.
     PublishAt,
     /// A revocation list was signed.
@@ -99,6 +101,7 @@ impl fmt::Display for Action {
             Self::Restore => "restore",
             Self::Resume => "resume",
             Self::Hold => "hold",
+            Self::Prune => "prune",
             Self::Release => "release",
             Self::PublishAt => "publish-at",
             Self::PublishCrl => "publish-crl",

@@ -10,6 +10,8 @@ use std::fmt;
 /// An instant between two writes, or between a write and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailPoint {
+    /// What is to leave the inventory is durable in the archive; it is in the inventory still.
+    Archived,
     /// Inventory copied; nothing packed.
     BackupCopied,
     /// The last byte of a backup has been sent.
@@ -44,7 +46,8 @@ pub enum FailPoint {
 
 impl FailPoint {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
+        Self::Archived,
         Self::BackupCopied,
         Self::BackupPacked,
         Self::BackupReceived,
@@ -75,6 +78,7 @@ impl FailPoint {
     /// The name by which it is armed.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Archived => "archived",
             Self::BackupCopied => "backup-copied",
             Self::BackupPacked => "backup-packed",
             Self::BackupReceived => "backup-received",

@@ -264,6 +264,36 @@ fn key_uses(sql: &Connection, spki: Fingerprint, now: UnixTime) -> rusqlite::Res
     uses.collect()
 }
 
+/// The bytes that were to be signed, of an intent of which it is not known whether they were.
+pub(crate) fn to_be_signed(sql: &Connection, id: EntryId) -> rusqlite::Result<Option<Vec<u8>>> {
+    sql.prepare_cached("SELECT to_be_signed FROM intent WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()
+}
+
+/// Takes the intent away with its certificate and what refers to it. Whoever was issued after it says of it only what the audit
+/// log says.
+pub(crate) fn forget(sql: &Connection, id: EntryId) -> rusqlite::Result<()> {
+    for statement in FORGET {
+        sql.prepare_cached(statement)?.execute([id.0])?;
+    }
+    Ok(())
+}
+
+/// The issuer of one of ours.
+pub(crate) fn issuer_of(sql: &Connection, id: EntryId) -> rusqlite::Result<Option<i64>> {
+    sql.prepare_cached("SELECT issuer_id FROM entry WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()
+}
+
+pub(crate) const FORGET: [&str; 4] = [
+    "UPDATE entry SET renews = NULL WHERE renews = ?1",
+    "DELETE FROM idempotency_key WHERE entry_id = ?1",
+    "DELETE FROM certificate WHERE id = ?1",
+    "DELETE FROM intent WHERE id = ?1",
+];
+
 /// A serial is used once, whatever became of its intent. Looked up, for an index that forbade it would order the rows of
 /// a serial by issuer, and lists want them by age.
 fn refuse_taken(

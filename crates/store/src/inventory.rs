@@ -3,6 +3,8 @@
 mod filter;
 pub(crate) mod list;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
 mod plans;
 pub(crate) mod record;
 
@@ -193,7 +195,8 @@ pub enum Selector {
 pub struct Page {
     /// The rows.
     pub entries: Vec<Entry>,
-    /// The place of the last row, if there are more after it.
+    /// Behind which place to go on, if there may be more: also where the page is short or empty, because it looks at some
+    /// thousand rows at most.
     pub next: Option<Cursor>,
 }
 
@@ -240,7 +243,7 @@ impl Store {
         {
             return Err(StoreError::CursorOfAnotherList);
         }
-        self.reader
+        self.lists
             .read(move |sql| list::list(sql, &filter, after, limit.clamp(1, MAX_PAGE), now))
             .await
     }
@@ -255,7 +258,7 @@ impl Store {
 
     /// How many rows stand where.
     pub async fn tally(&self, now: UnixTime) -> Result<Tally, StoreError> {
-        self.reader.read(move |sql| tally(sql, now)).await
+        self.lists.read(move |sql| tally(sql, now)).await
     }
 }
 
@@ -340,29 +343,24 @@ pub(crate) fn load(sql: &Connection, ids: &[EntryId]) -> rusqlite::Result<Vec<En
     Ok(entries)
 }
 
+/// Counted by the hours before this one; of this hour, the rows.
 fn tally(sql: &Connection, now: UnixTime) -> rusqlite::Result<Tally> {
-    let mut count = sql.prepare_cached(
-        "SELECT state, count(*) FILTER (WHERE not_after < ?1), count(*) FROM entry WHERE state <> 'imported' GROUP BY state",
-    )?;
-    let mut rows = count.query([to_seconds(now)])?;
-    let held = sql
-        .prepare_cached("SELECT count(*) FROM entry INDEXED BY entry_held WHERE held = 1")?
-        .query_row([], |row| unsigned(row, 0))?;
-    let mut tally = Tally {
-        held,
-        ..Tally::default()
-    };
+    let now = to_seconds(now);
+    let mut count = sql.prepare_cached(ENDED)?;
+    let mut rows = count.query([now])?;
+    let mut tally = Tally::default();
     while let Some(row) = rows.next()? {
-        let (ended, all) = (unsigned(row, 1)?, unsigned(row, 2)?);
+        let (ended, all) = (unsigned(row, 2)?, unsigned(row, 3)?);
         match row.get_ref(0)?.as_str()? {
-            "revoked" => tally.revoked = all - held,
+            "revoked" if row.get(1)? => tally.held += all,
+            "revoked" => tally.revoked += all,
             "signed" => {
                 tally.expired += ended;
-                tally.valid = all - ended;
+                tally.valid += all - ended;
             }
             _ => {
                 tally.expired += ended;
-                tally.unknown = all - ended;
+                tally.unknown += all - ended;
             }
         }
     }
@@ -444,6 +442,15 @@ impl From<Selector> for Filter {
 
 /// What stands for the profile of a certificate of others.
 pub const IMPORTED: &str = "imported";
+
+const ENDED: &str = "SELECT state, held,
+            coalesce(sum(count) FILTER (WHERE hour < ?1 / 3600), 0)
+            + CASE state WHEN 'revoked' THEN 0 ELSE (
+                SELECT count(*) FROM entry e INDEXED BY entry_by_end
+                WHERE e.state = ending.state AND e.not_after >= ?1 / 3600 * 3600 AND e.not_after < ?1
+            ) END,
+            sum(count)
+     FROM ending WHERE state <> 'imported' GROUP BY state, held";
 
 const ROW: &str =
     "SELECT e.id, e.serial, s.subject, e.profile, e.spki, e.not_before, e.not_after, e.added_at,

@@ -19,6 +19,7 @@ pub mod parts;
 pub mod pause;
 pub mod publication;
 mod reader;
+pub mod retention;
 pub mod revocation;
 mod row;
 mod schema;

@@ -30,7 +30,7 @@ impl Store {
     /// Parts are read one by one, and what is revoked in between may be in them or not. So a reader takes the feed's place
     /// first, then every part, then the messages behind that place: a revocation is in one of them or in both.
     pub async fn part(&self, after: Option<PartPlace>, limit: u32) -> Result<Part, StoreError> {
-        self.reader
+        self.lists
             .read(move |sql| {
                 let (serial_after, issuer_after) = match &after {
                     Some(place) => (place.serial.magnitude(), place.issuer_id),

@@ -28,7 +28,7 @@ use crate::row::{damaged, from_sequence, sequence, time, to_seconds, unsigned, w
 use crate::store::{Store, last_sequence};
 
 use self::entries::{encode, spread_unrecorded};
-pub(crate) use self::entries::{enter, leave};
+pub(crate) use self::entries::{enter, forget, is_to_be_shown, leave};
 
 /// A list, signed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The one reader: queries on a connection that cannot write, each on one consistent state.
+//! A reader: queries on a connection that cannot write, each on one consistent state.
 
 use std::path::Path;
 use std::thread::{self, JoinHandle};

@@ -278,7 +278,7 @@ impl Store {
             preview = Preview::default();
             identities.clear();
             loop {
-                let read = self.reader.read(move |sql| {
+                let read = self.lists.read(move |sql| {
                     let portion = radius.portion(sql, now)?;
                     Ok((portion, radius))
                 });

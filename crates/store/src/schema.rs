@@ -101,13 +101,13 @@ fn prepare(mut connection: Connection, path: &Path) -> Result<Connection, StoreE
 }
 
 /// Opens for reading what [`open_writer`] has opened before.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn open_reader(path: &Path, cache: Cache) -> Result<Connection, StoreError> {
     let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sql)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sql)?;
     connection
-        .pragma_update(None, "cache_size", READER_CACHE_KIB)
+        .pragma_update(None, "cache_size", cache.size())
         .map_err(sql)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
@@ -116,7 +116,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 /// Opens for reading, beside a process that writes or while none does. A schema that is not ours is not made so.
 pub(crate) fn open_beside(path: &Path) -> Result<Connection, StoreError> {
     refuse_missing(path)?;
-    let connection = open_reader(path)?;
+    let connection = open_reader(path, Cache::OfRows)?;
     refuse_foreign(&connection, path)?;
     let found = version(&connection, path)?;
     refuse_newer(found, path)?;
@@ -179,13 +179,14 @@ fn pragma(connection: &Connection, path: &Path, name: &str) -> Result<u32, Store
 }
 
 /// Forward only; what has been released is never edited.
-pub(crate) const MIGRATIONS: [&str; 6] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// The version since which audit records are linked.
@@ -194,9 +195,25 @@ const CHAINED: u32 = 2;
 /// "CSGN", at offset 68 of the file, for `file(1)` and against a wrong path.
 const APPLICATION_ID: u32 = 0x4353_474e;
 
-/// 16 MiB, which SQLite writes as a negative number of KiB: a page of a list by name takes its rows from all over the file,
-/// some hundred pages for each hundred rows, and the default of 2 MiB does not hold the upper levels of the indexes beside.
-const READER_CACHE_KIB: i64 = -16 * 1024;
+/// Pages that a reader keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cache {
+    /// 16 MiB: a page of a list by name takes its rows from all over the file, some hundred pages for each hundred rows, and the
+    /// default of 2 MiB does not hold the upper levels of the indexes beside.
+    OfLists,
+    /// 4 MiB: the upper levels of the few indexes that lead to one row.
+    OfRows,
+}
+
+impl Cache {
+    /// SQLite writes KiB as a negative number.
+    fn size(self) -> i64 {
+        match self {
+            Self::OfLists => -16 * 1024,
+            Self::OfRows => -4 * 1024,
+        }
+    }
+}
 
 /// 32 MiB: a certificate touches a page at random of each index on serials, keys, fingerprints and names, and pages that are
 /// written again before a checkpoint are written to the file once.

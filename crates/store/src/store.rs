@@ -1,4 +1,4 @@
-//! The store as a whole: one file, one writer, one reader.
+//! The store as a whole: one file, one writer, and readers that do not wait for each other.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::issuer::{self, Issuer, IssuerRole, Superior};
 use crate::publication;
 use crate::reader::Reader;
 use crate::row::sequence;
-use crate::schema;
+use crate::schema::{self, Cache};
 use crate::writer::Writer;
 
 pub use crate::writer::Publish;
@@ -25,7 +25,9 @@ pub use crate::writer::Publish;
 pub struct Store {
     // Closed first, so that the writer is the last to leave and folds the write-ahead log into the file.
     pub(crate) reader: Reader,
-    /// For lists, which may be large, so that nobody waits for one.
+    /// For pages of the inventory and what goes through all of it, so that nobody who asks for one thing waits behind them.
+    pub(crate) lists: Reader,
+    /// For revocation lists, which may be large, so that nobody waits for one.
     pub(crate) drafts: Reader,
     /// For what the public asks, so that it keeps no operator waiting.
     pub(crate) asked: Reader,
@@ -86,12 +88,13 @@ impl Store {
         let superiors = issuer::load_superiors(&connection).map_err(sql)?;
         let opened_at = last_sequence(&connection).map_err(sql)?;
         let publication_url = publication::publication_url(&connection).map_err(sql)?;
-        let reader = Reader::start(schema::open_reader(path)?, path)?;
-        let drafts = Reader::start(schema::open_reader(path)?, path)?;
-        let asked = Reader::start(schema::open_reader(path)?, path)?;
+        let read = |cache: Cache| Reader::start(schema::open_reader(path, cache)?, path);
+        let (reader, lists) = (read(Cache::OfRows)?, read(Cache::OfLists)?);
+        let (drafts, asked) = (read(Cache::OfRows)?, read(Cache::OfRows)?);
         let writer = Writer::start(connection, path, publish)?;
         Ok(Self {
             reader,
+            lists,
             drafts,
             asked,
             writer,
@@ -133,6 +136,7 @@ fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
     let mut insert = sql.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
     insert.execute(params![HISTORY, founding.history.0])?;
     insert.execute(params![SEQUENCE_BASE, founding.base.0.to_string()])?;
+    insert.execute(params![WITNESSED_AT, founding.now.seconds().to_string()])?;
     let ours = founding.issuers.iter();
     let ours = ours.map(|(role, certificate)| (role.to_string(), certificate));
     let above = founding.superiors.iter();
@@ -204,4 +208,5 @@ fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
 }
 
 pub(crate) const HISTORY: &str = "history";
+pub(crate) const WITNESSED_AT: &str = "witnessed-at";
 pub(crate) const SEQUENCE_BASE: &str = "sequence-base";

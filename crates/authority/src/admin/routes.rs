@@ -24,11 +24,11 @@ use crate::api::{
     BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
     IMPORT_LIST, ISSUE, ImportRequest, ImportResponse, ImportedListResponse, IssueRequest,
     IssueResponse, LABEL, LabelRequest, LabelResponse, ListQuery, ListResponse, ListView,
-    ListsResponse, OPENAPI, PREVIEW, PreviewResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW,
-    RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW, ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery,
-    ReceiptResponse, ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
-    RevokePreviewResponse, RevokeRequest, RevokeResponse, RootListDraft, RootListRequest, STATUS,
-    ShowResponse, StatusResponse,
+    ListsResponse, OPENAPI, PREVIEW, PRUNE, PRUNE_PREVIEW, PreviewResponse, PruneResponse,
+    RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW,
+    ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse,
+    RenewRequest, ResumeRequest, ResumeResponse, RevokePreviewResponse, RevokeRequest,
+    RevokeResponse, RootListDraft, RootListRequest, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -37,8 +37,8 @@ use crate::conversion::revocation::{
 };
 use crate::conversion::{
     annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
-    list_response, lists_response, preview_response, requested_key, revoked_under_root,
-    root_list_draft as drafted_response, show_response,
+    list_response, lists_response, preview_response, prune_response, requested_key,
+    revoked_under_root, root_list_draft as drafted_response, show_response,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -207,6 +207,20 @@ fn authority_routes() -> Vec<Route> {
         )
         .takes::<ResumeRequest>()
         .answers::<ResumeResponse>(),
+        Route::post(
+            PRUNE,
+            Role::Admin,
+            "Let leave the inventory what expired long ago, by the configured rule",
+            prune,
+        )
+        .answers::<PruneResponse>(),
+        Route::get(
+            PRUNE_PREVIEW,
+            Role::Admin,
+            "Show what would leave the inventory",
+            prune_preview,
+        )
+        .answers::<PruneResponse>(),
         Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
             .answers::<StatusResponse>(),
         Route::get(OPENAPI, Role::Viewer, "This document", openapi),
@@ -526,6 +540,21 @@ async fn evidence_feed(
     body: Result<Json<Snapshot>, JsonRejection>,
 ) -> Called<EvidenceResponse> {
     Ok(Json(authority.unite_feed(actor, read(body)?).await?.into()))
+}
+
+async fn prune(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<PruneResponse> {
+    Ok(Json(prune_response(authority.prune(actor).await?, false)))
+}
+
+async fn prune_preview(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+) -> Called<PruneResponse> {
+    let pruned = authority.preview_prune(&actor).await?;
+    Ok(Json(prune_response(pruned, true)))
 }
 
 async fn resume(

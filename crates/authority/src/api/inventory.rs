@@ -176,7 +176,7 @@ pub enum ImportOutcome {
 /// with a pattern, by identity with an owner or labels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ListResponse {
-    /// The page.
+    /// The page. It may be short, or empty, and not the last: where few rows fit, it ends after some thousand were looked at.
     pub certificates: Vec<CertificateView>,
     /// Where the next page begins; left out on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema::{FingerprintSchema, TimeSchema};
-use super::{PauseView, optional_rfc3339, rfc3339};
+use super::{PauseView, RetentionView, optional_rfc3339, rfc3339};
 
 /// How the authority is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,9 @@ pub struct StatusResponse {
     pub sequence: Sequence,
     /// Nodes that are connected to the feed.
     pub nodes: Vec<String>,
+    /// What leaves the inventory; left out: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionView>,
     /// What an operator should know.
     pub risks: Vec<Risk>,
 }

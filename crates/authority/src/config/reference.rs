@@ -4,7 +4,8 @@ use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, section};
 
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
-use super::{AuthorityConfig, FeedPortConfig, NodeConfig, PublicConfig};
+use super::retention::Then;
+use super::{AuthorityConfig, FeedPortConfig, NodeConfig, PublicConfig, RetentionConfig};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
 pub fn default_toml() -> String {
@@ -41,21 +42,35 @@ pub fn default_toml() -> String {
         "[authority]",
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
-        &["feed", "node", "profile", "public"],
+        &["feed", "node", "profile", "public", "retention"],
     ) + "\n"
         + &commented_out(&section("[authority.feed]", &feed, &feed, &[]))
         + &commented_out(&section("[authority.node.gw-1]", &node, &node, &[]))
         + &section("[authority.profile.server]", &plain, &every, &[])
         + &public()
+        + &retention()
 }
 
-/// Commented out as a whole: there is no default.
+fn retention() -> String {
+    let every = RetentionConfig {
+        expired: TimeSpan::from_seconds(400 * DAY_S),
+        then: Then::Archive,
+        folder: Some("/var/lib/countersign-archive".into()),
+    };
+    without_default(&section("[authority.retention]", &every, &every, &[]))
+}
+
 fn public() -> String {
     let every = PublicConfig {
         address: ([0, 0, 0, 0], 8080).into(),
         url: "http://pki.example.com".to_owned(),
     };
-    section("[authority.public]", &every, &every, &[])
+    without_default(&section("[authority.public]", &every, &every, &[]))
+}
+
+/// Commented out as a whole.
+fn without_default(section: &str) -> String {
+    section
         .lines()
         .map(|line| match line {
             "" => "\n".to_owned(),

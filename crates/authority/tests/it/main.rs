@@ -11,6 +11,7 @@ mod openapi;
 mod operators;
 mod publishing;
 mod recovery;
+mod retention;
 mod revocation;
 mod sealed_keys;
 mod socket;

@@ -9,6 +9,7 @@ use axum::http::{Method, Request};
 use countersign_authority::admin::role::Role;
 use countersign_authority::admin::{document, router};
 use countersign_authority::api::{ISSUE, OPENAPI};
+use countersign_authority::config::AuthorityConfig;
 use countersign_policy::issuance::{Actor, Profile};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -211,6 +212,8 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
             json!({ "because": "nothing waits" }),
             200,
         ),
+        (Method::GET, "/v1/prune/preview", Value::Null, 200),
+        (Method::POST, "/v1/prune", Value::Null, 200),
         (Method::GET, "/v1/status", Value::Null, 200),
         (Method::GET, OPENAPI, Value::Null, 200),
         (Method::POST, "/v1/release", json!({ "what": "you" }), 409),
@@ -230,6 +233,10 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
         ),
         (Method::GET, "/v1/certificates?limit=0", Value::Null, 400),
     ];
+    let rule: AuthorityConfig = toml::from_str("[retention]\nexpired = \"400d\"").expect("TOML");
+    fixture
+        .authority
+        .replace_retention(rule.retention().expect("a rule"));
     for (method, path, body, expected) in steps {
         let template = match path.split('?').next().expect("a path") {
             "/v1/certificates/you" => "/v1/certificates/{what}",

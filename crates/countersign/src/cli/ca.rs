@@ -5,6 +5,7 @@ mod backup;
 mod crl;
 mod list_file;
 mod openssl_index;
+mod prune;
 mod restore;
 mod resume;
 
@@ -13,7 +14,8 @@ use clap::{Args, Subcommand};
 use crate::cli::arguments::Globals;
 use crate::fault::{Answer, Fault};
 
-/// Adopt an existing CA, back up the authority, restore it, let a restored one go on issuing, and write its revocation lists
+/// Adopt an existing CA, back up the authority, restore it, let a restored one go on issuing, write its revocation lists, and let
+/// leave what expired long ago
 #[derive(Debug, Args)]
 pub(crate) struct CaCommand {
     #[command(subcommand)]
@@ -27,6 +29,7 @@ enum Verb {
     Restore(restore::RestoreCommand),
     Resume(resume::ResumeCommand),
     Crl(Box<crl::CrlCommand>),
+    Prune(prune::PruneCommand),
 }
 
 impl CaCommand {
@@ -38,6 +41,7 @@ impl CaCommand {
             Verb::Restore(command) => command.run(globals),
             Verb::Resume(command) => command.run(globals),
             Verb::Crl(command) => command.run(globals),
+            Verb::Prune(command) => command.run(globals),
         }
     }
 }

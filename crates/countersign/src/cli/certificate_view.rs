@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use countersign_authority::api::{
     CertificateStatus, CertificateView, Counts, IssuerView, IssuingState, ListResponse,
-    RevocationView, Risk, ShowResponse, ShownCertificate, StatusResponse, optional_rfc3339,
-    rfc3339,
+    RetentionView, RevocationView, Risk, ShowResponse, ShownCertificate, StatusResponse,
+    optional_rfc3339, rfc3339,
 };
 use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
@@ -86,6 +86,8 @@ pub(crate) struct AuthorityStatus {
     pub(crate) history: HistoryId,
     pub(crate) sequence: Sequence,
     pub(crate) nodes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retention: Option<RetentionView>,
     pub(crate) risks: Vec<Risk>,
 }
 
@@ -183,6 +185,7 @@ impl From<StatusResponse> for AuthorityStatus {
             history: status.history,
             sequence: status.sequence,
             nodes: status.nodes,
+            retention: status.retention,
             risks: status.risks,
         }
     }

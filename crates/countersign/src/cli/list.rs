@@ -87,8 +87,7 @@ impl ListCommand {
             let mut is_first = true;
             let mut found = false;
             loop {
-                let page: ListResponse = backend.client.get(&api::list_path(&query)).await?;
-                let page = ListedPage::from(page);
+                let page = whole_page(&backend, &mut query).await?;
                 found |= !page.certificates.is_empty();
                 self.print(globals, &page, is_first)?;
                 is_first = false;
@@ -138,6 +137,23 @@ impl ListCommand {
             lines.join("\n")
         })
     }
+}
+
+/// As many rows as were asked for, where there are as many: the authority gives fewer at once where few fit.
+async fn whole_page(backend: &Backend, query: &mut ListQuery) -> Result<ListedPage, Fault> {
+    let limit = query.limit.unwrap_or(PAGE);
+    let mut page: ListResponse = backend.client.get(&api::list_path(query)).await?;
+    while let Some(next) = &page.next
+        && (page.certificates.len() as u64) < u64::from(limit)
+    {
+        query.after = Some(next.clone());
+        query.limit = Some(limit - u32::try_from(page.certificates.len()).unwrap_or(limit));
+        let more: ListResponse = backend.client.get(&api::list_path(query)).await?;
+        page.certificates.extend(more.certificates);
+        page.next = more.next;
+    }
+    query.limit = Some(limit);
+    Ok(page.into())
 }
 
 fn text(certificates: &[Listed], with_header: bool) -> String {

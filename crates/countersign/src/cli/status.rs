@@ -9,12 +9,13 @@ mod files;
 use std::fmt::Write as _;
 
 use clap::Args;
-use countersign_authority::api::{self, IssuingState, Risk, StatusResponse};
+use countersign_authority::api::{self, IssuingState, RetentionView, Risk, StatusResponse};
 use countersign_authority::client::{AdminClient, ClientError};
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateFolder;
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_runtime::clock::{Clock, SystemClock};
+use countersign_runtime::config::amount::TimeSpan;
 use serde::{Deserialize, Serialize};
 
 use self::ends::{End, ends};
@@ -215,6 +216,9 @@ fn text(status: &Status, now: UnixTime) -> String {
         if let Some(url) = &authority.publication_url {
             line("publishes at", url);
         }
+        if let Some(retention) = &authority.retention {
+            line("keeps", &kept(retention));
+        }
         if !authority.nodes.is_empty() {
             line("nodes", &authority.nodes.join(", "));
         }
@@ -238,6 +242,23 @@ fn text(status: &Status, now: UnixTime) -> String {
     }
     line("healthy", &if status.healthy { "yes" } else { "no" });
     text
+}
+
+/// How long what has expired stays, and what left last.
+fn kept(retention: &RetentionView) -> String {
+    let span = TimeSpan::from_seconds(retention.expired_s);
+    let then = match &retention.archive {
+        Some(folder) => format!("then archived in {folder}"),
+        None => "then dropped".to_owned(),
+    };
+    let last = retention.last.as_ref().map(|last| {
+        let left = last.dropped.certificates + last.dropped.imported + last.dropped.intents;
+        format!("; {left} left at {}", last.at)
+    });
+    format!(
+        "what has expired for {span}, {then}{}",
+        last.unwrap_or_default()
+    )
 }
 
 fn issuing(authority: &AuthorityStatus) -> String {

@@ -118,6 +118,12 @@ impl Control<'_> {
             tasks.spawn_endless("the feed's heartbeat", async move {
                 beating.heartbeat(drain).await;
             });
+            let (keeping, drain) = (Arc::clone(authority), self.drain.clone());
+            tasks.spawn_endless("retention", async move {
+                keeping.retain(drain.clone()).await;
+                // Until the others have come to their end, too.
+                std::future::pending().await
+            });
             tasks.spawn(
                 "the unsealing of the CA key",
                 unsealed(Arc::clone(authority)),

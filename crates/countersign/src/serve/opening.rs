@@ -15,7 +15,9 @@ use tokio::net::UnixListener;
 use super::Service;
 use crate::backend::{take_lock, waiting};
 use crate::birth::{Born, first_identity, make_authority};
-use crate::composition::{Own, host_name, needs_authority, own_names, profiles, publication_url};
+use crate::composition::{
+    Own, host_name, needs_authority, own_names, profiles, publication_url, retention,
+};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::{Issuer, Port, Wanted};
@@ -91,6 +93,7 @@ pub(super) async fn open(
     }
     // Before anything is issued by it, and for the commands that find nobody serving later.
     authority.replace_profiles(profiles(loaded)?);
+    authority.replace_retention(retention(loaded)?);
     kept_profiles::keep(&state, &loaded.configuration.authority)?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     if let (Some(arguments), true) = (&service.first_run, was_initialised)

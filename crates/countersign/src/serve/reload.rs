@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Source;
 use super::process::Process;
-use crate::composition::{Own, host_name, own_names, plan, profiles};
+use crate::composition::{Own, host_name, own_names, plan, profiles, retention};
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
 use crate::kept_profiles;
@@ -107,6 +107,7 @@ impl Reloads {
         let own = self.own.borrow().clone();
         let plan = plan(&loaded, own.as_ref(), now).map_err(said)?;
         let profiles = profiles(&loaded).map_err(said)?;
+        let retention = retention(&loaded).map_err(said)?;
         let report = self
             .gateway
             .reload(plan)
@@ -115,6 +116,7 @@ impl Reloads {
         if let Some((authority, state)) = &self.authority {
             kept_profiles::keep(state, &loaded.configuration.authority).map_err(said)?;
             authority.replace_profiles(profiles);
+            authority.replace_retention(retention);
         }
         let gateway = &loaded.configuration.gateway;
         self.process.reloaded(&loaded);

@@ -54,6 +54,7 @@ const RESTORE: [FailPoint; 2] = [FailPoint::RestoreUnpacked, FailPoint::RestoreR
 #[test]
 fn every_fail_point_belongs_to_a_test_here() {
     let tested = GROUP.into_iter().chain(BACKUP).chain(RESTORE);
+    let tested = tested.chain(crate::retention::PRUNE.map(|(point, _)| point));
     let tested = tested.chain(SCAFFOLD.iter().chain(&ISSUE).map(|(point, _)| *point));
     let tested: HashSet<&str> = tested.map(FailPoint::as_str).collect();
     let all: HashSet<&str> = FailPoint::ALL.into_iter().map(FailPoint::as_str).collect();

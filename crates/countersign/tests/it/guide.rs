@@ -30,6 +30,11 @@ fn guide_to_adopting_a_ca_does_what_it_says() {
     }
 }
 
+#[test]
+fn guide_to_retention_does_what_it_says() {
+    check("retention.md");
+}
+
 fn check(page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
     let page = fs::read_to_string(path.join(page)).expect("there is such a page");

@@ -32,6 +32,7 @@ mod profiles;
 mod publishing;
 mod puppet;
 mod readme;
+mod retention;
 mod revocation;
 mod snapshot;
 mod start;

@@ -78,7 +78,10 @@ pub(super) fn check_uses(
     allows_same_key: bool,
 ) -> Result<(), Denied> {
     let refuse = |why: String| Err(Denied::Key { why });
-    if let Some(compromised) = used.iter().find(|it| it.revoked.is_some_and(is_compromise)) {
+    if let Some(compromised) = used
+        .iter()
+        .find(|it| it.revoked.is_some_and(RevocationReason::is_compromise))
+    {
         return refuse(format!(
             "the key was given away: certificate {} of it was revoked for that",
             compromised.serial
@@ -112,13 +115,6 @@ pub(super) fn check_uses(
         )),
         _ => Ok(()),
     }
-}
-
-fn is_compromise(reason: RevocationReason) -> bool {
-    matches!(
-        reason,
-        RevocationReason::KeyCompromise | RevocationReason::CaCompromise
-    )
 }
 
 /// FIPS 186-5 §5.1, CABF BR §6.1.6: small exponents make mistakes of padding fatal.

@@ -4,6 +4,9 @@
 //! Where it means several places of an index (a name of three kinds, three states), each is a stream of its own, and
 //! the streams are merged. A page goes on behind the last row of the one before, by that row's place in the order,
 //! so that rows that come in between neither repeat nor hide one.
+//!
+//! A page looks at [`LOOKED_AT`] rows at most, whatever fits: where the other filters leave few of the driver's rows, it is
+//! short or empty and says where to go on, so that no list keeps others waiting for a walk through the whole inventory.
 
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
@@ -22,25 +25,30 @@ pub(super) fn list(
     limit: u32,
     now: UnixTime,
 ) -> rusqlite::Result<Page> {
-    let mut found = places(sql, filter, after, limit + 1, now)?;
-    let has_more = found.len() > limit as usize;
-    found.truncate(limit as usize);
+    let Places { found, next } = places(sql, filter, after, limit, now)?;
     let ids: Vec<EntryId> = found.iter().map(|place| place.id).collect();
     Ok(Page {
         entries: load(sql, &ids)?,
-        next: found.pop().filter(|_| has_more),
+        next,
     })
 }
 
-/// Where the rows after `after` stand, in the order of the list, at most `limit`.
+/// Part of a list.
+pub(crate) struct Places {
+    /// Where its rows stand, in the order of the list.
+    pub(crate) found: Vec<Cursor>,
+    /// Behind which place to go on, if there may be more: that of the last row, or of one that was looked at behind it.
+    pub(crate) next: Option<Cursor>,
+}
+
+/// The rows after `after`, at most `limit`.
 pub(crate) fn places(
     sql: &Connection,
     filter: &Filter,
     after: Option<Cursor>,
     limit: u32,
     now: UnixTime,
-) -> rusqlite::Result<Vec<Cursor>> {
-    let order = filter.order();
+) -> rusqlite::Result<Places> {
     let issuers = match &filter.issuer {
         Some(issuer) => Some(issuers(sql, issuer)?),
         None => None,
@@ -51,26 +59,68 @@ pub(crate) fn places(
         now: to_seconds(now),
         issuers,
     };
+    let streams = listing.streams();
+    // Each gets on with every page, so that the list comes to its end.
+    let share = (LOOKED_AT / streams.len().max(1)).max(1);
+    let limit = limit as usize;
     let mut found: Vec<Cursor> = Vec::new();
-    for mut stream in listing.streams() {
-        let more = stream.bind(i64::from(limit));
-        let mut statement = sql.prepare_cached(&stream.text(&more))?;
-        let rows = statement.query_map(params_from_iter(stream.values), |row| {
-            Ok(Cursor {
-                order,
-                text: row.get(0)?,
-                number: row.get(1)?,
-                id: EntryId(row.get(2)?),
-            })
-        })?;
-        for row in rows {
-            found.push(row?);
-        }
+    let mut cut: Option<Cursor> = None;
+    for stream in streams {
+        let end = look_at(sql, stream, filter.order(), limit + 1, share, &mut found)?;
+        cut = match (cut, end) {
+            (Some(one), Some(other)) => Some(if one.compare(&other).is_le() {
+                one
+            } else {
+                other
+            }),
+            (one, other) => one.or(other),
+        };
     }
     found.sort_by(Cursor::compare);
     found.dedup_by_key(|place| place.id);
-    found.truncate(limit as usize);
-    Ok(found)
+    // Behind the first stream that was given up, another row may come before those that are found.
+    if let Some(cut) = &cut {
+        found.retain(|place| place.compare(cut).is_le());
+    }
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = if has_more { found.last().cloned() } else { cut };
+    Ok(Places { found, next })
+}
+
+/// Adds `wanted` rows of the stream that fit. The place of the last of `share` rows, where it looked at as many and there
+/// may be more.
+fn look_at(
+    sql: &Connection,
+    mut stream: Stream,
+    order: Order,
+    wanted: usize,
+    share: usize,
+    found: &mut Vec<Cursor>,
+) -> rusqlite::Result<Option<Cursor>> {
+    let at_most = stream.bind(i64::try_from(share).unwrap_or(i64::MAX));
+    let mut statement = sql.prepare_cached(&stream.text(&at_most))?;
+    let mut rows = statement.query(params_from_iter(stream.values))?;
+    let mut last = None;
+    let (mut looked_at, mut fitting) = (0, 0);
+    while fitting < wanted {
+        let Some(row) = rows.next()? else {
+            return Ok(last.filter(|_| looked_at == share));
+        };
+        looked_at += 1;
+        let place = Cursor {
+            order,
+            text: row.get(0)?,
+            number: row.get(1)?,
+            id: EntryId(row.get(2)?),
+        };
+        if row.get(3)? {
+            fitting += 1;
+            found.push(place.clone());
+        }
+        last = Some(place);
+    }
+    Ok(None)
 }
 
 /// The numbers of the issuers that are meant.
@@ -223,7 +273,7 @@ impl Listing<'_> {
                 "n.kind IN ({kinds}) AND NOT EXISTS (SELECT 1 FROM name o INDEXED BY name_by_entry WHERE o.entry_id = n.entry_id
                  AND o.position < n.position AND o.kind IN ({kinds}) AND {fits})"
             );
-            stream = stream.and(&first);
+            stream = stream.fitting(&first);
             stream = match segment {
                 Segment::All => stream.and(&format!("n.{column} >= {low}{below}")),
                 Segment::RestOf(after) => {
@@ -334,6 +384,10 @@ impl Listing<'_> {
                     .and(&format!("(e.not_after, e.id) > ({end}, {id})"))
                     .ordered("e.not_after, e.id")
             };
+            if let Some(then) = self.filter.expiring_before {
+                let then = stream.bind(to_seconds(then));
+                stream = stream.and(&format!("e.not_after < {then}"));
+            }
             self.narrowed(stream)
         };
         states.iter().map(stream).collect()
@@ -363,7 +417,7 @@ impl Listing<'_> {
         let now = self.now;
         if let Some(status) = filter.status {
             let now = stream.bind(now);
-            stream = stream.and(&match status {
+            stream = stream.fitting(&match status {
                 Status::Held => "e.held = 1".to_owned(),
                 Status::Revoked => "e.state = 'revoked' AND e.held = 0".to_owned(),
                 Status::Expired => format!("e.state <> 'revoked' AND e.not_after < {now}"),
@@ -375,18 +429,18 @@ impl Listing<'_> {
         }
         if filter.not_ended {
             let now = stream.bind(now);
-            stream = stream.and(&format!("e.not_after >= {now}"));
+            stream = stream.fitting(&format!("e.not_after >= {now}"));
         }
         if let Some(then) = filter.expiring_before {
             let (now, then) = (stream.bind(now), stream.bind(to_seconds(then)));
-            stream = stream.and(&format!("e.not_after >= {now} AND e.not_after < {then}"));
+            stream = stream.fitting(&format!("e.not_after >= {now} AND e.not_after < {then}"));
             if filter.status.is_none() {
-                stream = stream.and("e.state <> 'revoked'");
+                stream = stream.fitting("e.state <> 'revoked'");
             }
         }
         if let Some(issuers) = &self.issuers {
             let ids: Vec<String> = issuers.iter().map(ToString::to_string).collect();
-            stream = stream.and(&format!("e.issuer_name_id IN ({})", ids.join(", ")));
+            stream = stream.fitting(&format!("e.issuer_name_id IN ({})", ids.join(", ")));
         }
         let columns = [
             ("profile", text(filter.profile.as_ref())),
@@ -403,18 +457,18 @@ impl Listing<'_> {
         for (column, value) in columns {
             if let Some(value) = value {
                 let value = stream.bind(value);
-                stream = stream.and(&format!("e.{column} = {value}"));
+                stream = stream.fitting(&format!("e.{column} = {value}"));
             }
         }
         if let Some(owner) = &filter.owner {
             let owner = stream.bind(owner.clone());
-            stream = stream.and(&format!(
+            stream = stream.fitting(&format!(
                 "EXISTS (SELECT 1 FROM identity o WHERE o.id = e.identity_id AND o.owner = {owner})"
             ));
         }
         for (key, value) in &filter.labels {
             let (key, value) = (stream.bind(key.clone()), stream.bind(value.clone()));
-            stream = stream.and(&format!(
+            stream = stream.fitting(&format!(
                 "EXISTS (SELECT 1 FROM label o WHERE o.identity_id = e.identity_id AND o.key = {key} AND o.value = {value})"
             ));
         }
@@ -465,9 +519,9 @@ fn with_name(mut stream: Stream, name: &NameFilter) -> Stream {
         }
     }
     if alternatives.is_empty() {
-        stream.and("FALSE")
+        stream.fitting("FALSE")
     } else {
-        stream.and(&format!("({})", alternatives.join(" OR ")))
+        stream.fitting(&format!("({})", alternatives.join(" OR ")))
     }
 }
 
@@ -496,11 +550,14 @@ enum Segment<'a> {
     RestOf(&'a Cursor),
 }
 
-/// One query that gives rows in the order of the list.
+/// One query that gives rows in the order of the list: of each its place, and whether it fits.
 pub(super) struct Stream {
     columns: String,
     tables: String,
+    /// Which rows of the index.
     conditions: Vec<String>,
+    /// Which of them fit.
+    fitting: Vec<String>,
     order: String,
     pub(super) values: Vec<Value>,
 }
@@ -511,6 +568,7 @@ impl Stream {
             columns: format!("{text}, {number}, e.id"),
             tables: tables.to_owned(),
             conditions: Vec::new(),
+            fitting: vec!["TRUE".to_owned()],
             order: String::new(),
             values: Vec::new(),
         }
@@ -527,6 +585,11 @@ impl Stream {
         self
     }
 
+    fn fitting(mut self, condition: &str) -> Self {
+        self.fitting.push(condition.to_owned());
+        self
+    }
+
     fn ordered(mut self, order: &str) -> Self {
         order.clone_into(&mut self.order);
         self
@@ -534,14 +597,19 @@ impl Stream {
 
     pub(super) fn text(&self, limit: &str) -> String {
         format!(
-            "SELECT {} FROM {} WHERE {} ORDER BY {} LIMIT {limit}",
+            "SELECT {}, ({}) IS TRUE FROM {} WHERE {} ORDER BY {} LIMIT {limit}",
             self.columns,
+            self.fitting.join(" AND "),
             self.tables,
             self.conditions.join(" AND "),
             self.order
         )
     }
 }
+
+/// Rows of a driver that a page looks at: some 10 ms with pages that are at hand, and three pages of [`super::MAX_PAGE`] where
+/// each third row fits.
+const LOOKED_AT: usize = 3000;
 
 /// Issuers of one common name; more than a handful is an attack on whoever reads the list.
 const MAX_ISSUERS: i64 = 64;

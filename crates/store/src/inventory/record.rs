@@ -90,6 +90,31 @@ pub(crate) fn identity(sql: &Connection, name: &TypedName) -> rusqlite::Result<i
     }
 }
 
+/// Takes a row away with its names, and the identity, if it was its last and nobody has said anything of it. What refers to the
+/// row is gone.
+pub(crate) fn forget(sql: &Connection, id: EntryId) -> rusqlite::Result<()> {
+    let identity: i64 = sql
+        .prepare_cached("SELECT identity_id FROM entry WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))?;
+    for statement in FORGET {
+        sql.prepare_cached(statement)?.execute([id.0])?;
+    }
+    sql.prepare_cached(FORGET_IDENTITY)?
+        .execute([identity])
+        .map(drop)
+}
+
+pub(crate) const FORGET: [&str; 3] = [
+    "DELETE FROM imported WHERE id = ?1",
+    "DELETE FROM name WHERE entry_id = ?1",
+    "DELETE FROM entry WHERE id = ?1",
+];
+
+pub(crate) const FORGET_IDENTITY: &str =
+    "DELETE FROM identity WHERE id = ?1 AND owner IS NULL AND note IS NULL
+     AND NOT EXISTS (SELECT 1 FROM label l WHERE l.identity_id = ?1)
+     AND NOT EXISTS (SELECT 1 FROM entry e INDEXED BY entry_by_identity WHERE e.identity_id = ?1)";
+
 /// As the filter `issued by` has it.
 fn who(actor: &Actor) -> String {
     match actor {

@@ -14,7 +14,7 @@ use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::RevocationList;
+use super::{KEPT_AFTER_END, RevocationList};
 use crate::row::{from_sequence, serial, to_seconds, unsigned};
 
 /// Puts a revocation on the lists that it concerns, or replaces what they say of it, in its own transaction.
@@ -62,6 +62,46 @@ pub(crate) fn leave(
     )?
     .execute(params![issuer_id, octets(magnitude), magnitude])?;
     change(sql, issuer_id, place, at)
+}
+
+/// Whether a list still has to show it (RFC 5280 §3.3): one that is in force was signed before that was over. One that is past its
+/// nextUpdate at `now`, or never was signed, is no reason.
+pub(crate) fn is_to_be_shown(
+    sql: &Connection,
+    serial: SerialNumber,
+    now: UnixTime,
+) -> rusqlite::Result<bool> {
+    let magnitude = serial.magnitude();
+    sql.prepare_cached(
+        "SELECT EXISTS (
+             SELECT 1 FROM issuer s
+             CROSS JOIN crl_entry e ON e.issuer_id = s.id AND e.octets = ?1 AND e.serial = ?2
+             CROSS JOIN crl l ON l.issuer_id = s.id AND (l.uri = '' OR l.id = e.crl_id)
+             WHERE l.number > 0 AND l.next_update >= ?3 AND l.this_update <= e.over_at + ?4)",
+    )?
+    .query_row(
+        params![
+            octets(magnitude),
+            magnitude,
+            to_seconds(now),
+            to_seconds(UnixTime::from_seconds(KEPT_AFTER_END.as_secs()))
+        ],
+        |row| row.get(0),
+    )
+}
+
+/// Takes a revocation off the lists for good, in its own transaction. No list changes by it: none has shown it for a while.
+pub(crate) fn forget(
+    sql: &Connection,
+    issuer_id: i64,
+    serial: SerialNumber,
+) -> rusqlite::Result<()> {
+    let magnitude = serial.magnitude();
+    sql.prepare_cached(
+        "DELETE FROM crl_entry WHERE issuer_id = ?1 AND octets = ?2 AND serial = ?3",
+    )?
+    .execute(params![issuer_id, octets(magnitude), magnitude])
+    .map(drop)
 }
 
 /// Which shards a serial number is on, beside the complete list.

@@ -74,7 +74,7 @@ impl Radius {
         ways
     }
 
-    /// The next of them, at most [`MAX_BATCH`]; `None` behind the last. What is changed between two portions is not met
+    /// The next of them, at most [`MAX_BATCH`], or none of a stretch in which none is; `None` behind the last. What is changed between two portions is not met
     /// again: a portion begins behind the place of the last row, which no withdrawal moves.
     pub(super) fn portion(
         &mut self,
@@ -84,15 +84,16 @@ impl Radius {
         match std::mem::replace(&mut self.at, At::End) {
             At::Entries(after) => {
                 let limit = u32::try_from(MAX_BATCH).expect("a thousand");
-                let mut places = places(sql, &self.filter, after, limit, now)?;
+                let places = places(sql, &self.filter, after, limit, now)?;
                 let candidates = places
+                    .found
                     .iter()
                     .map(|place| entry(sql, place))
                     .collect::<rusqlite::Result<Vec<_>>>()?;
                 self.has_found |= !candidates.is_empty();
-                self.at = match places.pop() {
-                    Some(last) if candidates.len() == MAX_BATCH => At::Entries(Some(last)),
-                    _ => At::Unrecorded,
+                self.at = match places.next {
+                    Some(next) => At::Entries(Some(next)),
+                    None => At::Unrecorded,
                 };
                 Ok(Some(candidates))
             }

@@ -10,6 +10,7 @@ mod inventory;
 mod migration;
 mod ordering;
 mod publication;
+mod retention;
 mod revocations;
 mod tampering;
 mod torn;

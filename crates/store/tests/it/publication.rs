@@ -598,7 +598,6 @@ async fn hold_that_others_remember_as_a_revocation_counts_from_the_hold_everywhe
         source: "a feed".to_owned(),
         at: Some(later),
         is_whole: true,
-        is_whole: true,
         revoked: vec![Revoked {
             issuer_key: fixture.issuing().spki(),
             serial,
