@@ -125,7 +125,7 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     let answer = ask(&stolen, &ca.file("stolen.key"));
     assert_ne!(answer.code, Some(0), "{answer:#?}");
-    gateway.wait_for_log(&["client-cert-revoked"]);
+    gateway.wait_for_log(&["certificate-revoked", "CN=stolen"]);
 
     // Renewed and revoked like any other.
     let next = installation.path("next");
