@@ -56,8 +56,8 @@ pub(crate) async fn first_identity(
     }
     let destination = Destination::prepare(&folder, Existing::Replace)?;
     authority.ready().await?;
-    let issuer = authority.intermediate().public_key_algorithm();
-    let key = LeafKey::generate(KeyKind::below(issuer))?;
+    let ca = authority.intermediate().public_key_algorithm();
+    let key = LeafKey::generate(KeyKind::below(ca))?;
     let request = Request {
         profile: Profile::CLIENT,
         name: FIRST_IDENTITY.to_owned(),
