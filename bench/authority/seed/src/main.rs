@@ -99,7 +99,7 @@ async fn seed(args: &Args) -> anyhow::Result<()> {
                     .row(row)
                     .await
                     .with_context(|| format!("row {row}"))?;
-                if row % PROGRESS == 0 {
+                if row.is_multiple_of(PROGRESS) {
                     eprintln!("{row} rows in {} s", started.elapsed().as_secs());
                 }
             }
@@ -134,7 +134,7 @@ impl Worker {
             let reason = RevocationReason::KeyCompromise;
             self.authority.revoke(OPERATOR, &what, reason, None).await?;
         }
-        if row < self.rows / LIFETIMES && row % ANNOTATED == 0 {
+        if row < self.rows / LIFETIMES && row.is_multiple_of(ANNOTATED) {
             let team = row / ANNOTATED % TEAMS;
             let change = Annotate {
                 owner: Some(Some(Owner::parse(&format!("team{team}@example.com"))?)),

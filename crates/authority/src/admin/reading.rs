@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     CERTIFICATES, IMPORT, ISSUE, ImportRequest, IssueRequest, LABEL, LabelRequest, ListQuery,
-    PREVIEW, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOKE, REVOKE_PREVIEW, ReleaseRequest,
-    RenewRequest, ResumeRequest, RevokeRequest,
+    PREVIEW, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOKE, REVOKE_PREVIEW, ROOT_LIST,
+    ROOT_LIST_DRAFT, ReleaseRequest, RenewRequest, ResumeRequest, RevokeRequest, RootListRequest,
 };
 use crate::conversion::revocation::{release, revocation};
 use crate::conversion::{annotate, imported, issuance, list_filter, requested_key};
@@ -24,6 +24,7 @@ pub fn read_and_forget(
     Some(match path {
         ISSUE | PREVIEW => issuance(of_shape::<IssueRequest>(json)?).map(drop),
         RESUME => of_shape::<ResumeRequest>(json).map(|_| Ok(()))?,
+        ROOT_LIST | ROOT_LIST_DRAFT => of_shape::<RootListRequest>(json).map(|_| Ok(()))?,
         RENEW => requested_key(&of_shape::<RenewRequest>(json)?.csr).map(drop),
         REVOKE | REVOKE_PREVIEW => {
             revocation(&of_shape::<RevokeRequest>(json)?, trust_domain, now).map(drop)
