@@ -7,5 +7,5 @@
 
 pub mod feed_client;
 pub mod feed_log;
-pub mod feed_url;
 pub mod keeper;
+pub mod port_url;

@@ -1,5 +1,6 @@
 //! Wire types of the admin API. Times are RFC 3339 in UTC; names are typed (`dns:…`, `spiffe://…`).
 
+mod audit;
 mod certificate;
 mod inventory;
 mod lists;
@@ -8,8 +9,10 @@ mod revocation;
 pub(crate) mod schema;
 mod status;
 
+pub use self::audit::AuditQuery;
 pub use self::certificate::{
-    BecauseView, IssueRequest, IssueResponse, ObjectionView, PreviewResponse, RenewRequest,
+    BecauseView, IssueRequest, IssueResponse, ObjectionView, OwnRenewRequest, PreviewResponse,
+    RenewRequest,
 };
 pub use self::inventory::{
     CertificateStatus, CertificateView, ImportOutcome, ImportRequest, ImportResponse, ImportedView,
@@ -58,6 +61,10 @@ pub const EVIDENCE_FEED: &str = "/v1/evidence/feed";
 pub const RESUME: &str = "/v1/resume";
 /// `POST`, without a body to speak of: [`ListsResponse`] out. What is due is signed.
 pub const REVOCATION_LISTS: &str = "/v1/revocation-lists";
+/// `POST`: [`OwnRenewRequest`] in, [`IssueResponse`] out.
+pub const RENEW_OWN: &str = "/v1/renew/own";
+/// `GET` with [`AuditQuery`]: lines of JSON out.
+pub const AUDIT: &str = "/v1/audit";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 
@@ -129,6 +136,15 @@ pub fn receipts_path(query: &ReceiptQuery) -> String {
     format!(
         "{RECEIPTS}?first={first}&last={last}{}",
         wait.unwrap_or_default()
+    )
+}
+
+/// `GET` path of [`AuditQuery`].
+pub fn audit_path(query: &AuditQuery) -> String {
+    let since = query.since.as_ref();
+    since.map_or_else(
+        || AUDIT.to_owned(),
+        |since| format!("{AUDIT}?since={}", percent_encode(&since.to_string())),
     )
 }
 

@@ -21,6 +21,7 @@ pub mod publish;
 pub mod receipt;
 mod refusals;
 mod renewal;
+pub mod reserved_port;
 pub mod restore;
 mod scaffold;
 pub mod sealed;

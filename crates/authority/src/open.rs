@@ -127,6 +127,8 @@ impl Authority {
             issuers: Issuers::new(intermediate.certificate, operator.certificate, root, &[]),
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
+            roles: RwLock::default(),
+            admin_url: RwLock::default(),
             refusals: RefusalBudget::default(),
             rarely,
             root_crl_next_update,

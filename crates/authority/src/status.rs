@@ -46,6 +46,7 @@ impl Authority {
             certificates,
             root_crl_next_update: self.root_crl_next_update,
             publication_url: self.publication_url().map(|url| url.to_string()),
+            admin_url: self.admin_url(),
             history,
             sequence,
             nodes: self.hub.nodes(),

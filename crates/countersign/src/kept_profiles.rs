@@ -10,6 +10,7 @@ use countersign_authority::state::StateFolder;
 use countersign_policy::issuance::Profiles;
 use countersign_runtime::atomic_file::write_atomic;
 
+use crate::composition::{admin_url, host_name};
 use crate::fault::Fault;
 
 /// Keeps what is served now.
@@ -30,8 +31,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
         .hint("the state folder must be writable and its disk have space")
 }
 
-/// What was served last; the built-in ones where nothing ever was.
-pub(crate) fn load(state: &StateFolder) -> Result<Profiles, Fault> {
+/// What was served last, and where operators reached it then; the built-in ones where nothing ever was.
+pub(crate) fn load(state: &StateFolder) -> Result<(Profiles, Option<String>), Fault> {
     let path = place(state);
     let damaged = |why: &dyn std::fmt::Display| {
         Fault::configuration(format_args!("{}: {why}", path.display()))
@@ -39,12 +40,17 @@ pub(crate) fn load(state: &StateFolder) -> Result<Profiles, Fault> {
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Profiles::built_in()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok((Profiles::built_in(), None));
+        }
         Err(error) => return Err(damaged(&error)),
     };
     let authority: AuthorityConfig =
         toml::from_str(&text).map_err(|error| damaged(&error.message()))?;
-    authority.profiles().map_err(|error| damaged(&error))
+    let profiles = authority.profiles().map_err(|error| damaged(&error))?;
+    let admin = authority.admin.as_ref();
+    let url = admin.and_then(|admin| admin_url(admin, admin.address.port(), host_name()));
+    Ok((profiles, url))
 }
 
 fn place(state: &StateFolder) -> PathBuf {

@@ -8,12 +8,12 @@ mod announcement;
 mod control;
 mod feed;
 mod feed_age;
-mod feed_port;
 mod hearing;
 mod node;
 mod opening;
 pub(crate) mod process;
 mod reload;
+mod reserved_port;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -47,9 +47,9 @@ use tokio::time::timeout;
 use self::announcement::{Addresses, Announcement};
 use self::control::Control;
 use self::feed::Departure;
-use self::feed_port::open_feed_port;
 use self::hearing::{Heard, hear};
 use self::opening::{Opened, open};
+use self::reserved_port::{ReservedPorts, Site};
 use self::tasks::Tasks;
 use crate::cli::arguments::{Globals, InitArguments};
 use crate::composition::plan;
@@ -181,8 +181,15 @@ async fn start(
         UnixTime::from_seconds(clock.unix_seconds()),
     )?;
     raise_limit();
-    let feed_port = open_feed_port(loaded, authority.as_ref(), &state, &enforcement, clock).await?;
-    let feed_address = feed_port.as_ref().map(|port| port.address);
+    let site = authority.as_ref().map(|authority| Site {
+        loaded,
+        authority,
+        state: &state,
+        enforcement: &enforcement,
+        clock,
+    });
+    let reserved = ReservedPorts::open(site).await?;
+    let (admin_address, feed_address) = (reserved.admin_address(), reserved.feed_address());
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let public_listener = bind_public(loaded)?;
@@ -213,9 +220,7 @@ async fn start(
         metrics_address,
     };
     control.spawn(tasks, socket, following, own, wanted);
-    if let Some(port) = feed_port {
-        port.spawn(tasks, drain);
-    }
+    reserved.spawn(tasks, drain);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {
@@ -230,6 +235,7 @@ async fn start(
         gateway: gateway.addresses(),
         metrics: metrics_address,
         public: public_address,
+        admin: admin_address,
         feed: feed_address,
     };
     let announcement = Announcement::new(

@@ -4,5 +4,6 @@
 //! [`issuance::Authorized`], the key to every signature, and [`access::AccessPolicy`], the door to every service.
 
 pub mod access;
+pub mod administration;
 pub mod issuance;
 pub mod renewal;

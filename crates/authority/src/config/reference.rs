@@ -4,7 +4,10 @@ use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, section};
 
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
-use super::{AuthorityConfig, FeedPortConfig, NodeConfig, PublicConfig};
+use super::{
+    AdminPortConfig, AuthorityConfig, FeedPortConfig, NodeConfig, OperatorConfig, PublicConfig,
+    RoleConfig,
+};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
 pub fn default_toml() -> String {
@@ -33,6 +36,13 @@ pub fn default_toml() -> String {
         address: ([0, 0, 0, 0], 9444).into(),
         names: vec!["ca.example.com".to_owned()],
     };
+    let admin = AdminPortConfig {
+        address: ([0, 0, 0, 0], 8444).into(),
+        names: vec!["ca.example.com".to_owned()],
+    };
+    let operator = OperatorConfig {
+        role: RoleConfig::Viewer,
+    };
     let node = NodeConfig {
         names: vec!["api.example.com".to_owned()],
     };
@@ -41,8 +51,15 @@ pub fn default_toml() -> String {
         "[authority]",
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
-        &["feed", "node", "profile", "public"],
+        &["admin", "feed", "node", "operator", "profile", "public"],
     ) + "\n"
+        + &commented_out(&section("[authority.admin]", &admin, &admin, &[]))
+        + &commented_out(&section(
+            "[authority.operator.alice]",
+            &operator,
+            &operator,
+            &[],
+        ))
         + &commented_out(&section("[authority.feed]", &feed, &feed, &[]))
         + &commented_out(&section("[authority.node.gw-1]", &node, &node, &[]))
         + &section("[authority.profile.server]", &plain, &every, &[])

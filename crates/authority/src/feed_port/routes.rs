@@ -20,8 +20,7 @@ use countersign_policy::issuance::{Profile, Request};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::node::Node;
-use super::telling;
+use super::{Node, telling};
 use crate::authority::Authority;
 use crate::conversion::requested_key;
 use crate::feed::NotItsPlace;
@@ -56,7 +55,7 @@ struct Held {
 
 async fn feed(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     Extension(stalled): Extension<Arc<Notify>>,
     held: Result<Query<Held>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -84,7 +83,7 @@ async fn feed(
 
 async fn acknowledge(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     said: Result<Json<AcknowledgementOf>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let said = read(said)?;
@@ -97,7 +96,7 @@ async fn acknowledge(
 
 async fn leave(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     said: Result<Json<Leaving>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Leaving { place } = read(said)?;
@@ -107,13 +106,13 @@ async fn leave(
 
 async fn renew(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     let NextCertificate { csr } = read(asked)?;
     let (key, _) = requested_key(&csr)?;
     let issued = authority
-        .renew_presented(node.actor(), node.presented(), key)
+        .renew_presented(node.actor(), node.presented(), key, None)
         .await?;
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
@@ -123,7 +122,7 @@ async fn renew(
 /// A certificate for the node's listeners: which names it may have, the policy decides.
 async fn certify(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     let ListenerCertificate {

@@ -7,7 +7,7 @@ use countersign_authority::api::{ListsResponse, REVOCATION_LISTS};
 use countersign_runtime::atomic_file::write_atomic;
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 
 /// Write the revocation lists of the issuing CA and of the root, in PEM: what servers such as nginx and OpenSSL read from a file
@@ -20,17 +20,15 @@ pub(crate) struct CrlCommand {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl CrlCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let response: ListsResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             backend.issuing().await?;
             Ok(backend.client.post(REVOCATION_LISTS, &()).await?)
         })?;

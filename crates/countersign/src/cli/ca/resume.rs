@@ -16,7 +16,7 @@ use countersign_pki::pem;
 use serde::Serialize;
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 
 /// Tell a restored authority what was revoked since its backup, and let it issue again
@@ -38,9 +38,7 @@ pub(crate) struct ResumeCommand {
     #[arg(long, value_name = "WHY")]
     because: Option<String>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 /// What came of it.
@@ -68,7 +66,7 @@ enum Evidence {
 impl ResumeCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         // All are read before the first is sent, so that a bad file is told at once.
         let mut evidence = Vec::new();
         for file in &self.crl {
@@ -82,7 +80,7 @@ impl ResumeCommand {
             without_evidence: self.without_evidence,
         };
         let resumed = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let mut told = Vec::new();
             for (file, evidence) in evidence {
                 let answer = match evidence {

@@ -75,7 +75,7 @@ impl End {
 pub(super) fn ends(
     authority: Option<&StatusResponse>,
     gateway: Option<&GatewayView>,
-    state: &StateFolder,
+    state: Option<&StateFolder>,
 ) -> Vec<End> {
     let issuer = "plan the successor: nothing that it issued outlives it";
     let crl = "the root signs the next one when its key is at hand: see the guide on rotation";
@@ -104,9 +104,9 @@ pub(super) fn ends(
             )
         })
         .collect();
-    if let (true, Ok(certificate)) = (
+    if let (true, Some(Ok(certificate))) = (
         served.is_empty(),
-        certificate_in(&state.gateway_certificate()),
+        state.map(|state| certificate_in(&state.gateway_certificate())),
     ) {
         served.push(End::new(
             "gateway certificate",

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use countersign_agent::feed_client::FeedClient;
 use countersign_agent::feed_log::{FeedLog, FeedLogError, Held};
-use countersign_agent::feed_url::FeedUrl;
 use countersign_agent::keeper::Keeper;
+use countersign_agent::port_url::FeedUrl;
 use countersign_authority::state::StateFolder;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
