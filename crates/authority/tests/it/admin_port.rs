@@ -578,12 +578,12 @@ async fn hold_of_an_operator_or_a_node_is_ended_by_an_admin_alone() {
         site.holder("operator alice").await,
     );
     for text in ["operator bob", "node gw-1"] {
-        let held = site.holder(text).await.issued.serial.to_string();
-        let hold = json!({ "what": held, "reason": "certificate-hold" });
+        let meant = site.holder(text).await.issued.serial.to_string();
+        let hold = json!({ "what": meant, "reason": "certificate-hold" });
         // To shut somebody out needs no admin.
         assert_eq!(site.post(&olga, "/v1/revoke", &hold).await.0, 200);
         let (status, problem) = site
-            .post(&olga, "/v1/release", &json!({ "what": held }))
+            .post(&olga, "/v1/release", &json!({ "what": meant }))
             .await;
         assert_eq!(status, 403, "{problem}");
         assert!(
@@ -594,7 +594,7 @@ async fn hold_of_an_operator_or_a_node_is_ended_by_an_admin_alone() {
         let all = json!({ "selection": { "profile": text.split(' ').next() } });
         assert_eq!(site.post(&olga, "/v1/release", &all).await.0, 403);
         let (status, receipt) = site
-            .post(&alice, "/v1/release", &json!({ "what": held }))
+            .post(&alice, "/v1/release", &json!({ "what": meant }))
             .await;
         assert_eq!(status, 200, "{receipt}");
     }
