@@ -2,7 +2,7 @@
 //! whose certificate the inventory has of the profile that the port is for.
 //!
 //! The chain says which issuer vouches; it does not say what for. A node's and an operator's certificate come from the same
-//! issuer, and so does the port's own. So the profile is looked up by the certificate's fingerprint, and a [`Holder`],
+//! issuer, and so does the port's own. So the profile is looked up by the certificate's fingerprint, and a `Holder`,
 //! without which nobody is served, is made of that row and of nothing else.
 
 mod holder;
