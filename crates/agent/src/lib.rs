@@ -8,5 +8,5 @@
 pub mod earlier_holds;
 pub mod feed_client;
 pub mod feed_log;
-pub mod feed_url;
 pub mod keeper;
+pub mod port_url;

@@ -1,8 +1,9 @@
 //! The admin API on its socket, and who may use it.
 
+mod asking;
 pub(crate) mod openapi;
+pub mod port;
 mod reading;
-pub mod role;
 mod route;
 mod routes;
 

@@ -1,5 +1,6 @@
 //! Wire types of the admin API. Times are RFC 3339 in UTC; names are typed (`dns:…`, `spiffe://…`).
 
+mod audit;
 mod certificate;
 mod inventory;
 mod lists;
@@ -9,8 +10,10 @@ mod revocation;
 pub(crate) mod schema;
 mod status;
 
+pub use self::audit::AuditQuery;
 pub use self::certificate::{
-    BecauseView, IssueRequest, IssueResponse, ObjectionView, PreviewResponse, RenewRequest,
+    BecauseView, IssueRequest, IssueResponse, ObjectionView, OwnRenewRequest, PreviewResponse,
+    RenewRequest,
 };
 pub use self::inventory::{
     CertificateStatus, CertificateView, ImportOutcome, ImportRequest, ImportResponse, ImportedView,
@@ -72,6 +75,10 @@ pub const IMPORT_LIST: &str = "/v1/revocation-lists/import";
 pub const ROOT_LIST: &str = "/v1/revocation-lists/root";
 /// `POST`: [`RootListRequest`] in, [`RootListDraft`] out.
 pub const ROOT_LIST_DRAFT: &str = "/v1/revocation-lists/root/draft";
+/// `POST`: [`OwnRenewRequest`] in, [`IssueResponse`] out.
+pub const RENEW_OWN: &str = "/v1/renew/own";
+/// `GET` with [`AuditQuery`]: lines of JSON out.
+pub const AUDIT: &str = "/v1/audit";
 /// `GET`: [`StatusResponse`] out.
 pub const STATUS: &str = "/v1/status";
 
@@ -143,6 +150,15 @@ pub fn receipts_path(query: &ReceiptQuery) -> String {
     format!(
         "{RECEIPTS}?first={first}&last={last}{}",
         wait.unwrap_or_default()
+    )
+}
+
+/// `GET` path of [`AuditQuery`].
+pub fn audit_path(query: &AuditQuery) -> String {
+    let since = query.since.as_ref();
+    since.map_or_else(
+        || AUDIT.to_owned(),
+        |since| format!("{AUDIT}?since={}", percent_encode(&since.to_string())),
     )
 }
 

@@ -1,6 +1,8 @@
 //! The authority: one code path from a request to a recorded certificate, and from a revocation to its receipt.
 
 mod annotate;
+mod audit;
+mod download;
 mod fault;
 pub(crate) mod in_flight;
 mod issuance;
@@ -19,6 +21,7 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
+use countersign_policy::administration::Roles;
 use countersign_policy::issuance::{IssuanceRules, IssuerRole, Issuers, Profiles};
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
@@ -37,11 +40,13 @@ use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
 use crate::what::What;
 
+pub use self::audit::AuditError;
+pub use self::download::Download;
 pub use self::fault::{
     AnnotateError, ImportError, IssueError, NotReady, OpenError, RenewError, RevokeError, ShowError,
 };
 pub use self::issuance::{Issued, Preview, RequestedKey};
-pub use self::recovery::{BackupError, BackupStream, EvidenceError, ResumeError};
+pub use self::recovery::{BackupError, EvidenceError, ResumeError};
 pub(crate) use self::signers::RareSigners;
 
 /// The running authority.
@@ -52,6 +57,10 @@ pub struct Authority {
     pub(crate) issuer_ids: IssuerIds,
     /// Replaced when the configuration is read again; who has begun to issue goes on by the old ones.
     pub(crate) rules: RwLock<Arc<IssuanceRules>>,
+    /// Replaced likewise; looked up at each request.
+    pub(crate) roles: RwLock<Arc<Roles>>,
+    /// Where operators on other machines reach it.
+    pub(crate) admin_url: RwLock<Option<String>>,
     pub(crate) refusals: RefusalBudget,
     pub(crate) unsealing: watch::Receiver<Unsealing>,
     /// Set before [`Unsealing::Done`] is told.
@@ -133,6 +142,30 @@ impl Authority {
     /// Issues by these profiles from now on.
     pub fn replace_profiles(&self, profiles: Profiles) {
         self.change_rules(|rules| rules.profiles = profiles);
+    }
+
+    /// Who has which role from now on. Those before, and these.
+    pub(crate) fn replace_roles(&self, roles: Roles) -> (Arc<Roles>, Arc<Roles>) {
+        let roles = Arc::new(roles);
+        let mut present = self.roles.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *present, Arc::clone(&roles));
+        (before, roles)
+    }
+
+    /// Where operators on other machines reach the admin API; `None`: nowhere.
+    pub fn serve_admin_at(&self, url: Option<String>) {
+        let present = self.admin_url.write();
+        *present.unwrap_or_else(PoisonError::into_inner) = url;
+    }
+
+    pub(crate) fn admin_url(&self) -> Option<String> {
+        let url = self.admin_url.read();
+        url.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn roles(&self) -> Arc<Roles> {
+        let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&roles)
     }
 
     pub(crate) fn change_rules(&self, change: impl FnOnce(&mut IssuanceRules)) {

@@ -1,9 +1,10 @@
-//! One way to the admin API, whether another process serves it or this one holds the authority.
+//! One way to the admin API, whether another process serves it, another machine, or this process holds the authority.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -11,6 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use countersign_policy::issuance::Actor;
 use countersign_store::idempotency::IdempotencyKey;
+use countersign_tls::connector::{Connector, Refusal};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -30,8 +32,9 @@ pub struct AdminClient {
 
 #[derive(Clone, Debug)]
 enum To {
-    Socket(PathBuf),
+    Elsewhere(Arc<Connector>),
     InProcess(Router, Actor),
+    Socket(PathBuf),
 }
 
 impl AdminClient {
@@ -39,6 +42,13 @@ impl AdminClient {
     pub fn socket(path: &Path) -> Self {
         Self {
             to: To::Socket(path.to_owned()),
+        }
+    }
+
+    /// At the port of another machine, as an operator.
+    pub fn elsewhere(connector: Connector) -> Self {
+        Self {
+            to: To::Elsewhere(Arc::new(connector)),
         }
     }
 
@@ -70,21 +80,22 @@ impl AdminClient {
         media_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Res, ClientError> {
-        let request = request(Method::POST, path, media_type, body)?;
+        let request = self.request(Method::POST, path, media_type, body)?;
         let mut answer = Vec::new();
         let mut keep = |bytes: &[u8]| keep(&mut answer, bytes);
         let status = self.exchange(request, &mut keep, DEADLINE).await?;
         understood(status, &answer)
     }
 
-    /// `POST` whose answer may be larger than memory: each piece of it goes to `piece` as it comes, unless the API says
-    /// no. That it ended well does not say that it is whole.
+    /// A call whose answer may be larger than memory: each piece of it goes to `piece` as it comes, unless the API says
+    /// no. That a backup ended well does not say that it is whole.
     pub async fn download(
         &self,
+        method: Method,
         path: &str,
         mut piece: impl FnMut(&[u8]) -> io::Result<()> + Send,
     ) -> Result<(), ClientError> {
-        let request = request(Method::POST, path, JSON, Vec::new())?;
+        let request = self.request(method, path, JSON, Vec::new())?;
         let mut piece =
             |bytes: &[u8]| piece(bytes).map_err(|source| ClientError::Target { source });
         match self
@@ -115,7 +126,9 @@ impl AdminClient {
                 // Whether it was heard is not known.
                 Err(ClientError::Transport { .. }) => true,
                 // The process that broke off may come back.
-                Err(ClientError::NotRunning { .. }) => has_been_sent,
+                Err(ClientError::NotRunning { .. } | ClientError::Unreachable { .. }) => {
+                    has_been_sent
+                }
                 Err(ClientError::Refused { problem }) => problem.is_in_flight(),
                 _ => false,
             };
@@ -150,7 +163,7 @@ impl AdminClient {
             .transpose()
             .map_err(|error| malformed(&error))?
             .unwrap_or_default();
-        let mut request = request(method, path, JSON, body)?;
+        let mut request = self.request(method, path, JSON, body)?;
         if let Some(key) = key {
             let quoted = HeaderValue::try_from(format!("\"{key}\""));
             let quoted = quoted.map_err(|error| malformed(&error))?;
@@ -162,6 +175,26 @@ impl AdminClient {
         understood(status, &answer)
     }
 
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Request<Body>, ClientError> {
+        let host = match &self.to {
+            To::Elsewhere(connector) => connector.target(),
+            To::InProcess(..) | To::Socket(_) => "admin".to_owned(),
+        };
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, host)
+            .header(header::CONTENT_TYPE, media_type)
+            .body(Body::from(body))
+            .map_err(|error| malformed(&error))
+    }
+
     async fn exchange(
         &self,
         request: Request<Body>,
@@ -170,6 +203,7 @@ impl AdminClient {
     ) -> Result<Reply, ClientError> {
         let exchange = async {
             match &self.to {
+                To::Elsewhere(connector) => over_tls(connector, request, piece).await,
                 To::Socket(socket) => over_socket(socket, request, piece).await,
                 To::InProcess(router, actor) => {
                     in_process(router.clone(), actor.clone(), request, piece).await
@@ -225,10 +259,20 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The connection broke.
-    #[error("the connection to the admin socket broke: {why}")]
+    #[error("the connection to the admin API broke: {why}")]
     Transport {
         /// In words.
         why: String,
+    },
+    /// No connection to the port of another machine, or it does not take our certificate.
+    #[error("{sentence} ({cause})")]
+    Unreachable {
+        /// What happened, with the address.
+        sentence: String,
+        /// One of the causes.
+        cause: &'static str,
+        /// What is done about it.
+        fix: String,
     },
 }
 
@@ -250,6 +294,7 @@ impl ClientError {
             Self::Malformed { .. } => {
                 Some("is the process that serves the socket of the same version?".to_owned())
             }
+            Self::Unreachable { fix, .. } => Some(fix.clone()),
             Self::Target { .. } | Self::Transport { .. } => None,
         }
     }
@@ -262,21 +307,6 @@ type Piece<'a> = dyn FnMut(&[u8]) -> Result<(), ClientError> + Send + 'a;
 enum Reply {
     Refused(StatusCode, Vec<u8>),
     Success,
-}
-
-fn request(
-    method: Method,
-    path: &str,
-    media_type: &'static str,
-    body: Vec<u8>,
-) -> Result<Request<Body>, ClientError> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "admin")
-        .header(header::CONTENT_TYPE, media_type)
-        .body(Body::from(body))
-        .map_err(|error| malformed(&error))
 }
 
 fn understood<Res: DeserializeOwned>(reply: Reply, answer: &[u8]) -> Result<Res, ClientError> {
@@ -342,6 +372,44 @@ async fn over_socket(
     }
 }
 
+async fn over_tls(
+    connector: &Connector,
+    request: Request<Body>,
+    piece: &mut Piece<'_>,
+) -> Result<Reply, ClientError> {
+    let connected = connector
+        .connect()
+        .await
+        .map_err(|refusal| unreachable(&refusal))?;
+    // In TLS 1.3 the server's judgement of our certificate comes when our half of the handshake is done.
+    let broken = |error: &hyper::Error| match connector.refusal_behind(error) {
+        Some(refusal) => unreachable(&refusal),
+        None => transport(error),
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connected.stream))
+            .await
+            .map_err(|error| broken(&error))?;
+    let exchange = async {
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| broken(&error))?;
+        let status = response.status();
+        deliver(status, response.into_body(), piece).await
+    };
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        ended = &mut connection => match ended {
+            Err(error) if connector.refusal_behind(&error).is_some() => Err(broken(&error)),
+            // The other end may close behind its answer, which is read then.
+            _ => exchange.await,
+        },
+    }
+}
+
 /// Root asks other users' processes too, and must not take the word of just anybody.
 fn may_serve(server: u32, owner: u32) -> bool {
     server == owner || server == ROOT
@@ -391,6 +459,14 @@ where
 fn malformed(error: &dyn std::error::Error) -> ClientError {
     ClientError::Malformed {
         why: error.to_string(),
+    }
+}
+
+fn unreachable(refusal: &Refusal) -> ClientError {
+    ClientError::Unreachable {
+        sentence: refusal.sentence().to_owned(),
+        cause: refusal.cause.slug(),
+        fix: refusal.fix().to_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod receipt;
 mod refusals;
 mod renewal;
 pub mod request;
+pub mod reserved_port;
 pub mod restore;
 pub mod retention;
 mod scaffold;

@@ -134,6 +134,8 @@ impl Authority {
             ),
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
+            roles: RwLock::default(),
+            admin_url: RwLock::default(),
             refusals: RefusalBudget::default(),
             rarely,
             unsealing,

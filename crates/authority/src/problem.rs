@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::{
-    AnnotateError, BackupError, EvidenceError, ImportError, IssueError, NotReady, RenewError,
-    ResumeError, RevokeError, ShowError,
+    AnnotateError, AuditError, BackupError, EvidenceError, ImportError, IssueError, NotReady,
+    RenewError, ResumeError, RevokeError, ShowError,
 };
 use crate::publish::PublishError;
 use crate::retention::PruneError;
@@ -85,6 +85,7 @@ impl From<StoreError> for Problem {
             | StoreError::PredecessorHeld { .. }
             | StoreError::PredecessorRevoked { .. }
             | StoreError::RadiusTooWide { .. } => StatusCode::CONFLICT,
+            StoreError::ReleaseNotPermitted { .. } => StatusCode::FORBIDDEN,
             StoreError::UnknownIssuerKey { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             StoreError::AuditLog { .. }
             | StoreError::Corrupt { .. }
@@ -207,6 +208,17 @@ impl From<BackupError> for Problem {
             BackupError::AlreadyRunning => StatusCode::CONFLICT,
             BackupError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             BackupError::NotPermitted { .. } => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<AuditError> for Problem {
+    fn from(error: AuditError) -> Self {
+        let status = match error {
+            AuditError::Store(error) => return error.into(),
+            AuditError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            AuditError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string())
     }

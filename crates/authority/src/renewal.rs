@@ -41,7 +41,8 @@ pub(crate) fn choose(
         }));
     };
     match actor {
-        Actor::Authority | Actor::LocalAdmin { .. } => Ok(chosen),
+        // Whether its role is enough, the policy says of what comes of it.
+        Actor::Authority | Actor::LocalAdmin { .. } | Actor::Operator { .. } => Ok(chosen),
         // A name is no proof: the certificate chosen by it may have further ones. Holders may renew once the actor says
         // by its serial which certificate was presented.
         Actor::Holder { identity, .. } => Err(RenewError::NotTheHolder {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use countersign_pki::feed::Sequence;
 use countersign_pki::time::UnixTime;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use countersign_policy::retention::{Retention, Witness};
 use countersign_runtime::drain::Drain;
@@ -188,7 +189,7 @@ impl Authority {
 
     /// Lets leave what is due: a part of it, so that the answer comes soon.
     pub async fn prune(&self, actor: Actor) -> Result<Pruned, PruneError> {
-        refuse_holders(&actor)?;
+        refuse_all_but_admins(&actor)?;
         let (pruned, _) = self
             .prune_from(actor, PassPlace::BEGINNING, PORTIONS_A_CALL)
             .await?;
@@ -197,7 +198,7 @@ impl Authority {
 
     /// What [`Authority::prune`] would begin with; nothing changes.
     pub async fn preview_prune(&self, actor: &Actor) -> Result<Pruned, PruneError> {
-        refuse_holders(actor)?;
+        refuse_all_but_admins(actor)?;
         let state = self.retention().await?.ok_or(PruneError::NoRule)?;
         let due = self.store.count_ended(state.cutoff).await?;
         let mut pruned = Pruned::none(state.cutoff, due);
@@ -405,13 +406,13 @@ impl PruneError {
     }
 }
 
-fn refuse_holders(actor: &Actor) -> Result<(), PruneError> {
-    match actor {
-        Actor::Holder { identity, .. } => Err(PruneError::NotPermitted {
-            actor: identity.to_string(),
-        }),
-        Actor::Authority | Actor::LocalAdmin { .. } => Ok(()),
+fn refuse_all_but_admins(actor: &Actor) -> Result<(), PruneError> {
+    if actor.may(Role::Admin) {
+        return Ok(());
     }
+    Err(PruneError::NotPermitted {
+        actor: actor.to_string(),
+    })
 }
 
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

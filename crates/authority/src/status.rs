@@ -54,6 +54,7 @@ impl Authority {
                 .ok()
                 .and_then(|lists| lists.last()?.next_update()),
             publication_url: self.publication_url().map(|url| url.to_string()),
+            admin_url: self.admin_url(),
             history,
             sequence,
             nodes: self.hub.nodes(),

@@ -1,4 +1,4 @@
-//! One way to the authority, whether another process serves the state folder or nobody does.
+//! One way to the authority, whether it is elsewhere, another process serves its state folder, or nobody does.
 //!
 //! The lock decides: whoever gets it holds the authority and answers itself, through the same routes; whoever does not
 //! asks the holder over the admin socket. A short-lived command holds the lock too and serves no socket: it is waited
@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
+use crate::cli::arguments::Asked;
 use crate::fault::Fault;
 use crate::kept_profiles;
 use crate::serve::process::{PROCESS, ProcessView};
@@ -38,8 +39,20 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// Connects to the authority in `state`, which must be initialised.
-    pub(crate) async fn connect(state: &Path, passphrase: &Passphrase) -> Result<Self, Fault> {
+    /// Connects to the authority that is asked. One of a state folder must be initialised; one elsewhere is heard of when
+    /// the first question is put.
+    pub(crate) async fn connect(asked: &Asked) -> Result<Self, Fault> {
+        match asked {
+            Asked::Elsewhere(operator) => Ok(Self {
+                client: operator.client()?,
+                is_served: true,
+                _authority: None,
+            }),
+            Asked::Here { state, passphrase } => Self::here(state, passphrase).await,
+        }
+    }
+
+    async fn here(state: &Path, passphrase: &Passphrase) -> Result<Self, Fault> {
         let state = existing(state)?;
         let give_up = Instant::now() + LOCK_PATIENCE;
         loop {
@@ -50,6 +63,7 @@ impl Backend {
                     let authority = Authority::open(state, lock, passphrase, clock)?;
                     authority.replace_profiles(kept.profiles);
                     authority.replace_retention(kept.retention);
+                    authority.serve_admin_at(kept.admin_url);
                     let client =
                         AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
                     return Ok(Self {
@@ -87,14 +101,14 @@ impl Backend {
         path: &str,
         request: &Request,
     ) -> Result<Response, Fault> {
-        let mut random = [0; 16];
-        fill(&mut random).map_err(|_| Fault::world("the operating system gives no randomness"))?;
-        let key = IdempotencyKey::from_random(random);
+        let key = IdempotencyKey::from_random(random()?);
         let answer = self.client.post_once(path, request, &key).await;
         answer.map_err(|error| {
             let is_unknown = matches!(
                 error,
-                ClientError::Transport { .. } | ClientError::NotRunning { .. }
+                ClientError::Transport { .. }
+                    | ClientError::NotRunning { .. }
+                    | ClientError::Unreachable { .. }
             );
             let fault = Fault::from(error);
             if is_unknown {
@@ -107,8 +121,8 @@ impl Backend {
         })
     }
 
-    /// Waits until certificates can be issued: the CA key is unsealed in the background.
-    pub(crate) async fn issuing(&self) -> Result<(), Fault> {
+    /// Waits until certificates can be issued: the CA key is unsealed in the background. How the authority is then.
+    pub(crate) async fn issuing(&self) -> Result<StatusResponse, Fault> {
         let give_up = Instant::now() + UNSEAL_PATIENCE;
         loop {
             let status: StatusResponse = self.client.get(api::STATUS).await?;
@@ -117,7 +131,7 @@ impl Backend {
                     let why = status.issuing_fault.unwrap_or_default();
                     return Err(Fault::denied(why).hint(RESUME_HINT));
                 }
-                IssuingState::Ready => return Ok(()),
+                IssuingState::Ready => return Ok(status),
                 IssuingState::Unsealing if Instant::now() < give_up => sleep(UNSEAL_POLL).await,
                 IssuingState::Unsealing => {
                     return Err(Fault::world("the CA key is still being unsealed"));
@@ -133,6 +147,13 @@ impl Backend {
             }
         }
     }
+}
+
+/// For an idempotency key.
+pub(crate) fn random() -> Result<[u8; 16], Fault> {
+    let mut random = [0; 16];
+    fill(&mut random).map_err(|_| Fault::world("the operating system gives no randomness"))?;
+    Ok(random)
 }
 
 /// The lock for a process that serves. Short-lived commands are waited for, another serving process is not.

@@ -69,6 +69,7 @@ pub(crate) async fn first_identity(
     let issued = authority.issue(Actor::Authority, request).await?;
     let key = key.to_pem();
     destination.commit(&IdentityFiles {
+        authority_url: None,
         certificate: &issued.chain_pem,
         key: Some(&key),
         ca: &issued.ca_pem,

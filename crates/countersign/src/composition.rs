@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
-use countersign_authority::config::{FeedPortConfig, PublicConfig};
+use countersign_authority::config::{AdminPortConfig, FeedPortConfig, PublicConfig};
 use countersign_authority::retention::RetentionRule;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
@@ -17,6 +17,7 @@ use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::{UnixTime, spoken};
+use countersign_policy::administration::Roles;
 use countersign_policy::issuance::Profiles;
 use countersign_proxy::config::{ClientCertificateMode, GatewayConfig, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
@@ -71,7 +72,10 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
                 .any(|name| name == BundleName::INTERNAL)
     });
     let is_elsewhere = configuration.gateway.feed.is_some();
-    configuration.authority.public.is_some()
+    let authority = &configuration.authority;
+    let serves = authority.admin.is_some() || authority.feed.is_some();
+    authority.public.is_some()
+        || serves
         || (!is_elsewhere
             && (configuration.gateway.listener.is_empty()
                 || configuration.gateway.needs_own_certificate()
@@ -231,11 +235,24 @@ pub(crate) fn retention(loaded: &Loaded) -> Result<Option<RetentionRule>, Fault>
     rule.map_err(|error| loaded.fault(&error))
 }
 
+/// Who may do what on the admin API's port.
+pub(crate) fn roles(loaded: &Loaded) -> Result<Roles, Fault> {
+    let roles = loaded.configuration.authority.roles();
+    roles.map_err(|error| loaded.fault(&error))
+}
+
 /// Whether the configuration could be served. Asks no authority: what only one has is stood in for.
 pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
     let now = UnixTime::from_seconds(SystemClock.unix_seconds());
     profiles(loaded)?;
     retention(loaded)?;
+    roles(loaded)?;
+    let authority = &loaded.configuration.authority;
+    let admin = authority.admin.as_ref().map(AdminPortConfig::typed_names);
+    let feed = authority.feed.as_ref().map(FeedPortConfig::typed_names);
+    for names in admin.into_iter().chain(feed) {
+        names.map_err(|error| loaded.fault(&error))?;
+    }
     plan(loaded, Some(&placeholder::own(now)?), now).map(drop)
 }
 
@@ -260,14 +277,34 @@ pub(crate) fn own_names(
     here(listened, hosts.map(TypedName::Dns))
 }
 
-/// The names of the feed port's certificate: this host's, the one it listens on, and those that the configuration gives it.
-pub(crate) fn feed_names(
-    feed: &FeedPortConfig,
+/// The names of the certificate of a port for nodes or operators: this host's, the one it listens on, and those that the
+/// configuration gives it.
+pub(crate) fn reserved_port_names(
+    address: IpAddr,
+    given: Vec<TypedName>,
     host_name: Option<DnsName>,
-) -> Result<Vec<TypedName>, ConfigError> {
-    let given = feed.typed_names()?;
+) -> Vec<TypedName> {
     let hosts = host_name.into_iter().map(TypedName::Dns);
-    Ok(here([feed.address.ip()].into_iter(), hosts.chain(given)))
+    here([address].into_iter(), hosts.chain(given))
+}
+
+/// Where operators reach the admin API: by the first name that they are given, else where it listens. `port`: as bound.
+pub(crate) fn admin_url(
+    admin: &AdminPortConfig,
+    port: u16,
+    host_name: Option<DnsName>,
+) -> Option<String> {
+    let address = admin.address.ip();
+    let host = match admin.names.first() {
+        Some(name) => name.clone(),
+        None if !address.is_unspecified() => address.to_string(),
+        None => host_name.map_or_else(|| "localhost".to_owned(), |name| name.to_string()),
+    };
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => host,
+    };
+    (port != 0).then(|| format!("https://{host}:{port}"))
 }
 
 /// Each once, a DNS name first.

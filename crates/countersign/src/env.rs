@@ -1,4 +1,5 @@
-//! The environment, read here and nowhere else: `COUNTERSIGN_STATE`, `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`.
+//! The environment, read here and nowhere else: `COUNTERSIGN_STATE`, `COUNTERSIGN_AS`, `COUNTERSIGN_AUTHORITY`,
+//! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,6 +15,10 @@ pub(crate) struct Environment {
     xdg_state_home: Option<PathBuf>,
     home: Option<PathBuf>,
     is_root: bool,
+    /// The folder of an operator, who asks an authority elsewhere.
+    pub(crate) operator: Option<PathBuf>,
+    /// Where that authority is.
+    pub(crate) authority: Option<String>,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub(crate) no_colour: bool,
     /// Directives for the log, such as `info,countersign_tls=debug`.
@@ -33,6 +38,9 @@ impl Environment {
             xdg_state_home: variable("XDG_STATE_HOME").map(PathBuf::from),
             home: variable("HOME").map(PathBuf::from),
             is_root: rustix::process::geteuid().is_root(),
+            operator: variable("COUNTERSIGN_AS").map(PathBuf::from),
+            authority: variable("COUNTERSIGN_AUTHORITY")
+                .map(|url| url.to_string_lossy().into_owned()),
             no_colour: variable("NO_COLOR").is_some(),
             log_filter: variable("COUNTERSIGN_LOG")
                 .map(|filter| filter.to_string_lossy().into_owned()),

@@ -1,4 +1,4 @@
-//! The certificates of this process's own ports, the gateway's and the feed's: found on disk, issued where they are missing,
+//! The certificates of this process's own ports, the gateway's, the feed's and the admin API's: found on disk, issued where they are missing,
 //! renewed while serving. The authority that issues them is part of this process or far away.
 //!
 //! Key and certificate are two files, so a crash between their renames leaves a pair that does not match. That is found
@@ -36,6 +36,8 @@ use crate::private_folder::make_private_folders;
 /// For which port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Port {
+    /// `[authority.admin]`: from the operator issuer, which operators trust.
+    Admin,
     /// `[authority.feed]`: from the operator issuer, which nodes trust.
     Feed,
     /// The listeners without a certificate of their own.
@@ -46,6 +48,7 @@ impl Port {
     /// How logs call it.
     const fn name(self) -> &'static str {
         match self {
+            Self::Admin => "admin",
             Self::Feed => "feed",
             Self::Gateway => "gateway",
         }
@@ -53,7 +56,7 @@ impl Port {
 
     fn profile(self) -> Profile {
         match self {
-            Self::Feed => Profile::AUTHORITY,
+            Self::Admin | Self::Feed => Profile::AUTHORITY,
             Self::Gateway => Profile::SERVER,
         }
     }
@@ -61,7 +64,7 @@ impl Port {
     /// The issuer of it.
     fn issuing_ca(self, authority: &Authority) -> &Certificate {
         match self {
-            Self::Feed => authority.operator(),
+            Self::Admin | Self::Feed => authority.operator(),
             Self::Gateway => authority.intermediate(),
         }
     }

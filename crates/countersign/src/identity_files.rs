@@ -24,6 +24,8 @@ pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const KEY: &str = "key.pem";
 /// The root to trust.
 pub(crate) const CA: &str = "ca.pem";
+/// Where an operator finds the authority.
+pub(crate) const AUTHORITY_URL: &str = "authority.url";
 
 /// What goes into the files, in PEM.
 pub(crate) struct IdentityFiles<'a> {
@@ -33,6 +35,8 @@ pub(crate) struct IdentityFiles<'a> {
     pub(crate) key: Option<&'a str>,
     /// The root.
     pub(crate) ca: &'a str,
+    /// Of an operator: where the admin API is, if it is anywhere.
+    pub(crate) authority_url: Option<&'a str>,
 }
 
 /// Whether files that are there may go.
@@ -88,10 +92,12 @@ impl Destination {
 
     /// Puts the files in place, all or none.
     pub(crate) fn commit(self, files: &IdentityFiles<'_>) -> Result<(), Fault> {
+        let url = files.authority_url.map(|url| format!("{url}\n"));
         // The certificate comes last: where it is, the rest is.
         let contents = [
             (KEY, files.key, 0o600),
             (CA, Some(files.ca), 0o644),
+            (AUTHORITY_URL, url.as_deref(), 0o644),
             (CERTIFICATE, Some(files.certificate), 0o644),
         ];
         let mut names = Vec::with_capacity(contents.len());
@@ -255,11 +261,13 @@ mod tests {
         certificate: "cert 1",
         key: Some("key 1"),
         ca: "ca 1",
+        authority_url: None,
     };
     const SECOND: IdentityFiles<'_> = IdentityFiles {
         certificate: "cert 2",
         key: Some("key 2"),
         ca: "ca 2",
+        authority_url: None,
     };
 
     fn put(folder: &Path, existing: Existing, files: &IdentityFiles<'_>) -> Result<(), Fault> {

@@ -11,6 +11,7 @@ use countersign_authority::state::StateFolder;
 use countersign_policy::issuance::Profiles;
 use countersign_runtime::atomic_file::write_atomic;
 
+use crate::composition::{admin_url, host_name};
 use crate::fault::Fault;
 
 /// Keeps what is served now.
@@ -35,6 +36,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Fault {
 pub(crate) struct Kept {
     pub(crate) profiles: Profiles,
     pub(crate) retention: Option<RetentionRule>,
+    /// Where operators reached it.
+    pub(crate) admin_url: Option<String>,
 }
 
 /// What was served last; the built-in profiles where nothing ever was.
@@ -50,15 +53,18 @@ pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
             return Ok(Kept {
                 profiles: Profiles::built_in(),
                 retention: None,
+                admin_url: None,
             });
         }
         Err(error) => return Err(damaged(&error)),
     };
     let authority: AuthorityConfig =
         toml::from_str(&text).map_err(|error| damaged(&error.message()))?;
+    let admin = authority.admin.as_ref();
     Ok(Kept {
         profiles: authority.profiles().map_err(|error| damaged(&error))?,
         retention: authority.retention().map_err(|error| damaged(&error))?,
+        admin_url: admin.and_then(|admin| admin_url(admin, admin.address.port(), host_name())),
     })
 }
 

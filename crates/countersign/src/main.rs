@@ -19,6 +19,7 @@ mod gateway_names;
 mod identity_files;
 mod kept_profiles;
 mod leaf_key;
+mod operator_folder;
 mod output;
 mod password;
 mod placeholder;

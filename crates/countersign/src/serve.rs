@@ -8,12 +8,12 @@ mod announcement;
 mod control;
 mod feed;
 mod feed_age;
-mod feed_port;
 mod hearing;
 mod node;
 mod opening;
 pub(crate) mod process;
 mod reload;
+mod reserved_port;
 mod root_lists;
 mod tasks;
 
@@ -48,9 +48,9 @@ use tokio::time::timeout;
 use self::announcement::{Addresses, Announcement};
 use self::control::Control;
 use self::feed::Departure;
-use self::feed_port::open_feed_port;
 use self::hearing::{Heard, hear};
 use self::opening::{Opened, open};
+use self::reserved_port::{ReservedPorts, Site};
 use self::tasks::Tasks;
 use crate::cli::arguments::{Globals, InitArguments};
 use crate::composition::plan;
@@ -183,9 +183,16 @@ async fn start(
     )?;
     raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
-    let ours = authority.as_ref();
-    let feed_port = open_feed_port(loaded, ours, &state, &enforcement, &refusals, clock).await?;
-    let feed_address = feed_port.as_ref().map(|port| port.address);
+    let site = authority.as_ref().map(|authority| Site {
+        loaded,
+        authority,
+        state: &state,
+        enforcement: &enforcement,
+        refusals: &refusals,
+        clock,
+    });
+    let reserved = ReservedPorts::open(site).await?;
+    let (admin_address, feed_address) = (reserved.admin_address(), reserved.feed_address());
     let (metrics_address, metrics_listener) =
         bind_metrics(config.metrics_address, &service.source)?;
     let public_listener = bind_public(loaded)?;
@@ -215,9 +222,7 @@ async fn start(
         metrics_address,
     };
     control.spawn(tasks, socket, following, own, wanted);
-    if let Some(port) = feed_port {
-        port.spawn(tasks, drain);
-    }
+    reserved.spawn(tasks, drain);
     if let Some(authority) = &authority {
         let watched = root_lists::watch(Arc::clone(authority), metrics.clone(), Arc::clone(clock));
         tasks.spawn_endless("the watch over the root's list", watched);
@@ -236,6 +241,7 @@ async fn start(
         gateway: gateway.addresses(),
         metrics: metrics_address,
         public: public_address,
+        admin: admin_address,
         feed: feed_address,
     };
     let announcement = Announcement::new(

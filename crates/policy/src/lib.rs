@@ -4,6 +4,7 @@
 //! [`issuance::Authorized`], the key to every signature, and [`access::AccessPolicy`], the door to every service.
 
 pub mod access;
+pub mod administration;
 pub mod adoption;
 pub mod issuance;
 pub mod renewal;

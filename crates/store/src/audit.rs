@@ -199,7 +199,7 @@ pub(crate) fn record(
 fn authentication(actor: &Actor) -> &'static str {
     match actor {
         Actor::Authority => "this process",
-        Actor::Holder { .. } => "mutual TLS",
+        Actor::Holder { .. } | Actor::Operator { .. } => "mutual TLS",
         Actor::LocalAdmin { .. } => "credentials of the local process",
     }
 }

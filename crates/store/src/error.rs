@@ -150,6 +150,14 @@ pub enum StoreError {
         /// At most so many.
         limit: u64,
     },
+    /// Who is let in again as a node or an operator, an admin says.
+    #[error("{actor} may not end the hold of {serial}")]
+    ReleaseNotPermitted {
+        /// Who.
+        actor: String,
+        /// Of which certificate.
+        serial: SerialNumber,
+    },
     /// The rows of a revocation list are not a list's; nothing is signed.
     #[error(transparent)]
     NotAList {
@@ -211,6 +219,7 @@ impl StoreError {
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
             Self::IssuingPaused { .. } => RESUME_HINT.to_owned(),
             Self::UnknownIssuerKey { .. } => "give evidence of this authority alone: its own CRLs, or the feed state of a gateway that follows it".to_owned(),
+            Self::ReleaseNotPermitted { .. } => "nothing was changed; holds of operators, nodes and CAs are ended by an admin".to_owned(),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
             Self::NewerSchema { .. } => "use the version of countersign that wrote it, or a newer one".to_owned(),
             Self::NotAList { fault } => fault.hint().to_owned(),

@@ -404,6 +404,14 @@ impl Step {
             count(&mut self.outcome, self.withdrawal, &candidate);
             return Ok(());
         }
+        if self.withdrawal == Withdrawal::Release
+            && !self.actor.may_release(candidate.profile.as_ref())
+        {
+            return Err(StoreError::ReleaseNotPermitted {
+                actor: self.actor.to_string(),
+                serial: candidate.serial,
+            });
+        }
         self.waiting.push(candidate);
         let changed = self.outcome.changed.count + self.waiting.len() as u64;
         if changed > self.at_most {

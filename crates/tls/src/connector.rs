@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use countersign_diagnose::chain;
 use countersign_diagnose::connecting::{self, ConnectFault};
-use countersign_diagnose::refusal::Refusal;
+/// What [`Connector::connect`] and [`Connector::refusal_behind`] answer with.
+pub use countersign_diagnose::refusal::Refusal;
 use countersign_pki::chain::{ChainFault, ExpectedName, Purpose, Question, Verifier};
 use countersign_pki::identity::VerifiedPeer;
 use rustls::client::Resumption;

@@ -46,8 +46,10 @@ fn make() -> Value {
             "title": "Countersign admin API",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "HTTP/1.1 over the admin socket, `admin.sock` in the state folder, for root and the user that runs \
-                countersign: both are admin. Each operation names the role that it needs in `x-role`; of the roles \
-                viewer, issuer, operator and admin each may what those before it may.",
+                countersign: both are admin; and over mutual TLS at the address of [authority.admin], for operators, each of \
+                whom has the role that [authority.operator.NAME] says. Each operation names the role that it needs in \
+                `x-role`; of the roles viewer, issuer, operator and admin each may what those before it may. What a process \
+                says of its gateway is served on its socket alone, and is not in this document.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
         "paths": paths,

@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{
     CERTIFICATES, IMPORT, ISSUE, ImportRequest, IssueRequest, LABEL, LabelRequest, ListQuery,
-    PREVIEW, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOKE, REVOKE_PREVIEW, ROOT_LIST,
-    ROOT_LIST_DRAFT, ReleaseRequest, RenewRequest, ResumeRequest, RevokeRequest, RootListRequest,
+    OwnRenewRequest, PREVIEW, RELEASE, RELEASE_PREVIEW, RENEW, RENEW_OWN, RESUME, REVOKE,
+    REVOKE_PREVIEW, ROOT_LIST, ROOT_LIST_DRAFT, ReleaseRequest, RenewRequest, ResumeRequest,
+    RevokeRequest, RootListRequest,
 };
 use crate::conversion::revocation::{release, revocation};
 use crate::conversion::{annotate, imported, issuance, list_filter, requested_key};
@@ -25,6 +26,7 @@ pub fn read_and_forget(
         ISSUE | PREVIEW => issuance(of_shape::<IssueRequest>(json)?).map(drop),
         RESUME => of_shape::<ResumeRequest>(json).map(|_| Ok(()))?,
         ROOT_LIST | ROOT_LIST_DRAFT => of_shape::<RootListRequest>(json).map(|_| Ok(()))?,
+        RENEW_OWN => requested_key(&of_shape::<OwnRenewRequest>(json)?.csr).map(drop),
         RENEW => requested_key(&of_shape::<RenewRequest>(json)?.csr).map(drop),
         REVOKE | REVOKE_PREVIEW => {
             revocation(&of_shape::<RevokeRequest>(json)?, trust_domain, now).map(drop)
@@ -50,7 +52,8 @@ mod tests {
     use crate::admin::routes::routes;
 
     /// The fields that are required, with texts in them.
-    const SHAPES: [&[u8]; 5] = [
+    const SHAPES: [&[u8]; 6] = [
+        br#"{"csr":""}"#,
         br#"{"profile":"client","name":"a","csr":""}"#,
         br#"{"what":"a","csr":""}"#,
         br#"{"what":"a"}"#,

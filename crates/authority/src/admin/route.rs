@@ -10,10 +10,10 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::role::Role;
 use crate::authority::Authority;
 use crate::problem::Problem;
 
@@ -157,36 +157,59 @@ impl Route {
     }
 
     /// Onto the router, behind its role.
-    pub(crate) fn mount(self, router: Router<Arc<Authority>>) -> Router<Arc<Authority>> {
-        let needed = self.role;
-        let guard = middleware::from_fn(move |request: Request, next: Next| async move {
-            match refuse(&request, needed) {
-                Some(problem) => problem.into_response(),
-                None => next.run(request).await,
+    pub(crate) fn mount(
+        self,
+        router: Router<Arc<Authority>>,
+        authority: Arc<Authority>,
+    ) -> Router<Arc<Authority>> {
+        let Self {
+            method,
+            path,
+            role: needed,
+            ..
+        } = self;
+        let guard = middleware::from_fn(move |request: Request, next: Next| {
+            let authority = Arc::clone(&authority);
+            async move {
+                let actor = request.extensions().get::<Actor>().cloned();
+                let Some(problem) = refuse(actor.as_ref(), needed) else {
+                    return next.run(request).await;
+                };
+                // Who tries is on record, as for every request that is not granted.
+                if let Some(actor) = actor {
+                    let object = format!("{} {path}", method.as_str());
+                    authority.refused(actor, &object, &problem.detail).await;
+                }
+                problem.into_response()
             }
         });
-        router.route(self.path, self.service.layer(guard))
+        router.route(path, self.service.layer(guard))
     }
 }
 
-fn refuse(request: &Request, needed: Role) -> Option<Problem> {
-    let Some(actor) = request.extensions().get::<Actor>() else {
-        return Some(Problem::new(
-            StatusCode::FORBIDDEN,
-            "the caller is not known",
-        ));
-    };
-    let role = Role::of(actor);
-    if role.is_some_and(|role| role.may(needed)) {
-        return None;
+impl Method {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
     }
-    let detail = match role {
-        Some(role) => format!(
-            "{actor} is {}, this needs {}",
-            role.as_str(),
-            needed.as_str()
-        ),
-        None => format!("{actor} has no role here, this needs {}", needed.as_str()),
+}
+
+fn refuse(actor: Option<&Actor>, needed: Role) -> Option<Problem> {
+    let refused = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
+    let Some(actor) = actor else {
+        return Some(refused("the caller is not known".to_owned()));
     };
-    Some(Problem::new(StatusCode::FORBIDDEN, detail))
+    match actor.role() {
+        Some(role) if role.may(needed) => None,
+        Some(role) => {
+            let hint = "in the configuration of the authority, [authority.operator.NAME] says which role an operator has";
+            let problem = refused(format!("{actor} is {role}, this needs {needed}"));
+            Some(problem.with_hint(Some(hint.to_owned())))
+        }
+        None => Some(refused(format!(
+            "{actor} has no role here, this needs {needed}"
+        ))),
+    }
 }

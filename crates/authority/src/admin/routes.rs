@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,23 +11,23 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use countersign_pki::feed::{Sequence, Snapshot};
-use countersign_policy::issuance::Actor;
-use countersign_store::idempotency::{Claim, IdempotencyKey};
+use countersign_policy::administration::Role;
+use countersign_policy::issuance::{Actor, Profile};
 use countersign_store::pause::Grounds;
-use serde::Serialize;
 
+use super::asking::{claim, read, readable};
 use super::openapi::document;
-use super::role::Role;
 use super::route::Route;
 use crate::api::{
-    BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IDEMPOTENCY_KEY, IMPORT,
+    AUDIT, AuditQuery, BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IMPORT,
     IMPORT_LIST, ISSUE, ImportRequest, ImportResponse, ImportedListResponse, IssueRequest,
     IssueResponse, LABEL, LabelRequest, LabelResponse, ListQuery, ListResponse, ListView,
-    ListsResponse, OPENAPI, PREVIEW, PRUNE, PRUNE_PREVIEW, PreviewResponse, PruneResponse,
-    RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RESUME, REVOCATION_LISTS, REVOKE, REVOKE_PREVIEW,
-    ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse,
-    RenewRequest, ResumeRequest, ResumeResponse, RevokePreviewResponse, RevokeRequest,
-    RevokeResponse, RootListDraft, RootListRequest, STATUS, ShowResponse, StatusResponse,
+    ListsResponse, OPENAPI, OwnRenewRequest, PREVIEW, PRUNE, PRUNE_PREVIEW, PreviewResponse,
+    PruneResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RENEW_OWN, RESUME, REVOCATION_LISTS,
+    REVOKE, REVOKE_PREVIEW, ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery, ReceiptResponse,
+    ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
+    RevokePreviewResponse, RevokeRequest, RevokeResponse, RootListDraft, RootListRequest, STATUS,
+    ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -48,7 +47,9 @@ use crate::what::What;
 pub fn router(authority: Arc<Authority>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| route.mount(router))
+        .fold(Router::new(), |router, route| {
+            route.mount(router, Arc::clone(&authority))
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(authority)
 }
@@ -81,6 +82,15 @@ fn certificate_routes() -> Vec<Route> {
             renew,
         )
         .takes::<RenewRequest>()
+        .answers::<IssueResponse>()
+        .once(),
+        Route::post(
+            RENEW_OWN,
+            Role::Viewer,
+            "Issue the caller's own next certificate, for the one that it has shown",
+            renew_own,
+        )
+        .takes::<OwnRenewRequest>()
         .answers::<IssueResponse>()
         .once(),
         Route::post(
@@ -221,6 +231,9 @@ fn authority_routes() -> Vec<Route> {
             prune_preview,
         )
         .answers::<PruneResponse>(),
+        Route::get(AUDIT, Role::Admin, "Export the audit log", audit)
+            .takes_query::<AuditQuery>()
+            .answers_bytes(JSON_LINES),
         Route::get(STATUS, Role::Viewer, "Show how the authority is", status)
             .answers::<StatusResponse>(),
         Route::get(OPENAPI, Role::Viewer, "This document", openapi),
@@ -296,41 +309,37 @@ async fn renew(
     Ok(Json(issue_response(issued, ignored)))
 }
 
-/// A request for a certificate, understood. One that is not was refused, which goes on record like any other refusal.
-async fn readable<W: Asks, T>(
-    authority: &Authority,
-    actor: &Actor,
-    body: Result<Json<W>, JsonRejection>,
-    understand: impl FnOnce(W) -> Result<T, Problem>,
-) -> Result<T, Problem> {
-    let mut object = "what cannot be read".to_owned();
-    let understood = read(body).and_then(|wire| {
-        object = wire.object();
-        understand(wire)
-    });
-    if let Err(problem) = &understood {
-        authority
-            .refused(actor.clone(), &object, &problem.detail)
-            .await;
-    }
-    understood
-}
-
-/// A request for a certificate, as the audit log calls it.
-trait Asks {
-    fn object(&self) -> String;
-}
-
-impl Asks for IssueRequest {
-    fn object(&self) -> String {
-        format!("{} {}", self.profile, self.name)
-    }
-}
-
-impl Asks for RenewRequest {
-    fn object(&self) -> String {
-        format!("the next certificate of {}", self.what)
-    }
+async fn renew_own(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    headers: HeaderMap,
+    body: Result<Json<OwnRenewRequest>, JsonRejection>,
+) -> Called<IssueResponse> {
+    let renewal = |wire: OwnRenewRequest| {
+        let claim = claim(&headers, RENEW_OWN, &wire)?;
+        Ok((requested_key(&wire.csr)?, claim))
+    };
+    let ((key, ignored), claim) = readable(&authority, &actor, body, renewal).await?;
+    let Actor::Operator {
+        identity,
+        certificate,
+        ..
+    } = actor
+    else {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            format!("{actor} has shown no certificate that could be renewed"),
+        ));
+    };
+    // Whatever its role: what it holds, its holder gets again, and nothing else.
+    let holder = Actor::Holder {
+        identity,
+        profile: Profile::OPERATOR,
+    };
+    let issued = authority
+        .renew_presented(holder, certificate, key, claim)
+        .await?;
+    Ok(Json(issue_response(issued, ignored)))
 }
 
 async fn revoke(
@@ -502,7 +511,7 @@ async fn root_list_draft(
 ) -> Called<RootListDraft> {
     let revoke = revoked_under_root(read(body)?);
     let drafted = authority.draft_root_list(actor, revoke).await?;
-    Ok(Json(drafted_response(&drafted)))
+    Ok(Json(drafted_response(authority.root(), &drafted)))
 }
 
 async fn status(
@@ -557,6 +566,18 @@ async fn prune_preview(
     Ok(Json(prune_response(pruned, true)))
 }
 
+async fn audit(
+    State(authority): State<Arc<Authority>>,
+    Caller(actor): Caller,
+    query: Result<Query<AuditQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(AuditQuery { since }) =
+        query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let lines = authority.audit_log(&actor, since).await?;
+    let fields = [(header::CONTENT_TYPE, JSON_LINES)];
+    Ok((fields, Body::new(lines)).into_response())
+}
+
 async fn resume(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
@@ -577,36 +598,6 @@ async fn resume(
     }))
 }
 
-fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem> {
-    match body {
-        Ok(Json(body)) => Ok(body),
-        Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
-    }
-}
-
-/// The key that the request is made under, if it is made under one.
-fn claim(headers: &HeaderMap, path: &str, body: &impl Serialize) -> Result<Option<Claim>, Problem> {
-    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(header) = given.next() else {
-        return Ok(None);
-    };
-    let refused = |why: String| Problem::bad_request(format!("{IDEMPOTENCY_KEY}: {why}"));
-    if given.next().is_some() {
-        return Err(refused("given twice".to_owned()));
-    }
-    let text = header.to_str().unwrap_or_default();
-    let key = IdempotencyKey::parse(text).map_err(|error| refused(error.to_string()))?;
-    // As it was understood: white space and the order of fields make no other request.
-    let body = serde_json::to_vec(body).map_err(|error| refused(error.to_string()))?;
-    let mut digest = Context::new(&SHA256);
-    digest.update(path.as_bytes());
-    digest.update(b"\n");
-    digest.update(&body);
-    let digest = digest.finish();
-    let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
-    Ok(Some(Claim { key, digest }))
-}
-
 fn parse_what(text: &str) -> What {
     let Ok(what) = text.parse();
     what
@@ -621,5 +612,6 @@ const SHOW: &str = "/v1/certificates/{what}";
 const MAX_EVIDENCE: usize = 256 * 1024 * 1024;
 
 const TAR: &str = "application/x-tar";
+const JSON_LINES: &str = "application/jsonl";
 /// RFC 2585 §4.2.
 const CRL: &str = "application/pkix-crl";

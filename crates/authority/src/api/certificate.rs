@@ -37,6 +37,14 @@ pub struct RenewRequest {
     pub csr: String,
 }
 
+/// Asks for the next certificate of the operator who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnRenewRequest {
+    /// PKCS#10 in PEM or base64 DER; only its key is taken.
+    pub csr: String,
+}
+
 /// A new certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IssueResponse {

@@ -77,7 +77,7 @@ pub struct ListQuery {
     /// SHA-256 of the key.
     #[serde(default)]
     pub spki: Option<String>,
-    /// Who asked for it: `authority`, `uid:N`, or the typed name of a holder.
+    /// Who asked for it: `authority`, `uid:N`, `operator:NAME`, or the typed name of a holder.
     #[serde(default)]
     pub issued_by: Option<String>,
     /// The owner of its identity.

@@ -53,6 +53,8 @@ pub struct RootListRequest {
 /// The root's next list, not signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RootListDraft {
+    /// The certificate of the root, in DER, in base64.
+    pub root: String,
     /// The DER of `TBSCertList`, in base64.
     pub to_be_signed: String,
 }

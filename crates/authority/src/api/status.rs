@@ -41,6 +41,9 @@ pub struct StatusResponse {
     /// Where certificates are told to look for their revocation; left out: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication_url: Option<String>,
+    /// Where operators on other machines reach the admin API; left out: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin_url: Option<String>,
     /// The feed's history.
     #[schemars(with = "String")]
     pub history: HistoryId,

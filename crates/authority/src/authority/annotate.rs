@@ -2,6 +2,7 @@
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::name::TypedName;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use countersign_store::annotation::{Annotate, Annotated, Owner};
 use countersign_store::import::Import;
@@ -18,9 +19,9 @@ impl Authority {
         what: &What,
         change: Annotate,
     ) -> Result<(TypedName, Annotation), AnnotateError> {
-        if let Actor::Holder { identity, .. } = &actor {
+        if !actor.may(Role::Operator) {
             return Err(AnnotateError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         let selector = self.selector(what).await?;
@@ -45,9 +46,9 @@ impl Authority {
         certificates: Vec<Certificate>,
         owner: Option<Owner>,
     ) -> Result<Vec<Import>, ImportError> {
-        if let Actor::Holder { identity, .. } = &actor {
+        if !actor.may(Role::Operator) {
             return Err(ImportError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         let imported = self.store.import(certificates, owner, actor, self.now());

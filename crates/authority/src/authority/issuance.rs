@@ -101,7 +101,12 @@ impl Authority {
         holder: Actor,
         presented: Fingerprint,
         key: RequestedKey,
+        claim: Option<Claim>,
     ) -> Result<Issued, RenewError> {
+        let place = match self.take_place(&holder, claim).await? {
+            Place::Taken(place) => place,
+            Place::Answered(issued) => return Ok(*issued),
+        };
         let found = self.store.find(Selector::Fingerprint(presented)).await;
         let found = found.map_err(IssueError::Store)?.entries;
         let is_good =
@@ -110,8 +115,7 @@ impl Authority {
         let predecessor = predecessor.ok_or_else(|| RenewError::NotFound {
             what: presented.to_string(),
         })?;
-        self.renew_entry(holder, &predecessor, key, InFlight::without_key())
-            .await
+        self.renew_entry(holder, &predecessor, key, place).await
     }
 
     async fn renew_entry(

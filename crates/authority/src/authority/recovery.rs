@@ -1,23 +1,22 @@
 //! Backups of the running authority, and what is told to a restored one.
 
-use std::io::{self, BufWriter, Write};
-use std::pin::Pin;
+use std::io::BufWriter;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use countersign_pki::crl::{CrlScope, ParsedCrl};
 use countersign_pki::feed::{Revoked, Snapshot};
 use countersign_pki::time::UnixTime;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::evidence::{Evidence, United};
 use countersign_store::issuer::IssuerRole;
 use countersign_store::pause::{Grounds, Pause, Resumption};
-use hyper::body::{Body, Bytes, Frame};
-use tokio::sync::mpsc;
+use hyper::body::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::Authority;
+use super::download::{Download, PIECE, download};
 use crate::backup::{BackupFacts, Packing};
 
 impl Authority {
@@ -39,10 +38,10 @@ impl Authority {
 
     /// Makes a backup as of now. The inventory has been copied and examined on return; the rest is read as fast as the
     /// stream is.
-    pub async fn backup(&self, actor: Actor) -> Result<(BackupFacts, BackupStream), BackupError> {
-        if let Actor::Holder { identity, .. } = &actor {
+    pub async fn backup(&self, actor: Actor) -> Result<(BackupFacts, Download), BackupError> {
+        if !actor.may(Role::Admin) {
             return Err(BackupError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         let place = Arc::clone(&self.backing_up).try_acquire_owned();
@@ -53,23 +52,22 @@ impl Authority {
         let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, now));
         let packing = packing.await.map_err(|_| BackupError::Interrupted)??;
         let facts = packing.facts().clone();
-        let (chunks, stream) = mpsc::channel(QUEUE);
+        let (source, taken) = download();
         spawn_blocking(move || {
             let _place = place;
-            let to = BufWriter::with_capacity(CHUNK, Chunks(chunks.clone()));
+            let to = BufWriter::with_capacity(PIECE, source.clone());
             if let Err(error) = packing.write(to) {
                 tracing::warn!(target: "backup", %error, "backup broke off");
-                // Whoever reads may be gone.
-                let _ = chunks.blocking_send(Err(error));
+                source.break_off(error);
             }
         });
-        Ok((facts, BackupStream(stream)))
+        Ok((facts, taken))
     }
 
     /// Takes a CRL of one of our issuers for evidence. Its age does not matter: what it names stays revoked. Only a complete one
     /// of the issuer of leaves says that nothing else was.
     pub async fn unite_crl(&self, actor: Actor, der: Bytes) -> Result<United, EvidenceError> {
-        refuse_holder(&actor)?;
+        refuse_all_but_admins(&actor)?;
         let issuers = self.store.issuers().to_vec();
         let judged = spawn_blocking(move || -> Result<Evidence, EvidenceError> {
             let crl = ParsedCrl::parse(&der).map_err(|error| EvidenceError::Crl {
@@ -123,7 +121,7 @@ impl Authority {
         actor: Actor,
         snapshot: Snapshot,
     ) -> Result<United, EvidenceError> {
-        refuse_holder(&actor)?;
+        refuse_all_but_admins(&actor)?;
         let is_ours = snapshot.history == *self.store.history();
         let history: String = snapshot.history.0.chars().take(MAX_HISTORY).collect();
         let evidence = Evidence {
@@ -142,9 +140,9 @@ impl Authority {
         grounds: Grounds,
         because: String,
     ) -> Result<Option<Pause>, ResumeError> {
-        if let Actor::Holder { identity, .. } = &actor {
+        if !actor.may(Role::Admin) {
             return Err(ResumeError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         if because.chars().any(char::is_control) || because.chars().count() > MAX_BECAUSE {
@@ -162,45 +160,13 @@ impl Authority {
     }
 }
 
-fn refuse_holder(actor: &Actor) -> Result<(), EvidenceError> {
-    match actor {
-        Actor::Holder { identity, .. } => Err(EvidenceError::NotPermitted {
-            actor: identity.to_string(),
-        }),
-        _ => Ok(()),
+fn refuse_all_but_admins(actor: &Actor) -> Result<(), EvidenceError> {
+    if actor.may(Role::Admin) {
+        return Ok(());
     }
-}
-
-/// A backup on its way. One that breaks off ends with an error, or without its sums.
-#[derive(Debug)]
-pub struct BackupStream(mpsc::Receiver<io::Result<Bytes>>);
-
-impl Body for BackupStream {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0
-            .poll_recv(context)
-            .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
-    }
-}
-
-struct Chunks(mpsc::Sender<io::Result<Bytes>>);
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Err(EvidenceError::NotPermitted {
+        actor: actor.to_string(),
+    })
 }
 
 /// Why there is no backup.
@@ -341,9 +307,6 @@ impl ResumeError {
     }
 }
 
-/// 512 KiB on the way.
-const QUEUE: usize = 8;
-const CHUNK: usize = 64 * 1024;
 /// A history's id of ours has 22.
 const MAX_HISTORY: usize = 64;
 /// A sentence or three.

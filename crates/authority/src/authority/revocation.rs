@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::serial::SerialNumber;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use countersign_store::inventory::{Cursor, Filter, NameFilter, Selector};
 use countersign_store::issuer::{Issuer, IssuerRole};
@@ -37,7 +38,7 @@ impl Authority {
         at_most: Option<u64>,
         wait: Option<Duration>,
     ) -> Result<Receipt, RevokeError> {
-        refuse_holders(&actor)?;
+        permit(&actor)?;
         let selection = self.selection(meant).await?;
         let outcome = self
             .store
@@ -65,7 +66,7 @@ impl Authority {
         withdrawal: Withdrawal,
         after: Option<Cursor>,
     ) -> Result<Preview, RevokeError> {
-        refuse_holders(actor)?;
+        permit(actor)?;
         let selection = self.selection(meant).await?;
         let is_first = after.is_none();
         let preview = self
@@ -191,12 +192,12 @@ impl Authority {
     }
 }
 
-/// Somebody's certificate is no right to revoke; that right comes with operators' roles.
-fn refuse_holders(actor: &Actor) -> Result<(), RevokeError> {
-    match actor {
-        Actor::Holder { identity, .. } => Err(RevokeError::NotPermitted {
-            actor: identity.to_string(),
-        }),
-        Actor::Authority | Actor::LocalAdmin { .. } => Ok(()),
+/// Somebody's certificate is no right to revoke; a role is.
+fn permit(actor: &Actor) -> Result<(), RevokeError> {
+    if actor.may(Role::Operator) {
+        return Ok(());
     }
+    Err(RevokeError::NotPermitted {
+        actor: actor.to_string(),
+    })
 }

@@ -5,7 +5,10 @@ use countersign_runtime::config::reference::{commented_out, section};
 
 use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
 use super::retention::Then;
-use super::{AuthorityConfig, FeedPortConfig, NodeConfig, PublicConfig, RetentionConfig};
+use super::{
+    AdminPortConfig, AuthorityConfig, FeedPortConfig, NodeConfig, OperatorConfig, PublicConfig,
+    RetentionConfig, RoleConfig,
+};
 
 /// A commented configuration of `[authority]`. Keys without a default are commented out, with an example.
 pub fn default_toml() -> String {
@@ -34,6 +37,13 @@ pub fn default_toml() -> String {
         address: ([0, 0, 0, 0], 9444).into(),
         names: vec!["ca.example.com".to_owned()],
     };
+    let admin = AdminPortConfig {
+        address: ([0, 0, 0, 0], 8444).into(),
+        names: vec!["ca.example.com".to_owned()],
+    };
+    let operator = OperatorConfig {
+        role: RoleConfig::Viewer,
+    };
     let node = NodeConfig {
         names: vec!["api.example.com".to_owned()],
     };
@@ -42,8 +52,23 @@ pub fn default_toml() -> String {
         "[authority]",
         &AuthorityConfig::default(),
         &AuthorityConfig::default(),
-        &["feed", "node", "profile", "public", "retention"],
+        &[
+            "admin",
+            "feed",
+            "node",
+            "operator",
+            "profile",
+            "public",
+            "retention",
+        ],
     ) + "\n"
+        + &commented_out(&section("[authority.admin]", &admin, &admin, &[]))
+        + &commented_out(&section(
+            "[authority.operator.alice]",
+            &operator,
+            &operator,
+            &[],
+        ))
         + &commented_out(&section("[authority.feed]", &feed, &feed, &[]))
         + &commented_out(&section("[authority.node.gw-1]", &node, &node, &[]))
         + &section("[authority.profile.server]", &plain, &every, &[])

@@ -254,9 +254,13 @@ fn who(text: &str) -> Result<String, Why> {
     if text == "authority" {
         return Ok(text.to_owned());
     }
+    if let Some(operator) = text.strip_prefix("operator:") {
+        TypedName::parse_as(NameKind::Cn, operator).map_err(because)?;
+        return Ok(text.to_owned());
+    }
     let name: TypedName = text.parse().map_err(|_| Why {
-        why: "neither a user, nor the authority, nor a typed name".to_owned(),
-        hint: "write `uid:1000`, `authority`, or the typed name of a holder such as `spiffe://example.com/api`",
+        why: "neither a user, nor an operator, nor the authority, nor a typed name".to_owned(),
+        hint: "write `uid:1000`, `operator:alice`, `authority`, or the typed name of a holder such as `spiffe://example.com/api`",
     })?;
     Ok(name.to_string())
 }
@@ -395,7 +399,7 @@ mod tests {
             ("serial", &["xyz", ""]),
             ("fingerprint", &["aa", ""]),
             ("spki", &["spki:aa"]),
-            ("issued_by", &["root", "", "uid:-1"]),
+            ("issued_by", &["root", "", "uid:-1", "operator:"]),
             ("owner", &["", "\u{7}"]),
             ("labels", &["", "a", "=b", "a=\u{7}", "a=b\n\nc=d", &many]),
             ("after", &["x", ""]),
@@ -428,7 +432,13 @@ mod tests {
             ("profile", &["client", "imported"]),
             (
                 "issued_by",
-                &["uid:0", "1000", "authority", "spiffe://example.com/a"],
+                &[
+                    "uid:0",
+                    "1000",
+                    "authority",
+                    "operator:alice",
+                    "spiffe://example.com/a",
+                ],
             ),
             ("labels", &["a=b\nc=d", "a="]),
         ] {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::RevocationReason;
 use countersign_pki::serial::SerialNumber;
 
@@ -41,8 +42,9 @@ pub(crate) fn revoked_under_root(
     Some((revoke?, reason))
 }
 
-pub(crate) fn root_list_draft(to_be_signed: &[u8]) -> RootListDraft {
+pub(crate) fn root_list_draft(root: &Certificate, to_be_signed: &[u8]) -> RootListDraft {
     RootListDraft {
+        root: STANDARD.encode(root.der()),
         to_be_signed: STANDARD.encode(to_be_signed),
     }
 }

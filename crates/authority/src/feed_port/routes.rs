@@ -21,12 +21,12 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::budget::{BURST, Budget};
-use super::node::Node;
-use super::telling;
+use super::{Node, telling};
 use crate::authority::Authority;
 use crate::conversion::requested_key;
 use crate::feed::NotItsPlace;
 use crate::problem::Problem;
+use crate::reserved_port::Holder;
 
 /// Every request carries its [`Node`] as an extension; without one it is refused.
 pub(super) fn router(authority: Arc<Authority>) -> Router {
@@ -58,7 +58,7 @@ struct Held {
 
 async fn feed(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     Extension(stalled): Extension<Arc<Notify>>,
     held: Result<Query<Held>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -86,7 +86,7 @@ async fn feed(
 
 async fn acknowledge(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     said: Result<Json<AcknowledgementOf>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let said = read(said)?;
@@ -99,7 +99,7 @@ async fn acknowledge(
 
 async fn leave(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     said: Result<Json<Leaving>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Leaving { place } = read(said)?;
@@ -109,7 +109,7 @@ async fn leave(
 
 async fn renew(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
@@ -117,7 +117,7 @@ async fn renew(
     let NextCertificate { csr } = read(asked)?;
     let (key, _) = requested_key(&csr)?;
     let issued = authority
-        .renew_presented(node.actor(), node.presented(), key)
+        .renew_presented(node.actor(), node.presented(), key, None)
         .await?;
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
@@ -127,7 +127,7 @@ async fn renew(
 /// A certificate for the node's listeners: which names it may have, the policy decides.
 async fn certify(
     State(authority): State<Arc<Authority>>,
-    node: Node,
+    Node(node): Node,
     Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
@@ -157,7 +157,7 @@ async fn certify(
     }))
 }
 
-async fn within(budget: &Budget, authority: &Authority, node: &Node) -> Result<(), Problem> {
+async fn within(budget: &Budget, authority: &Authority, node: &Holder) -> Result<(), Problem> {
     if budget.admits(&node.name()) {
         return Ok(());
     }

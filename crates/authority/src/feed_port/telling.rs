@@ -16,15 +16,15 @@ use http_body::Frame as BodyFrame;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use super::node::Node;
 use crate::authority::Authority;
 use crate::feed::Seat;
 use crate::problem::Problem;
+use crate::reserved_port::Holder;
 
 /// Joins the feed for `node`, and tells it in a task of its own. `held`: where the node stands.
 pub(super) async fn begin(
     authority: Arc<Authority>,
-    node: &Node,
+    node: &Holder,
     held: Option<(HistoryId, Sequence)>,
     stalled: Arc<Notify>,
 ) -> Result<Body, Problem> {

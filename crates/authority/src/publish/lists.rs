@@ -13,6 +13,7 @@ use countersign_pki::ocsp::OcspResponseFault;
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::publication::{DraftedList, PublishedList, RevocationList, SerialStatus};
@@ -43,9 +44,9 @@ impl Authority {
     /// The complete lists of the issuing CA and of those above it, as verifiers of whole chains want them, as far as there are
     /// any. The first is signed anew if there was a revocation since or it is due.
     pub async fn complete_lists(&self, actor: Actor) -> Result<Vec<CompleteList>, PublishError> {
-        if let Actor::Holder { identity, .. } = &actor {
+        if !actor.may(Role::Operator) {
             return Err(PublishError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         let turn = self.publishing.lock().await;

@@ -12,6 +12,7 @@ use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
+use countersign_policy::administration::Role;
 use countersign_policy::issuance::{Actor, IssuerRole};
 use countersign_store::adoption::{Accepted, GivenList};
 use countersign_store::evidence::{Evidence, United};
@@ -99,7 +100,7 @@ impl Authority {
         actor: Actor,
         revoke: Option<(SerialNumber, RevocationReason)>,
     ) -> Result<CompleteList, PublishError> {
-        refuse_holder(&actor)?;
+        refuse_all_but_admins(&actor)?;
         self.refuse_paused().await?;
         // Found out before anything is revoked.
         let key = self.state.ca().join("root.key.sealed");
@@ -141,7 +142,7 @@ impl Authority {
         actor: Actor,
         revoke: Option<(SerialNumber, RevocationReason)>,
     ) -> Result<Vec<u8>, PublishError> {
-        refuse_holder(&actor)?;
+        refuse_all_but_admins(&actor)?;
         self.refuse_paused().await?;
         let algorithm = SignatureAlgorithm::of_key(self.root().public_key_algorithm());
         let algorithm = algorithm.ok_or_else(|| PublishError::RootKeyElsewhere {
@@ -158,9 +159,9 @@ impl Authority {
         actor: Actor,
         der: Bytes,
     ) -> Result<ImportedList, EvidenceError> {
-        if let Actor::Holder { identity, .. } = &actor {
+        if !actor.may(Role::Admin) {
             return Err(EvidenceError::NotPermitted {
-                actor: identity.to_string(),
+                actor: actor.to_string(),
             });
         }
         let superiors: Vec<Certificate> = (self.superiors().into_iter())
@@ -281,13 +282,13 @@ impl Publication {
     }
 }
 
-fn refuse_holder(actor: &Actor) -> Result<(), PublishError> {
-    match actor {
-        Actor::Holder { identity, .. } => Err(PublishError::NotPermitted {
-            actor: identity.to_string(),
-        }),
-        _ => Ok(()),
+fn refuse_all_but_admins(actor: &Actor) -> Result<(), PublishError> {
+    if actor.may(Role::Admin) {
+        return Ok(());
     }
+    Err(PublishError::NotPermitted {
+        actor: actor.to_string(),
+    })
 }
 
 /// Whose list it is, itself, and what it says is revoked.

@@ -1,5 +1,6 @@
 //! The authority on a real state folder.
 
+mod admin_port;
 mod api;
 mod backup;
 mod fixture;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use countersign_agent::port_url::AdminUrl;
 use countersign_authority::init::{
     DEFAULT_ROOT_YEARS, DEFAULT_SUBJECT, DEFAULT_TRUST_DOMAIN, InitOptions, MAX_ROOT_YEARS,
 };
@@ -18,6 +19,7 @@ use countersign_runtime::config::amount::parse_duration;
 use crate::env::Environment;
 use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, key_kind};
+use crate::operator_folder::OperatorFolder;
 use crate::output::Output;
 
 /// What every command gets beside its own arguments.
@@ -74,6 +76,68 @@ impl PassphraseArgument {
             .as_deref()
             .map(Secret::read_passphrase)
             .transpose()?)
+    }
+}
+
+/// Which authority a command asks: that of a state folder, or as an operator one on another machine.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AuthorityArguments {
+    /// Ask an authority elsewhere as this operator: the folder that `issue operator` wrote [default: `COUNTERSIGN_AS`, unless
+    /// --state is given]
+    #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["state", "passphrase_file"])]
+    operator: Option<PathBuf>,
+    /// Where that authority is, https://HOST:PORT [default: `COUNTERSIGN_AUTHORITY`, else what the folder says]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["state", "passphrase_file"])]
+    authority: Option<AdminUrl>,
+    #[command(flatten)]
+    passphrase: PassphraseArgument,
+    #[command(flatten)]
+    state: StateArgument,
+}
+
+/// The authority that is asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    /// Elsewhere.
+    Elsewhere(OperatorFolder),
+    /// Of a state folder, which another process serves or this one opens.
+    Here {
+        /// The folder.
+        state: PathBuf,
+        /// Of the CA keys.
+        passphrase: Passphrase,
+    },
+}
+
+impl AuthorityArguments {
+    /// The authority that is meant.
+    pub(crate) fn asked(&self, globals: &Globals) -> Result<Asked, Fault> {
+        let environment = &globals.environment;
+        let is_here = self.state.state.is_some() || self.passphrase.passphrase_file.is_some();
+        let operator = match &self.operator {
+            None if !is_here => environment.operator.clone(),
+            named => named.clone(),
+        };
+        let Some(folder) = operator else {
+            if let Some(url) = &self.authority {
+                return Err(Fault::configuration(format_args!("{url} is asked by operators only"))
+                    .hint("name the folder of one with `--as DIR` or COUNTERSIGN_AS: `countersign issue operator NAME --out DIR` makes it"));
+            }
+            return Ok(Asked::Here {
+                state: self.state.folder(globals)?,
+                passphrase: self.passphrase.passphrase(),
+            });
+        };
+        let url = match (&self.authority, &environment.authority) {
+            (Some(url), _) => Some(url.clone()),
+            (None, Some(text)) => Some(text.parse().map_err(|error| {
+                Fault::configuration(format_args!("COUNTERSIGN_AUTHORITY: {error}")).hint(
+                    "it is the address of [authority.admin], such as https://ca.example.com:8444",
+                )
+            })?),
+            (None, None) => None,
+        };
+        Ok(Asked::Elsewhere(OperatorFolder::open(folder, url)?))
     }
 }
 

@@ -1,12 +1,16 @@
 //! `countersign audit`: the log of every change, exported and verified. Read from the inventory's file, whether or not a
-//! process serves it: a log that is not whole opens no authority, and has to be looked at all the same.
+//! process serves it: a log that is not whole opens no authority, and has to be looked at all the same. Of an authority
+//! elsewhere it is asked for.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use axum::http::Method;
 use clap::{Args, Subcommand};
+use countersign_authority::api::{self, AuditQuery};
+use countersign_authority::client::ClientError;
 use countersign_authority::state::StateFolder;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
@@ -14,8 +18,8 @@ use countersign_store::audit::log::AuditLog;
 use countersign_store::audit::verify::{AuditFault, Extent, VerifyError, WholeLog, verify};
 use countersign_store::error::StoreError;
 
-use crate::backend::existing;
-use crate::cli::arguments::{Globals, StateArgument};
+use crate::backend::{Backend, block_on, existing};
+use crate::cli::arguments::{Asked, AuthorityArguments, Globals, StateArgument};
 use crate::fault::{Answer, Fault};
 
 /// Export the log of every change, or verify that nothing in it was changed
@@ -41,7 +45,7 @@ struct ExportCommand {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 /// Verify a log to its first fault: exit 0 when it is whole, 1 when it is not
@@ -72,11 +76,15 @@ impl AuditCommand {
 
 impl ExportCommand {
     fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let (log, _) = open(&self.state.folder(globals)?)?;
+        let log = match self.authority.asked(globals)? {
+            asked @ Asked::Elsewhere(_) => Log::Elsewhere(asked),
+            Asked::Here { state, .. } => Log::Here(open(&state)?.0),
+        };
         match self.out {
             Some(path) => {
                 let file = create(&path)?;
-                let written = write(&log, self.since, &file)
+                let written = log
+                    .write(self.since, &file)
                     .and_then(|()| file.sync_all().map_err(WriteError::Io));
                 if let Err(error) = written {
                     // Half a log would be taken for one that was cut off.
@@ -84,7 +92,7 @@ impl ExportCommand {
                     return Err(error.fault(&path.display().to_string()));
                 }
             }
-            None => match write(&log, self.since, io::stdout().lock()) {
+            None => match log.write(self.since, io::stdout()) {
                 // `countersign audit export | head` has got all that it wanted.
                 Err(WriteError::Io(error)) if error.kind() == ErrorKind::BrokenPipe => {}
                 Err(error) => return Err(error.fault("standard output")),
@@ -142,7 +150,23 @@ fn create(path: &Path) -> Result<File, Fault> {
     })
 }
 
+/// Where the log is.
+enum Log {
+    Elsewhere(Asked),
+    Here(AuditLog),
+}
+
+impl Log {
+    fn write(&self, since: Option<UnixTime>, target: impl Write + Send) -> Result<(), WriteError> {
+        match self {
+            Self::Elsewhere(asked) => fetch(asked, since, target),
+            Self::Here(log) => write(log, since, target),
+        }
+    }
+}
+
 enum WriteError {
+    Fetch(Fault),
     Io(io::Error),
     Store(StoreError),
 }
@@ -156,6 +180,7 @@ impl From<StoreError> for WriteError {
 impl WriteError {
     fn fault(self, target: &str) -> Fault {
         match self {
+            Self::Fetch(fault) => fault,
             Self::Io(error) => Fault::world(format_args!("cannot write to {target}: {error}")),
             Self::Store(error) => error.into(),
         }
@@ -168,6 +193,25 @@ fn write(log: &AuditLog, since: Option<UnixTime>, target: impl Write) -> Result<
         writeln!(target, "{line}").map_err(WriteError::Io)
     })?;
     target.flush().map_err(WriteError::Io)
+}
+
+/// As the admin API tells it.
+fn fetch(
+    asked: &Asked,
+    since: Option<UnixTime>,
+    mut target: impl Write + Send,
+) -> Result<(), WriteError> {
+    let path = api::audit_path(&AuditQuery { since });
+    let fetched = block_on(async {
+        let client = Backend::connect(asked).await?.client;
+        let taken = client.download(Method::GET, &path, |piece| target.write_all(piece));
+        Ok(taken.await)
+    });
+    match fetched.map_err(WriteError::Fetch)? {
+        Ok(()) => target.flush().map_err(WriteError::Io),
+        Err(ClientError::Target { source }) => Err(WriteError::Io(source)),
+        Err(error) => Err(WriteError::Fetch(error.into())),
+    }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Fault {

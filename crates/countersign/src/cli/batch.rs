@@ -9,13 +9,12 @@ mod journal;
 mod plan;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::api::{self, PreviewResponse};
 use countersign_authority::client::AdminClient;
-use countersign_authority::secret::Passphrase;
 use countersign_pki::pem;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -24,7 +23,7 @@ use self::issuing::{Issued, Work, is_about_the_line};
 use self::journal::{Journal, Record, Standing};
 use self::plan::{BadLine, Defaults, KeyWish, Line, Plan};
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::Globals;
+use crate::cli::arguments::{Asked, Globals};
 use crate::fault::{Answer, Fault};
 use crate::identity_files::{CA, CERTIFICATE, KEY};
 use crate::leaf_key::{KeyKind, LeafKey};
@@ -99,12 +98,7 @@ struct Summary {
 
 impl Batch {
     /// Judges every line, then issues those that are not done.
-    pub(super) fn run(
-        self,
-        state: &Path,
-        passphrase: &Passphrase,
-        globals: &Globals,
-    ) -> Result<Answer, Fault> {
+    pub(super) fn run(self, asked: &Asked, globals: &Globals) -> Result<Answer, Fault> {
         let defaults = Defaults {
             profile: self.profile.clone(),
             ttl: self.ttl,
@@ -118,7 +112,7 @@ impl Batch {
         // Nothing is made before every line is known to be good.
         let (open, _) = sort(&Journal::look(&self.out)?, &lines, globals)?;
         if self.dry_run {
-            return self.rehearse(&open, total, state, passphrase, globals);
+            return self.rehearse(&open, total, asked, globals);
         }
         let mut summary = Summary {
             lines: total,
@@ -127,7 +121,7 @@ impl Batch {
         let issued = block_on(async {
             let mut backend = None;
             if !open.is_empty() {
-                let connected = Backend::connect(state, passphrase).await?;
+                let connected = Backend::connect(asked).await?;
                 connected.issuing().await?;
                 self.judge(&connected.client, &open, globals).await?;
                 backend = Some(connected);
@@ -159,13 +153,12 @@ impl Batch {
         &self,
         open: &[Arc<Line>],
         total: usize,
-        state: &Path,
-        passphrase: &Passphrase,
+        asked: &Asked,
         globals: &Globals,
     ) -> Result<Answer, Fault> {
         if !open.is_empty() {
             block_on(async {
-                let backend = Backend::connect(state, passphrase).await?;
+                let backend = Backend::connect(asked).await?;
                 backend.issuing().await?;
                 self.judge(&backend.client, open, globals).await
             })?;

@@ -83,6 +83,8 @@ pub(crate) struct AuthorityStatus {
     pub(crate) root_crl_next_update: Option<UnixTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) publication_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) admin_url: Option<String>,
     pub(crate) history: HistoryId,
     pub(crate) sequence: Sequence,
     pub(crate) nodes: Vec<String>,
@@ -182,6 +184,7 @@ impl From<StatusResponse> for AuthorityStatus {
             },
             root_crl_next_update: status.root_crl_next_update,
             publication_url: status.publication_url,
+            admin_url: status.admin_url,
             history: status.history,
             sequence: status.sequence,
             nodes: status.nodes,

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use self::kubernetes::SecretName;
 use self::material::{Material, Wanted};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 use crate::identity_files::folder_name;
 use crate::output::{escaped, tell};
@@ -102,9 +102,7 @@ struct SourceArguments {
     #[arg(long, value_name = "FILE")]
     in_password_file: Option<PathBuf>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 #[derive(Debug, Args)]
@@ -230,8 +228,7 @@ impl SourceArguments {
     fn material(&self, globals: &Globals, wanted: Wanted) -> Result<Material, Fault> {
         let password = PasswordSource::of(self.in_password_file.as_deref());
         let material = Material::find(&self.what, self.key.as_deref(), wanted, &password, || {
-            let state = self.state.folder(globals)?;
-            material::in_inventory(&self.what, &state, &self.passphrase.passphrase())
+            material::in_inventory(&self.what, &self.authority.asked(globals)?)
         })?;
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         if wanted != Wanted::Root && material.leaf().not_after() < now {

@@ -32,7 +32,7 @@ pub(crate) struct FilterArguments {
     /// With this SHA-256 of the public key
     #[arg(long, value_name = "SHA256")]
     spki: Option<String>,
-    /// Asked for by this one: uid:N, authority, or the name of a holder
+    /// Asked for by this one: uid:N, operator:NAME, authority, or the name of a holder
     #[arg(long, value_name = "WHO")]
     issued_by: Option<String>,
     /// Whose identity has this owner (`countersign label`)

@@ -11,7 +11,7 @@ use countersign_authority::api::{
 
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::certificates_in;
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 
@@ -25,15 +25,13 @@ pub(crate) struct ImportCommand {
     #[arg(long)]
     owner: Option<String>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl ImportCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         // All are read before the first is sent, so that a bad file is told at once.
         let mut encoded = Vec::new();
         for file in &self.files {
@@ -45,7 +43,7 @@ impl ImportCommand {
             encoded.extend(certificates.iter().map(|it| STANDARD.encode(it.der())));
         }
         let imported = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let mut answer = ImportResponse {
                 certificates: Vec::new(),
             };

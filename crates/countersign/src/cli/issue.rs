@@ -10,13 +10,14 @@ use clap::Args;
 use countersign_authority::api::{self, IssueRequest, IssueResponse, PreviewResponse};
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::pem;
+use countersign_policy::issuance::Profile;
 use serde::Serialize;
 
 use self::preview::Preview;
 use super::batch::Batch;
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::{self, Contents};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
+use crate::cli::arguments::{AuthorityArguments, Globals, duration};
 use crate::fault::{Answer, Fault};
 use crate::identity_files::{
     CA, CERTIFICATE, Destination, Existing, IdentityFiles, KEY, folder_name,
@@ -77,15 +78,13 @@ pub(crate) struct IssueCommand {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl IssueCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let (profile, name) = match (self.batch, self.out.clone(), self.profile, self.name) {
             (Some(source), Some(out), profile, _) => {
                 let batch = Batch {
@@ -96,7 +95,7 @@ impl IssueCommand {
                     key: self.key,
                     dry_run: self.dry_run,
                 };
-                return batch.run(&state, &self.passphrase.passphrase(), globals);
+                return batch.run(&asked, globals);
             }
             (None, _, Some(profile), Some(name)) => (profile, name),
             _ => {
@@ -139,22 +138,28 @@ impl IssueCommand {
             csr: request,
         };
         let connect = async || {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
-            backend.issuing().await?;
-            Ok::<_, Fault>(backend)
+            let backend = Backend::connect(&asked).await?;
+            let status = backend.issuing().await?;
+            Ok::<_, Fault>((backend, status))
         };
         let Some(destination) = destination else {
             let response: PreviewResponse = block_on(async {
-                Ok(connect().await?.client.post(api::PREVIEW, &request).await?)
+                let (backend, _) = connect().await?;
+                Ok(backend.client.post(api::PREVIEW, &request).await?)
             })?;
             globals
                 .output()
                 .answer(&Preview::of(response)?, Preview::text)?;
             return Ok(Answer::Yes);
         };
-        let response: IssueResponse =
-            block_on(async { connect().await?.issue(api::ISSUE, &request).await })?;
-        let written = deliver(destination, &out, key.as_ref(), response)?;
+        let (response, admin_url): (IssueResponse, _) = block_on(async {
+            let (backend, status) = connect().await?;
+            let issued = backend.issue(api::ISSUE, &request).await?;
+            Ok((issued, status.admin_url))
+        })?;
+        let is_operator = response.profile == Profile::OPERATOR.as_str();
+        let url = admin_url.filter(|_| is_operator);
+        let written = deliver(destination, &out, key.as_ref(), response, url)?;
         globals.output().answer(&written, Written::text)?;
         Ok(Answer::Yes)
     }
@@ -176,6 +181,9 @@ pub(crate) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<PathBuf>,
     ca: PathBuf,
+    /// Where an operator finds the authority, which its folder says too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
     /// What the certificate request asked for beside the key and the names, and did not get.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ignored: Vec<String>,
@@ -187,12 +195,14 @@ pub(crate) fn deliver(
     out: &Path,
     key: Option<&LeafKey>,
     issued: IssueResponse,
+    authority_url: Option<String>,
 ) -> Result<Written, Fault> {
     let key_pem = key.map(LeafKey::to_pem);
     let files = IdentityFiles {
         certificate: &issued.chain_pem,
         key: key_pem.as_ref().map(|pem| pem.as_str()),
         ca: &issued.ca_pem,
+        authority_url: authority_url.as_deref(),
     };
     // The certificate exists by now: whoever cannot have the files must know which one to revoke.
     let revoke = format!(
@@ -213,6 +223,7 @@ pub(crate) fn deliver(
         certificate: out.join(CERTIFICATE),
         key: key.map(|_| out.join(KEY)),
         ca: out.join(CA),
+        authority: authority_url,
         ignored: issued.ignored,
     })
 }
@@ -234,6 +245,9 @@ impl Written {
             line("key", &key.display());
         }
         line("ca", &self.ca.display());
+        if let Some(url) = &self.authority {
+            line("authority", url);
+        }
         if !self.ignored.is_empty() {
             line(
                 "ignored",

@@ -6,7 +6,7 @@ use clap::Args;
 use countersign_authority::api::{self, LabelRequest, LabelResponse};
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, label};
+use crate::cli::arguments::{AuthorityArguments, Globals, label};
 use crate::cli::show::what_is_meant;
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
@@ -33,15 +33,13 @@ pub(crate) struct LabelCommand {
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl LabelCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let request = LabelRequest {
             what: what_is_meant(&self.what)?,
             owner: self.owner,
@@ -50,7 +48,7 @@ impl LabelCommand {
             note: self.note,
         };
         let said: LabelResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             Ok(backend.client.post(api::LABEL, &request).await?)
         })?;
         globals.output().answer(&said, text)?;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use countersign_authority::api::{self, CertificateStatus, ListQuery, ListResponse};
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
+use crate::cli::arguments::{AuthorityArguments, Globals, duration};
 use crate::cli::certificate_view::{Listed, ListedPage};
 use crate::cli::csv;
 use crate::cli::filters::FilterArguments;
@@ -43,9 +43,7 @@ pub(crate) struct ListCommand {
     #[arg(long)]
     csv: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -80,10 +78,10 @@ impl ListCommand {
             return Err(Fault::configuration("--csv and --json are two answers")
                 .hint("leave one of them out"));
         }
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let mut query = self.query();
         let found = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let mut is_first = true;
             let mut found = false;
             loop {

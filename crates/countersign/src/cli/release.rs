@@ -25,14 +25,14 @@ impl ReleaseCommand {
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let meant = &self.meant;
         meant.refuse_unasked(VERB)?;
-        let state = meant.state.folder(globals)?;
+        let asked = meant.authority.asked(globals)?;
         let mut request = ReleaseRequest {
             what: meant.what()?,
             selection: meant.filters().selection(),
             ..ReleaseRequest::default()
         };
         let receipt = block_on(async {
-            let backend = Backend::connect(&state, &meant.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let client = &backend.client;
             if meant.must_look() {
                 let after = |request: &mut ReleaseRequest, next| request.after = Some(next);

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use countersign_authority::api::{self, IssueResponse, RenewRequest};
+use countersign_authority::api::{self, IssueResponse, OwnRenewRequest, RenewRequest};
 use countersign_pki::pem;
 
 use crate::backend::{Backend, block_on, existing};
 use crate::certificate_file::certificate_in;
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
 use crate::cli::issue::{Written, deliver};
 use crate::cli::show::what_is_meant;
 use crate::fault::{Answer, Fault};
@@ -29,18 +29,19 @@ pub(crate) struct RenewCommand {
     #[arg(long, requires = "out")]
     force: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl RenewCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         // The state keeps identities of its own: `renew you` means that one.
-        let kept = existing(&state)?.identity(&self.what);
-        let home = home_of(Path::new(&self.what)).or_else(|| home_of(&kept));
+        let kept = match &asked {
+            Asked::Elsewhere(_) => None,
+            Asked::Here { state, .. } => Some(existing(state)?.identity(&self.what)),
+        };
+        let home = home_of(Path::new(&self.what)).or_else(|| home_of(&kept?));
         // Of the kind that the old key is, where that is at hand.
         let (what, kind) = match &home {
             Some(folder) => {
@@ -69,17 +70,28 @@ impl RenewCommand {
             }
         };
         let key = LeafKey::generate(kind.unwrap_or_default())?;
-        let request = RenewRequest {
-            what,
-            csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),
+        let csr = pem::encode("CERTIFICATE REQUEST", &key.request()?);
+        // Whatever an operator may do, its own certificate it may renew.
+        let is_own = match &asked {
+            Asked::Elsewhere(operator) => {
+                let presented = operator.presented();
+                presented.is_some_and(|presented| presented.to_string() == what)
+            }
+            Asked::Here { .. } => false,
         };
         let destination = Destination::prepare(&out, existing)?;
         let response: IssueResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             backend.issuing().await?;
-            backend.issue(api::RENEW, &request).await
+            if is_own {
+                let request = OwnRenewRequest { csr };
+                backend.issue(api::RENEW_OWN, &request).await
+            } else {
+                let request = RenewRequest { what, csr };
+                backend.issue(api::RENEW, &request).await
+            }
         })?;
-        let written = deliver(destination, &out, Some(&key), response)?;
+        let written = deliver(destination, &out, Some(&key), response, None)?;
         globals.output().answer(&written, Written::text)?;
         Ok(Answer::Yes)
     }

@@ -39,7 +39,7 @@ impl RevokeCommand {
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let meant = &self.meant;
         meant.refuse_unasked(VERB)?;
-        let state = meant.state.folder(globals)?;
+        let asked = meant.authority.asked(globals)?;
         let mut request = RevokeRequest {
             what: meant.what()?,
             selection: meant.filters().selection(),
@@ -49,7 +49,7 @@ impl RevokeCommand {
             ..RevokeRequest::default()
         };
         let receipt = block_on(async {
-            let backend = Backend::connect(&state, &meant.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let client = &backend.client;
             if meant.must_look() {
                 let after = |request: &mut RevokeRequest, next| request.after = Some(next);

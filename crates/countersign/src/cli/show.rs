@@ -7,7 +7,7 @@ use countersign_authority::api::{self, ShowResponse};
 
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::certificate_in;
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::cli::certificate_view::{Shown, ShownOne, labels_text};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
@@ -19,18 +19,16 @@ pub(crate) struct ShowCommand {
     #[arg(value_name = "WHAT")]
     what: String,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl ShowCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let what = what_is_meant(&self.what)?;
         let shown: ShowResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             Ok(backend.client.get(&api::show_path(&what)).await?)
         })?;
         globals.output().answer(&Shown::from(shown), |shown| {

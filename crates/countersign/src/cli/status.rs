@@ -11,7 +11,6 @@ use std::fmt::Write as _;
 use clap::Args;
 use countersign_authority::api::{self, IssuingState, RetentionView, Risk, StatusResponse};
 use countersign_authority::client::{AdminClient, ClientError};
-use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateFolder;
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_runtime::clock::{Clock, SystemClock};
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::ends::{End, ends};
 use crate::backend::{Backend, block_on, folder, no_authority};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
 use crate::cli::certificate_view::{AuthorityStatus, Listed};
 use crate::fault::{Answer, Fault};
 use crate::serve::process::{PROCESS, ProcessView};
@@ -29,15 +28,14 @@ use crate::serve::process::{PROCESS, ProcessView};
 #[derive(Debug, Args)]
 pub(crate) struct StatusCommand {
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 /// Everything that `status` says.
 #[derive(Debug, Serialize)]
 struct Status {
     healthy: bool,
+    /// The folder; of an authority elsewhere, its address.
     state: String,
     process: Option<ProcessView>,
     gateway: Option<GatewayView>,
@@ -45,6 +43,8 @@ struct Status {
     ends: Vec<End>,
     soonest: Option<Listed>,
     risks: Vec<Risk>,
+    #[serde(skip)]
+    is_elsewhere: bool,
 }
 
 /// The part of `GET /v1/gateway` that is shown.
@@ -68,15 +68,24 @@ struct ListenerView {
 impl StatusCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = folder(&self.state.folder(globals)?)?;
+        let asked = self.authority.asked(globals)?;
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         let status = block_on(async {
+            let state = match &asked {
+                Asked::Elsewhere(operator) => {
+                    let url = operator.url().to_string();
+                    let seen = Seen::elsewhere(&Backend::connect(&asked).await?).await?;
+                    return Ok(seen.judge(None, url, now));
+                }
+                Asked::Here { state, .. } => folder(state)?,
+            };
             let seen = if state.is_initialised() {
-                Seen::with_authority(&state, &self.passphrase.passphrase()).await?
+                Seen::with_authority(&Backend::connect(&asked).await?).await?
             } else {
                 Seen::without_authority(&state).await?
             };
-            Ok(seen.judge(&state, now))
+            let shown = state.path().display().to_string();
+            Ok(seen.judge(Some(&state), shown, now))
         })?;
         globals
             .output()
@@ -94,8 +103,17 @@ struct Seen {
 }
 
 impl Seen {
-    async fn with_authority(state: &StateFolder, passphrase: &Passphrase) -> Result<Self, Fault> {
-        let backend = Backend::connect(state.path(), passphrase).await?;
+    /// What a process says of itself and its gateway it says on its own machine.
+    async fn elsewhere(backend: &Backend) -> Result<Self, Fault> {
+        Ok(Self {
+            process: None,
+            gateway: None,
+            authority: Some(backend.client.get(api::STATUS).await?),
+            soonest: ends::soonest(backend).await?,
+        })
+    }
+
+    async fn with_authority(backend: &Backend) -> Result<Self, Fault> {
         let (process, gateway) = if backend.is_served {
             (
                 Some(backend.client.get(PROCESS).await?),
@@ -109,7 +127,7 @@ impl Seen {
             process,
             gateway,
             authority,
-            soonest: ends::soonest(&backend).await?,
+            soonest: ends::soonest(backend).await?,
         })
     }
 
@@ -128,7 +146,8 @@ impl Seen {
         })
     }
 
-    fn judge(self, state: &StateFolder, now: UnixTime) -> Status {
+    /// `state`: the folder, unless the authority is elsewhere: somebody serves that, or there would be no answer.
+    fn judge(self, state: Option<&StateFolder>, shown: String, now: UnixTime) -> Status {
         let Self {
             process,
             gateway,
@@ -141,25 +160,26 @@ impl Seen {
             .flat_map(|authority| authority.risks.clone())
             .collect();
         risks.extend(process.iter().flat_map(|process| process.risks.clone()));
-        risks.extend(files::risks(state));
+        risks.extend(state.map(files::risks).into_iter().flatten());
         risks.extend(ends.iter().filter_map(|end| end.risk(now)));
-        if process.is_none() {
+        let is_served = process.is_some() || state.is_none();
+        if !is_served {
             risks.push(not_running());
         }
         let can_issue = authority
             .as_ref()
             .is_none_or(|it| !matches!(it.issuing, IssuingState::Failed | IssuingState::Paused));
-        let healthy = process.is_some() && can_issue && !ends.iter().any(|end| end.is_over(now));
-        let state = state.path().display().to_string();
+        let healthy = is_served && can_issue && !ends.iter().any(|end| end.is_over(now));
         Status {
             healthy,
-            state,
+            state: shown,
             process,
             gateway,
             authority: authority.map(AuthorityStatus::from),
             ends,
             soonest,
             risks,
+            is_elsewhere: state.is_none(),
         }
     }
 }
@@ -182,6 +202,7 @@ fn text(status: &Status, now: UnixTime) -> String {
             "process",
             &format_args!("{} (version {})", process.pid, process.version),
         ),
+        None if status.is_elsewhere => {}
         None => line("process", &"none"),
     }
     for listener in status.gateway.iter().flat_map(|gateway| &gateway.listeners) {
@@ -208,7 +229,12 @@ fn text(status: &Status, now: UnixTime) -> String {
             &format_args!("http://{}/metrics", process.metrics),
         );
     }
-    line("state", &status.state);
+    let place = if status.is_elsewhere {
+        "authority"
+    } else {
+        "state"
+    };
+    line(place, &status.state);
     if let Some(authority) = &status.authority {
         line("trust domain", &authority.trust_domain);
         line("issuing", &issuing(authority));
@@ -218,6 +244,9 @@ fn text(status: &Status, now: UnixTime) -> String {
         }
         if let Some(retention) = &authority.retention {
             line("keeps", &kept(retention));
+        }
+        if let (Some(url), false) = (&authority.admin_url, status.is_elsewhere) {
+            line("operators at", url);
         }
         if !authority.nodes.is_empty() {
             line("nodes", &authority.nodes.join(", "));

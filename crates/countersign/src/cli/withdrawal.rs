@@ -13,7 +13,7 @@ use countersign_pki::feed::Sequence;
 use serde::Serialize;
 use tokio::time::{Instant, interval};
 
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument, duration};
+use crate::cli::arguments::{AuthorityArguments, Globals, duration};
 use crate::cli::filters::FilterArguments;
 use crate::cli::show::what_is_meant;
 use crate::fault::Fault;
@@ -48,9 +48,7 @@ pub(crate) struct WithdrawalArguments {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, requires = "wait")]
     wait_timeout: Duration,
     #[command(flatten)]
-    pub(crate) passphrase: PassphraseArgument,
-    #[command(flatten)]
-    pub(crate) state: StateArgument,
+    pub(crate) authority: AuthorityArguments,
 }
 
 /// What is to be done, in the words of the question and the preview.

@@ -29,6 +29,8 @@ struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     public: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     feed: Option<SocketAddr>,
     state: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +48,7 @@ pub(crate) struct Addresses {
     pub(crate) gateway: Vec<SocketAddr>,
     pub(crate) metrics: SocketAddr,
     pub(crate) public: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) feed: Option<SocketAddr>,
 }
 
@@ -62,6 +65,7 @@ impl Announcement {
             gateway,
             metrics,
             public,
+            admin,
             feed,
         } = addresses;
         let you = state.identity(FIRST_IDENTITY);
@@ -84,6 +88,7 @@ impl Announcement {
             gateway: gateway.first().copied(),
             metrics,
             public,
+            admin,
             feed,
             state: state.path().to_owned(),
             ca: has_authority.then(|| state.ca_pem()),
@@ -123,6 +128,9 @@ fn served(ready: &Ready) -> String {
     let public = ready.public.map_or_else(String::new, |address| {
         format!("  public       http://{address}\n")
     });
+    let admin = ready.admin.map_or_else(String::new, |address| {
+        format!("  admin        https://{address}\n")
+    });
     let feed = ready.feed.map_or_else(String::new, |address| {
         format!("  feed         https://{address}\n")
     });
@@ -132,7 +140,7 @@ fn served(ready: &Ready) -> String {
         format!("on {}", addresses.join(", "))
     };
     format!(
-        "serving {role}\n  metrics      http://{}/metrics\n{public}{feed}  state        {}\n",
+        "serving {role}\n  metrics      http://{}/metrics\n{public}{admin}{feed}  state        {}\n",
         ready.metrics,
         ready.state.display()
     )
@@ -231,6 +239,7 @@ mod tests {
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
             public: None,
+            admin: None,
             feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),
@@ -254,6 +263,7 @@ mod tests {
             gateway: Some(([127, 0, 0, 1], 8443).into()),
             metrics: ([127, 0, 0, 1], 9443).into(),
             public: None,
+            admin: None,
             feed: None,
             state: "/s".into(),
             ca: Some("/s/ca.pem".into()),

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::hearing::Following;
 use super::process::Process;
-use super::reload::Reloads;
+use super::reload::{Ports, Reloads};
 use super::tasks::Tasks;
 use super::{Service, feed, feed_age};
 use crate::composition::Own;
@@ -89,7 +89,8 @@ impl Control<'_> {
                 .map(|authority| (Arc::clone(authority), self.state.clone())),
             gateway: self.gateway.handle(),
             wanted: wanted_sender,
-            public: self.loaded.configuration.authority.public.clone(),
+            ports: Ports::of(self.loaded),
+            enforcement: self.enforcement.clone(),
             process,
             clock: Arc::clone(self.clock),
         };

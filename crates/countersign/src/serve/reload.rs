@@ -3,8 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
+use countersign_authority::admin::port::replace_roles;
 use countersign_authority::authority::Authority;
-use countersign_authority::config::PublicConfig;
+use countersign_authority::config::{AdminPortConfig, FeedPortConfig, PublicConfig};
 use countersign_authority::state::StateFolder;
 use countersign_pki::name::DnsName;
 use countersign_pki::time::UnixTime;
@@ -12,11 +13,13 @@ use countersign_proxy::admin::ReloadRequest;
 use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::shutdown::reload_signal;
+use countersign_tls::enforcement::Enforcement;
 use tokio::sync::{mpsc, watch};
 
 use super::Source;
 use super::process::Process;
-use crate::composition::{Own, host_name, own_names, plan, profiles, retention};
+use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles};
+use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
 use crate::kept_profiles;
@@ -35,12 +38,45 @@ pub(crate) struct Reloads {
     pub(crate) gateway: GatewayHandle,
     /// What the gateway's certificate shall be from then on.
     pub(crate) wanted: watch::Sender<Wanted>,
-    /// What is published, which stays as it was at the start.
-    pub(crate) public: Option<PublicConfig>,
+    /// What is served beside the gateway, which stays as it was at the start.
+    pub(crate) ports: Ports,
+    /// Where the connections of operators are cut.
+    pub(crate) enforcement: Enforcement,
     /// What this process says about itself.
     pub(crate) process: Process,
     /// The time of day.
     pub(crate) clock: SharedClock,
+}
+
+/// The authority's own ports, which a reload does not move.
+#[derive(PartialEq)]
+pub(crate) struct Ports {
+    admin: Option<AdminPortConfig>,
+    feed: Option<FeedPortConfig>,
+    public: Option<PublicConfig>,
+}
+
+impl Ports {
+    /// Of a configuration.
+    pub(crate) fn of(loaded: &Loaded) -> Self {
+        let authority = &loaded.configuration.authority;
+        Self {
+            admin: authority.admin.clone(),
+            feed: authority.feed.clone(),
+            public: authority.public.clone(),
+        }
+    }
+
+    /// The first table that is not as it was.
+    fn difference(&self, before: &Self) -> Option<&'static str> {
+        [
+            (self.admin == before.admin, "authority.admin"),
+            (self.feed == before.feed, "authority.feed"),
+            (self.public == before.public, "authority.public"),
+        ]
+        .into_iter()
+        .find_map(|(is_same, table)| (!is_same).then_some(table))
+    }
 }
 
 impl Reloads {
@@ -97,18 +133,18 @@ impl Reloads {
     async fn take_over(&self) -> Result<ReloadReport, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
         let loaded = self.source.load().map_err(said)?;
-        if loaded.configuration.authority.public != self.public {
-            return Err(
-                "authority.public has changed: that takes effect when the process starts again"
-                    .to_owned(),
-            );
+        if let Some(changed) = Ports::of(&loaded).difference(&self.ports) {
+            return Err(format!(
+                "{changed} has changed: that takes effect when the process starts again"
+            ));
         }
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let own = self.own.borrow().clone();
         let plan = plan(&loaded, own.as_ref(), now).map_err(said)?;
         let profiles = profiles(&loaded).map_err(said)?;
         let retention = retention(&loaded).map_err(said)?;
-        let report = self
+        let roles = roles(&loaded).map_err(said)?;
+        let mut report = self
             .gateway
             .reload(plan)
             .await
@@ -117,6 +153,8 @@ impl Reloads {
             kept_profiles::keep(state, &loaded.configuration.authority).map_err(said)?;
             authority.replace_profiles(profiles);
             authority.replace_retention(retention);
+            let cut = replace_roles(authority, &self.enforcement, roles).await;
+            report.connections_cut += cut.connections_cut;
         }
         let gateway = &loaded.configuration.gateway;
         self.process.reloaded(&loaded);

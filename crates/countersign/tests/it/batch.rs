@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use countersign_store::fail_point::FailPoint;
 use serde_json::Value;
 
 use crate::installation::{Answer, Installation, binary, countersign, text};
@@ -406,6 +407,7 @@ fn certificate_that_was_issued_without_an_answer_is_found_by_its_key() {
         "digest": record["digest"],
         "spki": spki,
         "begun_at_s": 0,
+        "key": "0f",
     });
     fs::write(pending.join("request.json"), sent.to_string()).expect("written");
 
@@ -421,6 +423,31 @@ fn certificate_that_was_issued_without_an_answer_is_found_by_its_key() {
     );
     assert_eq!(installation.json(&["show", "cn:device-1"]), shown);
     assert_whole(&installation, &fleet, 4);
+}
+
+/// The authority has issued, and cannot be found to have by what the next run looks for.
+#[test]
+fn answer_that_a_killed_batch_has_lost_is_asked_for_under_the_same_key() {
+    let installation = Installation::new();
+    installation.write("fleet.csv", &csv(1));
+    let line = ["issue", "--batch", "fleet.csv", "--out", "fleet", "--json"];
+    // The second transaction is that of the certificate: it is durable, and nobody has been told.
+    installation.killed_at(FailPoint::GroupTold, 2, &line);
+    let before = clients(&installation);
+    assert_eq!(before.len(), 1, "{before:#?}");
+    let sent = installation.path("fleet/.pending/device-0/request.json");
+    let text = fs::read_to_string(&sent).expect("it was sent");
+    let mut request: Value = serde_json::from_str(&text).expect("JSON");
+    let key = request["key"].as_str().expect("a key").to_owned();
+    assert_eq!(key.len(), 32);
+    request["begun_at_s"] = 9_999_999_999_u64.into();
+    fs::write(&sent, request.to_string()).expect("written");
+
+    let (lines, sum) = json(&installation.run(&line));
+    assert_eq!(sum["issued"], 1, "{lines:#?}");
+    assert_eq!(clients(&installation), before);
+    assert_eq!(lines[0]["serial"], before[0]["serial"]);
+    assert_whole(&installation, &installation.path("fleet"), 1);
 }
 
 /// Only catches a hang.

@@ -35,6 +35,13 @@ fn guide_to_retention_does_what_it_says() {
     check("retention.md");
 }
 
+#[test]
+fn guide_to_operators_does_what_it_says() {
+    if peer("guide_to_operators_does_what_it_says", "curl").is_some() {
+        check("operators.md");
+    }
+}
+
 fn check(page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
     let page = fs::read_to_string(path.join(page)).expect("there is such a page");
@@ -55,7 +62,12 @@ fn check(page: &str) {
 /// The documented ports may be taken.
 fn with_free_ports(page: &str) -> String {
     let mut page = page.to_owned();
-    for port in ["127.0.0.1:8080", "127.0.0.1:8443", "127.0.0.1:9443"] {
+    for port in [
+        "127.0.0.1:8080",
+        "127.0.0.1:8443",
+        "127.0.0.1:8444",
+        "127.0.0.1:9443",
+    ] {
         page = page.replace(port, &ephemeral::address().to_string());
     }
     // The default is not in the file.

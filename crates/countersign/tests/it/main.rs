@@ -27,6 +27,7 @@ mod metrics;
 mod nginx;
 mod nodes;
 mod openssl;
+mod operators;
 mod peers;
 mod profiles;
 mod publishing;

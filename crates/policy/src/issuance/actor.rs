@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, Identity};
 use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::rules::{BuiltIn, Naming};
 use super::{Denied, Profile, ProfileRules, Profiles};
+use crate::administration::Role;
 
 /// Who asks, and how that is known. Goes into the audit record as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,40 @@ pub enum Actor {
         /// Of the certificate that was presented, as the inventory has it: a name does not tell the profile.
         profile: Profile,
     },
+    /// Somebody on the admin API's port, by an `operator` certificate and the role that the configuration gives its holder.
+    Operator {
+        /// As verified.
+        identity: Identity,
+        /// When the request came.
+        role: Role,
+        /// Which certificate was shown: an operator can have several, and one of them can be stolen.
+        certificate: Fingerprint,
+    },
+}
+
+impl Actor {
+    /// The role on the admin API; `None`: holding a certificate gives none.
+    pub fn role(&self) -> Option<Role> {
+        match self {
+            Self::Authority | Self::LocalAdmin { .. } => Some(Role::Admin),
+            Self::Holder { .. } => None,
+            Self::Operator { role, .. } => Some(*role),
+        }
+    }
+
+    /// Whether it may do what needs `needed`.
+    pub fn may(&self, needed: Role) -> bool {
+        self.role().is_some_and(|role| role.may(needed))
+    }
+
+    /// Whether it may end the hold of a certificate of `profile`; `None`: of one that nobody knows. Who is let in again as a
+    /// node or an operator, an admin says, as of who becomes one (invariant 12); to shut them out needs less.
+    pub fn may_release(&self, profile: Option<&Profile>) -> bool {
+        self.may(match profile {
+            Some(profile) if !profile.is_reserved() => Role::Operator,
+            _ => Role::Admin,
+        })
+    }
 }
 
 impl fmt::Display for Actor {
@@ -37,6 +73,7 @@ impl fmt::Display for Actor {
             Self::Holder { identity, profile } => {
                 write!(f, "the holder of {profile} certificate {identity}")
             }
+            Self::Operator { identity, .. } => write!(f, "operator {}", identity.name.bare()),
         }
     }
 }
@@ -68,6 +105,19 @@ pub(super) fn permit(
             return match rules.like() {
                 BuiltIn::Intermediate | BuiltIn::Node | BuiltIn::Operator => refuse(kind()),
                 _ => Ok(()),
+            };
+        }
+        // Invariant 12: whoever could have nodes and operators made could be any of them.
+        Actor::Operator { role, .. } => {
+            let needed = if rules.like().profile().is_reserved() {
+                Role::Admin
+            } else {
+                Role::Issuer
+            };
+            return if role.may(needed) {
+                Ok(())
+            } else {
+                refuse(kind())
             };
         }
         Actor::Holder { identity, profile } => (identity, profile),

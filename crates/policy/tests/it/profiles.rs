@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::RevocationReason;
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::request::Wishes;
@@ -11,6 +12,7 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{ExtraExtension, SignatureAlgorithm, Template, Usage};
 use countersign_policy::access::PathPattern;
+use countersign_policy::administration::{Role, Roles};
 use countersign_policy::issuance::{
     Actor, Approved, Authorized, BuiltIn, CommonNamePattern, Denied, IpRange, IssuanceRules,
     IssuerRole, Issuers, KeyType, KeyUse, Narrowing, Profile, Profiles, Request, UriPrefix,
@@ -276,6 +278,87 @@ fn holder(bundle: BundleName, name: &str, profile: Profile) -> Actor {
     Actor::Holder {
         identity: Identity { bundle, name },
         profile,
+    }
+}
+
+fn operator(role: Role) -> Actor {
+    Actor::Operator {
+        identity: Identity {
+            bundle: BundleName::operators(),
+            name: "cn:a".parse().unwrap(),
+        },
+        role,
+        certificate: Fingerprint::of(b"its certificate"),
+    }
+}
+
+#[test]
+fn operator_gets_by_its_role_what_it_asks_for_and_reserved_ones_as_an_admin_alone() {
+    let site = Site::new();
+    let ordinary = [
+        "client a",
+        "device a",
+        "peer a.example.com",
+        "person a@example.com",
+        "server a.example.com",
+        "workload a",
+        // Its own name in another profile is another identity.
+        "client admin uri:urn:operator",
+    ];
+    // Its own next certificate included: as a role it would be anybody's of that name.
+    let reserved = ["operator a", "operator b", "node a", "intermediate a"];
+    let nobodys = ["authority a.example.com", "ocsp-responder a"];
+    for role in Role::ALL {
+        for text in ordinary.into_iter().chain(reserved).chain(nobodys) {
+            let may = match role {
+                Role::Viewer => false,
+                Role::Issuer | Role::Operator => ordinary.contains(&text),
+                Role::Admin => !nobodys.contains(&text),
+            };
+            match site.ask(operator(role), &request(text)) {
+                Ok(_) if may => {}
+                Err(Denied::NotPermitted { actor, .. }) if !may => assert_eq!(actor, "operator a"),
+                other => panic!("{role} {text}: {other:?}"),
+            }
+        }
+        let canary = site.ask(operator(role), &request("canary a"));
+        assert!(canary.is_err(), "{role}");
+    }
+}
+
+#[test]
+fn role_may_what_those_before_it_may_and_is_given_to_operators_alone() {
+    for (place, role) in Role::ALL.into_iter().enumerate() {
+        for (other_place, other) in Role::ALL.into_iter().enumerate() {
+            assert_eq!(role.may(other), place >= other_place);
+        }
+        assert_eq!(operator(role).role(), Some(role));
+    }
+    assert_eq!(ADMIN.role(), Some(Role::Admin));
+    assert_eq!(Actor::Authority.role(), Some(Role::Admin));
+    for (bundle, profile) in [
+        (BundleName::internal(), Profile::CLIENT),
+        (BundleName::operators(), Profile::NODE),
+        (BundleName::operators(), Profile::OPERATOR),
+    ] {
+        let holder = holder(bundle, "cn:a", profile);
+        assert!(!holder.may(Role::Viewer), "{holder}");
+    }
+    let mut roles = Roles::default();
+    roles.bind("cn:a".parse().unwrap(), Role::Operator);
+    let of = |bundle: BundleName, name: &str| {
+        roles.of(&Identity {
+            bundle,
+            name: name.parse().unwrap(),
+        })
+    };
+    assert_eq!(of(BundleName::operators(), "cn:a"), Some(Role::Operator));
+    for name in ["cn:b", "cn:A", "cn:aa", "email:a@example.com"] {
+        assert_eq!(of(BundleName::operators(), name), None, "{name}");
+    }
+    for bundle in ["internal", "acme-corp", "operator"] {
+        let bundle = BundleName::parse(bundle).unwrap();
+        assert_eq!(of(bundle.clone(), "cn:a"), None, "{bundle:?}");
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Filter {
     pub fingerprint: Option<Fingerprint>,
     /// With this SHA-256 of the key.
     pub spki: Option<Fingerprint>,
-    /// Asked for by this one: `authority`, `uid:N`, or the name of a holder.
+    /// Asked for by this one: `authority`, `uid:N`, `operator:NAME`, or the name of a holder.
     pub issued_by: Option<String>,
     /// Of an identity of this owner.
     pub owner: Option<String>,

@@ -121,6 +121,7 @@ fn who(actor: &Actor) -> String {
         Actor::Authority => "authority".to_owned(),
         Actor::Holder { identity, .. } => identity.name.to_string(),
         Actor::LocalAdmin { uid } => format!("uid:{uid}"),
+        Actor::Operator { identity, .. } => format!("operator:{}", identity.name.bare()),
     }
 }
 

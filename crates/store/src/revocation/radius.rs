@@ -6,6 +6,7 @@ use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Profile;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -46,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) revocation: Option<RevocationRecord>,
     /// Before it was changed.
     pub(super) status_before: Status,
+    /// `None`: nobody knows.
+    pub(super) profile: Option<Profile>,
     /// Where it stands in the list of the filter.
     pub(super) place: Option<Cursor>,
     name: Option<TypedName>,
@@ -238,6 +241,12 @@ fn entry(sql: &Connection, place: &Cursor) -> rusqlite::Result<Candidate> {
             not_after: time(row, 1)?,
             revocation: revocation(row, 10)?,
             status_before: Status::Unknown,
+            // Those of others are not released at all.
+            profile: if is_imported {
+                None
+            } else {
+                Some(word(row, 2)?)
+            },
             name: Some(name(row, 7)?),
             fingerprint: optional_fingerprint(row, 9)?,
         })
@@ -256,6 +265,7 @@ fn unrecorded(row: &Row<'_>, serial: SerialNumber) -> rusqlite::Result<Candidate
         not_after: UnixTime::MAX,
         revocation: revocation(row, 3)?,
         status_before: Status::Unknown,
+        profile: None,
         name: None,
         fingerprint: None,
     })

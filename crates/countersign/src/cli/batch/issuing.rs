@@ -80,7 +80,7 @@ impl Work {
             Some((chain, ca)) => (Outcome::Recovered, chain, ca),
             None => match self
                 .client
-                .post::<IssueRequest, IssueResponse>(api::ISSUE, &staged.request)
+                .post_once::<IssueRequest, IssueResponse>(api::ISSUE, &staged.request, &staged.key)
                 .await
             {
                 Ok(response) => (Outcome::Issued, response.chain_pem, response.ca_pem),

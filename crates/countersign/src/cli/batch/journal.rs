@@ -9,7 +9,7 @@
 //! | yes | yes | the rename |
 //! | yes | no | nothing: it is done |
 //! | no | with certificate | the record and the rename |
-//! | no | with request | the authority is asked for a certificate of this key; without one, the same request is sent |
+//! | no | with request | the authority is asked for a certificate of this key; without one, the same request is sent, under the same idempotency key |
 //! | no | otherwise | it begins; what lies there was never sent |
 //!
 //! A record of another request than the line's now is a fault: a batch that was changed is another batch.
@@ -25,11 +25,13 @@ use countersign_authority::api::IssueRequest;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::atomic_file::write_atomic;
+use countersign_store::idempotency::IdempotencyKey;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::plan::{KeyWish, Line};
+use crate::backend::random;
 use crate::fault::Fault;
 use crate::identity_files::{CA, CERTIFICATE, KEY};
 use crate::leaf_key::LeafKey;
@@ -68,6 +70,8 @@ struct Sent {
     digest: Fingerprint,
     spki: Fingerprint,
     begun_at_s: u64,
+    /// Under which it is sent, by every run.
+    key: String,
 }
 
 /// A line whose key and request are durable.
@@ -77,6 +81,8 @@ pub(super) struct Staged {
     /// Of the key, by which the inventory knows the certificate.
     pub(super) spki: Fingerprint,
     pub(super) begun_at: UnixTime,
+    /// Under which it is sent, so that no run has issued what another one has.
+    pub(super) key: IdempotencyKey,
     /// An earlier run may have sent it.
     pub(super) may_be_issued: bool,
     /// The chain, where an earlier run had got it.
@@ -185,7 +191,9 @@ impl Journal {
         let pending = self.pending(&line.folder);
         let sent = self.sent(&line.folder).map_err(Fault::configuration)?;
         if let Some(sent) = sent {
+            let key = IdempotencyKey::parse(&sent.key).map_err(Fault::configuration)?;
             return Ok(Staged {
+                key,
                 request: sent.request,
                 spki: sent.spki,
                 begun_at: UnixTime::from_seconds(sent.begun_at_s),
@@ -211,7 +219,9 @@ impl Journal {
                 (csr, Fingerprint::of(key.spki_der()))
             }
         };
+        let key = IdempotencyKey::from_random(random()?);
         let sent = Sent {
+            key: key.to_string(),
             request: line.request(csr),
             digest: line.digest(),
             spki,
@@ -225,6 +235,7 @@ impl Journal {
             request: sent.request,
             spki,
             begun_at: now,
+            key,
             may_be_issued: false,
             chain: None,
         })

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use axum::http::Method;
 use clap::Args;
 use countersign_authority::api;
 use countersign_authority::backup::{BackupFacts, verify};
@@ -15,7 +16,7 @@ use countersign_store::fail_point::FailPoint;
 use serde::Serialize;
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 
 /// Write everything that makes the authority to one file: inventory, sealed keys, certificates, audit log
@@ -31,9 +32,7 @@ pub(crate) struct BackupCommand {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 /// What was written.
@@ -48,7 +47,7 @@ struct Written {
 impl BackupCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let is_folder = self.target.is_dir();
         if !is_folder && !self.force && fs::symlink_metadata(&self.target).is_ok() {
             return Err(exists(&self.target));
@@ -63,10 +62,10 @@ impl BackupCommand {
         let mut file =
             GrowingFile::create(&passing).map_err(|error| cannot_write(&passing, &error))?;
         block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let kept = backend
                 .client
-                .download(api::BACKUP, |piece| file.write_all(piece));
+                .download(Method::POST, api::BACKUP, |piece| file.write_all(piece));
             kept.await.map_err(|error| match error {
                 ClientError::Target { source } => cannot_write(&passing, &source),
                 error => error.into(),

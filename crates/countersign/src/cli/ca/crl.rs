@@ -10,15 +10,16 @@ use countersign_authority::api::{
     ROOT_LIST, ROOT_LIST_DRAFT, RootListDraft, RootListRequest,
 };
 use countersign_authority::signing_key::GivenKey;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::CrlToBeSigned;
 use countersign_pki::feed::RevocationReason;
 use countersign_pki::serial::SerialNumber;
 use countersign_runtime::atomic_file::write_atomic;
 
 use super::list_file;
-use crate::backend::{Backend, block_on, existing};
-use crate::certificate_file::{certificate_in, fault};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::backend::{Backend, block_on};
+use crate::certificate_file::fault;
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 use crate::password::PasswordSource;
 use crate::private_key::PrivateKey;
@@ -61,9 +62,7 @@ pub(crate) struct CrlCommand {
     )]
     reason: RevocationReason,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,9 +80,7 @@ struct ImportListCommand {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl CrlCommand {
@@ -96,13 +93,12 @@ impl CrlCommand {
     }
 
     fn write(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
-        let passphrase = self.passphrase.passphrase();
+        let asked = self.authority.asked(globals)?;
         let key = self.root_key.as_deref();
         let password = PasswordSource::of(self.in_password_file.as_deref());
         let key = key.map(|file| root_key(file, &password)).transpose()?;
         let response: ListsResponse = block_on(async {
-            let backend = Backend::connect(&state, &passphrase).await?;
+            let backend = Backend::connect(&asked).await?;
             if !self.root {
                 backend.issuing().await?;
                 return Ok(backend.client.post(REVOCATION_LISTS, &()).await?);
@@ -112,9 +108,7 @@ impl CrlCommand {
                 reason: self.reason,
             };
             let list = match (&key, &self.root_key) {
-                (Some(key), Some(file)) => {
-                    sign_elsewhere(&backend, &state, key, file, &request).await?
-                }
+                (Some(key), Some(file)) => sign_elsewhere(&backend, key, file, &request).await?,
                 _ => backend.client.post(ROOT_LIST, &request).await?,
             };
             Ok(ListsResponse { lists: vec![list] })
@@ -154,18 +148,18 @@ fn root_key(file: &Path, password: &PasswordSource) -> Result<GivenKey, Fault> {
 /// that was signed elsewhere. The key never leaves this process.
 async fn sign_elsewhere(
     backend: &Backend,
-    state: &Path,
     key: &GivenKey,
     file: &Path,
     request: &RootListRequest,
 ) -> Result<ListView, Fault> {
-    let root = certificate_in(&existing(state)?.ca_pem())?;
+    let draft: RootListDraft = backend.client.post(ROOT_LIST_DRAFT, request).await?;
+    let decoded = |text: &str| STANDARD.decode(text).map_err(Fault::bug);
+    let root = Certificate::parse(&decoded(&draft.root)?).map_err(Fault::bug)?;
     if key.spki_der() != root.spki_der() {
         return Err(fault(file, &format_args!("it is not the key of {}", root.subject()))
             .hint("`countersign inspect FILE` shows the fingerprint of the key (spki) in a certificate and in a key file"));
     }
-    let draft: RootListDraft = backend.client.post(ROOT_LIST_DRAFT, request).await?;
-    let draft = STANDARD.decode(draft.to_be_signed).map_err(Fault::bug)?;
+    let draft = decoded(&draft.to_be_signed)?;
     let drafted = CrlToBeSigned::read(&draft, &root).map_err(Fault::bug)?;
     let signature = key.sign_crl(&drafted).map_err(Fault::world)?;
     let der = drafted.complete(&signature);
@@ -190,10 +184,10 @@ fn list_view(der: &[u8]) -> Result<ListView, Fault> {
 
 impl ImportListCommand {
     fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let der = list_file::read(&self.file)?;
         let imported: ImportedListResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             let answer = backend.client.post_bytes(IMPORT_LIST, MEDIA_TYPE, der);
             answer
                 .await

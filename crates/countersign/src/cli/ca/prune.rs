@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use countersign_authority::api::{PRUNE, PRUNE_PREVIEW, PruneResponse};
+use countersign_authority::api::{DroppedView, PRUNE, PRUNE_PREVIEW, PruneResponse};
 
 use crate::backend::{Backend, block_on};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 use crate::output::tell;
 
@@ -20,25 +20,23 @@ pub(crate) struct PruneCommand {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 impl PruneCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         let is_preview = self.dry_run;
         let response: PruneResponse = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
             if is_preview {
                 return Ok(backend.client.get(PRUNE_PREVIEW).await?);
             }
             let mut all: PruneResponse = backend.client.post(PRUNE, &()).await?;
             let mut before = all.dropped;
             // What stays is met again by each call: where nothing more leaves, that is all there is.
-            while all.more && before != Default::default() {
+            while all.more && before != DroppedView::default() {
                 tell(&format!("{} so far", all.dropped.certificates));
                 let next: PruneResponse = backend.client.post(PRUNE, &()).await?;
                 before = next.dropped;

@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use countersign_agent::feed_log::FeedLog;
 use countersign_authority::api::{
-    self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse,
+    self, EvidenceResponse, PauseView, ResumeRequest, ResumeResponse, StatusResponse,
 };
-use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{Position, Snapshot};
+use countersign_pki::fingerprint::Fingerprint;
 use serde::Serialize;
 
 use super::list_file;
-use crate::backend::{Backend, block_on, existing};
-use crate::certificate_file::certificate_in;
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::backend::{Backend, block_on};
+use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 
 /// Tell a restored authority what was revoked since its backup, and let it issue again
@@ -37,9 +36,7 @@ pub(crate) struct ResumeCommand {
     #[arg(long, value_name = "WHY")]
     because: Option<String>,
     #[command(flatten)]
-    passphrase: PassphraseArgument,
-    #[command(flatten)]
-    state: StateArgument,
+    authority: AuthorityArguments,
 }
 
 /// What came of it.
@@ -62,6 +59,8 @@ struct Told {
 enum Evidence {
     Crl(Vec<u8>),
     Feed {
+        /// What the gateway trusts.
+        anchors: Vec<Fingerprint>,
         now: Vec<u8>,
         /// Where the gateway stood in the history before, which is the one that was lost, if it has heard the restored
         /// authority already.
@@ -72,22 +71,22 @@ enum Evidence {
 impl ResumeCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let state = self.state.folder(globals)?;
+        let asked = self.authority.asked(globals)?;
         // All are read before the first is sent, so that a bad file is told at once.
         let mut evidence = Vec::new();
-        let root = certificate_in(&existing(&state)?.ca_pem())?;
         for file in &self.crl {
             evidence.push((file, Evidence::Crl(list_file::read(file)?)));
         }
         for file in &self.from_gateway {
-            evidence.push((file, read_feed_state(file, &root)?));
+            evidence.push((file, read_feed_state(file)?));
         }
         let request = ResumeRequest {
             because: self.because.unwrap_or_default(),
             without_evidence: self.without_evidence,
         };
         let resumed = block_on(async {
-            let backend = Backend::connect(&state, &self.passphrase.passphrase()).await?;
+            let backend = Backend::connect(&asked).await?;
+            refuse_those_of_others(&backend, &evidence).await?;
             let mut told = Vec::new();
             for (file, evidence) in evidence {
                 let answer = match evidence {
@@ -97,7 +96,7 @@ impl ResumeCommand {
                             .post_bytes(api::EVIDENCE_CRL, "application/pkix-crl", der)
                             .await
                     }
-                    Evidence::Feed { now, earlier } => {
+                    Evidence::Feed { now, earlier, .. } => {
                         let tell = |json| {
                             let client = &backend.client;
                             client.post_bytes(api::EVIDENCE_FEED, "application/json", json)
@@ -158,20 +157,43 @@ fn lacks(outcome: &EvidenceResponse) -> Option<&'static str> {
     }
 }
 
-/// What a gateway of the authority of `root` holds, as the snapshot that it would have been told.
-fn read_feed_state(path: &Path, root: &Certificate) -> Result<Evidence, Fault> {
-    let wrong = |why: String| {
-        Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
-            .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
-    };
+/// The feed state of another authority, of which no issuer need be named, would say that nothing was revoked here.
+async fn refuse_those_of_others(
+    backend: &Backend,
+    evidence: &[(&PathBuf, Evidence)],
+) -> Result<(), Fault> {
+    let feeds = evidence
+        .iter()
+        .filter_map(|(file, evidence)| match evidence {
+            Evidence::Feed { anchors, .. } if !anchors.is_empty() => Some((file, anchors)),
+            _ => None,
+        });
+    let feeds: Vec<_> = feeds.collect();
+    if feeds.is_empty() {
+        return Ok(());
+    }
+    let status: StatusResponse = backend.client.get(api::STATUS).await?;
+    let ours: Vec<Fingerprint> = status
+        .issuers
+        .iter()
+        .map(|issuer| issuer.fingerprint)
+        .collect();
+    match (feeds.iter()).find(|(_, anchors)| !anchors.iter().any(|it| ours.contains(it))) {
+        Some((file, _)) => Err(no_feed_state(file, "it is of another authority")),
+        None => Ok(()),
+    }
+}
+
+fn no_feed_state(path: &Path, why: &str) -> Fault {
+    Fault::configuration(format_args!("{} is no feed state: {why}", path.display()))
+        .hint("nothing was told yet; a gateway keeps it in its state folder, as gateway/feed")
+}
+
+/// What a gateway holds, as the snapshot that it would have been told.
+fn read_feed_state(path: &Path) -> Result<Evidence, Fault> {
+    let wrong = |why: String| no_feed_state(path, &why);
     let held = FeedLog::read(path).map_err(|error| wrong(error.to_string()))?;
     let held = held.ok_or_else(|| wrong("the gateway has heard nothing yet".to_owned()))?;
-    // That of another authority, of which no issuer need be named, would say that nothing was revoked here.
-    let anchors = || held.bundles.iter().flat_map(|bundle| &bundle.anchors);
-    let is_ours = anchors().any(|anchor| anchor.as_bytes() == root.der().as_ref());
-    if anchors().next().is_some() && !is_ours {
-        return Err(wrong("it is of another authority".to_owned()));
-    }
     let at = |position: &Position| {
         let snapshot = Snapshot {
             history: position.history().clone(),
@@ -182,7 +204,11 @@ fn read_feed_state(path: &Path, root: &Certificate) -> Result<Evidence, Fault> {
         serde_json::to_vec(&snapshot).map_err(Fault::bug)
     };
     let earlier = held.earlier.as_ref().map(|earlier| at(&earlier.position));
+    let anchors = held.bundles.iter().flat_map(|bundle| &bundle.anchors);
     Ok(Evidence::Feed {
+        anchors: anchors
+            .map(|anchor| Fingerprint::of(anchor.as_bytes()))
+            .collect(),
         now: at(&held.position)?,
         earlier: earlier.transpose()?,
     })

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use countersign_authority::api::{self, CertificateStatus, ShowResponse, ShownCertificate};
-use countersign_authority::secret::Passphrase;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::TypedName;
@@ -14,6 +13,7 @@ use countersign_store::inventory::principal;
 use super::{CERTIFICATE as HOLDS_CERTIFICATE, INTERMEDIATE, KEY as HOLDS_KEY, ROOT};
 use crate::backend::{Backend, block_on};
 use crate::certificate_file::{self, Contents, fault};
+use crate::cli::arguments::Asked;
 use crate::fault::Fault;
 use crate::identity_files::{CA, CERTIFICATE, KEY};
 use crate::output::escaped;
@@ -163,13 +163,9 @@ pub(super) struct Issued {
 }
 
 /// Everything that `what` means there.
-pub(super) fn in_inventory(
-    what: &str,
-    state: &Path,
-    passphrase: &Passphrase,
-) -> Result<Vec<Issued>, Fault> {
+pub(super) fn in_inventory(what: &str, asked: &Asked) -> Result<Vec<Issued>, Fault> {
     let shown: ShowResponse = block_on(async {
-        let backend = Backend::connect(state, passphrase).await?;
+        let backend = Backend::connect(asked).await?;
         Ok(backend.client.get(&api::show_path(what)).await?)
     })?;
     let issued = |shown: ShownCertificate| -> Result<Option<Issued>, Fault> {

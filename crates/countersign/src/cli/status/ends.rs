@@ -75,7 +75,7 @@ impl End {
 pub(super) fn ends(
     authority: Option<&StatusResponse>,
     gateway: Option<&GatewayView>,
-    state: &StateFolder,
+    state: Option<&StateFolder>,
 ) -> Vec<End> {
     let issuer = "plan the successor: nothing that it issued outlives it";
     let crl = "`countersign ca crl --root` signs the next one, with --root-key FILE where the key is elsewhere";
@@ -100,9 +100,9 @@ pub(super) fn ends(
             )
         })
         .collect();
-    if let (true, Ok(certificate)) = (
+    if let (true, Some(Ok(certificate))) = (
         served.is_empty(),
-        certificate_in(&state.gateway_certificate()),
+        state.map(|state| certificate_in(&state.gateway_certificate())),
     ) {
         served.push(End::new(
             "gateway certificate",

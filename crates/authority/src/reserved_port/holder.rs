@@ -1,8 +1,6 @@
-//! Who is a node.
+//! Whose certificate it is, and of which profile.
 
-use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{Identity, VerifiedPeer};
 use countersign_pki::name::TypedName;
@@ -13,17 +11,24 @@ use crate::authority::Authority;
 use crate::feed::NodeCertificate;
 use crate::problem::Problem;
 
-/// A peer whose certificate the inventory has as a node's. Only [`Node::admit`] makes one.
+/// A peer whose certificate the inventory has as one of a reserved profile. Only [`Holder::admit`] makes one.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub(crate) struct Holder {
     identity: Identity,
+    profile: Profile,
     certificate: NodeCertificate,
     fingerprint: Fingerprint,
 }
 
-impl Node {
+impl Holder {
     /// Asks the inventory for the certificate that was verified: what it is for stands there and nowhere in a name.
-    pub(super) async fn admit(authority: &Authority, peer: &VerifiedPeer) -> Result<Self, Problem> {
+    /// `port`: what the others are told.
+    pub(crate) async fn admit(
+        authority: &Authority,
+        peer: &VerifiedPeer,
+        profile: Profile,
+        port: &str,
+    ) -> Result<Self, Problem> {
         let refuse = |why: String| Err(Problem::new(StatusCode::FORBIDDEN, why));
         let found = authority
             .store
@@ -35,12 +40,12 @@ impl Node {
                 peer.fingerprint()
             ));
         };
-        if entry.profile.as_ref() != Some(&Profile::NODE) {
+        if entry.profile.as_ref() != Some(&profile) {
             let kind = entry
                 .profile
                 .map_or_else(|| "unknown".to_owned(), |profile| profile.to_string());
             return refuse(format!(
-                "{} has a certificate of profile {kind}: the feed is told to nodes only",
+                "{} has a certificate of profile {kind}: {port}",
                 peer.principal()
             ));
         }
@@ -50,52 +55,54 @@ impl Node {
                 peer.principal()
             ));
         }
-        let common_name = peer
-            .names()
-            .iter()
-            .find(|name| matches!(name, TypedName::Cn(_)));
-        let ([leaf, ..], Some(name)) = (peer.path(), common_name) else {
+        let ([leaf, ..], Some(identity)) = (peer.path(), common_name(peer)) else {
             return refuse(format!("{} has no common name", peer.principal()));
         };
         Ok(Self {
-            identity: Identity {
-                bundle: peer.bundle().clone(),
-                name: name.clone(),
-            },
+            identity,
+            profile,
             certificate: (leaf.issuer_key, leaf.serial),
             fingerprint: peer.fingerprint(),
         })
     }
 
+    /// By which the configuration knows it.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Its name, as the configuration and receipts have it.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.identity.name.bare()
     }
 
     /// As whoever asks for its own next certificate.
-    pub(super) fn actor(&self) -> Actor {
+    pub(crate) fn actor(&self) -> Actor {
         Actor::Holder {
             identity: self.identity.clone(),
-            profile: Profile::NODE,
+            profile: self.profile.clone(),
         }
     }
 
     /// The certificate that it showed, to be renewed.
-    pub(super) fn presented(&self) -> Fingerprint {
+    pub(crate) fn presented(&self) -> Fingerprint {
         self.fingerprint
     }
 
     /// The certificate that it showed.
-    pub(super) fn certificate(&self) -> NodeCertificate {
+    pub(crate) fn certificate(&self) -> NodeCertificate {
         self.certificate
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Node {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let node = parts.extensions.get::<Self>().cloned();
-        node.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, "the caller is not known"))
-    }
+/// By which the configuration knows the holder of a reserved certificate.
+pub(crate) fn common_name(peer: &VerifiedPeer) -> Option<Identity> {
+    let name = peer
+        .names()
+        .iter()
+        .find(|name| matches!(name, TypedName::Cn(_)))?;
+    Some(Identity {
+        bundle: peer.bundle().clone(),
+        name: name.clone(),
+    })
 }

@@ -1,16 +1,22 @@
-//! Where an authority tells its feed: `https://host:port`.
+//! Where a port of an authority is: `https://host:port`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A host and a port; mutual TLS is understood.
+/// Where it tells its feed.
+pub type FeedUrl = PortUrl<9444>;
+
+/// Where it serves the admin API to operators.
+pub type AdminUrl = PortUrl<8444>;
+
+/// A host and a port; mutual TLS is understood. `DEFAULT`: the port of a URL that names none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedUrl {
+pub struct PortUrl<const DEFAULT: u16> {
     host: String,
     port: u16,
 }
 
-impl FeedUrl {
+impl<const DEFAULT: u16> PortUrl<DEFAULT> {
     /// The host, an IPv6 address without its brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -22,11 +28,11 @@ impl FeedUrl {
     }
 }
 
-impl FromStr for FeedUrl {
-    type Err = InvalidFeedUrl;
+impl<const DEFAULT: u16> FromStr for PortUrl<DEFAULT> {
+    type Err = InvalidPortUrl;
 
-    fn from_str(text: &str) -> Result<Self, InvalidFeedUrl> {
-        let invalid = |why| InvalidFeedUrl {
+    fn from_str(text: &str) -> Result<Self, InvalidPortUrl> {
+        let invalid = |why| InvalidPortUrl {
             text: text.chars().take(MAX_QUOTED_CHARS).collect(),
             why,
         };
@@ -45,7 +51,7 @@ impl FromStr for FeedUrl {
         };
         let port = match port.strip_prefix(':') {
             Some(port) => port.parse().map_err(|_| invalid("its port is no number"))?,
-            None if port.is_empty() => DEFAULT_PORT,
+            None if port.is_empty() => DEFAULT,
             None => return Err(invalid("the host is followed by neither port nor end")),
         };
         if host.is_empty() || port == 0 {
@@ -58,7 +64,7 @@ impl FromStr for FeedUrl {
     }
 }
 
-impl fmt::Display for FeedUrl {
+impl<const DEFAULT: u16> fmt::Display for PortUrl<DEFAULT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
             write!(f, "https://[{}]:{}", self.host, self.port)
@@ -68,16 +74,14 @@ impl fmt::Display for FeedUrl {
     }
 }
 
-/// The text is no address of a feed.
+/// The text is no address of a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not https://host:port: {why}")]
-pub struct InvalidFeedUrl {
+pub struct InvalidPortUrl {
     text: String,
     why: &'static str,
 }
 
-/// One past the gateway's metrics.
-const DEFAULT_PORT: u16 = 9444;
 const MAX_QUOTED_CHARS: usize = 80;
 
 #[cfg(test)]
@@ -95,6 +99,8 @@ mod tests {
             let url: FeedUrl = text.parse().expect(text);
             assert_eq!(url.to_string(), expected);
         }
+        let admin: AdminUrl = "https://ca.example.com".parse().expect("a URL");
+        assert_eq!(admin.to_string(), "https://ca.example.com:8444");
         for text in [
             "",
             "http://ca.example.com",
