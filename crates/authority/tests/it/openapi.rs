@@ -207,6 +207,18 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
         (Method::POST, "/v1/revocation-lists", Value::Null, 200),
         (
             Method::POST,
+            "/v1/revocation-lists/root/draft",
+            json!({}),
+            200,
+        ),
+        (
+            Method::POST,
+            "/v1/revocation-lists/root",
+            json!({ "reason": "superseded" }),
+            200,
+        ),
+        (
+            Method::POST,
             "/v1/resume",
             json!({ "because": "nothing waits" }),
             200,
