@@ -34,11 +34,6 @@ impl Subscription {
         &self.snapshot
     }
 
-    /// What the snapshot revokes, once: a place in the feed lasts as long as the process, and a hundred thousand of them have 7 MB.
-    pub fn take_revoked(&mut self) -> Vec<Revoked> {
-        std::mem::take(&mut self.snapshot.revoked)
-    }
-
     /// The next message; `None`: the node was too slow or another took its name, and needs a new subscription.
     /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {

@@ -284,12 +284,12 @@ impl Authority {
         let now = self.now();
         let mut where_to = "not archived".to_owned();
         if let Some(mut file) = archive.take() {
-            let lines = ended
+            let lines: Vec<String> = ended
                 .iter()
                 .map(|it| archive::line(it.entry(), now))
                 .collect();
             let written = tokio::task::spawn_blocking(move || {
-                let written = file.append(lines);
+                let written = file.append(&lines);
                 (file, written)
             });
             let (file, written) = written.await.map_err(|_| PruneError::Interrupted)?;
@@ -309,16 +309,15 @@ impl Authority {
         watch: &mut Option<Watch>,
         now: UnixTime,
     ) -> Result<Witness, StoreError> {
-        let watch = match watch {
-            Some(watch) => watch,
-            None => {
-                let left = self.store.witnessed_at().await?;
-                watch.insert(Watch {
-                    witness: Witness::at(left),
-                    kept: left,
-                    seen: self.opened,
-                })
-            }
+        let watch = if let Some(watch) = watch {
+            watch
+        } else {
+            let left = self.store.witnessed_at().await?;
+            watch.insert(Watch {
+                witness: Witness::at(left),
+                kept: left,
+                seen: self.opened,
+            })
         };
         watch.advance(now);
         let time = watch.witness.time();

@@ -7,6 +7,7 @@ mod many;
 #[cfg(test)]
 mod plans;
 pub(crate) mod record;
+mod stream;
 
 use std::collections::BTreeMap;
 

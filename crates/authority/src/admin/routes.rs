@@ -555,7 +555,7 @@ async fn prune(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
 ) -> Called<PruneResponse> {
-    Ok(Json(prune_response(authority.prune(actor).await?, false)))
+    Ok(Json(prune_response(&authority.prune(actor).await?, false)))
 }
 
 async fn prune_preview(
@@ -563,7 +563,7 @@ async fn prune_preview(
     Caller(actor): Caller,
 ) -> Called<PruneResponse> {
     let pruned = authority.preview_prune(&actor).await?;
-    Ok(Json(prune_response(pruned, true)))
+    Ok(Json(prune_response(&pruned, true)))
 }
 
 async fn audit(

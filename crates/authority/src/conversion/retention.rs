@@ -22,7 +22,7 @@ pub(crate) fn archived(entry: Entry, now: UnixTime) -> ShownCertificate {
     }
 }
 
-pub(crate) fn prune_response(pruned: Pruned, is_preview: bool) -> PruneResponse {
+pub(crate) fn prune_response(pruned: &Pruned, is_preview: bool) -> PruneResponse {
     PruneResponse {
         cutoff: pruned.cutoff,
         due: is_preview.then_some(pruned.due),

@@ -42,18 +42,17 @@ impl Archive {
     }
 
     /// Durable on return. Blocks.
-    pub(super) fn append(&mut self, lines: Vec<String>) -> Result<(), ArchiveError> {
+    pub(super) fn append(&mut self, lines: &[String]) -> Result<(), ArchiveError> {
         let folder = self.folder.clone();
         let fault = |path: &Path, error: &io::Error| ArchiveError {
             path: path.to_owned(),
             why: error.to_string(),
         };
-        let (file, path) = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let begun = begin(&folder, self.began).map_err(|error| fault(&folder, &error))?;
-                self.open.insert(begun)
-            }
+        let (file, path) = if let Some(open) = &mut self.open {
+            open
+        } else {
+            let begun = begin(&folder, self.began).map_err(|error| fault(&folder, &error))?;
+            self.open.insert(begun)
         };
         let mut text = lines.join("\n");
         text.push('\n');
@@ -137,9 +136,9 @@ mod tests {
         let write = |text: &str| {
             let mut archive = Archive::at(place.clone(), AT);
             assert_eq!(archive.path(), None);
-            archive.append(vec![text.to_owned()]).expect("writes");
+            archive.append(&[text.to_owned()]).expect("writes");
             archive
-                .append(vec!["more".to_owned(), "yet more".to_owned()])
+                .append(&["more".to_owned(), "yet more".to_owned()])
                 .expect("writes");
             archive.file().expect("a file")
         };
@@ -161,9 +160,7 @@ mod tests {
     #[test]
     fn disk_that_takes_nothing_is_named() {
         let mut archive = Archive::at(PathBuf::from("/dev/full/archive"), AT);
-        let error = archive
-            .append(vec!["one".to_owned()])
-            .expect_err("no folder");
+        let error = archive.append(&["one".to_owned()]).expect_err("no folder");
         assert!(error.to_string().contains("/dev/full/archive"), "{error}");
         // A file that is there and whose disk is full.
         let file = OpenOptions::new()
@@ -175,7 +172,7 @@ mod tests {
             began: AT,
             open: Some((file, PathBuf::from("/dev/full"))),
         };
-        let error = archive.append(vec!["one".to_owned()]).expect_err("full");
+        let error = archive.append(&["one".to_owned()]).expect_err("full");
         assert!(error.to_string().contains("No space left"), "{error}");
     }
 }

@@ -55,10 +55,11 @@ impl Source {
         match self {
             Self::Authority { authority, node } => {
                 let subscription = authority.subscribe(node).await;
-                let mut subscription = subscription.map_err(|error| error.to_string())?;
+                let subscription = subscription.map_err(|error| error.to_string())?;
+                let snapshot = subscription.snapshot();
                 Ok(Beginning {
-                    position: Position::at(subscription.snapshot()),
-                    revoked: subscription.take_revoked(),
+                    position: Position::at(snapshot),
+                    revoked: snapshot.revoked.clone(),
                     // In this process the feed has one history: the authority that tells it is the one that was opened.
                     has_every_hold: true,
                     kept: line::kept(),

@@ -125,7 +125,7 @@ fn killed_while_certificates_leave_each_is_in_the_inventory_or_in_the_archive() 
         installation.ok(&["audit", "verify"]);
         assert_eq!(
             names(&installation.certificates(&[])),
-            BTreeSet::from(["cn:live".to_owned()])
+            BTreeSet::from(["cn:live", "cn:you"].map(str::to_owned))
         );
         let all = archived(&archive);
         assert_eq!(all.len(), if is_durable { 4 } else { 8 }, "{point:?}");

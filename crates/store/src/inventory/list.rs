@@ -15,6 +15,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::filter::{Cursor, Driver, Filter, Glob, IssuerFilter, NameFilter, Order};
+use super::stream::Stream;
 use super::{EntryId, Page, Status, load};
 use crate::row::to_seconds;
 
@@ -548,63 +549,6 @@ enum Segment<'a> {
     All,
     Behind(&'a Cursor),
     RestOf(&'a Cursor),
-}
-
-/// One query that gives rows in the order of the list: of each its place, and whether it fits.
-pub(super) struct Stream {
-    columns: String,
-    tables: String,
-    /// Which rows of the index.
-    conditions: Vec<String>,
-    /// Which of them fit.
-    fitting: Vec<String>,
-    order: String,
-    pub(super) values: Vec<Value>,
-}
-
-impl Stream {
-    fn new(text: &str, number: &str, tables: &str) -> Self {
-        Self {
-            columns: format!("{text}, {number}, e.id"),
-            tables: tables.to_owned(),
-            conditions: Vec::new(),
-            fitting: vec!["TRUE".to_owned()],
-            order: String::new(),
-            values: Vec::new(),
-        }
-    }
-
-    /// The parameter that stands for `value`.
-    pub(super) fn bind(&mut self, value: impl Into<Value>) -> String {
-        self.values.push(value.into());
-        format!("?{}", self.values.len())
-    }
-
-    fn and(mut self, condition: &str) -> Self {
-        self.conditions.push(condition.to_owned());
-        self
-    }
-
-    fn fitting(mut self, condition: &str) -> Self {
-        self.fitting.push(condition.to_owned());
-        self
-    }
-
-    fn ordered(mut self, order: &str) -> Self {
-        order.clone_into(&mut self.order);
-        self
-    }
-
-    pub(super) fn text(&self, limit: &str) -> String {
-        format!(
-            "SELECT {}, ({}) IS TRUE FROM {} WHERE {} ORDER BY {} LIMIT {limit}",
-            self.columns,
-            self.fitting.join(" AND "),
-            self.tables,
-            self.conditions.join(" AND "),
-            self.order
-        )
-    }
 }
 
 /// Rows of a driver that a page looks at: some 10 ms with pages that are at hand, and three pages of [`super::MAX_PAGE`] where

@@ -67,7 +67,7 @@ fn steps(sql: &Connection, filter: &Filter) -> i32 {
         now: i64::try_from(NOW).expect("small"),
         issuers,
     };
-    let of_stream = |mut stream: super::list::Stream| {
+    let of_stream = |mut stream: super::stream::Stream| {
         let at_most = stream.bind(0_i64);
         let statement = sql.prepare_cached(&stream.text(&at_most)).expect("SQL");
         statement.get_status(StatementStatus::VmStep)
