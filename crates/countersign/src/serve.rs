@@ -223,10 +223,7 @@ async fn start(
     };
     control.spawn(tasks, socket, following, own, wanted);
     reserved.spawn(tasks, drain);
-    if let Some(authority) = &authority {
-        let watched = root_lists::watch(Arc::clone(authority), metrics.clone(), Arc::clone(clock));
-        tasks.spawn_endless("the watch over the root's list", watched);
-    }
+    root_lists::spawn(tasks, authority.as_ref(), &metrics, clock);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {
@@ -244,13 +241,8 @@ async fn start(
         admin: admin_address,
         feed: feed_address,
     };
-    let announcement = Announcement::new(
-        &service.source,
-        &state,
-        authority.is_some(),
-        addresses,
-        born,
-    );
+    let has_authority = authority.is_some();
+    let announcement = Announcement::new(&service.source, &state, has_authority, addresses, born);
     Ok(Running {
         gateway,
         public,

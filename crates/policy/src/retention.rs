@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn rule_that_is_too_short_is_refused() {
         assert_eq!(
-            Retention::after(MIN_KEPT - Duration::from_secs(1)),
+            Retention::after(MIN_KEPT.saturating_sub(Duration::from_secs(1))),
             Err(TooShort)
         );
         assert_eq!(Retention::after(Duration::ZERO), Err(TooShort));

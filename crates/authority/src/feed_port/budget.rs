@@ -67,7 +67,7 @@ mod tests {
         let budget = Budget::default();
         let got = |node: &str| (0..100).filter(|_| budget.admits(node)).count();
         assert_eq!((got("a"), got("b")), (32, 32));
-        tokio::time::advance(REFILL - Duration::from_secs(1)).await;
+        tokio::time::advance(REFILL.saturating_sub(Duration::from_secs(1))).await;
         assert_eq!(got("a"), 0);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((got("a"), got("a")), (1, 0));

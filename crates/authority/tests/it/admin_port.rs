@@ -112,6 +112,7 @@ impl Site {
             credentials: SharedCredentials::new(credentials.expect("good")),
             enforcement: enforcement.clone(),
             listener,
+            turned_away: Box::new(drop),
         };
         tokio::spawn(admin::port::serve(opened, drain));
         let site = Self {

@@ -19,7 +19,6 @@ use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, Holders, ParsedCrl};
 use countersign_pki::feed::{Body, HistoryId, RevocationReason, Revoked, Sequence, Snapshot};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::Uri;
-use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
@@ -541,8 +540,8 @@ async fn shard_and_list_of_another_issuer_are_united_and_let_nothing_go_on() {
         holders: Holders::Users,
         ..CrlScope::default()
     };
-    let root = fs::read(it.before.folder.path.join("ca/root.crl")).expect("reads");
-    let root = pem::decode_all(&root).expect("PEM").remove(0).der;
+    let lists = it.before.authority.superior_lists().await.expect("lists");
+    let root = lists[0].signed.as_ref().expect("signed").der().to_vec();
     for (crl, revoked) in [
         (it.crl_of(BORN + 60, &[you], shard), 1),
         (it.crl_of(BORN + 60, &[], leaves), 0),

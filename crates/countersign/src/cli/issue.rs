@@ -296,6 +296,7 @@ mod tests {
             certificate: PathBuf::new(),
             key: None,
             ca: PathBuf::new(),
+            authority: None,
             ignored: vec!["subject CN=\u{202e}bob\u{9b}2J".to_owned()],
         };
         let text = written.text();

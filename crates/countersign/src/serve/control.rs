@@ -123,7 +123,7 @@ impl Control<'_> {
             tasks.spawn_endless("retention", async move {
                 keeping.retain(drain.clone()).await;
                 // Until the others have come to their end, too.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             });
             tasks.spawn(
                 "the unsealing of the CA key",

@@ -9,8 +9,23 @@ use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::tasks::Tasks;
+
+/// Watches over them, where there is an authority.
+pub(super) fn spawn(
+    tasks: &mut Tasks,
+    authority: Option<&Arc<Authority>>,
+    metrics: &Metrics,
+    clock: &SharedClock,
+) {
+    if let Some(authority) = authority {
+        let watched = watch(Arc::clone(authority), metrics.clone(), Arc::clone(clock));
+        tasks.spawn_endless("the watch over the root's list", watched);
+    }
+}
+
 /// Looks each minute. Never ends by itself.
-pub(super) async fn watch(authority: Arc<Authority>, metrics: Metrics, clock: SharedClock) {
+async fn watch(authority: Arc<Authority>, metrics: Metrics, clock: SharedClock) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told_at = None;

@@ -130,7 +130,7 @@ fn killed_while_certificates_leave_each_is_in_the_inventory_or_in_the_archive() 
         let all = archived(&archive);
         assert_eq!(all.len(), if is_durable { 4 } else { 8 }, "{point:?}");
         assert_eq!(
-            BTreeSet::from_iter(all.iter().map(String::as_str)),
+            all.iter().map(String::as_str).collect::<BTreeSet<_>>(),
             BTreeSet::from(OLD)
         );
     }
