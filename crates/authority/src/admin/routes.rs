@@ -1,5 +1,7 @@
 //! What can be asked of the authority, on whatever port.
 
+mod lists;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -20,14 +22,12 @@ use super::openapi::document;
 use super::route::Route;
 use crate::api::{
     AUDIT, AuditQuery, BACKUP, CERTIFICATES, EVIDENCE_CRL, EVIDENCE_FEED, EvidenceResponse, IMPORT,
-    IMPORT_LIST, ISSUE, ImportRequest, ImportResponse, ImportedListResponse, IssueRequest,
-    IssueResponse, LABEL, LabelRequest, LabelResponse, ListQuery, ListResponse, ListView,
-    ListsResponse, OPENAPI, OwnRenewRequest, PREVIEW, PRUNE, PRUNE_PREVIEW, PreviewResponse,
-    PruneResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW, RENEW_OWN, RESUME, REVOCATION_LISTS,
-    REVOKE, REVOKE_PREVIEW, ROOT_LIST, ROOT_LIST_DRAFT, ReceiptQuery, ReceiptResponse,
-    ReleaseRequest, ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse,
-    RevokePreviewResponse, RevokeRequest, RevokeResponse, RootListDraft, RootListRequest, STATUS,
-    ShowResponse, StatusResponse,
+    ISSUE, ImportRequest, ImportResponse, IssueRequest, IssueResponse, LABEL, LabelRequest,
+    LabelResponse, ListQuery, ListResponse, OPENAPI, OwnRenewRequest, PREVIEW, PRUNE,
+    PRUNE_PREVIEW, PreviewResponse, PruneResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW,
+    RENEW_OWN, RESUME, REVOKE, REVOKE_PREVIEW, ReceiptQuery, ReceiptResponse, ReleaseRequest,
+    ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse, RevokePreviewResponse,
+    RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -36,8 +36,7 @@ use crate::conversion::revocation::{
 };
 use crate::conversion::{
     annotate, import_response, imported, issuance, issue_response, label_response, list_filter,
-    list_response, lists_response, preview_response, prune_response, requested_key,
-    revoked_under_root, root_list_draft as drafted_response, show_response,
+    list_response, preview_response, prune_response, requested_key, show_response,
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
@@ -57,6 +56,7 @@ pub fn router(authority: Arc<Authority>) -> Router {
 /// What there is, and who may.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = certificate_routes();
+    routes.extend(lists::routes());
     routes.extend(authority_routes());
     routes
 }
@@ -161,37 +161,6 @@ fn certificate_routes() -> Vec<Route> {
 /// About the authority as a whole.
 fn authority_routes() -> Vec<Route> {
     vec![
-        Route::post(
-            REVOCATION_LISTS,
-            Role::Operator,
-            "Sign the revocation lists that are due, and show all",
-            revocation_lists,
-        )
-        .answers::<ListsResponse>(),
-        Route::post(
-            IMPORT_LIST,
-            Role::Admin,
-            "Publish a revocation list of a CA above the issuing one that was signed elsewhere",
-            import_list,
-        )
-        .takes_bytes(CRL, MAX_EVIDENCE)
-        .answers::<ImportedListResponse>(),
-        Route::post(
-            ROOT_LIST,
-            Role::Admin,
-            "Sign the root's revocation list with the key in the state folder",
-            root_list,
-        )
-        .takes::<RootListRequest>()
-        .answers::<ListView>(),
-        Route::post(
-            ROOT_LIST_DRAFT,
-            Role::Admin,
-            "Draft the root's revocation list, to be signed where its key is and imported then",
-            root_list_draft,
-        )
-        .takes::<RootListRequest>()
-        .answers::<RootListDraft>(),
         Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),
         Route::post(
             EVIDENCE_CRL,
@@ -477,41 +446,6 @@ async fn show(
     let page = authority.show(&parse_what(&what)).await?;
     let issuers_of = |issuer: &_| authority.issuers_above(issuer);
     Ok(Json(show_response(page, issuers_of, authority.now())))
-}
-
-async fn revocation_lists(
-    State(authority): State<Arc<Authority>>,
-    Caller(actor): Caller,
-) -> Called<ListsResponse> {
-    Ok(Json(lists_response(authority.complete_lists(actor).await?)))
-}
-
-async fn import_list(
-    State(authority): State<Arc<Authority>>,
-    Caller(actor): Caller,
-    body: Result<Bytes, BytesRejection>,
-) -> Called<ImportedListResponse> {
-    let der = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    Ok(Json(authority.import_list(actor, der).await?.into()))
-}
-
-async fn root_list(
-    State(authority): State<Arc<Authority>>,
-    Caller(actor): Caller,
-    body: Result<Json<RootListRequest>, JsonRejection>,
-) -> Called<ListView> {
-    let revoke = revoked_under_root(read(body)?);
-    Ok(Json(authority.sign_root_list(actor, revoke).await?.into()))
-}
-
-async fn root_list_draft(
-    State(authority): State<Arc<Authority>>,
-    Caller(actor): Caller,
-    body: Result<Json<RootListRequest>, JsonRejection>,
-) -> Called<RootListDraft> {
-    let revoke = revoked_under_root(read(body)?);
-    let drafted = authority.draft_root_list(actor, revoke).await?;
-    Ok(Json(drafted_response(authority.root(), &drafted)))
 }
 
 async fn status(
