@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
-use crate::issuer::IssuerId;
+use crate::issuer::{self, IssuerId, IssuerRole};
 use crate::row::{damaged, from_sequence, sequence, time, to_seconds, unsigned, word};
 use crate::store::{Store, last_sequence};
 
@@ -360,12 +360,19 @@ pub(crate) fn shard_of(
 }
 
 /// Of a restored inventory: each list that the backup has may be older than the last that was given out, and lack what was
-/// revoked since. None is given out again; each is signed anew, above its number, once the authority may.
+/// revoked since. None is given out again; each is signed anew, above its number, once the authority may. Those of the CAs above stay: their keys may
+/// be far away, and whoever has a newer one of theirs imports it.
 pub(crate) fn withdraw_lists(sql: &Connection, at: Sequence) -> rusqlite::Result<()> {
-    sql.prepare_cached("DELETE FROM crl_signed")?.execute([])?;
-    sql.prepare_cached("UPDATE crl SET changed_at = ?1")?
-        .execute([from_sequence(at)])
-        .map(drop)
+    let own =
+        "SELECT l.id FROM crl l JOIN issuer s ON s.id = l.issuer_id WHERE s.role NOT IN (?1, ?2)";
+    let above = [IssuerRole::Root.to_string(), issuer::SUPERIOR.to_owned()];
+    sql.prepare_cached(&format!("DELETE FROM crl_signed WHERE crl_id IN ({own})"))?
+        .execute(params![above[0], above[1]])?;
+    sql.prepare_cached(&format!(
+        "UPDATE crl SET changed_at = ?3 WHERE id IN ({own})"
+    ))?
+    .execute(params![above[0], above[1], from_sequence(at)])
+    .map(drop)
 }
 
 /// A list of an issuer, if there is none of that URI yet, which is said; [`COMPLETE`]: that of every certificate.

@@ -187,7 +187,7 @@ impl Store {
             .await
     }
 
-    /// Takes away messages of the feed that nobody is told any more, of the next [`MESSAGES`] behind `after` that were told before
+    /// Takes away messages of the feed that nobody is told any more, of the next 4096 behind `after` that were told before
     /// `cutoff`; where to go on.
     pub async fn drop_messages(
         &self,

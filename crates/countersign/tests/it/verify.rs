@@ -8,7 +8,6 @@ use rcgen::{
 };
 use serde_json::Value;
 
-use crate::files::every_file;
 use crate::installation::{Answer, Installation, Issued, countersign, text};
 use crate::json::array;
 use crate::snapshot::snapshot;
@@ -107,10 +106,9 @@ fn verify_says_no_with_the_cause_and_the_fix() {
     scene.refused(&["--at", "2099-01-01T00:00:00Z"], "leaf-expired");
     scene.refused(&["--depth", "0"], "verify-depth-too-small");
     // The root's, which says nothing of a leaf.
-    let crl = every_file(&scene.installation.state())
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|it| it == "crl"))
-        .expect("a CRL of the root");
+    let crl = scene.installation.path("root.crl");
+    let write = ["ca", "crl", "--root", "--out", text(&crl)];
+    scene.installation.ok(&write);
     scene.refused(&["--crl", text(&crl)], "crl-missing");
 
     let as_client = scene.ask("client", &scene.api, &["--json"]);

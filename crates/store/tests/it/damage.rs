@@ -40,7 +40,7 @@ async fn newer_schema_is_refused_by_name() {
         Err(StoreError::NewerSchema {
             path,
             found: 99,
-            known: 6
+            known: 7
         })
     );
 }
