@@ -1,6 +1,5 @@
 //! The port that nodes in other processes hear the feed from.
 
-mod budget;
 mod routes;
 mod telling;
 
@@ -21,13 +20,14 @@ use tower::ServiceExt as _;
 
 use crate::authority::Authority;
 use crate::problem::Problem;
-use crate::reserved_port::{self, AtDrain, Holder, Opened, Service, Terms};
+use crate::reserved_port::{self, AtDrain, Holder, Opened, Place, Places, Service, Terms};
 
 /// Serves the feed to nodes in other processes, until the drain begins.
 pub async fn serve(opened: Opened, drain: Drain) {
     let authority = Arc::clone(&opened.authority);
     let feed = Feed {
         router: routes::router(Arc::clone(&authority)),
+        places: Places::default(),
         authority,
     };
     reserved_port::serve(feed, opened, drain).await;
@@ -36,11 +36,17 @@ pub async fn serve(opened: Opened, drain: Drain) {
 struct Feed {
     authority: Arc<Authority>,
     router: Router,
+    places: Places,
 }
 
 /// Who may hear and say. Only [`Feed`] makes one, for whoever holds a node's certificate.
 #[derive(Clone, Debug)]
-struct Node(Holder);
+struct Node(
+    Holder,
+    /// Held while the connection is open.
+    #[expect(dead_code, reason = "dropped with the connection")]
+    Arc<Place>,
+);
 
 impl Service for Feed {
     type Guest = Node;
@@ -52,7 +58,17 @@ impl Service for Feed {
     async fn admit(&self, peer: &VerifiedPeer) -> Result<Node, Problem> {
         let told = "the feed is told to nodes only";
         let holder = Holder::admit(&self.authority, peer, Profile::NODE, told).await?;
-        Ok(Node(holder))
+        let place = self.places.take(holder.identity(), MAX_CONNECTIONS_EACH);
+        let place = place.ok_or_else(|| {
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "node {} has {MAX_CONNECTIONS_EACH} connections open already",
+                    holder.name()
+                ),
+            )
+        })?;
+        Ok(Node(holder, Arc::new(place)))
     }
 
     async fn answer(
@@ -93,3 +109,7 @@ const TERMS: Terms = Terms {
     answer_timeout: Duration::from_secs(30),
     at_drain: AtDrain::Cut,
 };
+
+/// A stream, one connection for what it says, and those of a gateway that was killed and is started again and again, until they
+/// are found dead.
+const MAX_CONNECTIONS_EACH: usize = 32;

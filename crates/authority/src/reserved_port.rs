@@ -5,7 +5,9 @@
 //! issuer, and so does the port's own. So the profile is looked up by the certificate's fingerprint, and a `Holder`,
 //! without which nobody is served, is made of that row and of nothing else.
 
+mod budget;
 mod holder;
+mod places;
 
 use std::convert::Infallible;
 use std::io;
@@ -36,7 +38,9 @@ use tokio::time::timeout;
 use crate::authority::Authority;
 use crate::problem::Problem;
 
+pub(crate) use self::budget::{Budget, within};
 pub(crate) use self::holder::{Holder, common_name};
+pub(crate) use self::places::{Place, Places};
 
 /// What a port is made of.
 pub struct Opened {
@@ -194,7 +198,8 @@ fn pending(terms: &Terms) -> PendingLimits {
     let in_all = terms.max_connections / 2;
     PendingLimits {
         in_all,
-        per_source: PendingLimits::default().per_source.min(in_all / 2),
+        // A sixteenth, as at any listener.
+        per_source: PendingLimits::default().per_source.min(in_all / 16),
     }
 }
 
@@ -271,6 +276,8 @@ impl<S: Service> Port<S> {
                 why: problem.detail.clone(),
             });
         }
+        // Whoever is not served is told so once: it must not keep a connection from those who are.
+        let is_refused = admitted.is_err();
         let stalled = Arc::new(Notify::new());
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let (admitted, stalled) = (admitted.clone(), Arc::clone(&stalled));
@@ -281,10 +288,13 @@ impl<S: Service> Port<S> {
             .timer(TokioTimer::new())
             .header_read_timeout(terms.header_timeout)
             .max_buf_size(terms.max_headers)
+            .keep_alive(!is_refused)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let draining = drain.draining();
         tokio::pin!(draining);
+        let refusal = tokio::time::sleep(REFUSAL_TIMEOUT);
+        tokio::pin!(refusal);
         let mut is_ending = false;
         loop {
             tokio::select! {
@@ -297,6 +307,7 @@ impl<S: Service> Port<S> {
                     tracing::warn!(target: "port", port = terms.name, %source, "connection is cut: the peer takes nothing of what it is told");
                     return;
                 }
+                () = &mut refusal, if is_refused => return,
                 () = &mut draining, if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
@@ -355,5 +366,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Two round trips, and a peer that has just been started.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For one request and the answer that it is refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -283,8 +283,9 @@ pub(crate) fn forget(sql: &Connection, id: EntryId) -> rusqlite::Result<()> {
 /// The issuer of one of ours.
 pub(crate) fn issuer_of(sql: &Connection, id: EntryId) -> rusqlite::Result<Option<i64>> {
     sql.prepare_cached("SELECT issuer_id FROM entry WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
+        .query_row([id.0], |row| row.get::<_, Option<i64>>(0))
         .optional()
+        .map(Option::flatten)
 }
 
 pub(crate) const FORGET: [&str; 4] = [

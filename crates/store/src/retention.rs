@@ -2,8 +2,8 @@
 //! have ended by the bytes themselves.
 //!
 //! [`Store::ended`] reads, whoever calls it archives, [`Store::drop_ended`] takes away what stands as it was read. It never
-//! touches the audit log, and these stay whatever their age: what was revoked because its key was given away, so that the
-//! key is never certified again; what a revocation list in force still has to show; what is not proved to have ended;
+//! touches the audit log, and these stay whatever their age: what was revoked because its key was given away, or is on hold, so
+//! that the key is not certified again; what a revocation list in force still has to show; what is not proved to have ended;
 //! revocations of serial numbers that the inventory does not have; and identities of which somebody has said something.
 
 use std::ops::AddAssign;
@@ -59,7 +59,7 @@ pub struct EndedPlace {
 /// How many stay although the row says that they have ended, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// The key was given away.
+    /// The key was given away, or is on hold.
     pub compromised: u64,
     /// A revocation list in force has to show them.
     pub listed: u64,
@@ -328,7 +328,8 @@ fn judge(
     let kept = &mut portion.kept;
     if !is_proved {
         kept.unproved += 1;
-    } else if entry.revocation.is_some_and(|it| it.reason.is_compromise()) {
+    } else if (entry.revocation).is_some_and(|it| it.reason.is_compromise() || it.reason.is_hold())
+    {
         kept.compromised += 1;
     } else if entry.revocation.is_some() && publication::is_to_be_shown(sql, entry.serial, now)? {
         kept.listed += 1;

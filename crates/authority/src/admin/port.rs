@@ -4,16 +4,14 @@
 //! What is served is the route table and nothing else: what a process says of its gateway stays on its socket. The role is
 //! looked up at each request, so that another configuration decides on connections that are open as on new ones.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use countersign_pki::identity::{Identity, VerifiedPeer};
+use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::administration::Roles;
 use countersign_policy::issuance::{Actor, Profile};
 use countersign_runtime::drain::Drain;
@@ -24,7 +22,9 @@ use tower::ServiceExt as _;
 use super::{router, with_fallbacks};
 use crate::authority::Authority;
 use crate::problem::Problem;
-use crate::reserved_port::{self, AtDrain, Holder, Opened, Service, Terms, common_name};
+use crate::reserved_port::{
+    self, AtDrain, Budget, Holder, Opened, Place, Places, Service, Terms, common_name,
+};
 
 /// Serves the admin API to operators, until the drain begins; requests in flight are finished.
 pub async fn serve(opened: Opened, drain: Drain) {
@@ -32,6 +32,7 @@ pub async fn serve(opened: Opened, drain: Drain) {
     let api = Api {
         router: with_fallbacks(router(Arc::clone(&authority))),
         places: Places::default(),
+        renewals: Arc::default(),
         authority,
     };
     reserved_port::serve(api, opened, drain).await;
@@ -58,6 +59,8 @@ struct Api {
     authority: Arc<Authority>,
     router: Router,
     places: Places,
+    /// Of operators' own certificates.
+    renewals: Arc<Budget>,
 }
 
 /// An operator on one connection.
@@ -83,16 +86,19 @@ impl Service for Api {
                 let hint = problem.hint.clone();
                 problem.with_hint(hint.or_else(|| Some(ISSUE_OPERATOR.to_owned())))
             })?;
-        let place = self.places.take(holder.identity()).ok_or_else(|| {
-            Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                format!(
-                    "operator {} has {MAX_CONNECTIONS_EACH} connections open already",
-                    holder.name()
-                ),
-            )
-            .with_hint(Some("close some of them, or use them again".to_owned()))
-        })?;
+        let place = self
+            .places
+            .take(holder.identity(), MAX_CONNECTIONS_EACH)
+            .ok_or_else(|| {
+                Problem::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    format!(
+                        "operator {} has {MAX_CONNECTIONS_EACH} connections open already",
+                        holder.name()
+                    ),
+                )
+                .with_hint(Some("close some of them, or use them again".to_owned()))
+            })?;
         Ok(Operator {
             holder,
             _place: Arc::new(place),
@@ -109,6 +115,7 @@ impl Service for Api {
         let Some(role) = self.authority.roles().of(holder.identity()) else {
             return without_role(&holder.name()).into_response();
         };
+        request.extensions_mut().insert(Arc::clone(&self.renewals));
         request.extensions_mut().insert(Actor::Operator {
             identity: holder.identity().clone(),
             role,
@@ -140,57 +147,6 @@ fn quoted(name: &str) -> String {
     }
 }
 
-/// How many connections each operator has open.
-#[derive(Clone, Default)]
-struct Places(
-    // Guards nothing but the map, which holds no zero.
-    Arc<Mutex<BTreeMap<Identity, usize>>>,
-);
-
-/// One of them, until it is dropped.
-struct Place {
-    places: Places,
-    of: Identity,
-}
-
-impl Places {
-    fn take(&self, operator: &Identity) -> Option<Place> {
-        let mut open = self.open();
-        let count = open.entry(operator.clone()).or_default();
-        if *count >= MAX_CONNECTIONS_EACH {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            places: self.clone(),
-            of: operator.clone(),
-        })
-    }
-
-    fn open(&self) -> MutexGuard<'_, BTreeMap<Identity, usize>> {
-        // Nothing under this lock can panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.places.open();
-        if let Some(count) = open.get_mut(&self.of) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.of);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({})", self.of)
-    }
-}
-
 const ISSUE_OPERATOR: &str =
     "an admin makes operators: `countersign issue operator NAME --out DIR`";
 
@@ -218,32 +174,7 @@ const MAX_CONNECTIONS_EACH: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use countersign_pki::identity::BundleName;
-
     use super::*;
-
-    fn operator(name: &str) -> Identity {
-        Identity {
-            bundle: BundleName::operators(),
-            name: name.parse().expect("a name"),
-        }
-    }
-
-    #[test]
-    fn operator_has_so_many_places_and_leaves_those_of_others_alone() {
-        let places = Places::default();
-        let (alice, bob) = (operator("cn:alice"), operator("cn:bob"));
-        let mut taken: Vec<Place> = (0..MAX_CONNECTIONS_EACH)
-            .filter_map(|_| places.take(&alice))
-            .collect();
-        assert_eq!(taken.len(), MAX_CONNECTIONS_EACH);
-        assert!(places.take(&alice).is_none());
-        assert!(places.take(&bob).is_some());
-        taken.pop();
-        assert!(places.take(&alice).is_some());
-        taken.clear();
-        assert!(places.open().is_empty(), "who has gone leaves nothing");
-    }
 
     #[test]
     fn names_are_quoted_as_keys_of_the_configuration() {

@@ -4,6 +4,7 @@ mod lists;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -40,6 +41,7 @@ use crate::conversion::{
 };
 use crate::problem::Problem;
 use crate::receipt::Receipt;
+use crate::reserved_port::{Budget, within};
 use crate::what::What;
 
 /// The routes. Every request carries its [`Actor`] as an extension; without one it is refused.
@@ -281,6 +283,7 @@ async fn renew(
 async fn renew_own(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
+    budget: Option<Extension<Arc<Budget>>>,
     headers: HeaderMap,
     body: Result<Json<OwnRenewRequest>, JsonRejection>,
 ) -> Called<IssueResponse> {
@@ -293,13 +296,16 @@ async fn renew_own(
         identity,
         certificate,
         ..
-    } = actor
+    } = actor.clone()
     else {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             format!("{actor} has shown no certificate that could be renewed"),
         ));
     };
+    if let Some(Extension(budget)) = budget {
+        within(&budget, &authority, &identity.name.bare(), actor.clone()).await?;
+    }
     // Whatever its role: what it holds, its holder gets again, and nothing else.
     let holder = Actor::Holder {
         identity,

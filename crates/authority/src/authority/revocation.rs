@@ -6,7 +6,7 @@ use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::serial::SerialNumber;
 use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
-use countersign_store::inventory::{Cursor, Filter, NameFilter, Selector};
+use countersign_store::inventory::{Cursor, Filter, IssuerFilter, NameFilter, Selector};
 use countersign_store::issuer::{Issuer, IssuerRole};
 use countersign_store::revocation::{Ended, Preview, Selection, Withdrawal, Withdrawals};
 
@@ -114,8 +114,12 @@ impl Authority {
         }
         let unrecorded = match (meant.is_unrecorded, filter.serial) {
             (true, Some(serial)) => {
-                self.refuse_own(meant, serial)?;
-                Some(self.issuer_meant(&filter)?.id)
+                let issuer = self.issuer_meant(&filter)?;
+                self.refuse_own(meant, serial, filter.issuer.as_ref().map(|_| issuer))?;
+                let (id, subject) = (issuer.id, issuer.certificate.subject().to_string());
+                // What others have issued under the same number is not meant.
+                filter.issuer.get_or_insert(IssuerFilter::Subject(subject));
+                Some(id)
             }
             _ => None,
         };
@@ -141,8 +145,17 @@ impl Authority {
         })
     }
 
-    fn refuse_own(&self, meant: &Meant, serial: SerialNumber) -> Result<(), RevokeError> {
-        let own = |issuer: &&Issuer| issuer.certificate.serial() == serial;
+    /// `named`: the issuer of the certificate that is meant, where it was named; a leaf may have the number of a CA's own.
+    fn refuse_own(
+        &self,
+        meant: &Meant,
+        serial: SerialNumber,
+        named: Option<&Issuer>,
+    ) -> Result<(), RevokeError> {
+        let own = |issuer: &&Issuer| {
+            issuer.certificate.serial() == serial
+                && named.is_none_or(|it| it.certificate.subject() == issuer.certificate.issuer())
+        };
         match self.store.issuers().iter().find(own) {
             Some(issuer) => Err(RevokeError::OwnCertificate {
                 what: meant.to_string(),

@@ -20,13 +20,12 @@ use countersign_policy::issuance::{Profile, Request};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::budget::{BURST, Budget};
 use super::{Node, telling};
 use crate::authority::Authority;
 use crate::conversion::requested_key;
 use crate::feed::NotItsPlace;
 use crate::problem::Problem;
-use crate::reserved_port::Holder;
+use crate::reserved_port::{Budget, within};
 
 /// Every request carries its [`Node`] as an extension; without one it is refused.
 pub(super) fn router(authority: Arc<Authority>) -> Router {
@@ -58,7 +57,7 @@ struct Held {
 
 async fn feed(
     State(authority): State<Arc<Authority>>,
-    Node(node): Node,
+    Node(node, _): Node,
     Extension(stalled): Extension<Arc<Notify>>,
     held: Result<Query<Held>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -86,7 +85,7 @@ async fn feed(
 
 async fn acknowledge(
     State(authority): State<Arc<Authority>>,
-    Node(node): Node,
+    Node(node, _): Node,
     said: Result<Json<AcknowledgementOf>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let said = read(said)?;
@@ -99,7 +98,7 @@ async fn acknowledge(
 
 async fn leave(
     State(authority): State<Arc<Authority>>,
-    Node(node): Node,
+    Node(node, _): Node,
     said: Result<Json<Leaving>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Leaving { place } = read(said)?;
@@ -109,11 +108,11 @@ async fn leave(
 
 async fn renew(
     State(authority): State<Arc<Authority>>,
-    Node(node): Node,
+    Node(node, _): Node,
     Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
-    within(&budget, &authority, &node).await?;
+    within(&budget, &authority, &node.name(), node.actor()).await?;
     let NextCertificate { csr } = read(asked)?;
     let (key, _) = requested_key(&csr)?;
     let issued = authority
@@ -127,11 +126,11 @@ async fn renew(
 /// A certificate for the node's listeners: which names it may have, the policy decides.
 async fn certify(
     State(authority): State<Arc<Authority>>,
-    Node(node): Node,
+    Node(node, _): Node,
     Extension(budget): Extension<Arc<Budget>>,
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
-    within(&budget, &authority, &node).await?;
+    within(&budget, &authority, &node.name(), node.actor()).await?;
     let ListenerCertificate {
         csr,
         names,
@@ -155,17 +154,6 @@ async fn certify(
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
     }))
-}
-
-async fn within(budget: &Budget, authority: &Authority, node: &Holder) -> Result<(), Problem> {
-    if budget.admits(&node.name()) {
-        return Ok(());
-    }
-    let why = format!("it has had {BURST} certificates, and gets one a minute from now on");
-    authority
-        .refused(node.actor(), "a further certificate", &why)
-        .await;
-    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
 impl From<NotItsPlace> for Problem {

@@ -2,6 +2,7 @@
 //! asks for it and the key is at hand; else it is signed elsewhere, like those of CAs that are not ours, and given.
 
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_pki::certificate::Certificate;
@@ -326,6 +327,13 @@ fn judge(
     let given = given.ok_or_else(|| EvidenceError::Incomplete {
         issuer: subject.clone(),
     })?;
+    // Whatever is right would be older than it until then.
+    if given.this_update > now.plus(MAX_AHEAD) {
+        return Err(unusable(format!(
+            "it is not in force before {}: the clock of whoever signed it is ahead",
+            given.this_update
+        )));
+    }
     if given.next_update <= now {
         return Err(EvidenceError::Over {
             issuer: subject,
@@ -340,3 +348,6 @@ fn judge(
     });
     Ok((subject, given, revoked.collect()))
 }
+
+/// What clocks of machines that are far from each other differ by.
+const MAX_AHEAD: Duration = Duration::from_hours(1);

@@ -752,6 +752,41 @@ async fn operator_renews_its_own_certificate_whatever_its_role_and_no_other() {
 }
 
 #[tokio::test]
+async fn operator_gets_no_more_of_its_own_certificates_than_it_can_use() {
+    let site = Site::new().await;
+    let (vic, alice) = (
+        site.holder("operator vic").await,
+        site.holder("operator alice").await,
+    );
+    let csr = issue("", "", &KeyPair::generate().expect("a key"))["csr"].clone();
+    let asked = json!({ "csr": csr });
+    let mut got = 0;
+    while site.post(&vic, "/v1/renew/own", &asked).await.0 == 200 {
+        got += 1;
+        assert!(got <= 33, "32, and one if a minute has passed");
+    }
+    assert!(got >= 32);
+    assert_eq!(site.post(&vic, "/v1/renew/own", &asked).await.0, 429);
+    let key = KeyPair::generate().expect("a key");
+    let asked = json!({ "csr": issue("", "", &key)["csr"] });
+    assert_eq!(site.post(&alice, "/v1/renew/own", &asked).await.0, 200);
+}
+
+#[tokio::test]
+async fn whoever_is_refused_is_told_so_once_and_keeps_no_connection() {
+    let site = Site::new().await;
+    for name in ["node gw-1", "operator nobody"] {
+        let refused = site.holder(name).await;
+        let mut connection = Open::of(&site, &refused).await;
+        assert_eq!(connection.get("/v1/status").await, Some(403), "{name}");
+        let again = connection.get("/v1/status").await;
+        // An operator without a role may be given one, on the connection that it has.
+        let keeps = (name == "operator nobody").then_some(403);
+        assert_eq!(again, keeps, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn key_of_a_request_is_its_operators_whatever_role_it_has_meanwhile() {
     let site = Site::new().await;
     let (ian, olga) = (

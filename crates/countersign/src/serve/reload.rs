@@ -150,11 +150,18 @@ impl Reloads {
             .await
             .map_err(|error| error.to_string())?;
         if let Some((authority, state)) = &self.authority {
-            kept_profiles::keep(state, &loaded.configuration.authority).map_err(said)?;
-            authority.replace_profiles(profiles);
-            authority.replace_retention(retention);
             let cut = replace_roles(authority, &self.enforcement, roles).await;
             report.connections_cut += cut.connections_cut;
+            authority.replace_profiles(profiles);
+            authority.replace_retention(retention);
+            // In force it is: a disk that is full must not leave anybody a role that was taken away.
+            if let Err(fault) = kept_profiles::keep(state, &loaded.configuration.authority) {
+                let error = fault.sentence();
+                tracing::error!(
+                    error,
+                    "commands that find nobody serving go by the former profiles"
+                );
+            }
         }
         let gateway = &loaded.configuration.gateway;
         self.process.reloaded(&loaded);

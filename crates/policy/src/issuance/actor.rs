@@ -59,7 +59,10 @@ impl Actor {
     /// node or an operator, an admin says, as of who becomes one (invariant 12); to shut them out needs less.
     pub fn may_release(&self, profile: Option<&Profile>) -> bool {
         self.may(match profile {
-            Some(profile) if !profile.is_reserved() => Role::Operator,
+            // Of what was adopted, some are CAs and responders.
+            Some(profile) if !profile.is_reserved() && *profile != Profile::ADOPTED => {
+                Role::Operator
+            }
             _ => Role::Admin,
         })
     }

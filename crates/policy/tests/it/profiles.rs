@@ -1222,3 +1222,38 @@ fn node_gets_server_certificates_for_the_names_that_are_bound_to_it_and_no_other
         assert_eq!(asked.is_ok(), expected, "{actor} {text}: {asked:?}");
     }
 }
+
+#[test]
+fn holds_of_those_who_could_let_others_in_are_ended_by_admins() {
+    let operator = |role| Actor::Operator {
+        identity: "cn:olga"
+            .parse()
+            .map(|name| Identity {
+                bundle: BundleName::operators(),
+                name,
+            })
+            .expect("a name"),
+        role,
+        certificate: Fingerprint::of(b"any"),
+    };
+    let check = |profile: Option<Profile>, needed: Role| {
+        for role in Role::ALL {
+            assert_eq!(
+                operator(role).may_release(profile.as_ref()),
+                role >= needed,
+                "{profile:?} by {role:?}"
+            );
+        }
+    };
+    check(Some(Profile::CLIENT), Role::Operator);
+    check(Some(Profile::SERVER), Role::Operator);
+    for profile in [
+        Profile::OPERATOR,
+        Profile::NODE,
+        Profile::INTERMEDIATE,
+        Profile::ADOPTED,
+    ] {
+        check(Some(profile), Role::Admin);
+    }
+    check(None, Role::Admin);
+}

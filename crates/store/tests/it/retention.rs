@@ -123,6 +123,29 @@ fn counted(sql: &Connection, at: UnixTime) -> Tally {
 }
 
 #[tokio::test]
+async fn certificates_of_others_leave_too_and_those_on_hold_stay() {
+    let fixture = Fixture::new();
+    let foreign = Fixture::new().issue("foreign", HOUR).await;
+    let import = fixture
+        .store
+        .import(vec![foreign.certificate().clone()], None, ADMIN, now());
+    import.await.expect("imports");
+    let held = fixture.issue("held", HOUR).await.id();
+    revoke(&fixture, held, RevocationReason::CertificateHold).await;
+    let gone = fixture.issue("gone", HOUR).await.id();
+    revoke(&fixture, gone, RevocationReason::Superseded).await;
+
+    let (ended, kept) = everything(&fixture, now().plus(DAY)).await;
+    assert_eq!((ended.len(), kept.compromised), (2, 1), "{kept:?}");
+    let dropped = drop_all(&fixture, ended).await;
+    assert_eq!(
+        (dropped.certificates, dropped.imported, dropped.intents),
+        (1, 1, 0)
+    );
+    assert_eq!(find(&fixture, held).await.id, held);
+}
+
+#[tokio::test]
 async fn what_has_long_ended_leaves_with_everything_that_hangs_on_it() {
     let fixture = Fixture::new();
     let claim = Claim {

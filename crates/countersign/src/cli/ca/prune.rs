@@ -74,7 +74,7 @@ fn text(response: &PruneResponse, is_preview: bool) -> String {
     let kept = response.kept;
     if kept.compromised > 0 {
         line(format_args!(
-            "{} stay so that their keys, which were given away, are never certified again",
+            "{} stay so that their keys, which were given away or are on hold, are not certified again",
             kept.compromised
         ));
     }

@@ -1,15 +1,20 @@
-//! How many certificates a node gets: each stays in the inventory and in the audit log for ever, and whoever has a node's key
-//! could ask without end.
+//! How many certificates a node or an operator gets by itself: each stays in the inventory and in the audit log for ever, and
+//! whoever has its key could ask without end.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use countersign_policy::issuance::Actor;
 use tokio::time::Instant;
 
-/// What each node may still ask for.
+use crate::authority::Authority;
+use crate::problem::Problem;
+
+/// What each holder may still ask for.
 #[derive(Debug, Default)]
-pub(super) struct Budget(
+pub(crate) struct Budget(
     /// Invariant: who is not in here has all of it.
     Mutex<BTreeMap<String, Allowance>>,
 );
@@ -21,8 +26,8 @@ struct Allowance {
 }
 
 impl Budget {
-    /// Whether `node` may have one more.
-    pub(super) fn admits(&self, node: &str) -> bool {
+    /// Whether `holder` may have one more.
+    pub(crate) fn admits(&self, holder: &str) -> bool {
         let now = Instant::now();
         let mut allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         allowances.retain(|_, allowance| {
@@ -33,11 +38,28 @@ impl Budget {
             left: BURST,
             since: now,
         };
-        let allowance = allowances.entry(node.to_owned()).or_insert(full);
+        let allowance = allowances.entry(holder.to_owned()).or_insert(full);
         let admits = allowance.left > 0;
         allowance.left = allowance.left.saturating_sub(1);
         admits
     }
+}
+
+/// Of one who is asked for too much.
+pub(crate) async fn within(
+    budget: &Budget,
+    authority: &Authority,
+    holder: &str,
+    actor: Actor,
+) -> Result<(), Problem> {
+    if budget.admits(holder) {
+        return Ok(());
+    }
+    let why = format!("it has had {BURST} certificates, and gets one a minute from now on");
+    authority
+        .refused(actor, "a further certificate", &why)
+        .await;
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, why))
 }
 
 impl Allowance {
@@ -53,7 +75,7 @@ impl Allowance {
 
 /// A node has one certificate of its own and one for its listeners, each renewed at half of its life; this is for one that
 /// is set up, started again and again, and reloaded with other names.
-pub(super) const BURST: u32 = 32;
+pub(crate) const BURST: u32 = 32;
 
 /// The shortest life that makes sense is an hour.
 const REFILL: Duration = Duration::from_mins(1);
