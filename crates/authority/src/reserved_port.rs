@@ -27,7 +27,7 @@ use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal, Lifeline, PendingLimits};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -211,6 +211,7 @@ fn settings(terms: &Terms, trust: TrustBundle) -> ScopeSettings {
         client_certificate: ClientCertificate::Require,
         verifier: Some(Arc::new(verifier)),
         policy: Arc::new(every_name(terms)),
+        admits: Admits::Requests,
         alpn: vec![b"http/1.1".to_vec()],
         // Connections are few and live long: what a resumption saves is nothing, and so there is none to decline.
         session_lifetime: Duration::ZERO,

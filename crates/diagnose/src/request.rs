@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::DnsName;
 use countersign_policy::access::{Asked, Decision};
 
@@ -61,10 +62,7 @@ pub fn sni_host_mismatch(sni: &DnsName, host: impl Display) -> Refusal {
 /// What the policy said no to; `None` if it said yes. `route` is how the route that decided is called.
 pub fn refused(decision: &Decision, asked: &Asked<'_>, route: &str) -> Option<Refusal> {
     let evidence = evidence_of(asked);
-    let who = asked.peer.map_or_else(
-        || "an anonymous client".to_owned(),
-        |peer| peer.principal().to_string(),
-    );
+    let who = who(asked.peer);
     let (method, path) = (asked.method, asked.path);
     let (cause, sentence) = match decision {
         Decision::Allow { .. } => return None,
@@ -91,6 +89,40 @@ pub fn refused(decision: &Decision, asked: &Asked<'_>, route: &str) -> Option<Re
     Some(Refusal::new(cause, sentence, evidence.with("route", route)))
 }
 
+/// What the policy of a listener of bytes said no to; `None` if it said yes.
+pub fn refused_connection(
+    decision: &Decision,
+    peer: Option<&VerifiedPeer>,
+    route: &str,
+) -> Option<Refusal> {
+    let mut evidence = Evidence::new();
+    describe(peer, &mut evidence);
+    let (cause, sentence) = match decision {
+        Decision::Allow { .. } => return None,
+        Decision::CertificateNeeded { .. } => (
+            Cause::ClientCertNotSent,
+            format!("{route} needs a client certificate, the client sent none"),
+        ),
+        Decision::IdentityNotAllowed { nearest, .. }
+        | Decision::RequestNotAllowed { nearest, .. } => (
+            Cause::IdentityNotAllowed,
+            format!("{} is not admitted by {route}: {nearest}", who(peer)),
+        ),
+        Decision::NoRoute => (
+            Cause::IdentityNotAllowed,
+            format!("{} is admitted by nothing here", who(peer)),
+        ),
+    };
+    Some(Refusal::new(cause, sentence, evidence.with("route", route)))
+}
+
+fn who(peer: Option<&VerifiedPeer>) -> String {
+    peer.map_or_else(
+        || "an anonymous client".to_owned(),
+        |peer| peer.principal().to_string(),
+    )
+}
+
 fn evidence_of(asked: &Asked<'_>) -> Evidence {
     let mut evidence = Evidence::new()
         .with("method", asked.method)
@@ -98,13 +130,17 @@ fn evidence_of(asked: &Asked<'_>) -> Evidence {
     if let Some(host) = asked.host {
         evidence.push("host", host);
     }
-    if let Some(peer) = asked.peer {
+    describe(asked.peer, &mut evidence);
+    evidence
+}
+
+fn describe(peer: Option<&VerifiedPeer>, evidence: &mut Evidence) {
+    if let Some(peer) = peer {
         let names: Vec<String> = peer.names().iter().map(ToString::to_string).collect();
         evidence.push("principal", &peer.principal().name);
         evidence.push("bundle", peer.bundle());
         evidence.push("names", names.join(", "));
     }
-    evidence
 }
 
 #[cfg(test)]

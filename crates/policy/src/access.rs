@@ -153,6 +153,24 @@ impl AccessPolicy {
         }
     }
 
+    /// What [`AccessPolicy::decide`] is for a listener of bytes, whose one route admits connections: a rule that looks at a
+    /// request holds for nobody there.
+    pub fn decide_connection(&self, peer: Option<&VerifiedPeer>) -> Decision {
+        let Some(route) = self.routes.first() else {
+            return Decision::NoRoute;
+        };
+        if peer.is_none() && route.needs_certificate() {
+            return Decision::CertificateNeeded { route: 0 };
+        }
+        match route.admits(Known {
+            peer,
+            request: None,
+        }) {
+            Holds::Always => Decision::Allow { route: 0 },
+            Holds::Depends | Holds::Never => nearest::identity_refusal(0, route, peer),
+        }
+    }
+
     /// Whether some request of this peer could be admitted: sessions and live connections of others are ended.
     ///
     /// Says yes too often rather than too rarely where it depends on the request, which is decided when it comes.

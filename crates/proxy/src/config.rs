@@ -8,6 +8,7 @@ mod reference;
 mod route;
 pub mod rule;
 mod trust;
+mod upstream;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -105,9 +106,10 @@ pub struct ListenerConfig {
     /// How long the headers of a request may take. Default: "10s".
     #[serde(default = "default_header_timeout")]
     pub header_timeout: TimeSpan,
-    /// A connection without a request for so long is closed. Default: "75s".
-    #[serde(default = "default_idle_timeout")]
-    pub idle_timeout: TimeSpan,
+    /// A connection without a request for so long is closed; on a listener of bytes, one without a byte.
+    /// Default: "75s", of bytes "1h".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<TimeSpan>,
     /// How long certificates are still accepted when the authority's feed of revocations and bundles is confirmed no more;
     /// then nobody who shows one is admitted, until it is confirmed again. From half of it on there are warnings.
     /// Default: "24h".
@@ -116,7 +118,18 @@ pub struct ListenerConfig {
     /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroUsize,
+    /// For bytes instead of HTTP: where each connection goes, `tcp://host:port` or `unix:/path`. Then `allow` stands here,
+    /// and there is no route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Whom a listener of bytes admits; one entry that holds is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowEntry>,
+    /// Whom a listener of bytes refuses, whatever `allow` says. Default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<ConditionConfig>,
     /// What is served there; the most specific route decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteConfig>,
 }
 
@@ -143,7 +156,7 @@ pub struct RouteConfig {
     /// The path: "*" stands for one segment, "**" at the end for any number of them. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Where requests go: "http://host:port", or "demo" for the built-in page that shows who the client is.
+    /// Where requests go: "http://host:port", `unix:/path` for HTTP over a socket of the file system, or "demo" for the built-in page that shows who the client is.
     pub upstream: String,
     /// "require": a certificate is needed here, though the listener only asks for one. Default: as the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -213,9 +226,12 @@ impl ListenerConfig {
             session_lifetime: default_session_lifetime(),
             handshake_timeout: default_handshake_timeout(),
             header_timeout: default_header_timeout(),
-            idle_timeout: default_idle_timeout(),
+            idle_timeout: None,
             feed_life: default_feed_life(),
             max_connections: default_max_connections(),
+            upstream: None,
+            allow: Vec::new(),
+            deny: Vec::new(),
             route,
         }
     }
@@ -259,11 +275,6 @@ fn default_handshake_timeout() -> TimeSpan {
 
 fn default_header_timeout() -> TimeSpan {
     TimeSpan::from_seconds(10)
-}
-
-// nginx's keepalive_timeout: clients and balancers in the field are tuned to it.
-fn default_idle_timeout() -> TimeSpan {
-    TimeSpan::from_seconds(75)
 }
 
 // A night and a working day: long enough to repair an authority, short enough that a stolen key does not serve for ever.

@@ -3,6 +3,7 @@
 //! It ends when the client or its last request ends it, when it idles or dawdles, when the process drains, and at once
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
+mod relay;
 mod tunnel;
 
 use std::future::poll_fn;
@@ -34,6 +35,7 @@ use crate::exchange::{Caller, exchange};
 use crate::in_flight::InFlight;
 use crate::keepalive;
 use crate::listener::Listener;
+use crate::plan::Protocol;
 use crate::upstream::UpstreamPool;
 
 /// Takes a socket through its handshake and serves what comes.
@@ -54,11 +56,15 @@ pub(crate) async fn serve(
     let activity = Activity::new();
     let caller = Caller::new(session, listener, pool, in_flight, Rc::clone(&activity));
     let caller = Rc::new(caller);
-    let io = TokioIo::new(Observed {
+    let observed = Observed {
         stream,
         activity,
         read_ahead: BytesMut::new(),
-    });
+    };
+    if caller.listener.protocol == Protocol::Bytes {
+        return Box::pin(relay::serve(observed, caller)).await;
+    }
+    let io = TokioIo::new(observed);
     if caller.is_h2() {
         Box::pin(serve_h2(io, caller)).await;
     } else {

@@ -1,6 +1,7 @@
 //! One request's way through: judged, freed of what the client says of itself, told who it is from, forwarded.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -148,14 +149,35 @@ impl Caller {
 
     /// Whether what was admitted goes through now, and to where it went.
     pub(crate) fn may_still(&self, asking: &Asking) -> bool {
-        let asked = Asked {
-            peer: self.session.peer.as_deref(),
-            host: asking.host.host.name(),
-            method: asking.method.as_str(),
-            path: asking.target.path(),
-        };
+        let peer = self.session.peer.as_deref();
         let serving = self.listener.serving.load();
-        serving.still_allows(&asked, &asking.upstream)
+        match asking {
+            Asking::Connection { upstream } => serving.still_allows_connection(peer, upstream),
+            Asking::Request {
+                method,
+                host,
+                target,
+                upstream,
+            } => {
+                let asked = Asked {
+                    peer,
+                    host: host.host.name(),
+                    method: method.as_str(),
+                    path: target.path(),
+                };
+                serving.still_allows(&asked, upstream)
+            }
+        }
+    }
+
+    /// What the future gives, unless the connection has to end before.
+    pub(crate) async fn unless_cut<F: Future>(&self, future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            () = self.session.lifeline.cut() => None,
+            () = poll_fn(|cx| self.poll_cut(cx)) => None,
+            output = future => Some(output),
+        }
     }
 
     /// Lets go of what only the next request would need.
@@ -313,8 +335,10 @@ async fn forward(
     parts.uri = origin_form(parts.uri);
     match &view.serving.upstreams[admitted.route] {
         Upstream::Demo => demo::answer(&caller.session, &parts),
+        // No route of requests has one.
+        Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY),
         upstream @ Upstream::Http(address) => {
-            let asking = Asking {
+            let asking = Asking::Request {
                 method: parts.method.clone(),
                 host: admitted.host,
                 target: parts.uri.clone(),

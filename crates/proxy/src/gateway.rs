@@ -375,6 +375,15 @@ fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), Reload
     if !running.listeners().eq(planned.listeners()) {
         return changed("names, addresses or order of listeners");
     }
+    let protocols = |plan: &GatewayPlan| {
+        plan.listeners
+            .iter()
+            .map(|it| it.protocol)
+            .collect::<Vec<_>>()
+    };
+    if protocols(running) != protocols(planned) {
+        return changed("whether a listener takes bytes or HTTP");
+    }
     let limits = |plan: &GatewayPlan| {
         plan.listeners
             .iter()

@@ -26,12 +26,16 @@ pub(crate) struct InFlight {
 }
 
 /// What was asked for and admitted.
-pub(crate) struct Asking {
-    pub(crate) method: Method,
-    pub(crate) host: Rc<ReadHost>,
-    /// As the policy saw it.
-    pub(crate) target: Uri,
-    pub(crate) upstream: Upstream,
+pub(crate) enum Asking {
+    /// On a listener of bytes.
+    Connection { upstream: Upstream },
+    Request {
+        method: Method,
+        host: Rc<ReadHost>,
+        /// As the policy saw it.
+        target: Uri,
+        upstream: Upstream,
+    },
 }
 
 struct Exchange {

@@ -11,7 +11,7 @@ use countersign_tls::acceptor::{Acceptor, HandshakeRefusal, Session};
 
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
-use crate::plan::{ListenerPlan, Serving};
+use crate::plan::{ListenerPlan, Protocol, Serving};
 use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
 
 /// Shared by the workers; what a reload changes is swapped.
@@ -19,6 +19,7 @@ pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) acceptor: Arc<Acceptor>,
+    pub(crate) protocol: Protocol,
     pub(crate) serving: ArcSwap<Serving>,
     pub(crate) limit: ConnectionLimit,
     pub(crate) metrics: ListenerMetrics,
@@ -37,6 +38,7 @@ impl Listener {
                 credentials,
                 context.enforcement.clone(),
             ),
+            protocol: plan.protocol,
             serving: ArcSwap::new(Arc::clone(&plan.serving)),
             limit: ConnectionLimit::new(plan.max_connections),
             metrics: context.metrics.listener(&plan.name),

@@ -44,7 +44,17 @@ pub(crate) struct ListenerPlan {
     pub(crate) settings: ScopeSettings,
     pub(crate) credentials: SharedCredentials,
     pub(crate) max_connections: usize,
+    pub(crate) protocol: Protocol,
     pub(crate) serving: Arc<Serving>,
+}
+
+/// What a listener takes its clients' bytes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Whatever its upstream speaks.
+    Bytes,
+    /// HTTP/1.1 or HTTP/2.
+    Http,
 }
 
 /// What a connection looks at for each request; replaced as a whole by a reload.
@@ -57,6 +67,8 @@ pub(crate) struct Serving {
     pub(crate) identity_headers: Vec<IdentityHeader>,
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    /// Of tunnels and connections of bytes.
+    pub(crate) tunnel_idle_timeout: Duration,
 }
 
 impl GatewayPlan {
@@ -100,6 +112,21 @@ impl Serving {
         (decision, &self.policy)
     }
 
+    /// [`Serving::decide`] on a listener of bytes.
+    pub(crate) fn decide_connection(
+        &self,
+        peer: Option<&VerifiedPeer>,
+    ) -> (Decision, &AccessPolicy) {
+        let decision = self.policy.decide_connection(peer);
+        if let (Decision::Allow { .. }, Some(former)) = (&decision, &self.former) {
+            let before = former.decide_connection(peer);
+            if !matches!(before, Decision::Allow { .. }) {
+                return (before, former);
+            }
+        }
+        (decision, &self.policy)
+    }
+
     /// Whether the path has to have one reading and has not.
     pub(crate) fn is_ambiguous(&self, path: &str) -> bool {
         let looks_at_paths = self.policy.looks_at_paths()
@@ -117,6 +144,16 @@ impl Serving {
         }
     }
 
+    /// Whether a connection admitted before would be now, and go to the same upstream.
+    pub(crate) fn still_allows_connection(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        upstream: &Upstream,
+    ) -> bool {
+        matches!(self.decide_connection(peer).0, Decision::Allow { .. })
+            && self.upstreams.first() == Some(upstream)
+    }
+
     /// This, without what `former` refuses.
     pub(crate) fn restricted_by(&self, former: &Arc<AccessPolicy>) -> Self {
         Self {
@@ -126,6 +163,7 @@ impl Serving {
             identity_headers: self.identity_headers.clone(),
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
+            tunnel_idle_timeout: self.tunnel_idle_timeout,
         }
     }
 }
@@ -240,6 +278,7 @@ mod tests {
             identity_headers: Vec::new(),
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
+            tunnel_idle_timeout: Duration::ZERO,
         };
         let between = serving.restricted_by(&policy(&["/both", "/old"]));
         for (path, after, meanwhile) in [

@@ -4,11 +4,14 @@
 //! the client's connection does, so that a request costs two wake-ups of one task and no message between tasks. Nobody
 //! polls an idle connection: whether it still stands is asked when it is taken out.
 
+mod link;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,28 +23,30 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use self::link::Link;
 use crate::body::ToUpstream;
-use crate::keepalive;
 use crate::plan::Bounds;
 
-/// Where a route forwards.
+/// Where a route or a listener forwards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Upstream {
+    /// Whatever takes bytes.
+    Bytes(Arc<Address>),
     /// The built-in page that shows who the client is.
     Demo,
     /// An HTTP/1.1 server, without TLS.
     Http(Arc<Address>),
 }
 
-/// `host:port`, looked up at each connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+pub(crate) enum Address {
+    /// Looked up at each connect.
+    Tcp { host: String, port: u16 },
+    /// A socket of the file system.
+    Unix { path: PathBuf },
 }
 
 /// The idle connections of one worker, and the count of all.
@@ -60,7 +65,7 @@ struct Idle {
 /// A connection and the handle to send on it.
 struct Line {
     sender: SendRequest<ToUpstream>,
-    connection: Box<Connection<TokioIo<TcpStream>, ToUpstream>>,
+    connection: Box<Connection<TokioIo<Link>, ToUpstream>>,
     open: Open,
 }
 
@@ -69,7 +74,7 @@ pub(crate) struct Open(Rc<Cell<usize>>);
 
 /// The upstream's half of a tunnel.
 pub(crate) struct Switched {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Link,
     /// What the upstream sent right behind its answer.
     pub(crate) first: Bytes,
     pub(crate) _open: Open,
@@ -121,7 +126,10 @@ impl UpstreamFault {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        match self {
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix { path } => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -152,15 +160,7 @@ impl UpstreamPool {
         self: &Rc<Self>,
         address: &Arc<Address>,
     ) -> Result<Lease, UpstreamFault> {
-        let open = self.count(address)?;
-        let connecting = TcpStream::connect((address.host.as_str(), address.port));
-        let stream = timeout(CONNECT_LIMIT, connecting)
-            .await
-            .map_err(|_| UpstreamFault::ConnectTimeout)?
-            .map_err(UpstreamFault::Connect)?;
-        // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
-        let _ = stream.set_nodelay(true);
-        keepalive::watch(&stream);
+        let (stream, open) = self.connect(address).await?;
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream));
@@ -171,6 +171,25 @@ impl UpstreamPool {
             open,
         };
         Ok(self.leased(line, address, false))
+    }
+
+    /// A connection for bytes, which is nobody's after this one.
+    pub(crate) async fn open(&self, address: &Arc<Address>) -> Result<Switched, UpstreamFault> {
+        let (stream, open) = self.connect(address).await?;
+        Ok(Switched {
+            stream,
+            first: Bytes::new(),
+            _open: open,
+        })
+    }
+
+    async fn connect(&self, address: &Arc<Address>) -> Result<(Link, Open), UpstreamFault> {
+        let open = self.count(address)?;
+        let stream = timeout(CONNECT_LIMIT, Link::connect(address))
+            .await
+            .map_err(|_| UpstreamFault::ConnectTimeout)?
+            .map_err(UpstreamFault::Connect)?;
+        Ok((stream, open))
     }
 
     /// Closes connections that nobody wanted for a while; to be called every few seconds.

@@ -15,6 +15,8 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 pub(crate) enum Fault {
     /// The client's certificate was judged and found wanting.
     Chain(Box<ChainFault>),
+    /// The client is who it says, and the policy does not admit it; with its leaf.
+    Policy(Box<Refusal>, Fingerprint),
     /// Anything else, with the leaf if one was accepted before.
     Handshake(HandshakeFault, Option<Fingerprint>),
 }
@@ -147,6 +149,14 @@ pub(crate) fn refusal(
         Fault::Handshake(fault, fingerprint) => {
             (handshake::refusal(fault, source, offer), *fingerprint)
         }
+        Fault::Policy(refusal, fingerprint) => {
+            let mut refusal = (**refusal).clone();
+            refusal
+                .evidence
+                .push("alert_sent", alert_name(ACCESS_DENIED).unwrap_or_default());
+            offer.describe(source, &mut refusal.evidence);
+            (refusal, Some(*fingerprint))
+        }
         Fault::Chain(fault) => {
             let mut refusal = chain::refusal(fault, Purpose::ClientAuth);
             // What the client's own log says, for who compares the two.
@@ -161,4 +171,6 @@ pub(crate) fn refusal(
     }
 }
 
+/// RFC 8446 §6.2: a valid certificate, and access control that lets the client no further.
+const ACCESS_DENIED: u8 = 49;
 const TLS_1_2: u16 = 0x0303;

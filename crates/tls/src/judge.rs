@@ -190,7 +190,8 @@ impl ClientCertVerifier for Judge {
                 let error = match &fault {
                     Fault::Chain(fault) => certificate_error(&fault.kind),
                     // access_denied: it is not the client's certificate that is at fault.
-                    Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
+                    Fault::Policy(..)
+                    | Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
                         CertificateError::ApplicationVerificationFailure
                     }
                     Fault::Handshake(..) => CertificateError::UnknownIssuer,
@@ -277,7 +278,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::Credentials;
-    use crate::scope::ScopeSettings;
+    use crate::scope::{Admits, ScopeSettings};
 
     struct Case {
         judge: Arc<Judge>,
@@ -309,6 +310,7 @@ mod tests {
                 client_certificate,
                 verifier: Some(Arc::new(verifier)),
                 policy: Arc::new(AccessPolicy::new(vec![route]).expect("a policy")),
+                admits: Admits::Requests,
                 alpn: Vec::new(),
                 session_lifetime: Duration::from_hours(1),
                 handshake_timeout: Duration::from_secs(10),

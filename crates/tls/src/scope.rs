@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use countersign_diagnose::handshake::HandshakeFault;
+use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::request::refused_connection;
 use countersign_pki::chain::{Purpose, Verifier};
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::DnsName;
@@ -29,6 +31,15 @@ pub enum ClientCertificate {
     Require,
 }
 
+/// What a listener's policy admits or refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Admits {
+    /// Requests, each when it comes.
+    Requests,
+    /// The connection: whom the policy does not admit is refused in the handshake, by an alert that says so.
+    Connections,
+}
+
 /// The settings that a scope is made from.
 #[derive(Clone, Debug)]
 pub struct ScopeSettings {
@@ -40,6 +51,8 @@ pub struct ScopeSettings {
     pub verifier: Option<Arc<Verifier>>,
     /// Who may do what.
     pub policy: Arc<AccessPolicy>,
+    /// What the policy is asked about.
+    pub admits: Admits,
     /// Application protocols in the order of preference, such as `h2`, `http/1.1`; empty: any bytes.
     pub alpn: Vec<Vec<u8>>,
     /// The ceiling from the first handshake, however often a session is resumed. Default 1 h; zero turns resumption off.
@@ -68,6 +81,10 @@ impl ScopeId {
         });
         fields.add_verifier(settings.verifier.as_deref());
         fields.add(&settings.policy.canonical());
+        fields.add(match settings.admits {
+            Admits::Requests => b"requests",
+            Admits::Connections => b"connections",
+        });
         fields.count(settings.alpn.len());
         for protocol in &settings.alpn {
             fields.add(protocol);
@@ -217,15 +234,30 @@ impl Scope {
             .as_ref()
             .ok_or(HandshakeFault::TrustMissing)?;
         self.refuse_stale(enforcement)?;
-        verifier
+        let peer = verifier
             .verify(
                 chain,
                 Purpose::ClientAuth,
                 &enforcement.revocations(),
                 enforcement.now(),
             )
-            .map(Arc::new)
-            .map_err(|fault| Fault::Chain(Box::new(fault)))
+            .map_err(|fault| Fault::Chain(Box::new(fault)))?;
+        match self.refusal(&peer) {
+            Some(refusal) => Err(Fault::Policy(refusal, peer.fingerprint())),
+            None => Ok(Arc::new(peer)),
+        }
+    }
+
+    /// Where the policy judges connections: what it says to this one.
+    fn refusal(&self, peer: &VerifiedPeer) -> Option<Box<Refusal>> {
+        if self.settings.admits == Admits::Requests {
+            return None;
+        }
+        let policy = &self.settings.policy;
+        let decision = policy.decide_connection(Some(peer));
+        let route = policy.routes().first();
+        let label = route.map_or(self.listener.as_ref(), |route| route.label.as_str());
+        refused_connection(&decision, Some(peer), label).map(Box::new)
     }
 
     /// Nobody is judged by what is too old.

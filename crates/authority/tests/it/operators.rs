@@ -26,7 +26,7 @@ use countersign_runtime::clock::{ManualClock, SharedClock};
 use countersign_tls::acceptor::Acceptor;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -110,6 +110,7 @@ impl Port {
             client_certificate: ClientCertificate::Require,
             verifier: Some(Arc::new(verifier.expect("a verifier"))),
             policy: Arc::new(AccessPolicy::new(vec![route]).expect("a policy")),
+            admits: Admits::Requests,
             alpn: Vec::new(),
             session_lifetime: Duration::from_hours(1),
             handshake_timeout: Duration::from_secs(10),

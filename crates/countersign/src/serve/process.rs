@@ -123,14 +123,19 @@ fn stale(age: Duration, life: Duration) -> Option<Risk> {
 fn risks(loaded: &Loaded) -> Vec<Risk> {
     let gateway = &loaded.configuration.gateway;
     let routes = gateway.listener.iter().flat_map(|listener| &listener.route);
+    let of_bytes = gateway
+        .listener
+        .iter()
+        .filter_map(|it| it.upstream.as_deref());
     let mut upstreams: Vec<&str> = routes
         .map(|route| route.upstream.as_str())
+        .chain(of_bytes)
         .filter(|url| leaves_the_host(url))
         .collect();
     upstreams.sort_unstable();
     upstreams.dedup();
     let plaintext = upstreams.into_iter().map(|url| Risk {
-        sentence: format!("requests go on to {url} in plaintext, over the network"),
+        sentence: format!("what clients send goes on to {url} in plaintext, over the network"),
         hint: "put the gateway beside the service, so that the plaintext stays on loopback"
             .to_owned(),
     });
@@ -143,7 +148,11 @@ fn risks(loaded: &Loaded) -> Vec<Risk> {
 }
 
 fn leaves_the_host(upstream: &str) -> bool {
-    let Some(authority) = upstream.strip_prefix("http://") else {
+    let plaintext = ["http://", "tcp://"];
+    let Some(authority) = plaintext
+        .iter()
+        .find_map(|scheme| upstream.strip_prefix(scheme))
+    else {
         return false;
     };
     let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();

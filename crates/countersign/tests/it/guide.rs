@@ -31,6 +31,14 @@ fn guide_to_adopting_a_ca_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_tcp_services_does_what_it_says() {
+    let test = "guide_to_tcp_services_does_what_it_says";
+    if peer(test, "redis-server").is_some() && peer(test, "redis-cli").is_some() {
+        check("tcp-services.md");
+    }
+}
+
+#[test]
 fn guide_to_retention_does_what_it_says() {
     check("retention.md");
 }
@@ -68,7 +76,15 @@ fn with_free_ports(page: &str) -> String {
         "127.0.0.1:8444",
         "127.0.0.1:9443",
     ] {
-        page = page.replace(port, &ephemeral::address().to_string());
+        let free = ephemeral::address();
+        page = page.replace(port, &free.to_string());
+        // As options of other programs say it.
+        if let Some((_, number)) = port.split_once(':') {
+            page = page.replace(
+                &format!("--port {number}"),
+                &format!("--port {}", free.port()),
+            );
+        }
     }
     // The default is not in the file.
     let metrics = format!(

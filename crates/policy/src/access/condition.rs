@@ -142,6 +142,13 @@ impl Condition {
         }
     }
 
+    /// Whether it asks for anything that only a request has.
+    pub fn looks_at_requests(&self) -> bool {
+        !self.methods.is_empty()
+            || self.path.is_some()
+            || self.not.as_ref().is_some_and(|not| not.looks_at_requests())
+    }
+
     pub(super) fn looks_at_paths(&self) -> bool {
         self.path.is_some() || self.not.as_ref().is_some_and(|not| not.looks_at_paths())
     }

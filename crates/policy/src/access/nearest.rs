@@ -17,15 +17,7 @@ pub(super) fn refusal(index: usize, route: &Route, asked: &Asked<'_>) -> Decisio
         request: Some((asked.method, asked.path)),
     };
     if route.admits(anyhow) == Holds::Never {
-        let nearest = match (denied_by(route, anyhow), asked.peer) {
-            (Some(sentence), _) => format!("{sentence}; this is {}", holder(asked.peer)),
-            (None, Some(peer)) => nearest_identity(route, peer),
-            (None, None) => "admits no anonymous client".to_owned(),
-        };
-        return Decision::IdentityNotAllowed {
-            route: index,
-            nearest,
-        };
+        return identity_refusal(index, route, asked.peer);
     }
     let request = cut(&format!("{} {}", asked.method, asked.path));
     let nearest = match denied_by(route, now).or_else(|| nearest_request(route, asked)) {
@@ -33,6 +25,27 @@ pub(super) fn refusal(index: usize, route: &Route, asked: &Asked<'_>) -> Decisio
         None => format!("does not admit {request}"),
     };
     Decision::RequestNotAllowed {
+        route: index,
+        nearest,
+    }
+}
+
+/// Words a refusal of the peer, whatever it asks for.
+pub(super) fn identity_refusal(
+    index: usize,
+    route: &Route,
+    peer: Option<&VerifiedPeer>,
+) -> Decision {
+    let anyhow = Known {
+        peer,
+        request: None,
+    };
+    let nearest = match (denied_by(route, anyhow), peer) {
+        (Some(sentence), _) => format!("{sentence}; this is {}", holder(peer)),
+        (None, Some(peer)) => nearest_identity(route, peer),
+        (None, None) => "admits no anonymous client".to_owned(),
+    };
+    Decision::IdentityNotAllowed {
         route: index,
         nearest,
     }

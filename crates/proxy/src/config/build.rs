@@ -11,14 +11,18 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::identity::BundleName;
-use countersign_policy::access::AccessPolicy;
+use countersign_policy::access::{AccessPolicy, Route};
 use countersign_runtime::config::ConfigError;
+use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
-use countersign_tls::scope::ScopeSettings;
+use countersign_tls::scope::{Admits, ScopeSettings};
 
-use crate::config::route::{Admission, build_route};
-use crate::config::{ClientCertificateMode, GatewayConfig, IdentityHeader, ListenerConfig};
-use crate::plan::{Bounds, GatewayPlan, ListenerPlan, Serving};
+use crate::config::route::{Admission, build_route, bytes_route};
+use crate::config::{
+    ClientCertificateMode, GatewayConfig, IdentityHeader, ListenerConfig, upstream,
+};
+use crate::plan::{Bounds, GatewayPlan, ListenerPlan, Protocol, Serving};
+use crate::upstream::Upstream;
 
 impl GatewayConfig {
     /// What the gateway will do, or the first key that it cannot do. `own` is the certificate that the authority issued;
@@ -103,7 +107,10 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         for (key, span) in [
             ("handshake_timeout", listener.handshake_timeout),
             ("header_timeout", listener.header_timeout),
-            ("idle_timeout", listener.idle_timeout),
+            (
+                "idle_timeout",
+                listener.idle_timeout.unwrap_or(listener.header_timeout),
+            ),
         ] {
             if span.duration().is_zero() {
                 return Err(ConfigError::new(
@@ -125,28 +132,11 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         let admission = Admission {
             mode: listener.client_certificate,
             trust: &trust,
+            requires_certificate: false,
         };
-        if listener.route.is_empty() {
-            return Err(ConfigError::new(
-                format!("{place}.route"),
-                "there is none, so that every request would be refused",
-            )
-            .hint("add [[gateway.listener.route]] with upstream and allow"));
-        }
-        let mut routes = Vec::with_capacity(listener.route.len());
-        let mut upstreams = Vec::with_capacity(listener.route.len());
-        for (number, route) in listener.route.iter().enumerate() {
-            let (route, upstream) = build_route(
-                &format!("{place}.route[{number}]"),
-                number,
-                route,
-                &admission,
-            )?;
-            routes.push(route);
-            upstreams.push(upstream);
-        }
-        let policy = AccessPolicy::new(routes)
-            .map_err(|invalid| ConfigError::new(format!("{place}.route"), invalid.to_string()))?;
+        let served = served(&place, &name, listener, &admission)?;
+        let policy = AccessPolicy::new(served.routes)
+            .map_err(|invalid| ConfigError::new(served.place, invalid.to_string()))?;
         let policy = Arc::new(policy);
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
@@ -160,6 +150,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 ))
             }
         };
+        let idle_timeout = listener.idle_timeout.map(TimeSpan::duration);
         Ok(ListenerPlan {
             address: listener.address,
             settings: ScopeSettings {
@@ -167,20 +158,33 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 client_certificate: listener.client_certificate.into(),
                 verifier,
                 policy: Arc::clone(&policy),
-                alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                admits: match served.protocol {
+                    Protocol::Bytes => Admits::Connections,
+                    Protocol::Http => Admits::Requests,
+                },
+                // Of bytes nobody knows what they are: whatever a client offers, none is chosen (RFC 7301 §3.2).
+                alpn: match served.protocol {
+                    Protocol::Bytes => Vec::new(),
+                    Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                },
                 session_lifetime: listener.session_lifetime.duration(),
                 handshake_timeout: listener.handshake_timeout.duration(),
                 feed_life: Some(listener.feed_life.duration()),
             },
             credentials: self.credentials(&place, listener)?,
             max_connections: listener.max_connections.get(),
+            protocol: served.protocol,
             serving: Arc::new(Serving {
                 policy,
                 former: None,
-                upstreams,
+                upstreams: served.upstreams,
                 identity_headers: self.config.identity_headers.clone(),
                 header_timeout: listener.header_timeout.duration(),
-                idle_timeout: listener.idle_timeout.duration(),
+                idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
+                tunnel_idle_timeout: match served.protocol {
+                    Protocol::Bytes => idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
+                    Protocol::Http => TUNNEL_IDLE_TIMEOUT,
+                },
             }),
             name,
         })
@@ -270,6 +274,77 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
     }
 }
 
+/// What a listener serves, and the key that it was read from.
+struct Served {
+    place: String,
+    protocol: Protocol,
+    routes: Vec<Route>,
+    upstreams: Vec<Upstream>,
+}
+
+fn served(
+    place: &str,
+    name: &str,
+    listener: &ListenerConfig,
+    admission: &Admission<'_>,
+) -> Result<Served, ConfigError> {
+    let of_bytes = [
+        ("upstream", listener.upstream.is_some()),
+        ("allow", !listener.allow.is_empty()),
+        ("deny", !listener.deny.is_empty()),
+    ];
+    if let Some(text) = &listener.upstream {
+        if !listener.route.is_empty() {
+            return Err(ConfigError::new(
+                format!("{place}.upstream"),
+                "a listener takes bytes for its upstream, or HTTP for its routes, and not both",
+            )
+            .hint("leave upstream, allow and deny of the listener out, or its routes"));
+        }
+        let route = bytes_route(place, name, listener, admission)?;
+        return Ok(Served {
+            place: place.to_owned(),
+            protocol: Protocol::Bytes,
+            routes: vec![route],
+            upstreams: vec![upstream::of_bytes(&format!("{place}.upstream"), text)?],
+        });
+    }
+    if let Some((key, _)) = of_bytes.iter().find(|(_, is_given)| *is_given) {
+        return Err(ConfigError::new(
+            format!("{place}.{key}"),
+            "it is for a listener of bytes, which has an upstream of its own",
+        )
+        .hint(format!(
+            "move {key} into [[gateway.listener.route]], or give the listener an upstream"
+        )));
+    }
+    if listener.route.is_empty() {
+        return Err(ConfigError::new(
+            format!("{place}.route"),
+            "there is none, so that every request would be refused",
+        )
+        .hint("add [[gateway.listener.route]] with upstream and allow; for bytes, give the listener itself both"));
+    }
+    let mut routes = Vec::with_capacity(listener.route.len());
+    let mut upstreams = Vec::with_capacity(listener.route.len());
+    for (number, route) in listener.route.iter().enumerate() {
+        let (route, upstream) = build_route(
+            &format!("{place}.route[{number}]"),
+            number,
+            route,
+            admission,
+        )?;
+        routes.push(route);
+        upstreams.push(upstream);
+    }
+    Ok(Served {
+        place: format!("{place}.route"),
+        protocol: Protocol::Http,
+        routes,
+        upstreams,
+    })
+}
+
 fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
     let twice = (1..forms.len()).find(|&index| forms[..index].contains(&forms[index]));
     match twice {
@@ -280,6 +355,13 @@ fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
         None => Ok(()),
     }
 }
+
+/// nginx's `keepalive_timeout`: clients and balancers in the field are tuned to it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Chats, feeds and pools of database connections ping about once a minute, if at all; those that do not are left in peace
+/// for an hour.
+const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// One confirmation and half of the next.
 const MIN_FEED_LIFE: Duration = Duration::from_secs(15);

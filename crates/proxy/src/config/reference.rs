@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::num::NonZeroUsize;
 
+use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, documented, inline, section};
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
@@ -34,6 +35,10 @@ pub fn default_toml() -> String {
         name: Some("listener-1".to_owned()),
         certificate: Some("tls/server.pem".into()),
         key: Some("tls/server.key".into()),
+        idle_timeout: Some(TimeSpan::from_seconds(75)),
+        upstream: Some("tcp://127.0.0.1:5432".to_owned()),
+        allow: vec![AllowEntry::AnyTrusted],
+        deny: every_route.deny.clone(),
         ..listener.clone()
     };
     let gateway = GatewayConfig::default();

@@ -9,16 +9,17 @@ use countersign_policy::access::{
     Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
 };
 use countersign_runtime::config::ConfigError;
-use http::Uri;
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
-use crate::config::{ClientCertificateMode, RouteConfig};
-use crate::upstream::{Address, Upstream};
+use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, upstream};
+use crate::upstream::Upstream;
 
 /// What the listener says about clients, before its routes do.
 pub(super) struct Admission<'a> {
     pub(super) mode: ClientCertificateMode,
     pub(super) trust: &'a [Arc<TrustBundle>],
+    /// Whether the route requires a certificate where the listener does not.
+    pub(super) requires_certificate: bool,
 }
 
 /// Where a condition stands decides what a missing bundle means.
@@ -49,32 +50,12 @@ pub(super) fn build_route(
         )
         .hint("set the listener's client_certificate to \"request\""));
     }
-    let mut allow = Vec::with_capacity(route.allow.len());
-    for (index, entry) in route.allow.iter().enumerate() {
-        allow.push(allowed(
-            &format!("{place}.allow[{index}]"),
-            entry,
-            route,
-            admission,
-        )?);
-    }
-    if allow.is_empty() {
-        return Err(ConfigError::new(
-            format!("{place}.allow"),
-            "it is empty, so that nobody would be admitted",
-        )
-        .hint("name whom it admits, or spell out \"any-trusted\""));
-    }
-    let mut deny = Vec::with_capacity(route.deny.len());
-    for (index, entry) in route.deny.iter().enumerate() {
-        deny.push(condition(
-            &format!("{place}.deny[{index}]"),
-            entry,
-            Side::Deny,
-            admission,
-        )?);
-    }
-    let upstream = upstream(&format!("{place}.upstream"), &route.upstream)?;
+    let admission = &Admission {
+        requires_certificate: route.client_certificate.is_some(),
+        ..*admission
+    };
+    let (allow, deny) = rules(place, &route.allow, &route.deny, admission)?;
+    let upstream = upstream::of_requests(&format!("{place}.upstream"), &route.upstream)?;
     let built = Route {
         label: label(number, route),
         host,
@@ -87,10 +68,79 @@ pub(super) fn build_route(
     Ok((built, upstream))
 }
 
+/// The one route of a listener of bytes.
+pub(super) fn bytes_route(
+    place: &str,
+    name: &str,
+    listener: &ListenerConfig,
+    admission: &Admission<'_>,
+) -> Result<Route, ConfigError> {
+    let (allow, deny) = rules(place, &listener.allow, &listener.deny, admission)?;
+    let looks_at_requests = |condition: &Condition| condition.looks_at_requests();
+    let conditions = allow.iter().enumerate().filter_map(|(index, entry)| {
+        let Allow::When(condition) = entry else {
+            return None;
+        };
+        Some((format!("{place}.allow[{index}]"), condition))
+    });
+    let denying = deny
+        .iter()
+        .enumerate()
+        .map(|(index, condition)| (format!("{place}.deny[{index}]"), condition));
+    if let Some((place, _)) = conditions
+        .chain(denying)
+        .find(|(_, condition)| looks_at_requests(condition))
+    {
+        return Err(ConfigError::new(
+            place,
+            "it looks at method or path, and this listener takes bytes, which have neither",
+        )
+        .hint("leave them out, or serve HTTP with [[gateway.listener.route]]"));
+    }
+    Ok(Route {
+        label: format!("listener {name}"),
+        host: None,
+        path: None,
+        require_certificate: admission.mode == ClientCertificateMode::Require,
+        allow,
+        deny,
+    })
+}
+
+fn rules(
+    place: &str,
+    allow: &[AllowEntry],
+    deny: &[ConditionConfig],
+    admission: &Admission<'_>,
+) -> Result<(Vec<Allow>, Vec<Condition>), ConfigError> {
+    if allow.is_empty() {
+        return Err(ConfigError::new(
+            format!("{place}.allow"),
+            "it is empty, so that nobody would be admitted",
+        )
+        .hint("name whom it admits, or spell out \"any-trusted\""));
+    }
+    let allow = allow
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| allowed(&format!("{place}.allow[{index}]"), entry, admission));
+    let deny = deny.iter().enumerate().map(|(index, entry)| {
+        condition(
+            &format!("{place}.deny[{index}]"),
+            entry,
+            Side::Deny,
+            admission,
+        )
+    });
+    Ok((
+        allow.collect::<Result<_, _>>()?,
+        deny.collect::<Result<_, _>>()?,
+    ))
+}
+
 fn allowed(
     place: &str,
     entry: &AllowEntry,
-    route: &RouteConfig,
     admission: &Admission<'_>,
 ) -> Result<Allow, ConfigError> {
     match (entry, admission.mode) {
@@ -99,7 +149,7 @@ fn allowed(
             "\"anyone\" includes anonymous clients, and this listener requires a certificate",
         )
         .hint("write \"any-trusted\", or set client_certificate = \"request\" on the listener")),
-        (AllowEntry::Anyone, _) if route.client_certificate.is_some() => Err(ConfigError::new(
+        (AllowEntry::Anyone, _) if admission.requires_certificate => Err(ConfigError::new(
             place,
             "\"anyone\" includes anonymous clients, and this route requires a certificate",
         )
@@ -244,53 +294,6 @@ fn path(place: &str, text: Option<&str>) -> Result<Option<PathPattern>, ConfigEr
     }
 }
 
-fn upstream(place: &str, text: &str) -> Result<Upstream, ConfigError> {
-    let refuse = |why: &str| {
-        Err(ConfigError::new(place, format!("{text:?} {why}"))
-            .hint("write \"http://HOST:PORT\", or \"demo\""))
-    };
-    if text == DEMO {
-        return Ok(Upstream::Demo);
-    }
-    let Ok(uri) = text.parse::<Uri>() else {
-        return refuse("is no URL");
-    };
-    if uri.scheme_str() != Some("http") {
-        return refuse("does not begin with http://, the one protocol that is spoken to upstreams");
-    }
-    // `Uri` reads an absent path as "/".
-    if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
-        return refuse("has a path: requests go upstream with the path that they came with");
-    }
-    let Some(authority) = uri.authority() else {
-        return refuse("names no host");
-    };
-    if authority.as_str().contains('@') {
-        return refuse("holds a user name, which is not sent");
-    }
-    let port = match &authority.as_str()[authority.host().len()..] {
-        "" => Some(80),
-        port => port
-            .strip_prefix(':')
-            .and_then(|port| port.parse().ok())
-            .filter(|port: &u16| *port != 0),
-    };
-    let Some(port) = port else {
-        return refuse("has a port that is no number from 1 to 65535");
-    };
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    if host.is_empty() {
-        return refuse("names no host");
-    }
-    Ok(Upstream::Http(Arc::new(Address {
-        host: host.to_owned(),
-        port,
-    })))
-}
-
 fn label(number: usize, route: &RouteConfig) -> String {
     let matches: Vec<&str> = route
         .host
@@ -309,5 +312,3 @@ fn label(number: usize, route: &RouteConfig) -> String {
 fn of_policy(place: &str, invalid: &InvalidPolicy) -> ConfigError {
     ConfigError::new(place, invalid.to_string())
 }
-
-const DEMO: &str = "demo";

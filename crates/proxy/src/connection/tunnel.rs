@@ -1,8 +1,7 @@
-//! After a switch of protocols: bytes both ways, until either side ends it or access is withdrawn.
+//! Bytes both ways, after a switch of protocols or on a listener of bytes, until both sides end it or access is withdrawn.
 
 use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_tls::acceptor::Stream;
@@ -14,10 +13,10 @@ use crate::exchange::Caller;
 use crate::in_flight::Place;
 use crate::upstream::Switched;
 
-/// The upstream's half of a WebSocket.
+/// The upstream's half.
 pub(crate) struct Tunnel {
     upstream: Switched,
-    /// Its request is in flight for as long as it lasts.
+    /// What was asked for is in flight for as long as it lasts.
     _place: Place,
 }
 
@@ -30,29 +29,37 @@ impl Tunnel {
     }
 
     /// `read` is what the client sent right behind its request.
-    pub(crate) async fn run(self, client: Observed<Stream>, read: Bytes, caller: &Caller) {
-        tokio::select! {
+    pub(crate) async fn run(mut self, client: Observed<Stream>, read: Bytes, caller: &Caller) {
+        let has_ended = tokio::select! {
             biased;
-            () = caller.session.lifeline.cut() => {}
-            () = poll_fn(|cx| caller.poll_cut(cx)) => {}
-            () = drained(caller) => {}
-            () = abandoned(caller) => {}
-            passed = self.pass(client, read) => {
-                if let Err(error) = passed {
+            () = caller.session.lifeline.cut() => false,
+            () = poll_fn(|cx| caller.poll_cut(cx)) => false,
+            () = drained(caller) => false,
+            () = abandoned(caller) => false,
+            passed = pass(&mut self.upstream, client, read) => {
+                if let Err(error) = &passed {
                     tracing::debug!(src.addr = %caller.session.source, %error, "tunnel broke");
                 }
+                passed.is_ok()
             }
+        };
+        if !has_ended {
+            self.upstream.stream.reset_on_close();
         }
     }
+}
 
-    async fn pass(mut self, mut client: Observed<Stream>, read: Bytes) -> io::Result<()> {
-        let Switched { stream, first, .. } = &mut self.upstream;
-        client.write_all(first).await?;
-        client.flush().await?;
-        stream.write_all(&read).await?;
-        copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
-        Ok(())
-    }
+async fn pass(
+    upstream: &mut Switched,
+    mut client: Observed<Stream>,
+    read: Bytes,
+) -> io::Result<()> {
+    let Switched { stream, first, .. } = upstream;
+    client.write_all(first).await?;
+    client.flush().await?;
+    stream.write_all(&read).await?;
+    copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
+    Ok(())
 }
 
 /// Resolves some time after a drain has begun: a tunnel has no end of its own to wait for, and clients of tunnels connect
@@ -65,15 +72,14 @@ async fn drained(caller: &Caller) {
 /// Resolves when no byte has passed for a while.
 async fn abandoned(caller: &Caller) {
     loop {
-        sleep(IDLE_LIMIT).await;
+        // Read anew each time: a reload may have changed it.
+        let limit = caller.listener.serving.load().tunnel_idle_timeout;
+        sleep(limit).await;
         if !caller.activity.take_moved() {
             return;
         }
     }
 }
-
-/// Chats and feeds ping about once a minute, if at all; those that do not are left in peace for an hour.
-const IDLE_LIMIT: Duration = Duration::from_hours(1);
 
 /// Messages of chat and telemetry have a few hundred bytes.
 const BUFFER_BYTES: usize = 8 * 1024;

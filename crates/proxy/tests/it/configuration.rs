@@ -55,10 +55,6 @@ fn keys_without_effect_are_unknown() {
     for (text, key) in [
         ("[gateway]\nheaders = []\n".to_owned(), "headers"),
         (
-            format!("{LISTENER}upstream = \"tcp://127.0.0.1:5432\"\n{ROUTE}{TRUSTED}"),
-            "upstream",
-        ),
-        (
             format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadow]\nallow = []\n"),
             "shadow",
         ),
@@ -198,7 +194,7 @@ fn upstream_is_plain_http_without_a_path() {
         ("http://127.0.0.1:70000", "port"),
         ("http://127.0.0.1:", "port"),
         ("http://", "is no URL"),
-        ("unix:/run/app.sock", "is no URL"),
+        ("unix:run/app.sock", "begins at the root"),
     ] {
         let text = format!(
             "{LISTENER}client_certificate = \"off\"\n[[gateway.listener.route]]\nupstream = \"{upstream}\"\nallow = [\"anyone\"]\n"
@@ -276,4 +272,82 @@ fn explanation_says_where_each_value_came_from() {
         find("gateway.listener[0].route[0].allow"),
         ("[\"any-trusted\"]".to_owned(), true)
     );
+}
+
+#[test]
+fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
+    let listener =
+        "[[gateway.listener]]\naddress = \"127.0.0.1:5433\"\nclient_certificate = \"off\"\n";
+    let place = "gateway.listener[0]";
+    let to =
+        |upstream: &str| format!("{listener}upstream = \"{upstream}\"\nallow = [\"anyone\"]\n");
+    check_refused(
+        &format!(
+            "{}{ROUTE}allow = [\"anyone\"]\n",
+            to("tcp://127.0.0.1:5432")
+        ),
+        &format!("{place}.upstream"),
+        "not both",
+    );
+    for key in ["allow = [\"anyone\"]", "deny = [{ method = [\"GET\"] }]"] {
+        check_refused(
+            &format!("{listener}{key}\n{ROUTE}allow = [\"anyone\"]\n"),
+            &format!("{place}.{}", &key[..key.find(' ').unwrap_or_default()]),
+            "listener of bytes",
+        );
+    }
+    check_refused(
+        &format!("{listener}upstream = \"tcp://127.0.0.1:5432\"\n"),
+        &format!("{place}.allow"),
+        "nobody would be admitted",
+    );
+    check_refused(
+        listener,
+        &format!("{place}.route"),
+        "every request would be refused",
+    );
+    for (condition, rule) in [
+        (
+            "allow = [\"anyone\"]\ndeny = [{ method = [\"GET\"] }]",
+            "deny[0]",
+        ),
+        (
+            "allow = [\"anyone\"]\ndeny = [{ not = { path = \"/a\" } }]",
+            "deny[0]",
+        ),
+    ] {
+        check_refused(
+            &format!("{listener}upstream = \"tcp://127.0.0.1:5432\"\n{condition}\n"),
+            &format!("{place}.{rule}"),
+            "takes bytes, which have neither",
+        );
+    }
+    for (upstream, why) in [
+        ("http://127.0.0.1:3000", "does not begin with tcp://"),
+        ("127.0.0.1:5432", "does not begin with tcp://"),
+        ("demo", "does not begin with tcp://"),
+        ("tcp://127.0.0.1", "has no port"),
+        ("tcp://127.0.0.1:0", "has no port"),
+        ("tcp://127.0.0.1:65536", "has no port"),
+        ("tcp://127.0.0.1:5432/db", "has a path"),
+        ("tcp://me@127.0.0.1:5432", "holds a user name"),
+        ("unix:run/db.sock", "begins at the root"),
+        ("unix:", "begins at the root"),
+        (&format!("unix:/{}", "x".repeat(107)), "107 bytes"),
+    ] {
+        check_refused(&to(upstream), &format!("{place}.upstream"), why);
+    }
+    for upstream in [
+        "tcp://127.0.0.1:5432",
+        "tcp://[::1]:5432",
+        "tcp://db.example.com:5432",
+        "unix:/run/db.sock",
+    ] {
+        // What is left to say is that nobody has given it a certificate.
+        check_refused(
+            &to(upstream),
+            &format!("{place}.certificate"),
+            "no authority here",
+        );
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
+use countersign_pki::feed::{RevocationReason, Revoked};
 use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
@@ -70,6 +71,15 @@ impl Harness {
         route: &str,
         change: impl FnOnce(&mut Bounds),
     ) -> Self {
+        Self::start_as(&with_route(listener, route), change)
+    }
+
+    /// A listener with these keys and no route.
+    pub(crate) fn bytes(listener: &str) -> Self {
+        Self::start_as(listener, |_| ())
+    }
+
+    fn start_as(listener: &str, change: impl FnOnce(&mut Bounds)) -> Self {
         let ca = TestCa::new("test");
         let client = ca.issue(
             Leaf::client("order-service")
@@ -103,7 +113,7 @@ impl Harness {
             drain,
             readiness: Readiness::new(),
         };
-        let plan = plan(listener, route, &bundles, &own).with_bounds(change);
+        let plan = plan(listener, &bundles, &own).with_bounds(change);
         let running = Gateway::start(plan, context).expect("starts");
         Self {
             ca,
@@ -121,7 +131,23 @@ impl Harness {
     }
 
     pub(crate) fn plan(&self, listener: &str, route: &str) -> GatewayPlan {
-        plan(listener, route, &self.bundles, &self.own)
+        plan(&with_route(listener, route), &self.bundles, &self.own)
+    }
+
+    pub(crate) fn bytes_plan(&self, listener: &str) -> GatewayPlan {
+        plan(listener, &self.bundles, &self.own)
+    }
+
+    pub(crate) async fn revoke(&self, identity: &TestIdentity) {
+        let leaf = Certificate::parse(&identity.chain[0]).expect("a certificate");
+        let issuer = Certificate::parse(self.ca.intermediate.der()).expect("a certificate");
+        let revoked = Revoked {
+            issuer_key: issuer.spki(),
+            serial: leaf.serial(),
+            reason: RevocationReason::KeyCompromise,
+            revoked_at: UnixTime::from_seconds(SystemClock.unix_seconds()),
+        };
+        self.enforcement.revoke(vec![revoked]).await;
     }
 
     /// The same anchors, trusted for another trust domain.
@@ -134,7 +160,7 @@ impl Harness {
         );
         let bundle = Arc::new(bundle.expect("a bundle"));
         let bundles = BTreeMap::from([(BundleName::internal(), bundle)]);
-        plan("", route, &bundles, &self.own)
+        plan(&with_route("", route), &bundles, &self.own)
     }
 
     pub(crate) fn address(&self) -> std::net::SocketAddr {
@@ -204,14 +230,17 @@ impl Harness {
     }
 }
 
+fn with_route(listener: &str, route: &str) -> String {
+    format!("{listener}\n[[gateway.listener.route]]\n{route}\n")
+}
+
 fn plan(
     listener: &str,
-    route: &str,
     bundles: &BTreeMap<BundleName, Arc<TrustBundle>>,
     own: &SharedCredentials,
 ) -> GatewayPlan {
     let text = format!(
-        "[gateway]\nworkers = 1\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n[[gateway.listener.route]]\n{route}\n"
+        "[gateway]\nworkers = 1\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{listener}"
     );
     let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let read = |path: &Path| std::fs::read(path);

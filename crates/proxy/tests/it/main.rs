@@ -6,5 +6,6 @@ mod forwarding;
 mod harness;
 mod limits;
 mod refusals;
+mod relay;
 mod requests;
 mod withdrawal;

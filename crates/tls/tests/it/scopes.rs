@@ -10,7 +10,7 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use countersign_testkit::pki::TestCa;
-use countersign_tls::scope::{ClientCertificate, ScopeId, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, ScopeId, ScopeSettings};
 
 use crate::site::{Site, now, policy};
 
@@ -73,6 +73,10 @@ fn each_input_changes_the_id_and_order_does_not() {
         },
         ScopeSettings {
             policy: policy(&["other.example.com"]),
+            ..base.clone()
+        },
+        ScopeSettings {
+            admits: Admits::Connections,
             ..base.clone()
         },
         ScopeSettings {

@@ -19,7 +19,7 @@ use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
 use tokio::net::TcpListener;
 
 pub(crate) type Outcome = Result<Connection, Box<HandshakeRefusal>>;
@@ -57,6 +57,7 @@ impl Site {
             client_certificate: ClientCertificate::Require,
             verifier: Some(Arc::new(trusting(&ca))),
             policy: policy(&["localhost"]),
+            admits: Admits::Requests,
             alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             session_lifetime: Duration::from_hours(1),
             handshake_timeout: Duration::from_secs(10),

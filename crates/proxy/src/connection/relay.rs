@@ -1,0 +1,71 @@
+//! A listener of bytes: whoever is admitted gets a connection of their own to its upstream.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use countersign_diagnose::request::refused_connection;
+use countersign_policy::access::Decision;
+use countersign_tls::acceptor::Stream;
+use tokio::io::AsyncWriteExt;
+
+use super::Tunnel;
+use crate::activity::Observed;
+use crate::exchange::Caller;
+use crate::in_flight::Asking;
+use crate::upstream::{Address, Upstream, UpstreamFault};
+
+pub(super) async fn serve(client: Observed<Stream>, caller: Rc<Caller>) {
+    match admitted(&caller) {
+        Some((address, asking)) => {
+            let place = caller.in_flight.enter(&caller, asking);
+            // From here on a reload that takes the admission away finds it.
+            match caller.unless_cut(caller.pool.open(&address)).await {
+                Some(Ok(upstream)) => {
+                    let tunnel = Tunnel::new(upstream, place);
+                    tunnel.run(client, Bytes::new(), &caller).await;
+                }
+                Some(Err(fault)) => {
+                    unreached(&caller, &address, &fault);
+                    close(client).await;
+                }
+                None => {}
+            }
+        }
+        None => close(client).await,
+    }
+}
+
+/// Judged again after the handshake: the anonymous show nothing there, and during a reload two policies have a say.
+fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
+    let serving = caller.listener.serving.load();
+    let peer = caller.session.peer.as_deref();
+    let (decision, policy) = serving.decide_connection(peer);
+    if let (Decision::Allow { .. }, Some(upstream @ Upstream::Bytes(address))) =
+        (&decision, serving.upstreams.first())
+    {
+        let asking = Asking::Connection {
+            upstream: upstream.clone(),
+        };
+        return Some((Arc::clone(address), asking));
+    }
+    let label = policy.routes().first().map_or("", |it| it.label.as_str());
+    if let Some(refusal) = refused_connection(&decision, peer, label) {
+        let listener = &caller.listener;
+        listener.refuse_request(refusal, &caller.session, None);
+    }
+    None
+}
+
+fn unreached(caller: &Caller, address: &Address, fault: &UpstreamFault) {
+    if caller.pool.may_warn(address) {
+        tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream cannot be reached");
+    }
+}
+
+/// In good order, so that the client does not take it for an attack that cuts the stream short.
+async fn close(mut client: Observed<Stream>) {
+    if let Err(error) = client.shutdown().await {
+        tracing::debug!(%error, "a client was gone before it was told");
+    }
+}
