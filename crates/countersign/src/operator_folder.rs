@@ -15,7 +15,7 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_runtime::clock::{Clock, SystemClock};
-use countersign_tls::connector::{Connector, ConnectorSettings};
+use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
 use zeroize::Zeroizing;
@@ -71,13 +71,20 @@ impl OperatorFolder {
         let settings = ConnectorSettings {
             host: self.url.host().to_owned(),
             port: self.url.port(),
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
             verifier: Arc::new(verifier),
             alpn: vec![b"http/1.1".to_vec()],
             connect_timeout: CONNECT_TIMEOUT,
         };
         let enforcement = Enforcement::new(RevocationIndex::default(), Arc::new(SystemClock));
-        let connector = Connector::new(settings, SharedCredentials::new(credentials), enforcement)
-            .map_err(|error| Fault::configuration(error).hint(NAME_AUTHORITY))?;
+        let connector = Connector::new(
+            settings,
+            Some(SharedCredentials::new(credentials)),
+            enforcement,
+        )
+        .map_err(|error| Fault::configuration(error).hint(NAME_AUTHORITY))?;
         Ok(AdminClient::elsewhere(connector))
     }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use countersign_pki::time::spoken;
+
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::handshake::alert_name;
@@ -37,10 +39,19 @@ pub enum ConnectFault {
     NotTls,
     /// The server does not hold the key of the certificate it sent.
     PossessionUnproved,
+    /// The server's certificate was revoked while the handshake ran.
+    RevokedMeanwhile,
     /// It took too long.
     TimedOut {
         /// How long it had.
         limit: Duration,
+    },
+    /// What servers are judged by has not been confirmed for too long.
+    TrustDataStale {
+        /// For how long.
+        age: Duration,
+        /// For how long it may.
+        life: Duration,
     },
     /// There is no way to it.
     Unreachable {
@@ -78,6 +89,18 @@ pub fn refusal(fault: &ConnectFault, target: &str) -> Refusal {
         ConnectFault::PossessionUnproved => plain(
             Cause::BadSignature,
             format!("{target} did not prove that it holds the key of the certificate it sent"),
+        ),
+        ConnectFault::RevokedMeanwhile => plain(
+            Cause::CertificateRevoked,
+            format!("the certificate of {target} is revoked"),
+        ),
+        ConnectFault::TrustDataStale { age, life } => plain(
+            Cause::TrustDataStale,
+            format!(
+                "{target} cannot be judged: revocations and bundles were not confirmed for {}, and may be for {}",
+                spoken(*age),
+                spoken(*life)
+            ),
         ),
         ConnectFault::TimedOut { limit } => plain(
             Cause::NoTlsAnswer,

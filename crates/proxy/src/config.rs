@@ -118,10 +118,13 @@ pub struct ListenerConfig {
     /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroUsize,
-    /// For bytes instead of HTTP: where each connection goes, `tcp://host:port` or `unix:/path`. Then `allow` stands here,
+    /// For bytes instead of HTTP: where each connection goes, `tcp://host:port`, `tls://host:port` or `unix:/path`. Then `allow` stands here,
     /// and there is no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Of an upstream over TLS (`tls://…`): whom it has to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTlsConfig>,
     /// Whom a listener of bytes admits; one entry that holds is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<AllowEntry>,
@@ -156,8 +159,11 @@ pub struct RouteConfig {
     /// The path: "*" stands for one segment, "**" at the end for any number of them. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Where requests go: "http://host:port", `unix:/path` for HTTP over a socket of the file system, or "demo" for the built-in page that shows who the client is.
+    /// Where requests go: "http://host:port", "https://host:port", `unix:/path` for HTTP over a socket of the file system, or "demo" for the built-in page that shows who the client is.
     pub upstream: String,
+    /// Of an upstream over TLS (`https://…`): whom it has to be. Default: whoever the internal bundle vouches for under the host's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTlsConfig>,
     /// "require": a certificate is needed here, though the listener only asks for one. Default: as the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<RouteClientCertificate>,
@@ -166,6 +172,35 @@ pub struct RouteConfig {
     /// Whom it refuses, whatever `allow` says; an entry means every bundle unless it names one. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
+}
+
+/// How an upstream over TLS is verified, and what it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTlsConfig {
+    /// The trust bundle that has to vouch for it. Default: "internal".
+    pub trust: String,
+    /// What its certificate must hold, all of it: a DNS name, an IP address, a SPIFFE ID, or "spki:…" to pin its key.
+    /// Default: the host of the upstream.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub name: Vec<String>,
+    /// PEM file with the certificate chain that it is shown if it asks, leaf first; needs `key`. Default: none is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+impl Default for UpstreamTlsConfig {
+    fn default() -> Self {
+        Self {
+            trust: countersign_pki::identity::BundleName::INTERNAL.to_owned(),
+            name: Vec::new(),
+            certificate: None,
+            key: None,
+        }
+    }
 }
 
 /// A route can add a requirement and never remove one.
@@ -230,6 +265,7 @@ impl ListenerConfig {
             feed_life: default_feed_life(),
             max_connections: default_max_connections(),
             upstream: None,
+            upstream_tls: None,
             allow: Vec::new(),
             deny: Vec::new(),
             route,
@@ -244,6 +280,7 @@ impl RouteConfig {
             host: None,
             path: None,
             upstream: upstream.into(),
+            upstream_tls: None,
             client_certificate: None,
             allow,
             deny: Vec::new(),

@@ -210,7 +210,7 @@ impl ListenerPlan {
 }
 
 /// Whether both have the same anchors, to the byte, for the same names.
-fn trust_the_same(one: &Verifier, other: &Verifier) -> bool {
+pub(crate) fn trust_the_same(one: &Verifier, other: &Verifier) -> bool {
     let mut sets = [one, other].map(|verifier| {
         let bundles = verifier.bundles().iter().map(|bundle| {
             let mut anchors: Vec<&[u8]> = bundle

@@ -5,6 +5,7 @@
 //! polls an idle connection: whether it still stands is asked when it is taken out.
 
 mod link;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_diagnose::refusal::Refusal;
+use countersign_tls::enforcement::Enforcement;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -26,7 +29,8 @@ use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) use self::link::Link;
+pub(crate) use self::link::{Link, Vouched};
+pub(crate) use self::tls::TlsTarget;
 use crate::body::ToUpstream;
 use crate::plan::Bounds;
 
@@ -45,6 +49,8 @@ pub(crate) enum Upstream {
 pub(crate) enum Address {
     /// Looked up at each connect.
     Tcp { host: String, port: u16 },
+    /// The same, over TLS.
+    Tls(TlsTarget),
     /// A socket of the file system.
     Unix { path: PathBuf },
 }
@@ -52,6 +58,8 @@ pub(crate) enum Address {
 /// The idle connections of one worker, and the count of all.
 pub(crate) struct UpstreamPool {
     pub(crate) bounds: Bounds,
+    /// Which upstreams' certificates are revoked.
+    enforcement: Enforcement,
     open: RefCell<HashMap<Arc<Address>, Rc<Cell<usize>>>>,
     idle: RefCell<HashMap<Arc<Address>, Vec<Idle>>>,
     warned: RefCell<HashMap<Address, Instant>>,
@@ -66,6 +74,8 @@ struct Idle {
 struct Line {
     sender: SendRequest<ToUpstream>,
     connection: Box<Connection<TokioIo<Link>, ToUpstream>>,
+    /// Of an upstream over TLS.
+    vouched: Option<Rc<Vouched>>,
     open: Open,
 }
 
@@ -91,6 +101,8 @@ pub(crate) struct Lease {
     closed: bool,
     /// Whether the upstream may take whoever speaks on it for this client.
     is_private: bool,
+    /// Resolves when an upstream over TLS is trusted no more, so that a connection on which nothing happens is looked at.
+    cut: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// Why an upstream did not answer.
@@ -103,11 +115,14 @@ pub(crate) enum UpstreamFault {
     #[error("the connection was closed before an answer")]
     Closed,
     #[error("cannot connect: {0}")]
-    Connect(io::Error),
+    Connect(#[from] io::Error),
     #[error("cannot connect within {} s", CONNECT_LIMIT.as_secs())]
     ConnectTimeout,
     #[error("{limit} connections to it are open, as many as a worker may have")]
     Exhausted { limit: usize },
+    /// It refused our certificate, or we its.
+    #[error("{}", .0.sentence())]
+    Refused(Box<Refusal>),
     #[error("it switched protocols without being asked to")]
     Switched,
 }
@@ -128,16 +143,24 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Tls(target) => {
+                write!(
+                    f,
+                    "{}:{} over TLS",
+                    target.settings.host, target.settings.port
+                )
+            }
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
 impl UpstreamPool {
-    pub(crate) fn new(bounds: Bounds) -> Rc<Self> {
+    pub(crate) fn new(bounds: Bounds, enforcement: Enforcement) -> Rc<Self> {
         let (open, idle, warned) = Default::default();
         Rc::new(Self {
             bounds,
+            enforcement,
             open,
             idle,
             warned,
@@ -161,6 +184,7 @@ impl UpstreamPool {
         address: &Arc<Address>,
     ) -> Result<Lease, UpstreamFault> {
         let (stream, open) = self.connect(address).await?;
+        let vouched = stream.vouched();
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream));
@@ -168,6 +192,7 @@ impl UpstreamPool {
         let line = Line {
             sender,
             connection: Box::new(connection),
+            vouched,
             open,
         };
         Ok(self.leased(line, address, false))
@@ -185,17 +210,18 @@ impl UpstreamPool {
 
     async fn connect(&self, address: &Arc<Address>) -> Result<(Link, Open), UpstreamFault> {
         let open = self.count(address)?;
-        let stream = timeout(CONNECT_LIMIT, Link::connect(address))
-            .await
-            .map_err(|_| UpstreamFault::ConnectTimeout)?
-            .map_err(UpstreamFault::Connect)?;
+        let stream = Link::connect(address, &self.enforcement).await?;
         Ok((stream, open))
     }
 
     /// Closes connections that nobody wanted for a while; to be called every few seconds.
     pub(crate) fn reap(&self) {
         self.idle.borrow_mut().retain(|_, lines| {
-            lines.retain_mut(|idle| idle.since.elapsed() < IDLE_LIMIT && idle.line.stands());
+            lines.retain_mut(|idle| {
+                let stays = idle.may_serve();
+                idle.line.rest();
+                stays
+            });
             !lines.is_empty()
         });
         self.open.borrow_mut().retain(|_, open| open.get() > 0);
@@ -228,7 +254,7 @@ impl UpstreamPool {
         let lines = idle.get_mut(address)?;
         // The last one used is the least likely to have been closed.
         while let Some(mut idle) = lines.pop() {
-            if idle.since.elapsed() < IDLE_LIMIT && idle.line.stands() {
+            if idle.may_serve() {
                 return Some(idle.line);
             }
         }
@@ -239,6 +265,7 @@ impl UpstreamPool {
         let mut idle = self.idle.borrow_mut();
         let lines = idle.entry(address).or_default();
         if lines.len() < MAX_IDLE {
+            line.rest();
             lines.push(Idle {
                 line,
                 since: Instant::now(),
@@ -247,6 +274,10 @@ impl UpstreamPool {
     }
 
     fn leased(self: &Rc<Self>, line: Line, address: &Arc<Address>, reused: bool) -> Lease {
+        let cut = line
+            .vouched
+            .as_ref()
+            .map(|vouched| Box::pin(vouched.cut()) as Pin<Box<dyn Future<Output = ()>>>);
         Lease {
             line,
             address: Arc::clone(address),
@@ -254,6 +285,7 @@ impl UpstreamPool {
             reused,
             closed: false,
             is_private: false,
+            cut,
         }
     }
 }
@@ -264,11 +296,33 @@ impl Drop for Open {
     }
 }
 
+impl Idle {
+    /// Whether it can be taken up again.
+    fn may_serve(&mut self) -> bool {
+        self.since.elapsed() < IDLE_LIMIT
+            && self.line.vouched.as_ref().is_none_or(|it| it.wake())
+            && self.line.stands()
+    }
+}
+
 impl Line {
+    /// A withdrawal has nothing to wait for where nothing is under way.
+    fn rest(&self) {
+        if let Some(vouched) = &self.vouched {
+            vouched.rest();
+        }
+    }
+
     /// Whether it can take a request: the upstream has neither closed it nor spoken out of turn.
     fn stands(&mut self) -> bool {
         let quiet = &mut Context::from_waker(Waker::noop());
-        Pin::new(&mut self.connection).poll(quiet).is_pending() && self.sender.is_ready()
+        !self.is_cut()
+            && Pin::new(&mut self.connection).poll(quiet).is_pending()
+            && self.sender.is_ready()
+    }
+
+    fn is_cut(&self) -> bool {
+        self.vouched.as_ref().is_some_and(|it| it.is_cut())
     }
 }
 
@@ -310,11 +364,25 @@ impl Lease {
             }
             Poll::Pending
         });
-        Ok((answered.await?, self))
+        match answered.await {
+            Ok(answer) => Ok((answer, self)),
+            // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
+            Err(UpstreamFault::Broken(error)) => {
+                let vouched = self.line.vouched.as_ref();
+                let refused = vouched.and_then(|it| it.refusal_behind(&error));
+                Err(refused.unwrap_or(UpstreamFault::Broken(error)))
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Lets the connection progress; ready when it has closed.
     pub(crate) fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(cut) = &mut self.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            self.cut = None;
+        }
         self.closed = self.closed || Pin::new(&mut self.line.connection).poll(cx).is_ready();
         if self.closed {
             Poll::Ready(())

@@ -32,24 +32,31 @@ use tokio_rustls::client::TlsStream;
 use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::certificate_error;
+use crate::live::Lifeline;
 use crate::provider::provider;
 
-/// Connects to one server, as often as it is asked to. TLS 1.3 only: it speaks to ports of Countersign.
+/// Connects to one server, as often as it is asked to.
 pub struct Connector {
     settings: ConnectorSettings,
-    credentials: SharedCredentials,
+    credentials: Option<SharedCredentials>,
     enforcement: Enforcement,
     name: ServerName<'static>,
-    expected: ExpectedName,
+    expected: Vec<ExpectedName>,
 }
 
 /// Whom to connect to.
 #[derive(Clone, Debug)]
 pub struct ConnectorSettings {
-    /// A DNS name or an IP address: what is looked up, and the name that the server's certificate must hold.
+    /// A DNS name or an IP address: what is looked up, and asked for by server name indication.
     pub host: String,
     /// The port.
     pub port: u16,
+    /// What the server's certificate must hold, all of it. Empty: the host.
+    pub names: Vec<ExpectedName>,
+    /// Whether TLS 1.2 will do. Ports of Countersign speak 1.3.
+    pub versions: Versions,
+    /// How long after the feed was last confirmed servers are still accepted (invariant 5); `None`: for ever.
+    pub feed_life: Option<Duration>,
     /// Against whose anchors the server is judged.
     pub verifier: Arc<Verifier>,
     /// Application protocols in the order of preference.
@@ -58,18 +65,43 @@ pub struct ConnectorSettings {
     pub connect_timeout: Duration,
 }
 
+/// Which versions of TLS are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Versions {
+    /// TLS 1.3.
+    Tls13,
+    /// TLS 1.3 and 1.2.
+    Tls12AndTls13,
+}
+
 /// A server that was verified.
-#[derive(Debug)]
 pub struct Connected {
     /// Decrypted bytes.
     pub stream: ServerStream,
     /// Who answered.
-    pub server: VerifiedPeer,
+    pub server: Arc<VerifiedPeer>,
+    /// Cut when the server's certificate is revoked or ends.
+    pub lifeline: Lifeline,
+    /// The application protocol that was agreed on.
+    pub alpn: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connected({})", self.server.principal())
+    }
 }
 
 /// A TLS stream to a server.
 #[derive(Debug)]
 pub struct ServerStream(Box<TlsStream<TcpStream>>);
+
+impl ServerStream {
+    /// The socket beneath.
+    pub fn socket(&self) -> &TcpStream {
+        self.0.get_ref().0
+    }
+}
 
 impl AsyncRead for ServerStream {
     fn poll_read(
@@ -97,21 +129,36 @@ impl AsyncWrite for ServerStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
 }
 
 impl Connector {
     /// Refuses a host that no certificate could name. `enforcement` knows what is revoked, and the time.
     pub fn new(
-        settings: ConnectorSettings,
-        credentials: SharedCredentials,
+        mut settings: ConnectorSettings,
+        credentials: Option<SharedCredentials>,
         enforcement: Enforcement,
     ) -> Result<Self, InvalidHost> {
         let invalid = || InvalidHost {
             host: settings.host.chars().take(MAX_QUOTED_CHARS).collect(),
         };
         let name = ServerName::try_from(settings.host.clone()).map_err(|_| invalid())?;
-        let expected =
-            ExpectedName::parse(&settings.host, Purpose::ServerAuth).map_err(|_| invalid())?;
+        let mut expected = std::mem::take(&mut settings.names);
+        if expected.is_empty() {
+            let host = ExpectedName::parse(&settings.host, Purpose::ServerAuth);
+            expected.push(host.map_err(|_| invalid())?);
+        }
         Ok(Self {
             settings,
             credentials,
@@ -134,6 +181,10 @@ impl Connector {
     /// Takes the handshake to its end. That the server has accepted us is known only from what it answers: see
     /// [`Connector::refusal_behind`].
     pub async fn connect(&self) -> Result<Connected, Box<Refusal>> {
+        if let Some(age) = self.enforcement.stale(self.settings.feed_life) {
+            let life = self.settings.feed_life.unwrap_or_default();
+            return Err(self.refused(&ConnectFault::TrustDataStale { age, life }));
+        }
         let limit = self.settings.connect_timeout;
         match timeout(limit, self.shake_hands()).await {
             Ok(outcome) => outcome,
@@ -197,10 +248,7 @@ impl Connector {
             .await;
         let found = std::mem::take(&mut *judge.found());
         match (shaken, found) {
-            (Ok(stream), Found::Server(server)) => Ok(Connected {
-                stream: ServerStream(Box::new(stream)),
-                server: *server,
-            }),
+            (Ok(stream), Found::Server(server)) => self.admit(stream, server),
             (_, Found::Fault(fault)) => {
                 let mut refusal = chain::refusal(&fault, Purpose::ServerAuth);
                 refusal.evidence.push("target", self.target());
@@ -215,13 +263,49 @@ impl Connector {
         }
     }
 
+    /// The last look: what was revoked while the handshake ran counts, too.
+    fn admit(
+        &self,
+        stream: TlsStream<TcpStream>,
+        server: Box<VerifiedPeer>,
+    ) -> Result<Connected, Box<Refusal>> {
+        let server: Arc<VerifiedPeer> = Arc::from(server);
+        let Some(lifeline) = self.still_trusts(&server) else {
+            return Err(self.refused(&ConnectFault::RevokedMeanwhile));
+        };
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        Ok(Connected {
+            stream: ServerStream(Box::new(stream)),
+            server,
+            lifeline,
+            alpn,
+        })
+    }
+
+    /// What cuts a connection to this server from now on; `None`: it is revoked, or its certificate has ended. A connection that
+    /// rests need not hold one, and is asked about when it is taken up again.
+    pub fn still_trusts(&self, server: &Arc<VerifiedPeer>) -> Option<Lifeline> {
+        let target = self.target().into();
+        let lifeline = self.enforcement.register(target, Some(Arc::clone(server)));
+        let is_trusted = !self.enforcement.is_revoked(server)
+            && self.enforcement.now() <= server.not_after()
+            && self.enforcement.stale(self.settings.feed_life).is_none();
+        is_trusted.then_some(lifeline)
+    }
+
     fn config(&self, judge: &Arc<Judge>) -> Arc<ClientConfig> {
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("the provider has suites for TLS 1.3")
+        let config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+            .with_protocol_versions(match self.settings.versions {
+                Versions::Tls13 => &rustls::ALL_VERSIONS[..1],
+                Versions::Tls12AndTls13 => rustls::ALL_VERSIONS,
+            })
+            .expect("the provider has suites for both versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::<Judge>::clone(judge))
-            .with_client_cert_resolver(Arc::new(self.credentials.clone()));
+            .with_custom_certificate_verifier(Arc::<Judge>::clone(judge));
+        let mut config = match &self.credentials {
+            Some(credentials) => config.with_client_cert_resolver(Arc::new(credentials.clone())),
+            None => config.with_no_client_auth(),
+        };
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.alpn_protocols.clone_from(&self.settings.alpn);
@@ -253,7 +337,7 @@ pub struct InvalidHost {
 /// Decides on the server's certificate and remembers what it found; one per handshake.
 struct Judge {
     verifier: Arc<Verifier>,
-    expected: ExpectedName,
+    expected: Vec<ExpectedName>,
     enforcement: Enforcement,
     // Written and read by the one task that drives the handshake; rustls wants `&self` and `Sync`.
     found: Mutex<Found>,
@@ -304,12 +388,11 @@ impl ServerCertVerifier for Judge {
             .chain(intermediates)
             .map(|certificate| CertificateDer::from_slice(certificate))
             .collect();
-        let names = [self.expected.clone()];
         let question = Question {
             purpose: Purpose::ServerAuth,
             revocations: &self.enforcement.revocations(),
             lists: &[],
-            names: &names,
+            names: &self.expected,
             now: self.enforcement.now(),
         };
         match self.verifier.answer(&chain, &question) {

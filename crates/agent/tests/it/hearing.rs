@@ -13,7 +13,7 @@ use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SystemClock;
 use countersign_testkit::pki::{Leaf, TestCa};
-use countersign_tls::connector::{Connector, ConnectorSettings};
+use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
 use rustls::ServerConfig;
@@ -67,11 +67,16 @@ where
         ConnectorSettings {
             host: "localhost".to_owned(),
             port,
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
             verifier: Arc::new(verifier.expect("a verifier")),
             alpn: vec![b"http/1.1".to_vec()],
             connect_timeout: Duration::from_secs(10),
         },
-        SharedCredentials::new(credentials.expect("good credentials")),
+        Some(SharedCredentials::new(
+            credentials.expect("good credentials"),
+        )),
         Enforcement::new(RevocationIndex::default(), Arc::new(SystemClock)),
     );
     FeedClient::new(connector.expect("a host"))

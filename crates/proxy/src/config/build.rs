@@ -14,7 +14,7 @@ use countersign_pki::identity::BundleName;
 use countersign_policy::access::{AccessPolicy, Route};
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
-use countersign_tls::credentials::{Credentials, SharedCredentials};
+use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, ScopeSettings};
 
 use crate::config::route::{Admission, build_route, bytes_route};
@@ -134,7 +134,12 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             trust: &trust,
             requires_certificate: false,
         };
-        let served = served(&place, &name, listener, &admission)?;
+        let upstreams = upstream::Context {
+            bundles: self.bundles,
+            feed_life: listener.feed_life.duration(),
+            read: &self.read,
+        };
+        let served = served(&place, &name, listener, &admission, &upstreams)?;
         let policy = AccessPolicy::new(served.routes)
             .map_err(|invalid| ConfigError::new(served.place, invalid.to_string()))?;
         let policy = Arc::new(policy);
@@ -256,21 +261,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 });
             }
         };
-        let read = |name: &str, path: &Path| {
-            (self.read)(path).map_err(|error| {
-                ConfigError::new(
-                    format!("{place}.{name}"),
-                    format!("{}: {error}", path.display()),
-                )
-            })
-        };
-        let credentials =
-            Credentials::from_pem(&read("certificate", certificate)?, &read("key", key)?);
-        let credentials = credentials.map_err(|invalid| {
-            let why = format!("{}, {}: {invalid}", certificate.display(), key.display());
-            ConfigError::new(format!("{place}.certificate"), why).hint(invalid.cause.fix())
-        })?;
-        Ok(SharedCredentials::new(credentials))
+        upstream::read_credentials(place, certificate, key, &self.read)
     }
 }
 
@@ -287,9 +278,10 @@ fn served(
     name: &str,
     listener: &ListenerConfig,
     admission: &Admission<'_>,
+    upstreams: &upstream::Context<'_>,
 ) -> Result<Served, ConfigError> {
     let of_bytes = [
-        ("upstream", listener.upstream.is_some()),
+        ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
     ];
@@ -302,11 +294,16 @@ fn served(
             .hint("leave upstream, allow and deny of the listener out, or its routes"));
         }
         let route = bytes_route(place, name, listener, admission)?;
+        let written = upstream::Written {
+            place,
+            text,
+            tls: listener.upstream_tls.as_ref(),
+        };
         return Ok(Served {
             place: place.to_owned(),
             protocol: Protocol::Bytes,
             routes: vec![route],
-            upstreams: vec![upstream::of_bytes(&format!("{place}.upstream"), text)?],
+            upstreams: vec![upstream::of_bytes(&written, upstreams)?],
         });
     }
     if let Some((key, _)) = of_bytes.iter().find(|(_, is_given)| *is_given) {
@@ -326,22 +323,23 @@ fn served(
         .hint("add [[gateway.listener.route]] with upstream and allow; for bytes, give the listener itself both"));
     }
     let mut routes = Vec::with_capacity(listener.route.len());
-    let mut upstreams = Vec::with_capacity(listener.route.len());
+    let mut forwards = Vec::with_capacity(listener.route.len());
     for (number, route) in listener.route.iter().enumerate() {
         let (route, upstream) = build_route(
             &format!("{place}.route[{number}]"),
             number,
             route,
             admission,
+            upstreams,
         )?;
         routes.push(route);
-        upstreams.push(upstream);
+        forwards.push(upstream);
     }
     Ok(Served {
         place: format!("{place}.route"),
         protocol: Protocol::Http,
         routes,
-        upstreams,
+        upstreams: forwards,
     })
 }
 

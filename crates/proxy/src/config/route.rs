@@ -34,6 +34,7 @@ pub(super) fn build_route(
     number: usize,
     route: &RouteConfig,
     admission: &Admission<'_>,
+    upstreams: &upstream::Context<'_>,
 ) -> Result<(Route, Upstream), ConfigError> {
     let host = match &route.host {
         Some(text) => Some(DnsName::parse(text).map_err(|error| {
@@ -55,7 +56,12 @@ pub(super) fn build_route(
         ..*admission
     };
     let (allow, deny) = rules(place, &route.allow, &route.deny, admission)?;
-    let upstream = upstream::of_requests(&format!("{place}.upstream"), &route.upstream)?;
+    let written = upstream::Written {
+        place,
+        text: &route.upstream,
+        tls: route.upstream_tls.as_ref(),
+    };
+    let upstream = upstream::of_requests(&written, upstreams)?;
     let built = Route {
         label: label(number, route),
         host,

@@ -1,83 +1,155 @@
 //! Where a route or a listener forwards, from what is written.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::chain::{ExpectedName, Limits, Purpose, Verifier};
+use countersign_pki::identity::BundleName;
 use countersign_runtime::config::ConfigError;
+use countersign_tls::connector::{ConnectorSettings, Versions};
+use countersign_tls::credentials::{Credentials, SharedCredentials};
 use http::Uri;
 
-use crate::upstream::{Address, Upstream};
+use crate::config::UpstreamTlsConfig;
+use crate::upstream::{Address, TlsTarget, Upstream};
+
+/// What upstreams over TLS are judged by and proved to.
+pub(super) struct Context<'a> {
+    pub(super) bundles: &'a BTreeMap<BundleName, Arc<TrustBundle>>,
+    pub(super) feed_life: Duration,
+    pub(super) read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+}
+
+/// What stands in a route or a listener: `upstream` and `upstream_tls`.
+pub(super) struct Written<'a> {
+    pub(super) place: &'a str,
+    pub(super) text: &'a str,
+    pub(super) tls: Option<&'a UpstreamTlsConfig>,
+}
 
 /// Of a route: requests.
-pub(super) fn of_requests(place: &str, text: &str) -> Result<Upstream, ConfigError> {
-    if text == DEMO {
+pub(super) fn of_requests(
+    written: &Written<'_>,
+    context: &Context<'_>,
+) -> Result<Upstream, ConfigError> {
+    const FORMS: Forms = Forms {
+        plain: ("http", Some(80)),
+        tls: ("https", Some(443)),
+        alpn: &[b"http/1.1"],
+        hint: "write \"http://HOST:PORT\", \"https://HOST:PORT\", \"unix:/PATH\", or \"demo\"",
+    };
+    if written.text == DEMO {
+        written.refuse_tls()?;
         return Ok(Upstream::Demo);
     }
-    let written = Written {
-        place,
-        text,
-        hint: "write \"http://HOST:PORT\", \"unix:/PATH\", or \"demo\"",
-    };
-    let address = match text.strip_prefix(UNIX) {
-        Some(path) => written.unix(path)?,
-        None => written.tcp("http", Some(80))?,
-    };
-    Ok(Upstream::Http(Arc::new(address)))
+    Ok(Upstream::Http(Arc::new(written.address(&FORMS, context)?)))
 }
 
 /// Of a listener of bytes.
-pub(super) fn of_bytes(place: &str, text: &str) -> Result<Upstream, ConfigError> {
-    let written = Written {
-        place,
-        text,
-        hint: "write \"tcp://HOST:PORT\" or \"unix:/PATH\"; for HTTP, add [[gateway.listener.route]] with upstream and allow",
+pub(super) fn of_bytes(
+    written: &Written<'_>,
+    context: &Context<'_>,
+) -> Result<Upstream, ConfigError> {
+    const FORMS: Forms = Forms {
+        plain: ("tcp", None),
+        tls: ("tls", None),
+        alpn: &[],
+        hint: "write \"tcp://HOST:PORT\", \"tls://HOST:PORT\" or \"unix:/PATH\"; for HTTP, add [[gateway.listener.route]] with upstream and allow",
     };
-    let address = match text.strip_prefix(UNIX) {
-        Some(path) => written.unix(path)?,
-        None => written.tcp("tcp", None)?,
-    };
-    Ok(Upstream::Bytes(Arc::new(address)))
+    Ok(Upstream::Bytes(Arc::new(written.address(&FORMS, context)?)))
 }
 
-struct Written<'a> {
-    place: &'a str,
-    text: &'a str,
+/// The schemes that are known where an upstream stands, each with the port that it means without one.
+struct Forms {
+    plain: (&'static str, Option<u16>),
+    tls: (&'static str, Option<u16>),
+    alpn: &'static [&'static [u8]],
     hint: &'static str,
 }
 
 impl Written<'_> {
-    fn refuse<T>(&self, why: &str) -> Result<T, ConfigError> {
-        Err(ConfigError::new(self.place, format!("{:?} {why}", self.text)).hint(self.hint))
+    fn address(&self, forms: &Forms, context: &Context<'_>) -> Result<Address, ConfigError> {
+        if let Some(path) = self.text.strip_prefix(UNIX) {
+            self.refuse_tls()?;
+            return self.unix(path, forms);
+        }
+        let Ok(uri) = self.text.parse::<Uri>() else {
+            return self.refuse(forms, "is no URL");
+        };
+        let is_tls = uri.scheme_str() == Some(forms.tls.0);
+        if !is_tls && uri.scheme_str() != Some(forms.plain.0) {
+            let why = format!(
+                "does not begin with {}://, {}:// or unix:",
+                forms.plain.0, forms.tls.0
+            );
+            return self.refuse(forms, &why);
+        }
+        let (_, default_port) = if is_tls { forms.tls } else { forms.plain };
+        let (host, port) = self.host_and_port(&uri, default_port, forms)?;
+        if !is_tls {
+            self.refuse_tls()?;
+            return Ok(Address::Tcp { host, port });
+        }
+        let target = self.tls_target(host, port, forms.alpn, context)?;
+        Ok(Address::Tls(target))
     }
 
-    fn unix(&self, path: &str) -> Result<Address, ConfigError> {
+    fn refuse<T>(&self, forms: &Forms, why: &str) -> Result<T, ConfigError> {
+        let place = format!("{}.upstream", self.place);
+        Err(ConfigError::new(place, format!("{:?} {why}", self.text)).hint(forms.hint))
+    }
+
+    fn refuse_tls(&self) -> Result<(), ConfigError> {
+        if self.tls.is_none() {
+            return Ok(());
+        }
+        let why = format!(
+            "{:?} is not spoken to over TLS, so that nobody is verified there",
+            self.text
+        );
+        Err(
+            ConfigError::new(format!("{}.upstream_tls", self.place), why)
+                .hint("write https:// (of bytes: tls://), or leave upstream_tls out"),
+        )
+    }
+
+    fn unix(&self, path: &str, forms: &Forms) -> Result<Address, ConfigError> {
         if !path.starts_with('/') || path.contains('\0') {
-            return self.refuse("is no path that begins at the root");
+            return self.refuse(forms, "is no path that begins at the root");
         }
         if path.len() > MAX_UNIX_PATH_BYTES {
-            return self.refuse("is longer than the 107 bytes that a socket's path may have");
+            return self.refuse(
+                forms,
+                "is longer than the 107 bytes that a socket's path may have",
+            );
         }
         Ok(Address::Unix {
             path: PathBuf::from(path),
         })
     }
 
-    fn tcp(&self, scheme: &str, default_port: Option<u16>) -> Result<Address, ConfigError> {
-        let Ok(uri) = self.text.parse::<Uri>() else {
-            return self.refuse("is no URL");
-        };
-        if uri.scheme_str() != Some(scheme) {
-            return self.refuse(&format!("does not begin with {scheme}:// or unix:"));
-        }
+    fn host_and_port(
+        &self,
+        uri: &Uri,
+        default_port: Option<u16>,
+        forms: &Forms,
+    ) -> Result<(String, u16), ConfigError> {
         // `Uri` reads an absent path as "/".
         if uri.path() != "/" || uri.query().is_some() || self.text.contains('#') {
-            return self.refuse("has a path: what is sent upstream has the path that it came with");
+            return self.refuse(
+                forms,
+                "has a path: what is sent upstream has the path that it came with",
+            );
         }
         let Some(authority) = uri.authority() else {
-            return self.refuse("names no host");
+            return self.refuse(forms, "names no host");
         };
         if authority.as_str().contains('@') {
-            return self.refuse("holds a user name, which is not sent");
+            return self.refuse(forms, "holds a user name, which is not sent");
         }
         let port = match &authority.as_str()[authority.host().len()..] {
             "" => default_port,
@@ -87,20 +159,131 @@ impl Written<'_> {
                 .filter(|port: &u16| *port != 0),
         };
         let Some(port) = port else {
-            return self.refuse("has no port from 1 to 65535");
+            return self.refuse(forms, "has no port from 1 to 65535");
         };
         let host = authority
             .host()
             .trim_start_matches('[')
             .trim_end_matches(']');
         if host.is_empty() {
-            return self.refuse("names no host");
+            return self.refuse(forms, "names no host");
         }
-        Ok(Address::Tcp {
-            host: host.to_owned(),
-            port,
+        Ok((host.to_owned(), port))
+    }
+
+    fn tls_target(
+        &self,
+        host: String,
+        port: u16,
+        alpn: &[&[u8]],
+        context: &Context<'_>,
+    ) -> Result<TlsTarget, ConfigError> {
+        let place = format!("{}.upstream_tls", self.place);
+        let default = UpstreamTlsConfig::default();
+        let config = self.tls.unwrap_or(&default);
+        let bundle = BundleName::parse(&config.trust)
+            .ok()
+            .and_then(|name| context.bundles.get(&name));
+        let Some(bundle) = bundle else {
+            let why = format!("there is no trust bundle called {:?}", config.trust);
+            return Err(
+                ConfigError::new(format!("{place}.trust"), why).hint(format!(
+                    "add [trust.{}] with bundle = \"FILE\"",
+                    config.trust
+                )),
+            );
+        };
+        let written = if config.name.is_empty() {
+            std::slice::from_ref(&host)
+        } else {
+            &config.name[..]
+        };
+        let mut names = Vec::with_capacity(written.len());
+        for (index, text) in written.iter().enumerate() {
+            let name = ExpectedName::parse(text, Purpose::ServerAuth).map_err(|invalid| {
+                ConfigError::new(
+                    format!("{place}.name[{index}]"),
+                    format!("{text:?}: {invalid}"),
+                )
+            })?;
+            check_trust_domain(&name, bundle)
+                .map_err(|why| ConfigError::new(format!("{place}.name[{index}]"), why))?;
+            names.push(name);
+        }
+        let verifier = Verifier::new(vec![Arc::clone(bundle)], Limits::default())
+            .map_err(|invalid| ConfigError::new(format!("{place}.trust"), invalid.to_string()))?;
+        Ok(TlsTarget {
+            settings: ConnectorSettings {
+                host,
+                port,
+                names,
+                versions: Versions::Tls12AndTls13,
+                verifier: Arc::new(verifier),
+                alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
+                connect_timeout: Duration::MAX,
+                feed_life: Some(context.feed_life),
+            },
+            credentials: credentials(&place, config, context)?,
         })
     }
+}
+
+/// A SPIFFE ID is valid only under its own trust domain's bundle.
+fn check_trust_domain(name: &ExpectedName, bundle: &TrustBundle) -> Result<(), String> {
+    let Some(id) = name.spiffe_id() else {
+        return Ok(());
+    };
+    match bundle.trust_domain() {
+        Some(vouched) if vouched == id.trust_domain() => Ok(()),
+        _ => Err(format!(
+            "it can never hold: {} does not vouch for the trust domain {}",
+            bundle.name(),
+            id.trust_domain()
+        )),
+    }
+}
+
+fn credentials(
+    place: &str,
+    config: &UpstreamTlsConfig,
+    context: &Context<'_>,
+) -> Result<Option<SharedCredentials>, ConfigError> {
+    let missing = |missing: &str, given: &str| {
+        Err(ConfigError::new(
+            format!("{place}.{missing}"),
+            format!("{given} is given without it"),
+        ))
+    };
+    let (certificate, key) = match (&config.certificate, &config.key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => return missing("key", "certificate"),
+        (None, Some(_)) => return missing("certificate", "key"),
+        (None, None) => return Ok(None),
+    };
+    read_credentials(place, certificate, key, context.read).map(Some)
+}
+
+/// The credentials in two PEM files.
+pub(super) fn read_credentials(
+    place: &str,
+    certificate: &Path,
+    key: &Path,
+    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<SharedCredentials, ConfigError> {
+    let read = |name: &str, path: &Path| {
+        read(path).map_err(|error| {
+            ConfigError::new(
+                format!("{place}.{name}"),
+                format!("{}: {error}", path.display()),
+            )
+        })
+    };
+    let credentials = Credentials::from_pem(&read("certificate", certificate)?, &read("key", key)?);
+    let credentials = credentials.map_err(|invalid| {
+        let why = format!("{}, {}: {invalid}", certificate.display(), key.display());
+        ConfigError::new(format!("{place}.certificate"), why).hint(invalid.cause.fix())
+    })?;
+    Ok(SharedCredentials::new(credentials))
 }
 
 const DEMO: &str = "demo";

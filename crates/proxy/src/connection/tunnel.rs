@@ -1,10 +1,11 @@
 //! Bytes both ways, after a switch of protocols or on a listener of bytes, until both sides end it or access is withdrawn.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 
 use bytes::Bytes;
 use countersign_tls::acceptor::Stream;
+use futures_util::future::Either;
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::time::sleep;
 
@@ -30,9 +31,14 @@ impl Tunnel {
 
     /// `read` is what the client sent right behind its request.
     pub(crate) async fn run(mut self, client: Observed<Stream>, read: Bytes, caller: &Caller) {
+        let upstream_cut = match self.upstream.stream.vouched() {
+            Some(vouched) => Either::Left(vouched.cut()),
+            None => Either::Right(pending()),
+        };
         let has_ended = tokio::select! {
             biased;
             () = caller.session.lifeline.cut() => false,
+            () = upstream_cut => false,
             () = poll_fn(|cx| caller.poll_cut(cx)) => false,
             () = drained(caller) => false,
             () = abandoned(caller) => false,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_runtime::accept::accept_loop;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::workers::Workers;
+use countersign_tls::enforcement::Enforcement;
 use futures_util::future::{join, join_all};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -21,10 +22,10 @@ use crate::plan::Bounds;
 use crate::upstream::UpstreamPool;
 
 /// What one worker is given.
-#[derive(Default)]
 pub(super) struct Assignment {
     pub(super) shares: Vec<Share>,
     pub(super) bounds: Bounds,
+    pub(super) enforcement: Enforcement,
     /// After each reload, to judge again what is in flight.
     pub(super) reloads: Option<mpsc::Receiver<Awaited>>,
 }
@@ -43,7 +44,10 @@ pub(super) fn start(assignments: Vec<Assignment>, drain: &Drain) -> io::Result<W
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        work(assignment.unwrap_or_default(), drain.clone())
+        work(
+            assignment.expect("each worker is started once"),
+            drain.clone(),
+        )
     })
 }
 
@@ -51,9 +55,10 @@ async fn work(assignment: Assignment, drain: Drain) {
     let Assignment {
         shares,
         bounds,
+        enforcement,
         reloads,
     } = assignment;
-    let (pool, in_flight) = (UpstreamPool::new(bounds), InFlight::new());
+    let (pool, in_flight) = (UpstreamPool::new(bounds, enforcement), InFlight::new());
     let accepting = shares.into_iter().map(|(listener, socket)| {
         let (pool, in_flight) = (Rc::clone(&pool), Rc::clone(&in_flight));
         accept(listener, socket, pool, in_flight, drain.clone())

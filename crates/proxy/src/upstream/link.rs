@@ -1,47 +1,141 @@
 //! A connection to an upstream, whatever it runs over.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use countersign_pki::identity::VerifiedPeer;
+use countersign_tls::acceptor::Lifeline;
+use countersign_tls::connector::{Connected, Connector, ServerStream};
+use countersign_tls::enforcement::Enforcement;
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
-use super::Address;
+use super::{Address, CONNECT_LIMIT, UpstreamFault};
 use crate::keepalive;
 
 /// Bytes to and from an upstream.
-#[derive(Debug)]
 pub(crate) enum Link {
     Tcp(TcpStream),
+    Tls(Box<TlsLink>),
     Unix(UnixStream),
 }
 
-impl Link {
-    pub(super) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
-                let _ = stream.set_nodelay(true);
-                keepalive::watch(&stream);
-                Ok(Self::Tcp(stream))
+pub(crate) struct TlsLink {
+    stream: ServerStream,
+    vouched: Rc<Vouched>,
+}
+
+/// What stands behind a link over TLS.
+pub(crate) struct Vouched {
+    server: Arc<VerifiedPeer>,
+    /// Cut when the upstream's certificate is revoked or ends. `None`: the connection rests, and nobody waits for its end.
+    lifeline: RefCell<Option<Lifeline>>,
+    connector: Connector,
+}
+
+impl Vouched {
+    pub(crate) fn is_cut(&self) -> bool {
+        self.lifeline
+            .borrow()
+            .as_ref()
+            .is_some_and(Lifeline::is_cut)
+    }
+
+    /// Lets go of what a withdrawal would wait for.
+    pub(crate) fn rest(&self) {
+        self.lifeline.borrow_mut().take();
+    }
+
+    /// Whether the upstream is trusted still, after a rest.
+    pub(crate) fn wake(&self) -> bool {
+        let lifeline = self.connector.still_trusts(&self.server);
+        let is_trusted = lifeline.is_some();
+        *self.lifeline.borrow_mut() = lifeline;
+        is_trusted
+    }
+
+    /// Resolves when the upstream is trusted no more.
+    pub(crate) fn cut(&self) -> impl Future<Output = ()> + use<> {
+        let lifeline = self.lifeline.borrow().clone();
+        async move {
+            match lifeline {
+                Some(lifeline) => lifeline.cut().await,
+                None => std::future::pending().await,
             }
-            Address::Unix { path } => UnixStream::connect(path).await.map(Self::Unix),
         }
+    }
+
+    /// The upstream's refusal of our certificate, where that is behind an error.
+    pub(crate) fn refusal_behind(
+        &self,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Option<UpstreamFault> {
+        let refusal = self.connector.refusal_behind(error)?;
+        Some(UpstreamFault::Refused(refusal))
     }
 }
 
 impl Link {
-    /// What was cut short must not look to the upstream like an end that somebody meant. A socket of the file system knows no
-    /// reset.
+    pub(super) async fn connect(
+        address: &Address,
+        enforcement: &Enforcement,
+    ) -> Result<Self, UpstreamFault> {
+        let connecting = async {
+            match address {
+                Address::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
+                    let _ = stream.set_nodelay(true);
+                    keepalive::watch(&stream);
+                    Ok(Self::Tcp(stream))
+                }
+                Address::Tls(target) => {
+                    let connected = target.connect(enforcement, CONNECT_LIMIT).await;
+                    let (connected, connector) = connected.map_err(UpstreamFault::Refused)?;
+                    let Connected {
+                        stream,
+                        server,
+                        lifeline,
+                        ..
+                    } = connected;
+                    keepalive::watch(stream.socket());
+                    let vouched = Rc::new(Vouched {
+                        server,
+                        lifeline: RefCell::new(Some(lifeline)),
+                        connector,
+                    });
+                    Ok(Self::Tls(Box::new(TlsLink { stream, vouched })))
+                }
+                Address::Unix { path } => Ok(Self::Unix(UnixStream::connect(path).await?)),
+            }
+        };
+        timeout(CONNECT_LIMIT, connecting)
+            .await
+            .map_err(|_| UpstreamFault::ConnectTimeout)?
+    }
+
+    /// What was cut short must not look to the upstream like an end that somebody meant. Over TLS it does not, without a close
+    /// alert; a socket of the file system knows no reset.
     pub(crate) fn reset_on_close(&self) {
         if let Self::Tcp(stream) = self
             && let Err(error) = sockopt::set_socket_linger(stream, Some(Duration::ZERO))
         {
             tracing::debug!(%error, "an upstream is not told that its client is gone");
+        }
+    }
+
+    /// What stands behind it, if it is over TLS.
+    pub(crate) fn vouched(&self) -> Option<Rc<Vouched>> {
+        match self {
+            Self::Tls(link) => Some(Rc::clone(&link.vouched)),
+            Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
 }
@@ -51,6 +145,7 @@ macro_rules! over {
     ($link:expr, $method:ident($($argument:expr),*)) => {
         match $link {
             Link::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Link::Tls(link) => Pin::new(&mut link.stream).$method($($argument),*),
             Link::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
@@ -62,6 +157,15 @@ impl AsyncRead for Link {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // As with clients: whatever a task does about it, nothing more gets through.
+        if let Self::Tls(link) = &*self
+            && link.vouched.is_cut()
+        {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the upstream's certificate is revoked, or has ended",
+            )));
+        }
         over!(&mut *self, poll_read(cx, buf))
     }
 }

@@ -185,7 +185,7 @@ fn what_cannot_be_evaluated_where_it_stands_is_refused() {
 fn upstream_is_plain_http_without_a_path() {
     for (upstream, part) in [
         ("127.0.0.1:3000", "http://"),
-        ("https://127.0.0.1:3000", "http://"),
+        ("https://127.0.0.1:3000/app", "path"),
         ("tcp://127.0.0.1:3000", "http://"),
         ("http://127.0.0.1:3000/app", "path"),
         ("http://127.0.0.1:3000?a", "path"),
@@ -350,4 +350,34 @@ fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
             "no authority here",
         );
     }
+}
+
+#[test]
+fn upstream_over_tls_has_to_be_somebody() {
+    let listener =
+        "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nclient_certificate = \"off\"\n";
+    let route = |upstream: &str, tls: &str| {
+        format!(
+            "{listener}[[gateway.listener.route]]\nupstream = \"{upstream}\"\nallow = [\"anyone\"]\nupstream_tls = {{ {tls} }}\n"
+        )
+    };
+    let place = "gateway.listener[0].route[0].upstream_tls";
+    for upstream in ["http://127.0.0.1:3000", "unix:/run/app.sock", "demo"] {
+        check_refused(&route(upstream, ""), place, "is not spoken to over TLS");
+    }
+    // These know no trust bundle at all.
+    check_refused(
+        &route("https://127.0.0.1:3000", ""),
+        &format!("{place}.trust"),
+        "no trust bundle called \"internal\"",
+    );
+    check_unreadable(
+        &route("https://127.0.0.1:3000", "verify = false"),
+        "unknown field `verify`",
+    );
+    check_refused(
+        &format!("{listener}upstream_tls = {{}}\n{ROUTE}allow = [\"anyone\"]\n"),
+        "gateway.listener[0].upstream_tls",
+        "listener of bytes",
+    );
 }

@@ -46,6 +46,7 @@ pub(crate) struct Harness {
     pub(crate) enforcement: Enforcement,
     pub(crate) handle: GatewayHandle,
     pub(crate) log: RefusalLog,
+    pub(crate) server: TestIdentity,
     folder: tempfile::TempDir,
     bundles: BTreeMap<BundleName, Arc<TrustBundle>>,
     own: SharedCredentials,
@@ -71,15 +72,24 @@ impl Harness {
         route: &str,
         change: impl FnOnce(&mut Bounds),
     ) -> Self {
-        Self::start_as(&with_route(listener, route), change)
+        Self::start_as(&with_route(listener, route), &[], change)
     }
 
     /// A listener with these keys and no route.
     pub(crate) fn bytes(listener: &str) -> Self {
-        Self::start_as(listener, |_| ())
+        Self::start_as(listener, &[], |_| ())
     }
 
-    fn start_as(listener: &str, change: impl FnOnce(&mut Bounds)) -> Self {
+    /// The whole of a listener; the CA of `inner` is the trust bundle of that name.
+    pub(crate) fn before(inner: &Self, listener: &str) -> Self {
+        Self::start_as(listener, &[("inner", &inner.ca)], |_| ())
+    }
+
+    fn start_as(
+        listener: &str,
+        others: &[(&str, &TestCa)],
+        change: impl FnOnce(&mut Bounds),
+    ) -> Self {
         let ca = TestCa::new("test");
         let client = ca.issue(
             Leaf::client("order-service")
@@ -97,8 +107,16 @@ impl Harness {
             vec![Certificate::parse(ca.root.der()).expect("a root")],
             UnixTime::from_seconds(SystemClock.unix_seconds()),
         );
-        let bundles =
+        let mut bundles =
             BTreeMap::from([(BundleName::internal(), Arc::new(bundle.expect("a bundle")))]);
+        for (name, other) in others {
+            let name = BundleName::parse(name).expect("a name");
+            let root = Certificate::parse(other.root.der()).expect("a root");
+            let domain = "inner.example".parse().expect("a trust domain");
+            let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+            let bundle = TrustBundle::new(name.clone(), Some(domain), vec![root], now);
+            bundles.insert(name, Arc::new(bundle.expect("a bundle")));
+        }
         let folder = tempfile::tempdir().expect("a folder");
         let node = "7f3a9c".parse().expect("a node id");
         let (log, writer) =
@@ -119,6 +137,7 @@ impl Harness {
             ca,
             client,
             enforcement,
+            server,
             handle: running.handle(),
             log,
             folder,
@@ -139,8 +158,13 @@ impl Harness {
     }
 
     pub(crate) async fn revoke(&self, identity: &TestIdentity) {
-        let leaf = Certificate::parse(&identity.chain[0]).expect("a certificate");
-        let issuer = Certificate::parse(self.ca.intermediate.der()).expect("a certificate");
+        self.revoke_of(&self.ca, &identity.chain[0]).await;
+    }
+
+    /// What another CA has issued.
+    pub(crate) async fn revoke_of(&self, ca: &TestCa, leaf: &[u8]) {
+        let leaf = Certificate::parse(leaf).expect("a certificate");
+        let issuer = Certificate::parse(ca.intermediate.der()).expect("a certificate");
         let revoked = Revoked {
             issuer_key: issuer.spki(),
             serial: leaf.serial(),

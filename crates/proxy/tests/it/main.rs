@@ -8,4 +8,5 @@ mod limits;
 mod refusals;
 mod relay;
 mod requests;
+mod tls_upstream;
 mod withdrawal;

@@ -10,7 +10,7 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{RevocationReason, Revoked};
 use countersign_pki::time::UnixTime;
 use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
-use countersign_tls::connector::{Connected, Connector, ConnectorSettings};
+use countersign_tls::connector::{Connected, Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::ServerConfig;
@@ -34,12 +34,15 @@ fn connector(site: &Site, host: &str, address: SocketAddr) -> Connector {
     let settings = ConnectorSettings {
         host: host.to_owned(),
         port: address.port(),
+        names: Vec::new(),
+        versions: Versions::Tls13,
+        feed_life: None,
         verifier: Arc::new(trusting(&site.ca)),
         alpn: vec![b"http/1.1".to_vec()],
         connect_timeout: Duration::from_secs(10),
     };
     let credentials = shared(&site.client("you"));
-    Connector::new(settings, credentials, site.enforcement.clone()).expect("a host")
+    Connector::new(settings, Some(credentials), site.enforcement.clone()).expect("a host")
 }
 
 /// A server that asks for nothing and shows this identity, to whatever name.
@@ -221,11 +224,14 @@ async fn servers_refusal_of_our_certificate_is_told_with_its_cause() {
         ConnectorSettings {
             host: "localhost".to_owned(),
             port: address.port(),
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
             verifier: Arc::new(trusting(&site.ca)),
             alpn: vec![b"http/1.1".to_vec()],
             connect_timeout: Duration::from_secs(10),
         },
-        shared(&stranger),
+        Some(shared(&stranger)),
         site.enforcement.clone(),
     )
     .expect("a host");
@@ -294,13 +300,16 @@ fn host_that_no_certificate_can_name_is_refused() {
         let settings = ConnectorSettings {
             host: host.to_owned(),
             port: 1,
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
             verifier: Arc::new(trusting(&site.ca)),
             alpn: Vec::new(),
             connect_timeout: Duration::from_secs(1),
         };
         let outcome = Connector::new(
             settings,
-            shared(&site.client("you")),
+            Some(shared(&site.client("you"))),
             site.enforcement.clone(),
         );
         assert!(outcome.is_err(), "{host:?}");

@@ -24,7 +24,7 @@ use countersign_pki::time::UnixTime;
 use countersign_proxy::config::FeedConfig;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::config::ConfigError;
-use countersign_tls::connector::{Connector, ConnectorSettings};
+use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::watch;
@@ -99,11 +99,14 @@ pub(crate) async fn open_remote(
         ConnectorSettings {
             host: node.url.host().to_owned(),
             port: node.url.port(),
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
             verifier: Arc::new(node.verifier),
             alpn: vec![b"http/1.1".to_vec()],
             connect_timeout: CONNECT_TIMEOUT,
         },
-        node.credentials.clone(),
+        Some(node.credentials.clone()),
         enforcement.clone(),
     )
     .map_err(|error| loaded.fault(&ConfigError::new("gateway.feed.url", error.to_string())))?;

@@ -1,0 +1,84 @@
+//! An upstream that is spoken to over TLS: how it is verified, and what it is shown.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use countersign_diagnose::refusal::Refusal;
+use countersign_tls::connector::{Connected, Connector, ConnectorSettings};
+use countersign_tls::credentials::SharedCredentials;
+use countersign_tls::enforcement::Enforcement;
+
+use crate::plan::trust_the_same;
+
+/// Two are the same, and may share connections, if whoever is accepted by one is accepted by the other and sees the same
+/// certificate.
+#[derive(Clone)]
+pub(crate) struct TlsTarget {
+    pub(crate) settings: ConnectorSettings,
+    /// What it is shown if it asks.
+    pub(crate) credentials: Option<SharedCredentials>,
+}
+
+impl TlsTarget {
+    pub(super) async fn connect(
+        &self,
+        enforcement: &Enforcement,
+        limit: Duration,
+    ) -> Result<(Connected, Connector), Box<Refusal>> {
+        let settings = ConnectorSettings {
+            connect_timeout: limit,
+            ..self.settings.clone()
+        };
+        let connector = Connector::new(settings, self.credentials.clone(), enforcement.clone())
+            .expect("the host was read when the configuration was loaded");
+        let connected = connector.connect().await?;
+        Ok((connected, connector))
+    }
+}
+
+impl PartialEq for TlsTarget {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.settings, &other.settings);
+        let shown = |target: &Self| {
+            target
+                .credentials
+                .as_ref()
+                .map(|it| it.leaf().fingerprint())
+        };
+        (
+            &one.host,
+            one.port,
+            &one.names,
+            one.versions,
+            &one.alpn,
+            one.feed_life,
+        ) == (
+            &two.host,
+            two.port,
+            &two.names,
+            two.versions,
+            &two.alpn,
+            two.feed_life,
+        ) && trust_the_same(&one.verifier, &two.verifier)
+            && shown(self) == shown(other)
+    }
+}
+
+impl Eq for TlsTarget {}
+
+impl Hash for TlsTarget {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.settings.host, self.settings.port).hash(state);
+    }
+}
+
+impl fmt::Debug for TlsTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TlsTarget({}:{})",
+            self.settings.host, self.settings.port
+        )
+    }
+}
