@@ -71,13 +71,17 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
                 .iter()
                 .any(|name| name == BundleName::INTERNAL)
     });
+    let trusts_own = trusts_own
+        || configuration
+            .gateway
+            .trusts_upstreams_by(BundleName::INTERNAL);
     let is_elsewhere = configuration.gateway.feed.is_some();
     let authority = &configuration.authority;
     let serves = authority.admin.is_some() || authority.feed.is_some();
     authority.public.is_some()
         || serves
         || (!is_elsewhere
-            && (configuration.gateway.listener.is_empty()
+            && (configuration.gateway.is_empty()
                 || configuration.gateway.needs_own_certificate()
                 || (trusts_own && !has_anchors)))
 }
@@ -139,7 +143,7 @@ pub(crate) fn publication_url(loaded: &Loaded) -> Result<Option<PublicationUrl>,
 fn refuse_nothing_to_do(loaded: &Loaded) -> Result<(), ConfigError> {
     let gateway = &loaded.configuration.gateway;
     let is_authority = loaded.configures_authority() && gateway.feed.is_none();
-    if gateway.listener.is_empty() && !is_authority {
+    if gateway.is_empty() && !is_authority {
         let why = "there is none, so that nobody would be served";
         return Err(ConfigError::new("gateway.listener", why).hint(
             "add [[gateway.listener]] with an address and a route; a process that is an authority alone says so with [authority]",

@@ -236,6 +236,7 @@ async fn start(
     readiness.ready().await;
     let addresses = Addresses {
         gateway: gateway.addresses(),
+        egress: gateway.handle().egress_addresses(),
         metrics: metrics_address,
         public: public_address,
         admin: admin_address,

@@ -17,6 +17,8 @@ pub enum Malformed {
     Connect,
     /// `Host` is not the host of the target (RFC 9112 §3.2).
     HostDiffers,
+    /// On an address for programs of this host, a request that a browser sends for a web page of somebody else.
+    FromWebPage,
     /// Several `Host` headers.
     HostDuplicate,
     /// Neither a DNS name nor an IP address, with at most a port behind it.
@@ -34,6 +36,10 @@ impl Malformed {
         match self {
             Self::Connect => "the request asks for a CONNECT tunnel, which a gateway does not open",
             Self::HostDiffers => "the Host header and the request's target name different hosts",
+            Self::FromWebPage => {
+                "the request was sent by a web page, or asks for another host than this one and the server behind it, as that of \
+                 a web page would"
+            }
             Self::HostDuplicate => "the request has more than one Host header",
             Self::HostMalformed => "the requested host is neither a DNS name nor an IP address",
             Self::HostMissing => "the request names no host",

@@ -4,6 +4,7 @@
 //! here only if its effect is built.
 
 mod build;
+mod egress;
 mod reference;
 mod route;
 pub mod rule;
@@ -20,6 +21,7 @@ use countersign_tls::scope::ClientCertificate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::egress::EgressConfig;
 pub use self::reference::default_toml;
 pub use self::trust::TrustConfig;
 use crate::config::rule::{AllowEntry, ConditionConfig};
@@ -45,6 +47,9 @@ pub struct GatewayConfig {
     pub feed: Option<FeedConfig>,
     /// The addresses that accept clients.
     pub listener: Vec<ListenerConfig>,
+    /// The addresses from which programs of this host reach servers that want TLS, and a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressConfig>,
 }
 
 /// Where this gateway hears from its authority what to trust and what is revoked. The three files are what
@@ -223,6 +228,38 @@ impl GatewayConfig {
         hosts
     }
 
+    /// Whether it serves anybody.
+    pub fn is_empty(&self) -> bool {
+        self.listener.is_empty() && self.egress.is_empty()
+    }
+
+    /// Whether some server that it forwards to is vouched for by this trust bundle.
+    pub fn trusts_upstreams_by(&self, bundle: &str) -> bool {
+        let routes = self.listener.iter().flat_map(|it| &it.route);
+        let of_routes = routes.map(|it| (Some(it.upstream.as_str()), &it.upstream_tls));
+        let of_bytes = self
+            .listener
+            .iter()
+            .map(|it| (it.upstream.as_deref(), &it.upstream_tls));
+        let of_egress = self
+            .egress
+            .iter()
+            .map(|it| (Some(it.upstream.as_str()), &it.upstream_tls));
+        of_routes
+            .chain(of_bytes)
+            .chain(of_egress)
+            .any(|(url, tls)| {
+                let is_tls =
+                    url.is_some_and(|url| url.starts_with("https://") || url.starts_with("tls://"));
+                let trust = tls
+                    .as_ref()
+                    .map_or(countersign_pki::identity::BundleName::INTERNAL, |tls| {
+                        &tls.trust
+                    });
+                is_tls && trust == bundle
+            })
+    }
+
     /// Whether some listener serves with the certificate that the authority issues.
     pub fn needs_own_certificate(&self) -> bool {
         self.listener.iter().any(|it| it.certificate.is_none())
@@ -239,6 +276,7 @@ impl Default for GatewayConfig {
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
             feed: None,
             listener: Vec::new(),
+            egress: Vec::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed};
-use countersign_tls::acceptor::{Connection, Stream};
+use countersign_tls::acceptor::{Connection, Session};
 use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -47,10 +47,24 @@ pub(crate) async fn serve(
     source: SocketAddr,
 ) {
     keepalive::watch(&socket);
-    let Connection { stream, session } = match listener.acceptor.accept(socket, source).await {
+    let Some(acceptor) = &listener.acceptor else {
+        let session = Session::plaintext(&listener.enforcement, &listener.name, source);
+        return Box::pin(serve_session(socket, session, listener, pool, in_flight)).await;
+    };
+    let Connection { stream, session } = match acceptor.accept(socket, source).await {
         Ok(connection) => connection,
         Err(refusal) => return listener.refuse_handshake(*refusal),
     };
+    serve_session(stream, session, listener, pool, in_flight).await;
+}
+
+async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    stream: S,
+    session: Session,
+    listener: Arc<Listener>,
+    pool: Rc<UpstreamPool>,
+    in_flight: Rc<InFlight>,
+) {
     listener.metrics.accepted(session.resumed);
     let _open = listener.metrics.open();
     let activity = Activity::new();
@@ -72,9 +86,9 @@ pub(crate) async fn serve(
     }
 }
 
-type Io = TokioIo<Observed<Stream>>;
+type Io<S> = TokioIo<Observed<S>>;
 
-async fn serve_h1(mut io: Io, caller: Rc<Caller>) {
+async fn serve_h1<S: AsyncRead + AsyncWrite + Unpin + 'static>(mut io: Io<S>, caller: Rc<Caller>) {
     // On the heap, and gone while the connection rests.
     while let Some(quiet) = Box::pin(serve_h1_until_quiet(io, Rc::clone(&caller))).await {
         io = quiet;
@@ -86,7 +100,10 @@ async fn serve_h1(mut io: Io, caller: Rc<Caller>) {
 }
 
 /// Gives the connection back when nothing has been under way for a while; `None`: it has ended.
-async fn serve_h1_until_quiet(io: Io, caller: Rc<Caller>) -> Option<Io> {
+async fn serve_h1_until_quiet<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    io: Io<S>,
+    caller: Rc<Caller>,
+) -> Option<Io<S>> {
     let service = {
         let caller = Rc::clone(&caller);
         // On the heap: hyper keeps the room for an answer's future as long as the connection lives.
@@ -127,7 +144,10 @@ async fn serve_h1_until_quiet(io: Io, caller: Rc<Caller>) -> Option<Io> {
 /// Holds a quiet connection without hyper, whose two buffers are most of what it costs, until something happens to it:
 /// bytes, its end, the idle limit, the drain, or access withdrawn. What it was is left to `drive` to find out, but for
 /// errors: those come only once.
-async fn rest(io: &mut Observed<Stream>, caller: &Caller) -> io::Result<()> {
+async fn rest<S: AsyncRead + AsyncWrite + Unpin>(
+    io: &mut Observed<S>,
+    caller: &Caller,
+) -> io::Result<()> {
     if !io.read_ahead.is_empty() {
         return Ok(());
     }
@@ -160,7 +180,7 @@ async fn rest(io: &mut Observed<Stream>, caller: &Caller) -> io::Result<()> {
     .await
 }
 
-async fn serve_h2(io: Io, caller: Rc<Caller>) {
+async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller: Rc<Caller>) {
     let service = {
         let caller = Rc::clone(&caller);
         service_fn(move |request| exchange(Rc::clone(&caller), request))

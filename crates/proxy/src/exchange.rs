@@ -29,7 +29,7 @@ use crate::headers::{hop, stripped};
 use crate::host::{self, Host};
 use crate::in_flight::{Asking, InFlight, Place};
 use crate::listener::Listener;
-use crate::plan::Serving;
+use crate::plan::{Direction, Serving};
 use crate::refusals::RefusedRequest;
 use crate::upstream::{Address, Lease, Upstream, UpstreamFault, UpstreamPool};
 use crate::{demo, problem};
@@ -266,6 +266,12 @@ fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusi
             refusal: sni_host_mismatch(sni, shown_host(parts)),
         });
     }
+    if let Direction::Egress { host: served } = &view.serving.direction
+        && (host::is_from_web_page(&parts.headers)
+            || !(host.host.is_of_this_host() || host.written == served))
+    {
+        return Err(bad(Malformed::FromWebPage, &shown_host(parts)));
+    }
     let path = parts.uri.path();
     if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
@@ -326,11 +332,18 @@ async fn forward(
     // take ours away, and nothing it sends can stand beside them.
     let websocket = hop::prepare_request(&parts.method, parts.version, &mut parts.headers);
     stripped::strip(&mut parts.headers);
-    view.identity.set(&mut parts.headers);
-    parts
-        .headers
-        .insert(X_FORWARDED_HOST, admitted.host.written.clone());
-    parts.headers.insert(HOST, admitted.host.written.clone());
+    match &view.serving.direction {
+        Direction::Ingress => {
+            view.identity.set(&mut parts.headers);
+            let host = &admitted.host.written;
+            parts.headers.insert(X_FORWARDED_HOST, host.clone());
+            parts.headers.insert(HOST, host.clone());
+        }
+        // By its certificate the server knows who asks, and nothing here is its concern.
+        Direction::Egress { host } => {
+            parts.headers.insert(HOST, host.clone());
+        }
+    }
     join_cookies(&mut parts.headers);
     parts.uri = origin_form(parts.uri);
     match &view.serving.upstreams[admitted.route] {

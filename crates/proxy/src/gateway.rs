@@ -63,10 +63,20 @@ impl Gateway {
                 }
             })?;
             let shared = Arc::new(Listener::new(listener, bound.address, &context));
-            for (worker, socket) in of_workers.iter_mut().zip(bound.sockets) {
-                worker.shares.push((Arc::clone(&shared), socket));
-            }
+            share(&mut of_workers, &shared, bound.sockets);
             listeners.push(shared);
+        }
+        let mut egress = Vec::with_capacity(plan.egress.len());
+        for planned in &plan.egress {
+            let bound = ListenerSet::bind(planned.address, plan.workers).map_err(|error| {
+                StartError::Bind {
+                    listener: planned.name.clone(),
+                    error,
+                }
+            })?;
+            let shared = Arc::new(Listener::egress(planned, bound.address, &context));
+            share(&mut of_workers, &shared, bound.sockets);
+            egress.push(shared);
         }
         watch_certificates(&context.metrics, &plan);
         context.metrics.watch_feed(context.enforcement.clone());
@@ -76,6 +86,7 @@ impl Gateway {
         drop(pending);
         let shared = Shared {
             listeners,
+            egress,
             context,
             plan: ArcSwap::from_pointee(plan),
             workers: told,
@@ -134,6 +145,7 @@ pub struct GatewayHandle {
 
 struct Shared {
     listeners: Vec<Arc<Listener>>,
+    egress: Vec<Arc<Listener>>,
     context: Context,
     plan: ArcSwap<GatewayPlan>,
     /// Each is told of reloads.
@@ -150,6 +162,12 @@ impl GatewayHandle {
             .iter()
             .map(|listener| listener.address)
             .collect()
+    }
+
+    /// The ways out as bound, in the order of the configuration.
+    pub fn egress_addresses(&self) -> Vec<SocketAddr> {
+        let egress = self.shared.egress.iter();
+        egress.map(|it| it.address).collect()
     }
 
     /// Serves by `plan` from now on. Sessions, connections and exchanges in flight that it no longer admits have ended when
@@ -173,9 +191,9 @@ impl GatewayHandle {
             listener.serving.store(Arc::new(serving));
         }
         for (listener, planned) in planned() {
-            listener
-                .acceptor
-                .replace(planned.settings.clone(), planned.credentials.clone());
+            if let Some(acceptor) = &listener.acceptor {
+                acceptor.replace(planned.settings.clone(), planned.credentials.clone());
+            }
         }
         watch_certificates(&self.shared.context.metrics, &plan);
         let plan = Arc::new(plan);
@@ -202,6 +220,9 @@ impl GatewayHandle {
         let withdrawn = enforcement.withdraw(keep);
         for (listener, planned) in self.shared.listeners.iter().zip(&plan.listeners) {
             listener.serving.store(Arc::clone(&planned.serving));
+        }
+        for (egress, planned) in self.shared.egress.iter().zip(&plan.egress) {
+            egress.serving.store(Arc::clone(&planned.serving));
         }
         self.judge_again().await;
         let effects = withdrawn.await;
@@ -367,6 +388,16 @@ fn assignments(
     (0..plan.workers).map(assignment).unzip()
 }
 
+fn share(
+    of_workers: &mut [Assignment],
+    listener: &Arc<Listener>,
+    sockets: Vec<std::net::TcpListener>,
+) {
+    for (worker, socket) in of_workers.iter_mut().zip(sockets) {
+        worker.shares.push((Arc::clone(listener), socket));
+    }
+}
+
 fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), ReloadError> {
     let changed = |what: &str| {
         Err(ReloadError {
@@ -378,6 +409,15 @@ fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), Reload
     }
     if !running.listeners().eq(planned.listeners()) {
         return changed("names, addresses or order of listeners");
+    }
+    let egress = |plan: &GatewayPlan| {
+        plan.egress
+            .iter()
+            .map(|it| (it.name.clone(), it.address, it.protocol))
+            .collect::<Vec<_>>()
+    };
+    if egress(running) != egress(planned) {
+        return changed("names, addresses, protocol or order of egresses");
     }
     let protocols = |plan: &GatewayPlan| {
         plan.listeners

@@ -41,6 +41,14 @@ impl Host {
         }
     }
 
+    /// Whether only this host can be meant. Web pages can have a name of theirs point to loopback, and not this one.
+    pub(crate) fn is_of_this_host(&self) -> bool {
+        match self {
+            Self::Address(address) => address.is_loopback(),
+            Self::Name(name) => name.as_str() == "localhost",
+        }
+    }
+
     /// The name that routes match.
     pub(crate) fn name(&self) -> Option<&DnsName> {
         match self {
@@ -48,6 +56,13 @@ impl Host {
             Self::Name(name) => Some(name),
         }
     }
+}
+
+/// Whether a browser says that it sends this for a page. Each that is in use does (Fetch Metadata), to loopback too; what is typed
+/// into it comes from nobody.
+pub(crate) fn is_from_web_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    sites.any(|site| site.as_bytes() != b"none")
 }
 
 /// The host as it is written in the request, after `Host` and target were found to agree.

@@ -8,17 +8,20 @@ use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, HandshakeRefusal, Session};
+use countersign_tls::enforcement::Enforcement;
 
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
-use crate::plan::{ListenerPlan, Protocol, Serving};
+use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
 use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
 
 /// Shared by the workers; what a reload changes is swapped.
 pub(crate) struct Listener {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    pub(crate) acceptor: Arc<Acceptor>,
+    /// `None`: an egress, which takes plaintext.
+    pub(crate) acceptor: Option<Arc<Acceptor>>,
+    pub(crate) enforcement: Enforcement,
     pub(crate) protocol: Protocol,
     pub(crate) serving: ArcSwap<Serving>,
     pub(crate) limit: ConnectionLimit,
@@ -33,14 +36,30 @@ impl Listener {
         Self {
             name: plan.name.clone(),
             address,
-            acceptor: Acceptor::new(
+            acceptor: Some(Acceptor::new(
                 plan.settings.clone(),
                 credentials,
                 context.enforcement.clone(),
-            ),
+            )),
+            enforcement: context.enforcement.clone(),
             protocol: plan.protocol,
             serving: ArcSwap::new(Arc::clone(&plan.serving)),
             limit: ConnectionLimit::new(plan.max_connections),
+            metrics: context.metrics.listener(&plan.name),
+            drain: context.drain.clone(),
+            refusals: context.refusals.clone(),
+        }
+    }
+
+    pub(crate) fn egress(plan: &EgressPlan, address: SocketAddr, context: &Context) -> Self {
+        Self {
+            name: plan.name.clone(),
+            address,
+            acceptor: None,
+            enforcement: context.enforcement.clone(),
+            protocol: plan.protocol,
+            serving: ArcSwap::new(Arc::clone(&plan.serving)),
+            limit: ConnectionLimit::new(MAX_EGRESS_CONNECTIONS),
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
             refusals: context.refusals.clone(),
@@ -75,3 +94,6 @@ impl Listener {
         })
     }
 }
+
+/// Programs of one host; two descriptors each.
+const MAX_EGRESS_CONNECTIONS: usize = 10_000;

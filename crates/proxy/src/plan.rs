@@ -11,6 +11,7 @@ use countersign_pki::time::UnixTime;
 use countersign_policy::access::{AccessPolicy, Asked, Decision, unambiguous_path};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use http::HeaderValue;
 
 use crate::config::IdentityHeader;
 use crate::upstream::Upstream;
@@ -19,6 +20,7 @@ use crate::upstream::Upstream;
 pub struct GatewayPlan {
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<ListenerPlan>,
+    pub(crate) egress: Vec<EgressPlan>,
     pub(crate) bounds: Bounds,
 }
 
@@ -48,6 +50,26 @@ pub(crate) struct ListenerPlan {
     pub(crate) serving: Arc<Serving>,
 }
 
+/// A way out: plaintext on loopback, one upstream over TLS.
+pub(crate) struct EgressPlan {
+    pub(crate) name: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+    pub(crate) serving: Arc<Serving>,
+}
+
+/// Which way requests go.
+#[derive(Clone, Debug)]
+pub(crate) enum Direction {
+    /// From clients elsewhere to services here: who they are is judged, and told.
+    Ingress,
+    /// From programs of this host to a server elsewhere, whose name they need not know.
+    Egress {
+        /// What `Host` says there.
+        host: HeaderValue,
+    },
+}
+
 /// What a listener takes its clients' bytes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -64,6 +86,7 @@ pub(crate) struct Serving {
     pub(crate) former: Option<Arc<AccessPolicy>>,
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) direction: Direction,
     pub(crate) identity_headers: Vec<IdentityHeader>,
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -160,6 +183,7 @@ impl Serving {
             policy: Arc::clone(&self.policy),
             former: Some(Arc::clone(former)),
             upstreams: self.upstreams.clone(),
+            direction: self.direction.clone(),
             identity_headers: self.identity_headers.clone(),
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
@@ -275,6 +299,7 @@ mod tests {
             policy: policy(&["/new", "/both"]),
             former: None,
             upstreams: vec![Upstream::Demo, Upstream::Demo],
+            direction: Direction::Ingress,
             identity_headers: Vec::new(),
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

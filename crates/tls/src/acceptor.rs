@@ -237,12 +237,27 @@ pub struct Session {
     pub sni: Option<DnsName>,
     /// Negotiated application protocol.
     pub alpn: Option<Arc<[u8]>>,
-    /// `TLSv1.3`, `TLSv1.2`.
+    /// `TLSv1.3`, `TLSv1.2`, `none`.
     pub protocol: &'static str,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// Cut when access is withdrawn.
     pub lifeline: Lifeline,
+}
+
+impl Session {
+    /// Of a connection without TLS, from this very host.
+    pub fn plaintext(enforcement: &Enforcement, listener: &str, source: SocketAddr) -> Self {
+        Self {
+            peer: None,
+            source,
+            sni: None,
+            alpn: None,
+            protocol: "none",
+            resumed: false,
+            lifeline: enforcement.register(listener.into(), None),
+        }
+    }
 }
 
 /// A refused handshake, for log, metric and explanation.

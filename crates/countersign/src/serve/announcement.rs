@@ -41,11 +41,14 @@ struct Ready {
     client_key: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     listeners: Option<Vec<SocketAddr>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    egress: Vec<SocketAddr>,
 }
 
 /// Where a process is reached.
 pub(crate) struct Addresses {
     pub(crate) gateway: Vec<SocketAddr>,
+    pub(crate) egress: Vec<SocketAddr>,
     pub(crate) metrics: SocketAddr,
     pub(crate) public: Option<SocketAddr>,
     pub(crate) admin: Option<SocketAddr>,
@@ -63,6 +66,7 @@ impl Announcement {
     ) -> Self {
         let Addresses {
             gateway,
+            egress,
             metrics,
             public,
             admin,
@@ -95,6 +99,7 @@ impl Announcement {
             client_cert: has_you.then_some(certificate),
             client_key: has_you.then_some(key),
             listeners: upstream.is_none().then_some(gateway),
+            egress,
         };
         Self {
             ready,
@@ -134,13 +139,20 @@ fn served(ready: &Ready) -> String {
     let feed = ready.feed.map_or_else(String::new, |address| {
         format!("  feed         https://{address}\n")
     });
-    let role = if addresses.is_empty() {
+    let egress: String = ready
+        .egress
+        .iter()
+        .map(|address| format!("  egress       {address}\n"))
+        .collect();
+    let role = if addresses.is_empty() && !ready.egress.is_empty() {
+        "programs of this host".to_owned()
+    } else if addresses.is_empty() {
         "the authority".to_owned()
     } else {
         format!("on {}", addresses.join(", "))
     };
     format!(
-        "serving {role}\n  metrics      http://{}/metrics\n{public}{admin}{feed}  state        {}\n",
+        "serving {role}\n  metrics      http://{}/metrics\n{egress}{public}{admin}{feed}  state        {}\n",
         ready.metrics,
         ready.state.display()
     )
@@ -246,6 +258,7 @@ mod tests {
             client_cert: None,
             client_key: None,
             listeners: None,
+            egress: Vec::new(),
         };
         let you = Path::new("/s/identities/you");
         let said = banner(&ready, None, "demo", Some(Path::new("/s")), you);
@@ -270,6 +283,7 @@ mod tests {
             client_cert: Some("/s/identities/you/cert.pem".into()),
             client_key: Some("/s/identities/you/key.pem".into()),
             listeners: None,
+            egress: Vec::new(),
         };
         assert_eq!(
             serde_json::to_string(&ready).expect("JSON"),

@@ -87,7 +87,7 @@ pub(super) async fn open(
         });
     }
     let authority = Authority::open(state.clone(), lock, &service.passphrase, Arc::clone(clock))?;
-    if !gateway.listener.is_empty() {
+    if !gateway.is_empty() {
         // What it would let in may have been revoked since the backup.
         authority.refuse_paused().await?;
     }

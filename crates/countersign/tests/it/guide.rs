@@ -39,6 +39,13 @@ fn guide_to_tcp_services_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_webhooks_does_what_it_says() {
+    if peer("guide_to_webhooks_does_what_it_says", "curl").is_some() {
+        check("webhooks.md");
+    }
+}
+
+#[test]
 fn guide_to_retention_does_what_it_says() {
     check("retention.md");
 }
@@ -80,10 +87,12 @@ fn with_free_ports(page: &str) -> String {
         page = page.replace(port, &free.to_string());
         // As options of other programs say it.
         if let Some((_, number)) = port.split_once(':') {
-            page = page.replace(
-                &format!("--port {number}"),
-                &format!("--port {}", free.port()),
-            );
+            for before in ["--port ", "localhost:"] {
+                page = page.replace(
+                    &format!("{before}{number}"),
+                    &format!("{before}{}", free.port()),
+                );
+            }
         }
     }
     // The default is not in the file.

@@ -21,7 +21,7 @@ use crate::config::route::{Admission, build_route, bytes_route};
 use crate::config::{
     ClientCertificateMode, GatewayConfig, IdentityHeader, ListenerConfig, upstream,
 };
-use crate::plan::{Bounds, GatewayPlan, ListenerPlan, Protocol, Serving};
+use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::upstream::Upstream;
 
 impl GatewayConfig {
@@ -63,6 +63,31 @@ impl GatewayConfig {
             }
             listeners.push(plan);
         }
+        let mut egress = Vec::with_capacity(self.egress.len());
+        for (index, config) in self.egress.iter().enumerate() {
+            let context = upstream::Context {
+                bundles,
+                feed_life: EGRESS_FEED_LIFE,
+                read: &build.read,
+            };
+            let plan = config.build(index, &context)?;
+            let place = format!("gateway.egress[{index}]");
+            let is_taken = listeners
+                .iter()
+                .any(|it: &ListenerPlan| it.name == plan.name)
+                || egress.iter().any(|it: &EgressPlan| it.name == plan.name);
+            if is_taken {
+                let why = format!("{} is the name of another one too", plan.name);
+                return Err(ConfigError::new(format!("{place}.name"), why));
+            }
+            if plan.address.port() != 0
+                && addresses.insert(plan.address, usize::MAX - index).is_some()
+            {
+                let why = format!("{} is the address of another one too", plan.address);
+                return Err(ConfigError::new(format!("{place}.address"), why));
+            }
+            egress.push(plan);
+        }
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.map_or_else(cores, NonZeroUsize::get);
         if workers > MAX_WORKERS {
@@ -72,6 +97,7 @@ impl GatewayConfig {
         Ok(GatewayPlan {
             workers,
             listeners,
+            egress,
             bounds: Bounds::default(),
         })
     }
@@ -104,30 +130,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             )
             .hint("use 1 to 63 lower-case letters, digits and hyphens"));
         }
-        for (key, span) in [
-            ("handshake_timeout", listener.handshake_timeout),
-            ("header_timeout", listener.header_timeout),
-            (
-                "idle_timeout",
-                listener.idle_timeout.unwrap_or(listener.header_timeout),
-            ),
-        ] {
-            if span.duration().is_zero() {
-                return Err(ConfigError::new(
-                    format!("{place}.{key}"),
-                    "no client is that fast",
-                ));
-            }
-        }
-        if listener.feed_life.duration() < MIN_FEED_LIFE {
-            return Err(ConfigError::new(
-                format!("{place}.feed_life"),
-                format!(
-                    "the feed is confirmed each 10 s: a life under {} s would end in between",
-                    MIN_FEED_LIFE.as_secs()
-                ),
-            ));
-        }
+        check_times(&place, listener)?;
         let trust = self.trust(&place, listener)?;
         let admission = Admission {
             mode: listener.client_certificate,
@@ -183,6 +186,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 policy,
                 former: None,
                 upstreams: served.upstreams,
+                direction: Direction::Ingress,
                 identity_headers: self.config.identity_headers.clone(),
                 header_timeout: listener.header_timeout.duration(),
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
@@ -263,6 +267,34 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         };
         upstream::read_credentials(place, certificate, key, &self.read)
     }
+}
+
+fn check_times(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError> {
+    for (key, span) in [
+        ("handshake_timeout", listener.handshake_timeout),
+        ("header_timeout", listener.header_timeout),
+        (
+            "idle_timeout",
+            listener.idle_timeout.unwrap_or(listener.header_timeout),
+        ),
+    ] {
+        if span.duration().is_zero() {
+            return Err(ConfigError::new(
+                format!("{place}.{key}"),
+                "no client is that fast",
+            ));
+        }
+    }
+    if listener.feed_life.duration() < MIN_FEED_LIFE {
+        return Err(ConfigError::new(
+            format!("{place}.feed_life"),
+            format!(
+                "the feed is confirmed each 10 s: a life under {} s would end in between",
+                MIN_FEED_LIFE.as_secs()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// What a listener serves, and the key that it was read from.
@@ -355,11 +387,17 @@ fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
 }
 
 /// nginx's `keepalive_timeout`: clients and balancers in the field are tuned to it.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Chats, feeds and pools of database connections ping about once a minute, if at all; those that do not are left in peace
 /// for an hour.
-const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_hours(1);
+pub(super) const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_hours(1);
+
+/// Of programs on this host, as of clients that come from elsewhere.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long servers are trusted on when the feed is silent: as long as clients are, by default.
+const EGRESS_FEED_LIFE: Duration = Duration::from_hours(24);
 
 /// One confirmation and half of the next.
 const MIN_FEED_LIFE: Duration = Duration::from_secs(15);

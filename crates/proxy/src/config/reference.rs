@@ -8,7 +8,8 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    FeedConfig, GatewayConfig, ListenerConfig, RouteClientCertificate, RouteConfig, TrustConfig,
+    EgressConfig, FeedConfig, GatewayConfig, ListenerConfig, RouteClientCertificate, RouteConfig,
+    TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -52,6 +53,18 @@ pub fn default_toml() -> String {
         key: "node/key.pem".into(),
         bundle: "node/ca.pem".into(),
     };
+    let egress = EgressConfig {
+        name: Some("egress-1".to_owned()),
+        address: ([127, 0, 0, 1], 9080).into(),
+        upstream: "https://orders.example.com".to_owned(),
+        upstream_tls: Some(UpstreamTlsConfig {
+            name: vec!["spiffe://example.com/orders".to_owned()],
+            certificate: Some("tls/client.pem".into()),
+            key: Some("tls/client.key".into()),
+            ..UpstreamTlsConfig::default()
+        }),
+        idle_timeout: Some(TimeSpan::from_seconds(75)),
+    };
     let every_trust = TrustConfig {
         bundle: Some("tls/root.pem".into()),
         trust_domain: Some("example.com".to_owned()),
@@ -71,6 +84,7 @@ pub fn default_toml() -> String {
         let _ = writeln!(text, "#   {key}: {about}");
     }
     text.push('\n');
+    text += &commented_out(&section("[[gateway.egress]]", &egress, &egress, &[]));
     text += &section(
         "[trust.internal]",
         &TrustConfig::default(),
@@ -81,4 +95,4 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 3] = ["feed", "listener", "route"];
+const NESTED: [&str; 4] = ["egress", "feed", "listener", "route"];

@@ -12,9 +12,10 @@ use countersign_pki::identity::BundleName;
 use countersign_runtime::config::ConfigError;
 use countersign_tls::connector::{ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
-use http::Uri;
+use http::{HeaderValue, Uri};
 
 use crate::config::UpstreamTlsConfig;
+use crate::plan::Protocol;
 use crate::upstream::{Address, TlsTarget, Upstream};
 
 /// What upstreams over TLS are judged by and proved to.
@@ -63,6 +64,48 @@ pub(super) fn of_bytes(
     Ok(Upstream::Bytes(Arc::new(written.address(&FORMS, context)?)))
 }
 
+/// Of an egress: over TLS in any case. With what `Host` says there, and what is spoken.
+pub(super) fn of_egress(
+    written: &Written<'_>,
+    context: &Context<'_>,
+) -> Result<(Upstream, HeaderValue, Protocol), ConfigError> {
+    const HINT: &str = "write \"https://HOST:PORT\" for HTTP or \"tls://HOST:PORT\" for bytes";
+    const HTTP: Forms = Forms {
+        plain: ("https", Some(443)),
+        tls: ("https", Some(443)),
+        alpn: &[b"http/1.1"],
+        hint: HINT,
+    };
+    const BYTES: Forms = Forms {
+        plain: ("tls", None),
+        tls: ("tls", None),
+        alpn: &[],
+        hint: HINT,
+    };
+    let is_bytes = written.text.starts_with("tls://");
+    let forms = if is_bytes { &BYTES } else { &HTTP };
+    if written.text.starts_with(UNIX) {
+        return written.refuse(forms, "is not spoken to over TLS");
+    }
+    let address = written.address(forms, context)?;
+    let Address::Tls(target) = &address else {
+        return written.refuse(forms, "is not spoken to over TLS");
+    };
+    let host = match (target.host(), target.settings.port) {
+        (host, 443) => host,
+        (host, port) => format!("{host}:{port}"),
+    };
+    let Ok(host) = HeaderValue::from_str(&host) else {
+        return written.refuse(forms, "names a host that no request could ask for");
+    };
+    let address = Arc::new(address);
+    Ok(if is_bytes {
+        (Upstream::Bytes(address), host, Protocol::Bytes)
+    } else {
+        (Upstream::Http(address), host, Protocol::Http)
+    })
+}
+
 /// The schemes that are known where an upstream stands, each with the port that it means without one.
 struct Forms {
     plain: (&'static str, Option<u16>),
@@ -82,10 +125,14 @@ impl Written<'_> {
         };
         let is_tls = uri.scheme_str() == Some(forms.tls.0);
         if !is_tls && uri.scheme_str() != Some(forms.plain.0) {
-            let why = format!(
-                "does not begin with {}://, {}:// or unix:",
-                forms.plain.0, forms.tls.0
-            );
+            let why = if forms.plain.0 == forms.tls.0 {
+                "is not spoken to over TLS".to_owned()
+            } else {
+                format!(
+                    "does not begin with {}://, {}:// or unix:",
+                    forms.plain.0, forms.tls.0
+                )
+            };
             return self.refuse(forms, &why);
         }
         let (_, default_port) = if is_tls { forms.tls } else { forms.plain };

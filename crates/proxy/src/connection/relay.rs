@@ -6,8 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use countersign_diagnose::request::refused_connection;
 use countersign_policy::access::Decision;
-use countersign_tls::acceptor::Stream;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Tunnel;
 use crate::activity::Observed;
@@ -15,7 +14,10 @@ use crate::exchange::Caller;
 use crate::in_flight::Asking;
 use crate::upstream::{Address, Upstream, UpstreamFault};
 
-pub(super) async fn serve(client: Observed<Stream>, caller: Rc<Caller>) {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Observed<S>,
+    caller: Rc<Caller>,
+) {
     match admitted(&caller) {
         Some((address, asking)) => {
             let place = caller.in_flight.enter(&caller, asking);
@@ -64,7 +66,7 @@ fn unreached(caller: &Caller, address: &Address, fault: &UpstreamFault) {
 }
 
 /// In good order, so that the client does not take it for an attack that cuts the stream short.
-async fn close(mut client: Observed<Stream>) {
+async fn close<S: AsyncWrite + Unpin>(mut client: Observed<S>) {
     if let Err(error) = client.shutdown().await {
         tracing::debug!(%error, "a client was gone before it was told");
     }

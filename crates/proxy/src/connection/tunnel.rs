@@ -4,9 +4,8 @@ use std::future::{pending, poll_fn};
 use std::io;
 
 use bytes::Bytes;
-use countersign_tls::acceptor::Stream;
 use futures_util::future::Either;
-use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::time::sleep;
 
 use crate::activity::Observed;
@@ -30,7 +29,12 @@ impl Tunnel {
     }
 
     /// `read` is what the client sent right behind its request.
-    pub(crate) async fn run(mut self, client: Observed<Stream>, read: Bytes, caller: &Caller) {
+    pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        client: Observed<S>,
+        read: Bytes,
+        caller: &Caller,
+    ) {
         let upstream_cut = match self.upstream.stream.vouched() {
             Some(vouched) => Either::Left(vouched.cut()),
             None => Either::Right(pending()),
@@ -55,9 +59,9 @@ impl Tunnel {
     }
 }
 
-async fn pass(
+async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     upstream: &mut Switched,
-    mut client: Observed<Stream>,
+    mut client: Observed<S>,
     read: Bytes,
 ) -> io::Result<()> {
     let Switched { stream, first, .. } = upstream;

@@ -21,6 +21,16 @@ pub(crate) struct TlsTarget {
 }
 
 impl TlsTarget {
+    /// As a URL writes it.
+    pub(crate) fn host(&self) -> String {
+        let host = &self.settings.host;
+        if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        }
+    }
+
     pub(super) async fn connect(
         &self,
         enforcement: &Enforcement,

@@ -381,3 +381,40 @@ fn upstream_over_tls_has_to_be_somebody() {
         "listener of bytes",
     );
 }
+
+#[test]
+fn way_out_is_for_this_host_alone() {
+    let egress = |address: &str, upstream: &str| {
+        format!("[[gateway.egress]]\naddress = \"{address}\"\nupstream = \"{upstream}\"\n")
+    };
+    let place = "gateway.egress[0]";
+    for address in ["0.0.0.0:9080", "192.0.2.1:9080", "[::]:9080"] {
+        check_refused(
+            &egress(address, "https://orders.example.com"),
+            &format!("{place}.address"),
+            "no loopback address",
+        );
+    }
+    for upstream in [
+        "http://orders.example.com",
+        "tcp://127.0.0.1:1",
+        "unix:/run/app.sock",
+        "demo",
+    ] {
+        check_refused(
+            &egress("127.0.0.1:9080", upstream),
+            &format!("{place}.upstream"),
+            "is not spoken to over TLS",
+        );
+    }
+    check_refused(
+        &egress("[::1]:9080", "https://orders.example.com"),
+        &format!("{place}.upstream_tls.trust"),
+        "no trust bundle",
+    );
+    check_refused(
+        &(egress("127.0.0.1:9080", "https://orders.example.com") + "name = \"Out\"\n"),
+        &format!("{place}.name"),
+        "cannot name",
+    );
+}

@@ -2,6 +2,7 @@
 
 mod administration;
 mod configuration;
+mod egress;
 mod forwarding;
 mod harness;
 mod limits;

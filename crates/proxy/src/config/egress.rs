@@ -1,0 +1,100 @@
+//! `[[gateway.egress]]`: the way out, from programs of this host that speak no TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use countersign_pki::identity::BundleName;
+use countersign_policy::access::{AccessPolicy, Allow, Route};
+use countersign_runtime::config::ConfigError;
+use countersign_runtime::config::amount::TimeSpan;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
+use crate::config::{UpstreamTlsConfig, upstream};
+use crate::plan::{Direction, EgressPlan, Serving};
+
+/// A plaintext address of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EgressConfig {
+    /// How logs and metrics call it: 1 to 63 lower-case letters, digits and hyphens. Default: "egress-1" for the first, and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A loopback address and a port.
+    pub address: SocketAddr,
+    /// The server: "https://host:port" for HTTP, whose requests get this host, or `tls://host:port` for bytes.
+    pub upstream: String,
+    /// Whom it has to be, and what it is shown. Default: whoever the internal bundle vouches for under the host's name, and nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTlsConfig>,
+    /// A connection without a request for so long is closed; of bytes, one without a byte. Default: "75s", of bytes "1h".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<TimeSpan>,
+}
+
+impl EgressConfig {
+    pub(super) fn build(
+        &self,
+        index: usize,
+        context: &upstream::Context<'_>,
+    ) -> Result<EgressPlan, ConfigError> {
+        let place = format!("gateway.egress[{index}]");
+        let name = self
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("egress-{}", index + 1));
+        if BundleName::parse(&name).is_err() {
+            let why = format!("{name:?} cannot name an egress");
+            return Err(ConfigError::new(format!("{place}.name"), why)
+                .hint("use 1 to 63 lower-case letters, digits and hyphens"));
+        }
+        if !self.address.ip().is_loopback() {
+            let why = format!(
+                "{} is no loopback address: other hosts could speak there as this one",
+                self.address
+            );
+            return Err(ConfigError::new(format!("{place}.address"), why)
+                .hint("use 127.0.0.1 or [::1]; other hosts come through [[gateway.listener]]"));
+        }
+        if self
+            .idle_timeout
+            .is_some_and(|span| span.duration().is_zero())
+        {
+            let place = format!("{place}.idle_timeout");
+            return Err(ConfigError::new(place, "no client is that fast"));
+        }
+        let written = upstream::Written {
+            place: &place,
+            text: &self.upstream,
+            tls: self.upstream_tls.as_ref(),
+        };
+        let (upstream, host, protocol) = upstream::of_egress(&written, context)?;
+        let route = Route {
+            label: name.clone(),
+            host: None,
+            path: None,
+            require_certificate: false,
+            allow: vec![Allow::Anyone],
+            deny: Vec::new(),
+        };
+        let policy = AccessPolicy::new(vec![route])
+            .map_err(|invalid| ConfigError::new(&place, invalid.to_string()))?;
+        let idle_timeout = self.idle_timeout.map(TimeSpan::duration);
+        Ok(EgressPlan {
+            name,
+            address: self.address,
+            protocol,
+            serving: Arc::new(Serving {
+                policy: Arc::new(policy),
+                former: None,
+                upstreams: vec![upstream],
+                direction: Direction::Egress { host },
+                identity_headers: Vec::new(),
+                header_timeout: HEADER_TIMEOUT,
+                idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
+                tunnel_idle_timeout: idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
+            }),
+        })
+    }
+}

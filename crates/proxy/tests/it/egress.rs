@@ -1,0 +1,166 @@
+//! The way out: programs of this host speak plaintext, the server elsewhere sees a certificate. The server is another gateway.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use countersign_testkit::service::Service;
+use tempfile::TempDir;
+
+use crate::harness::{HOST, Harness};
+
+/// A gateway that requires a certificate, before a service that answers with the head that it has got.
+fn server() -> (Service, Harness) {
+    let service = Service::start(|mut conversation| {
+        while let Some(head) = conversation.head() {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{head}",
+                head.len()
+            );
+            conversation.send(answer.as_bytes());
+        }
+    });
+    let route = format!(
+        "host = \"localhost\"\nupstream = \"http://{}\"\nallow = [{{ cn = \"order-service\" }}]\n",
+        service.address()
+    );
+    let gateway = Harness::start("", &route);
+    (service, gateway)
+}
+
+/// A gateway whose way out leads there, by the server's name.
+fn way_out(server: &Harness, scheme: &str, name: &str) -> (TempDir, Harness) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = server.client.write(folder.path(), "client");
+    let listener = format!(
+        "[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n\
+         [[gateway.egress]]\naddress = \"127.0.0.1:0\"\nupstream = \"{scheme}://localhost:{}\"\n\
+         upstream_tls = {{ trust = \"inner\", name = [\"{name}\"], certificate = \"{}\", key = \"{}\" }}\n",
+        server.address().port(),
+        certificate.display(),
+        key.display()
+    );
+    (folder, Harness::before(server, &listener))
+}
+
+/// What a program of this host is answered.
+fn ask(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a socket");
+    let request = format!("{head}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("open");
+    let mut answer = Vec::new();
+    stream
+        .read_to_end(&mut answer)
+        .expect("an answer and an end");
+    String::from_utf8_lossy(&answer).to_ascii_lowercase()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_without_tls_speaks_as_this_host_to_the_server_by_its_name() {
+    let (_service, server) = server();
+    let (_folder, outer) = way_out(&server, "https", HOST);
+    let out = outer.handle.egress_addresses()[0];
+    for host in [
+        out.to_string(),
+        format!("localhost:{}", server.address().port()),
+    ] {
+        let answer = tokio::task::block_in_place(|| {
+            ask(
+                out,
+                &format!("GET /hook HTTP/1.1\r\nhost: {host}\r\nx-client-cn: admin"),
+            )
+        });
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        // What the service behind the server was told: the server's name, and who this host is.
+        let name = format!("\nhost: localhost:{}\n", server.address().port());
+        assert!(answer.contains(&name), "{answer}");
+        assert!(
+            answer.contains("\nx-client-cn: order-service\n"),
+            "{answer}"
+        );
+        assert!(!answer.contains("admin"), "{answer}");
+    }
+    assert!(server.refusals().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn web_pages_of_others_get_nothing_out() {
+    let (service, server) = server();
+    let (_folder, outer) = way_out(&server, "https", HOST);
+    let out = outer.handle.egress_addresses()[0];
+    for head in [
+        "GET / HTTP/1.1\r\nhost: evil.example".to_owned(),
+        format!(
+            "POST /hook HTTP/1.1\r\nhost: {out}\r\nsec-fetch-site: cross-site\r\ncontent-length: 0"
+        ),
+        format!(
+            "POST /hook HTTP/1.1\r\nhost: {out}\r\nsec-fetch-site: same-site\r\ncontent-length: 0"
+        ),
+        format!(
+            "POST /hook HTTP/1.1\r\nhost: {out}\r\nsec-fetch-site: none\r\nsec-fetch-site: cross-site\r\ncontent-length: 0"
+        ),
+    ] {
+        let answer = tokio::task::block_in_place(|| ask(out, &head));
+        assert!(answer.starts_with("http/1.1 400"), "{head}: {answer}");
+    }
+    assert_eq!(service.accepted(), 0);
+    assert!(server.refusals().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_is_not_the_one_gets_nothing() {
+    let (service, server) = server();
+    let (_folder, outer) = way_out(&server, "https", "spiffe://inner.example/orders");
+    let out = outer.handle.egress_addresses()[0];
+    let answer = tokio::task::block_in_place(|| {
+        ask(
+            out,
+            "POST /hook HTTP/1.1\r\nhost: localhost\r\ncontent-length: 6\r\n\r\nsecret",
+        )
+    });
+    assert!(answer.starts_with("http/1.1 502"), "{answer}");
+    assert_eq!(service.accepted(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_go_out_as_they_are() {
+    let (_service, server) = server();
+    let (_folder, outer) = way_out(&server, "tls", HOST);
+    let out = outer.handle.egress_addresses()[0];
+    let host = format!("localhost:{}", server.address().port());
+    let answer = tokio::task::block_in_place(|| {
+        ask(
+            out,
+            &format!("GET /hook HTTP/1.1\r\nhost: {host}\r\nx-mine: 1"),
+        )
+    });
+    assert!(
+        answer.starts_with("http/1.1 200") && answer.contains("x-mine: 1"),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_changes_where_the_way_out_leads() {
+    let ((_one_service, one), (_two_service, two)) = (server(), server());
+    let (_folder, outer) = way_out(&one, "https", HOST);
+    let out = outer.handle.egress_addresses()[0];
+    let ask = || tokio::task::block_in_place(|| ask(out, "GET / HTTP/1.1\r\nhost: localhost"));
+    assert!(ask().starts_with("http/1.1 200"));
+    // The other one is under another CA.
+    let egress = format!(
+        "[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n\
+         [[gateway.egress]]\naddress = \"127.0.0.1:0\"\nupstream = \"https://localhost:{}\"\n\
+         upstream_tls = {{ trust = \"inner\", name = [\"{HOST}\"] }}\n",
+        two.address().port()
+    );
+    outer
+        .handle
+        .reload(outer.bytes_plan(&egress))
+        .await
+        .expect("reloads");
+    assert!(ask().starts_with("http/1.1 502"));
+}
