@@ -3,84 +3,34 @@
 mod openssl_ca;
 mod refused;
 mod root_lists;
+mod scene;
 mod sub_ca;
 
 use std::fs;
-use std::process::Command;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_store::fail_point::FailPoint;
-use countersign_testkit::process::Process;
 
-use self::openssl_ca::{ED25519, Kinds, OpensslCa, P256, P384, RSA2048, RSA4096};
-use crate::installation::{Answer, Installation, text};
+use self::openssl_ca::{ED25519, P256, P384, RSA2048, RSA4096};
+use self::scene::{GATEWAY, Kinds, Scene, curl};
+use crate::installation::text;
 use crate::json::array;
 use crate::peers::peer;
-
-const GATEWAY: &str = "[gateway]\nmetrics_address = \"127.0.0.1:0\"\n\
-    [[gateway.listener]]\naddress = \"127.0.0.1:0\"\n\
-    [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
-
-/// `curl` to the gateway with a certificate chain and its key: the exit code, and what it said.
-fn curl(gateway: &Process, root: &str, certificate: &str, key: &str) -> Answer {
-    let url = format!("https://localhost:{}/", gateway.gateway().port());
-    Answer::of(Command::new("curl").args([
-        "--silent",
-        "--show-error",
-        "--fail",
-        "--cacert",
-        root,
-        "--cert",
-        certificate,
-        "--key",
-        key,
-        &url,
-    ]))
-}
-
-/// Leaf, then what stands above it, as a client has to send it.
-fn chained(ca: &OpensslCa, name: &str) -> String {
-    let read = |file: &str| fs::read_to_string(ca.path(file)).expect("readable");
-    let chain = read(&format!("{name}.pem")) + &read("int.pem");
-    ca.write(&format!("{name}-chain.pem"), &chain);
-    ca.file(&format!("{name}-chain.pem"))
-}
-
-fn statuses(installation: &Installation, name: &str) -> Vec<String> {
-    let listed = installation.certificates(&["--name", name]);
-    let status = |it: &serde_json::Value| it["status"].as_str().expect("a status").to_owned();
-    listed.iter().map(status).collect()
-}
 
 #[test]
 fn ca_of_openssl_goes_on_as_the_authority() {
     let test = "ca_of_openssl_goes_on_as_the_authority";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let (Some(ca), Some(_)) = (
-        OpensslCa::new(test, &installation, kinds),
-        peer(test, "curl"),
-    ) else {
+    let (Some(scene), Some(_)) = (Scene::new(test, Kinds::P256), peer(test, "curl")) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     ca.client("old");
     ca.client("stolen");
     ca.revoke("stolen");
     ca.crl("int", "int.crl");
-    let adopted = installation.json(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
+    let adopted = scene.adopted(&[
         "--root-key",
         &ca.file("root.key"),
         "--crl",
@@ -93,26 +43,19 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     assert_eq!(adopted["certificates"], 2);
     assert_eq!(adopted["revocations"], 1);
     assert_eq!(adopted["left_out"], serde_json::json!([]));
-    assert_eq!(statuses(&installation, "old"), ["live"]);
-    assert_eq!(statuses(&installation, "stolen"), ["revoked"]);
+    assert_eq!(scene.statuses("old"), ["live"]);
+    assert_eq!(scene.statuses("stolen"), ["revoked"]);
     installation.ok(&["audit", "verify"]);
 
     let new = installation.issue("client", "new", &[]);
-    let lists = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
     let root = installation.state().join("ca.pem");
-    let verified = ca.verify(&root, &lists, &new.certificate());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
-    let (old, stolen) = (chained(&ca, "old"), chained(&ca, "stolen"));
-    let verified = ca.verify(&root, &lists, old.as_ref());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
-    let verified = ca.verify(&root, &lists, stolen.as_ref());
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_verifies(&new.certificate());
+    let (old, stolen) = (scene.chained("old"), scene.chained("stolen"));
+    scene.assert_verifies(old.as_ref());
+    scene.assert_revoked(stolen.as_ref());
     // openssl's number was 42.
-    let list = &pem::decode_all(&fs::read(&lists).expect("readable")).expect("PEM")[0].der;
+    let list = fs::read(scene.lists()).expect("readable");
+    let list = &pem::decode_all(&list).expect("PEM")[0].der;
     let number = ParsedCrl::parse(list).expect("a CRL").number();
     assert!(number > Some(1_700_000_000), "{number:?}");
 
@@ -136,12 +79,7 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     installation.ok(&["revoke", "old", "--wait"]);
     let answer = ask(&old, &ca.file("old.key"));
     assert_ne!(answer.code, Some(0), "{answer:#?}");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let verified = ca.verify(root.as_ref(), &lists, old.as_ref());
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_revoked(old.as_ref());
 }
 
 #[test]
@@ -153,45 +91,26 @@ fn keys_of_every_kind_that_signs_are_adopted() {
         (P384, P256),
         (ED25519, ED25519),
     ] {
-        let installation = Installation::empty();
-        let Some(ca) = OpensslCa::new(test, &installation, Kinds { root, issuing }) else {
+        let Some(scene) = Scene::new(test, Kinds { root, issuing }) else {
             return;
         };
-        installation.ok(&[
-            "ca",
-            "adopt",
-            "--intermediate",
-            &ca.file("int.pem"),
-            "--key",
-            &ca.file("int.key"),
-            "--root",
-            &ca.file("root.pem"),
-            "--root-key",
-            &ca.file("root.key"),
-        ]);
-        let server = installation.issue("server", "api.example.com", &[]);
+        scene.adopted(&["--root-key", &scene.ca.file("root.key")]);
+        let server = scene.installation.issue("server", "api.example.com", &[]);
         // The root signs again, too.
-        installation.ok(&["ca", "crl", "--root"]);
-        let lists = installation.path("all.crl");
-        installation.ok(&["ca", "crl", "--out", text(&lists)]);
-        let root = installation.state().join("ca.pem");
-        let verified = ca.verify(&root, &lists, &server.certificate());
-        assert_eq!(verified.code, Some(0), "{issuing:?}: {verified:#?}");
+        scene.installation.ok(&["ca", "crl", "--root"]);
+        scene.assert_verifies(&server.certificate());
     }
 }
 
 #[test]
 fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
     let test = "root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good";
-    let installation = Installation::empty();
-    let Some(ca) = OpensslCa::bare(test, &installation) else {
+    let Some(scene) = Scene::of_root(test, RSA2048) else {
         return;
     };
-    ca.root("root", RSA2048, "root");
+    let Scene { installation, ca } = &scene;
     ca.issued("direct", P256, "root", "client", "/CN=direct");
-    installation.ok(&[
-        "ca",
-        "adopt",
+    let adopted = scene.adopt(&[
         "--root",
         &ca.file("root.pem"),
         "--root-key",
@@ -199,13 +118,10 @@ fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
         "--issued",
         &ca.file("direct.pem"),
     ]);
+    assert_eq!(adopted.code, Some(0), "{adopted:#?}");
     let new = installation.issue("client", "new", &[]);
-    let lists = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let root = installation.state().join("ca.pem");
     for chain in [new.certificate(), ca.path("direct.pem")] {
-        let verified = ca.verify(&root, &lists, &chain);
-        assert_eq!(verified.code, Some(0), "{verified:#?}");
+        scene.assert_verifies(&chain);
     }
     // What the root issued is on the root's list.
     installation.ok(&["revoke", "direct"]);
@@ -217,46 +133,26 @@ fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
         "{status:#?}"
     );
     installation.ok(&["ca", "crl", "--root"]);
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let verified = ca.verify(&root, &lists, &ca.path("direct.pem"));
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_revoked(&ca.path("direct.pem"));
 }
 
 #[test]
 fn encrypted_keys_and_pkcs12_are_opened() {
     let test = "encrypted_keys_and_pkcs12_are_opened";
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let adopt = |ca: &OpensslCa, installation: &Installation, arguments: &[&str]| {
-        let (root, password) = (ca.file("root.pem"), ca.file("password"));
-        let fixed = [
-            "ca",
-            "adopt",
-            "--root",
-            &root,
-            "--in-password-file",
-            &password,
-        ];
-        let answer = installation.run(&[&fixed, arguments].concat());
+    let adopt = |scene: &Scene, arguments: &[&str]| {
+        let (root, password) = (scene.ca.file("root.pem"), scene.ca.file("password"));
+        let fixed = ["--root", &root, "--in-password-file", &password];
+        let answer = scene.adopt(&[&fixed, arguments].concat());
         assert_eq!(answer.code, Some(0), "{answer:#?}");
-        installation.issue("client", "you", &[]);
+        scene.installation.issue("client", "you", &[]);
     };
     let prepared = || {
-        let installation = Installation::empty();
-        let ca = OpensslCa::new(test, &installation, kinds)?;
-        ca.write("password", "correct horse\n");
-        Some((installation, ca))
+        let scene = Scene::new(test, Kinds::P256)?;
+        scene.ca.write("password", "correct horse\n");
+        Some(scene)
     };
-    // As step-ca keeps its intermediate's key, but for the scrypt that it may use: PBES2.
-    let Some((installation, ca)) = prepared() else {
-        return;
-    };
-    ca.ok(&[
+    let Some(scene) = prepared() else { return };
+    scene.ca.ok(&[
         "pkcs8",
         "-topk8",
         "-in",
@@ -268,16 +164,10 @@ fn encrypted_keys_and_pkcs12_are_opened() {
         "-passout",
         "file:password",
     ]);
-    let (intermediate, key) = (ca.file("int.pem"), ca.file("int.enc"));
-    adopt(
-        &ca,
-        &installation,
-        &["--intermediate", &intermediate, "--key", &key],
-    );
-    let Some((installation, ca)) = prepared() else {
-        return;
-    };
-    ca.ok(&[
+    let [int, key] = ["int.pem", "int.enc"].map(|name| scene.ca.file(name));
+    adopt(&scene, &["--intermediate", &int, "--key", &key]);
+    let Some(scene) = prepared() else { return };
+    scene.ca.ok(&[
         "pkcs12",
         "-export",
         "-in",
@@ -291,7 +181,7 @@ fn encrypted_keys_and_pkcs12_are_opened() {
         "-passout",
         "file:password",
     ]);
-    adopt(&ca, &installation, &["--p12", &ca.file("int.p12")]);
+    adopt(&scene, &["--p12", &scene.ca.file("int.p12")]);
 }
 
 #[test]
@@ -303,11 +193,10 @@ fn killed_at_any_instant_the_authority_is_adopted_or_nothing_is_there() {
         (FailPoint::ScaffoldMoved, 4),
         (FailPoint::ScaffoldValid, 1),
     ] {
-        let installation = Installation::empty();
-        let Some(ca) = OpensslCa::bare(test, &installation) else {
+        let Some(scene) = Scene::of_root(test, P256) else {
             return;
         };
-        ca.root("root", P256, "root");
+        let Scene { installation, ca } = &scene;
         // The request's key must survive whatever happens.
         installation.ok(&["init", "--csr-out", &ca.file("sub.csr")]);
         ca.sign("sub.csr", "sub", "root", "sub", &["-days", "900"]);
@@ -337,24 +226,11 @@ fn killed_at_any_instant_the_authority_is_adopted_or_nothing_is_there() {
 #[test]
 fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
     let test = "operators_of_an_adopted_authority_are_vouched_for_by_nobody_else";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(test, &installation, kinds) else {
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
         return;
     };
-    installation.ok(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-    ]);
+    scene.adopted(&[]);
+    let Scene { installation, ca } = &scene;
     let operator = fs::read(installation.state().join("ca/operator.pem")).expect("readable");
     let operator = Certificate::parse(&pem::decode_all(&operator).expect("PEM")[0].der);
     let operator = operator.expect("a certificate");
@@ -373,14 +249,10 @@ fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
 #[test]
 fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
     let test = "certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(test, &installation, kinds) else {
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     ca.client("old");
     ca.client("stolen");
     ca.revoke("stolen");
@@ -390,20 +262,8 @@ fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
         let to = format!("newcerts/z-{name}");
         fs::copy(ca.path(name), ca.path(&to)).expect("copied");
     }
-    let answer = installation.run(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-        "--issued",
-        &ca.file("newcerts"),
-        "--index",
-        &ca.file("index.txt"),
-    ]);
+    let [issued, index] = ["newcerts", "index.txt"].map(|name| ca.file(name));
+    let answer = scene.adopt_issuing(&["--issued", &issued, "--index", &index]);
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     for left_out in ["z-stranger.pem is left out", "z-int.csr"] {
         assert!(answer.stderr.contains(left_out), "{answer:#?}");
@@ -411,7 +271,7 @@ fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
     assert!(!answer.stderr.contains("z-int.pem"), "{answer:#?}");
     let listed = installation.certificates(&[]);
     assert_eq!(listed.len(), 2, "{listed:#?}");
-    assert_eq!(statuses(&installation, "stolen"), ["revoked"]);
+    assert_eq!(scene.statuses("stolen"), ["revoked"]);
     let shown = installation.json(&["show", "stolen"]);
     let shown = &array(&shown["certificates"])[0];
     assert_eq!(shown["revocation"]["reason"], "key-compromise");

@@ -13,13 +13,6 @@ pub(super) struct OpensslCa {
     pub(super) folder: PathBuf,
 }
 
-/// The algorithms of a root's and an issuing CA's key.
-#[derive(Clone, Copy)]
-pub(super) struct Kinds {
-    pub(super) root: &'static [&'static str],
-    pub(super) issuing: &'static [&'static str],
-}
-
 pub(super) const P256: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 pub(super) const P384: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
 pub(super) const P521: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
@@ -40,20 +33,6 @@ impl OpensslCa {
         ca.write("index.txt", "");
         ca.write("serial", "1000\n");
         ca.write("crlnumber", "2A\n");
-        Some(ca)
-    }
-
-    /// `root.pem`, `root.key`, `int.pem`, `int.key`.
-    pub(super) fn new(test: &str, installation: &Installation, kinds: Kinds) -> Option<Self> {
-        let ca = Self::bare(test, installation)?;
-        ca.root("root", kinds.root, "root");
-        ca.issued(
-            "int",
-            kinds.issuing,
-            "root",
-            "sub",
-            "/O=Old Corp/CN=Old Issuing CA",
-        );
         Some(ca)
     }
 
