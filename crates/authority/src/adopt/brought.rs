@@ -1,17 +1,19 @@
 //! What an adopted CA has issued, revoked and published, each thing with the CA that it is of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlEntry, CrlScope, ParsedCrl};
+use countersign_pki::crl::{CrlEntry, ParsedCrl};
 use countersign_pki::feed::Revoked;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_policy::adoption::likeness;
+use countersign_policy::given_lists::{is_complete, is_over, supersedes};
 use countersign_store::adoption::{BroughtCertificate, BroughtRevocation, GivenList};
 
-use super::{AdoptError, Issuers};
+use super::{AdoptError, Issuers, Word};
 use crate::init::{ROOT_CRL_LIFETIME, signed_list};
 use crate::publish::LIST_LIFETIME;
 
@@ -22,14 +24,20 @@ pub(super) struct Collected {
     pub(super) revocations: usize,
     pub(super) lists: Vec<GivenList>,
     pub(super) left_out: Vec<String>,
+    /// Subjects of CAs of which the word of whoever adopts is all there is.
+    pub(super) on_word: Vec<String>,
 }
+
+/// A CRL with the name of its file.
+pub(super) type Named = (String, ParsedCrl);
 
 impl Collected {
     pub(super) fn of(
         issuers: &Issuers,
-        lists: &[(String, ParsedCrl)],
+        lists: &[Named],
         issued: Vec<(String, Certificate)>,
-        revoked: Vec<(String, CrlEntry)>,
+        index: Option<Vec<(String, CrlEntry)>>,
+        word: Word,
         now: UnixTime,
     ) -> Result<Self, AdoptError> {
         let mut collected = Self {
@@ -38,17 +46,33 @@ impl Collected {
             revocations: 0,
             lists: Vec::new(),
             left_out: Vec::new(),
+            on_word: Vec::new(),
         };
-        for (file, list) in lists {
-            collected.take_list(issuers, file, list)?;
+        let lists = by_issuer(issuers, lists, now)?;
+        let has_index = index.is_some();
+        for (issuer, lists) in &lists {
+            refuse_over(issuer, lists, word, now)?;
+            let is_told_of = lists.iter().any(|(_, list)| is_complete(list))
+                || has_index && issuer.der() == issuers.lowest().der();
+            if issuers.have_issued(issuer) && !is_told_of {
+                let subject = issuer.subject().to_string();
+                if !word.nothing_revoked {
+                    let part = lists.first().map(|(file, _)| file.clone());
+                    return Err(AdoptError::NoEvidence { subject, part });
+                }
+                collected.on_word.push(subject);
+            }
+            for (file, list) in lists {
+                collected.take_list(issuer, file, list, now)?;
+            }
         }
         let issuer_key = issuers.lowest().spki();
-        for (file, entry) in revoked {
+        for (file, entry) in index.into_iter().flatten() {
             collected.revoked.push(revocation(issuer_key, &entry, file));
         }
         collected.refuse_revoked(issuers)?;
         collected.take_issued(issuers, issued)?;
-        collected.sign_lists(issuers, now)?;
+        collected.sign_lists(issuers, &lists, now)?;
         let counted = collected.revoked.iter().map(|it| {
             let Revoked {
                 issuer_key, serial, ..
@@ -61,39 +85,23 @@ impl Collected {
 
     fn take_list(
         &mut self,
-        issuers: &Issuers,
+        issuer: &Certificate,
         file: &str,
         list: &ParsedCrl,
+        now: UnixTime,
     ) -> Result<(), AdoptError> {
-        let mut why = None;
-        let issuer = issuers.all().into_iter().find(|issuer| {
-            let verdict = list.verify(issuer);
-            if list.issuer() == issuer.subject() {
-                why = why
-                    .take()
-                    .or(verdict.as_ref().err().map(|fault| fault.why.clone()));
-            }
-            verdict.is_ok()
-        });
-        let Some(issuer) = issuer else {
-            return Err(AdoptError::List {
-                file: file.to_owned(),
-                why: why.unwrap_or_else(|| {
-                    format!("it is of {}, which is none of these CAs", list.issuer())
-                }),
-            });
-        };
         let entries = list.entries();
         self.revoked.extend(
             entries
                 .iter()
                 .map(|entry| revocation(issuer.spki(), entry, format!("CRL {file}"))),
         );
-        let Some(given) = given_list(issuer, list).map_err(|why| AdoptError::List {
+        let given = given_list(issuer, list).map_err(|why| AdoptError::List {
             file: file.to_owned(),
             why,
-        })?
-        else {
+        })?;
+        // One that is over is no list to publish.
+        let Some(given) = given.filter(|given| now < given.next_update) else {
             return Ok(());
         };
         match self
@@ -101,14 +109,8 @@ impl Collected {
             .iter_mut()
             .find(|it| it.issuer_key == given.issuer_key)
         {
-            Some(other) => {
-                let number = other.number.max(given.number);
-                if other.this_update < given.this_update {
-                    *other = given;
-                }
-                // Of which list the greatest number was does not matter to those who come after.
-                other.number = number;
-            }
+            Some(other) if other.this_update < given.this_update => *other = given,
+            Some(_) => {}
             None => self.lists.push(given),
         }
         Ok(())
@@ -173,7 +175,12 @@ impl Collected {
     }
 
     /// With their keys at hand, the lists of the issuing CA and of the root are ours from the beginning.
-    fn sign_lists(&mut self, issuers: &Issuers, now: UnixTime) -> Result<(), AdoptError> {
+    fn sign_lists(
+        &mut self,
+        issuers: &Issuers,
+        given: &[(&Certificate, Vec<&Named>)],
+        now: UnixTime,
+    ) -> Result<(), AdoptError> {
         let issuing = issuers.intermediate.as_ref();
         let issuing = issuing.map(|founder| (founder, LIST_LIFETIME));
         let signing = issuing
@@ -192,9 +199,11 @@ impl Collected {
                     });
                 }
             }
-            let before = self.lists.iter().position(|it| it.issuer_key == key);
-            let before = before.map(|place| self.lists.remove(place));
-            let last = before.as_ref().and_then(|list| list.number);
+            self.lists.retain(|it| it.issuer_key != key);
+            // The greatest of all, also of those that are over or of a part.
+            let of_it = given.iter().filter(|(issuer, _)| issuer.spki() == key);
+            let lists = of_it.flat_map(|(_, lists)| lists);
+            let last = lists.filter_map(|(_, list)| list.number()).max();
             let number = last.map_or(0, |last| last + 1).max(now.seconds());
             let serials = entries.keys().copied().collect();
             let entries: Vec<CrlEntry> = entries.into_values().collect();
@@ -203,6 +212,71 @@ impl Collected {
         }
         Ok(())
     }
+}
+
+/// Every CA whose revocations are ours to know, with the lists that are its.
+fn by_issuer<'a>(
+    issuers: &'a Issuers,
+    lists: &'a [Named],
+    now: UnixTime,
+) -> Result<Vec<(&'a Certificate, Vec<&'a Named>)>, AdoptError> {
+    let mut sorted: Vec<_> = issuers.all().into_iter().map(|it| (it, vec![])).collect();
+    for named @ (file, list) in lists {
+        let unusable = |why: String| AdoptError::List {
+            file: file.clone(),
+            why,
+        };
+        let mut why = None;
+        let of = sorted.iter_mut().find(|(issuer, _)| {
+            let verdict = list.verify(issuer);
+            if list.issuer() == issuer.subject() {
+                why = why
+                    .take()
+                    .or(verdict.as_ref().err().map(|fault| fault.why.clone()));
+            }
+            verdict.is_ok()
+        });
+        let Some((_, of)) = of else {
+            return Err(unusable(why.unwrap_or_else(|| {
+                format!("it is of {}, which is none of these CAs", list.issuer())
+            })));
+        };
+        refuse_ahead(list, now).map_err(unusable)?;
+        of.push(named);
+    }
+    Ok(sorted)
+}
+
+/// What was revoked since is good again by a list that is over, unless a later one is beside it.
+fn refuse_over(
+    issuer: &Certificate,
+    lists: &[&Named],
+    word: Word,
+    now: UnixTime,
+) -> Result<(), AdoptError> {
+    let is_last = |list: &ParsedCrl| !lists.iter().any(|(_, other)| supersedes(other, list));
+    let over = lists
+        .iter()
+        .find(|(_, list)| is_over(list, now) && is_last(list));
+    match over {
+        Some((file, list)) if !word.expired_lists => Err(AdoptError::ListIsOver {
+            file: file.clone(),
+            subject: issuer.subject().to_string(),
+            next_update: list.next_update(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whatever is right would be older than it until then.
+pub(crate) fn refuse_ahead(list: &ParsedCrl, now: UnixTime) -> Result<(), String> {
+    if list.this_update() <= now.plus(MAX_AHEAD) {
+        return Ok(());
+    }
+    Err(format!(
+        "it is not in force before {}: the clock of whoever signed it is ahead",
+        list.this_update()
+    ))
 }
 
 fn revocation(issuer_key: Fingerprint, entry: &CrlEntry, source: String) -> BroughtRevocation {
@@ -226,8 +300,7 @@ pub(crate) fn given_list(
     if list.number().is_some_and(|number| number > MAX_NUMBER) {
         return Err("its cRLNumber is so large that hardly any comes after it".to_owned());
     }
-    let is_complete = list.scope() == Some(&CrlScope::default());
-    let Some(next_update) = list.next_update().filter(|_| is_complete) else {
+    let Some(next_update) = list.next_update().filter(|_| is_complete(list)) else {
         return Ok(None);
     };
     Ok(Some(GivenList {
@@ -239,6 +312,9 @@ pub(crate) fn given_list(
         der: list.der().to_vec(),
     }))
 }
+
+/// What clocks of machines that are far from each other differ by.
+const MAX_AHEAD: Duration = Duration::from_hours(1);
 
 /// Half of what the inventory can hold.
 const MAX_NUMBER: u64 = u64::MAX / 4;

@@ -2,7 +2,6 @@
 //! asks for it and the key is at hand; else it is signed elsewhere, like those of CAs that are not ours, and given.
 
 use std::fs;
-use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_pki::certificate::Certificate;
@@ -24,7 +23,7 @@ use tokio::task::spawn_blocking;
 use super::lists::{CompleteList, PublishError, X509_CRL};
 use super::shelf::{CRL, Document};
 use super::{Authority, Publication};
-use crate::adopt::given_list;
+use crate::adopt::{given_list, refuse_ahead};
 use crate::authority::EvidenceError;
 use crate::init::ROOT_CRL_LIFETIME;
 
@@ -327,13 +326,7 @@ fn judge(
     let given = given.ok_or_else(|| EvidenceError::Incomplete {
         issuer: subject.clone(),
     })?;
-    // Whatever is right would be older than it until then.
-    if given.this_update > now.plus(MAX_AHEAD) {
-        return Err(unusable(format!(
-            "it is not in force before {}: the clock of whoever signed it is ahead",
-            given.this_update
-        )));
-    }
+    refuse_ahead(&list, now).map_err(unusable)?;
     if given.next_update <= now {
         return Err(EvidenceError::Over {
             issuer: subject,
@@ -348,6 +341,3 @@ fn judge(
     });
     Ok((subject, given, revoked.collect()))
 }
-
-/// What clocks of machines that are far from each other differ by.
-const MAX_AHEAD: Duration = Duration::from_hours(1);

@@ -14,7 +14,7 @@ use countersign_pki::pem;
 use countersign_store::fail_point::FailPoint;
 
 use self::openssl_ca::{ED25519, P256, P384, RSA2048, RSA4096};
-use self::scene::{GATEWAY, Kinds, Scene, curl};
+use self::scene::{GATEWAY, Kinds, NOTHING_REVOKED, Scene, curl};
 use crate::installation::text;
 use crate::json::array;
 use crate::peers::peer;
@@ -30,11 +30,14 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     ca.client("stolen");
     ca.revoke("stolen");
     ca.crl("int", "int.crl");
+    ca.empty_crl("root", "root.crl");
     let adopted = scene.adopted(&[
         "--root-key",
         &ca.file("root.key"),
         "--crl",
         &ca.file("int.crl"),
+        "--crl",
+        &ca.file("root.crl"),
         "--issued",
         &ca.file("newcerts"),
     ]);
@@ -94,7 +97,7 @@ fn keys_of_every_kind_that_signs_are_adopted() {
         let Some(scene) = Scene::new(test, Kinds { root, issuing }) else {
             return;
         };
-        scene.adopted(&["--root-key", &scene.ca.file("root.key")]);
+        scene.adopted(&["--root-key", &scene.ca.file("root.key"), NOTHING_REVOKED]);
         let server = scene.installation.issue("server", "api.example.com", &[]);
         // The root signs again, too.
         scene.installation.ok(&["ca", "crl", "--root"]);
@@ -117,6 +120,7 @@ fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
         &ca.file("root.key"),
         "--issued",
         &ca.file("direct.pem"),
+        NOTHING_REVOKED,
     ]);
     assert_eq!(adopted.code, Some(0), "{adopted:#?}");
     let new = installation.issue("client", "new", &[]);
@@ -141,7 +145,13 @@ fn encrypted_keys_and_pkcs12_are_opened() {
     let test = "encrypted_keys_and_pkcs12_are_opened";
     let adopt = |scene: &Scene, arguments: &[&str]| {
         let (root, password) = (scene.ca.file("root.pem"), scene.ca.file("password"));
-        let fixed = ["--root", &root, "--in-password-file", &password];
+        let fixed = [
+            "--root",
+            &root,
+            "--in-password-file",
+            &password,
+            NOTHING_REVOKED,
+        ];
         let answer = scene.adopt(&[&fixed, arguments].concat());
         assert_eq!(answer.code, Some(0), "{answer:#?}");
         scene.installation.issue("client", "you", &[]);
@@ -229,7 +239,7 @@ fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
     let Some(scene) = Scene::new(test, Kinds::P256) else {
         return;
     };
-    scene.adopted(&[]);
+    scene.adopted(&[NOTHING_REVOKED]);
     let Scene { installation, ca } = &scene;
     let operator = fs::read(installation.state().join("ca/operator.pem")).expect("readable");
     let operator = Certificate::parse(&pem::decode_all(&operator).expect("PEM")[0].der);

@@ -231,8 +231,17 @@ impl OpensslCa {
 
     /// A CRL of the CA called `ca` into `out`; `int` is the one whose database there is.
     pub(super) fn crl(&self, ca: &str, out: &str) {
+        self.crl_with(ca, out, &[]);
+    }
+
+    /// The same with a thisUpdate and a nextUpdate of its own.
+    pub(super) fn dated_crl(&self, ca: &str, out: &str, [from, to]: [&str; 2]) {
+        self.crl_with(ca, out, &["-crl_lastupdate", from, "-crl_nextupdate", to]);
+    }
+
+    pub(super) fn crl_with(&self, ca: &str, out: &str, options: &[&str]) {
         let (certificate, key) = (format!("{ca}.pem"), format!("{ca}.key"));
-        self.ok(&[
+        let fixed = [
             "ca",
             "-gencrl",
             "-config",
@@ -243,7 +252,8 @@ impl OpensslCa {
             &key,
             "-out",
             out,
-        ]);
+        ];
+        self.ok(&[&fixed, options].concat());
     }
 
     /// A CRL of a CA that has a database of its own, in which nothing is revoked.
@@ -342,4 +352,9 @@ crl_extensions = crl
 commonName = supplied
 [crl]
 authorityKeyIdentifier = keyid
+[crl_of_users]
+authorityKeyIdentifier = keyid
+issuingDistributionPoint = critical,@users
+[users]
+onlyuser = TRUE
 ";

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::openssl_ca::{OpensslCa, P256, P521, RSA1024, RSA2048};
-use super::scene::{ISSUING, Kinds, Scene};
+use super::scene::{ISSUING, Kinds, NOTHING_REVOKED, Scene};
 use crate::installation::Installation;
 
 const TEST: &str = "refused";
@@ -271,12 +271,106 @@ fn lists_that_say_nothing_of_these_cas_or_the_worst() {
     scene.ca.write("index.txt", &line);
     scene.ca.crl("root", "root.crl");
     scene.refused(
-        &["--crl", &scene.ca.file("root.crl")],
+        &["--crl", &scene.ca.file("root.crl"), NOTHING_REVOKED],
         &[
             "CN=Old Issuing CA,O=Old Corp is revoked since 2026-01-01",
             "root.crl",
         ],
     );
+}
+
+#[test]
+fn issuing_ca_of_which_nothing_says_what_it_has_revoked() {
+    let Some(scene) = Scene::new(TEST, Kinds::P256) else {
+        return;
+    };
+    let ca = &scene.ca;
+    ca.client("stolen");
+    ca.revoke("stolen");
+    let nothing = "nothing that was given says what CN=Old Issuing CA,O=Old Corp has revoked";
+    let hints = ["--crl FILE", "--index FILE", NOTHING_REVOKED];
+    scene.refused(&[], &[nothing, hints[0], hints[1], hints[2]]);
+    // A list of the CA above says nothing of those of this one, nor does a part of them.
+    ca.empty_crl("root", "root.crl");
+    scene.refused(&["--crl", &ca.file("root.crl")], &[nothing]);
+    ca.crl_with("int", "users.crl", &["-crlexts", "crl_of_users"]);
+    scene.refused(
+        &["--crl", &ca.file("users.crl")],
+        &[nothing, "users.crl tells of a part of its certificates"],
+    );
+    // One that is over may lack what was revoked since, whoever gives it.
+    let over = ["20240101000000Z", "20250101000000Z"];
+    ca.dated_crl("int", "over.crl", over);
+    let list = ca.file("over.crl");
+    let may_lack = [
+        "over.crl may not be the last CRL of CN=Old Issuing CA,O=Old Corp",
+        "was good until 2025-01-01",
+        "--accept-expired-crl",
+    ];
+    scene.refused(&["--crl", &list], &may_lack);
+    scene.refused(&["--crl", &list, NOTHING_REVOKED], &may_lack);
+    // So does one of a CA above, whose key is elsewhere.
+    ca.dated_crl("root", "root-over.crl", over);
+    let root_list = ca.file("root-over.crl");
+    ca.crl("int", "int.crl");
+    let current = ca.file("int.crl");
+    scene.refused(
+        &["--crl", &current, "--crl", &root_list],
+        &["root-over.crl may not be the last CRL of CN=Old Root,O=Old Corp"],
+    );
+    // With its key here, the root's next list is signed here as well.
+    let key = ca.file("root.key");
+    scene.refused(
+        &["--crl", &current, "--root-key", &key],
+        &["nothing that was given says what CN=Old Root,O=Old Corp has revoked"],
+    );
+    // A later one beside it makes up for it; what it revoked stays.
+    let adopted = scene.adopted(&["--crl", &list, "--crl", &current]);
+    assert_eq!(adopted["revocations"], 1);
+    assert_eq!(
+        adopted["without_crl"],
+        serde_json::json!(["CN=Old Root,O=Old Corp"])
+    );
+}
+
+#[test]
+fn root_of_which_nothing_says_what_it_has_revoked() {
+    let Some(scene) = Scene::of_root(TEST, P256) else {
+        return;
+    };
+    let ca = &scene.ca;
+    let [root, key] = ["root.pem", "root.key"].map(|name| ca.file(name));
+    let fixed = ["--root", &root, "--root-key", &key];
+    let nothing = "nothing that was given says what CN=Old Root,O=Old Corp has revoked";
+    scene.assert_refused(&scene.adopt(&fixed), &[nothing, NOTHING_REVOKED]);
+    // The index is of the CA that issued until now, which here is the root.
+    let index = ca.file("index.txt");
+    let adopted = scene.adopt(&[&fixed[..], &["--index", &index]].concat());
+    assert_eq!(adopted.code, Some(0), "{adopted:#?}");
+}
+
+#[test]
+fn list_that_is_over_is_taken_on_somebodys_word_and_the_log_says_so() {
+    let Some(scene) = Scene::new(TEST, Kinds::P256) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    let over = ["20240101000000Z", "20250101000000Z"];
+    ca.dated_crl("root", "root-over.crl", over);
+    ca.client("stolen");
+    ca.revoke("stolen");
+    ca.dated_crl("int", "over.crl", over);
+    let [list, root_list] = ["over.crl", "root-over.crl"].map(|name| ca.file(name));
+    let given = ["--crl", &list, "--crl", &root_list, "--accept-expired-crl"];
+    let adopted = scene.adopted(&given);
+    assert_eq!(adopted["revocations"], 1);
+    // Nobody would rely on the root's: there is none, and it is said.
+    assert_eq!(
+        adopted["without_crl"],
+        serde_json::json!(["CN=Old Root,O=Old Corp"])
+    );
+    let log = installation.ok(&["audit", "export"]);
+    assert!(log.contains("CRLs that are over were taken"), "{log}");
 }
 
 #[test]
@@ -293,7 +387,7 @@ fn two_certificates_of_one_serial_number() {
         .issued_with("two", P256, "int", "client", "/CN=two", &twice);
     let [one, two] = ["one.pem", "two.pem"].map(|name| scene.ca.file(name));
     scene.refused(
-        &["--issued", &one, "--issued", &two],
+        &["--issued", &one, "--issued", &two, NOTHING_REVOKED],
         &["two certificates have the serial number 1267", "two.pem"],
     );
 }
@@ -318,7 +412,7 @@ fn names_outside_the_constraints_of_an_adopted_ca_are_not_certified() {
     let Some(scene) = with("constrained") else {
         return;
     };
-    scene.adopted(&[]);
+    scene.adopted(&[NOTHING_REVOKED]);
     let issue = |name: &str| {
         let folder = scene.installation.path(name);
         let folder = folder.to_str().expect("UTF-8").to_owned();

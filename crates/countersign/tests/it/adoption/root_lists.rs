@@ -8,7 +8,7 @@ use countersign_pki::pem;
 use countersign_testkit::ephemeral;
 
 use super::openssl_ca::{P256, P384};
-use super::scene::{GATEWAY, Kinds, Scene};
+use super::scene::{GATEWAY, Kinds, NOTHING_REVOKED, Scene};
 use crate::installation::{Answer, Installation, text};
 use crate::peers::peer;
 
@@ -104,7 +104,7 @@ fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
     let Some(scene) = Scene::new(test, kinds) else {
         return;
     };
-    scene.adopted(&[]);
+    scene.adopted(&[NOTHING_REVOKED]);
     let Scene { installation, ca } = &scene;
     let lists = installation.json(&["ca", "crl"]);
     assert_eq!(lists["lists"].as_array().map(Vec::len), Some(1), "{lists}");
@@ -132,39 +132,9 @@ fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
     ca.root("stranger", P256, "root");
     ca.empty_crl("stranger", "stranger.crl");
     refused("stranger.crl", 2, &["stranger.crl", "another key of"]);
-    ca.ok(&[
-        "ca",
-        "-gencrl",
-        "-config",
-        "openssl.cnf",
-        "-cert",
-        "root.pem",
-        "-keyfile",
-        "root.key",
-        "-crl_lastupdate",
-        "20240101000000Z",
-        "-crl_nextupdate",
-        "20250101000000Z",
-        "-out",
-        "over.crl",
-    ]);
+    ca.dated_crl("root", "over.crl", ["20240101000000Z", "20250101000000Z"]);
     refused("over.crl", 2, &["was good until 2025-01-01"]);
-    ca.ok(&[
-        "ca",
-        "-gencrl",
-        "-config",
-        "openssl.cnf",
-        "-cert",
-        "root.pem",
-        "-keyfile",
-        "root.key",
-        "-crl_lastupdate",
-        "20240101000000Z",
-        "-crl_nextupdate",
-        "20900101000000Z",
-        "-out",
-        "older.crl",
-    ]);
+    ca.dated_crl("root", "older.crl", ["20240101000000Z", "20900101000000Z"]);
     refused("older.crl", 1, &["signed later", "is published already"]);
     refused("root.pem", 2, &["X509 CRL"]);
 }

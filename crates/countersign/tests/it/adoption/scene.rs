@@ -31,6 +31,9 @@ impl Kinds {
 /// The subject of `int.pem`.
 pub(super) const ISSUING: &str = "/O=Old Corp/CN=Old Issuing CA";
 
+/// Said of a CA of which no list is given.
+pub(super) const NOTHING_REVOKED: &str = "--nothing-revoked";
+
 /// A CA of openssl, and whoever is to adopt it.
 pub(super) struct Scene {
     pub(super) installation: Installation,
