@@ -159,6 +159,12 @@ impl OpensslCa {
 
     /// `int.pem` with times of its own, for the request that there is.
     pub(super) fn dated(&self, from: &str, to: &str) {
+        self.redated("int", "sub", [from, to]);
+    }
+
+    /// `NAME.pem` of the root, with times of its own and a section of the configuration, for the request that there is.
+    pub(super) fn redated(&self, name: &str, extensions: &str, [from, to]: [&str; 2]) {
+        let (csr, out) = (format!("{name}.csr"), format!("{name}.pem"));
         self.ok(&[
             "ca",
             "-batch",
@@ -170,16 +176,22 @@ impl OpensslCa {
             "-keyfile",
             "root.key",
             "-extensions",
-            "sub",
+            extensions,
             "-startdate",
             from,
             "-enddate",
             to,
             "-in",
-            "int.csr",
+            &csr,
             "-out",
-            "int.pem",
+            &out,
         ]);
+    }
+
+    /// The serial number in `NAME.pem`, as openssl writes it.
+    pub(super) fn serial(&self, name: &str) -> String {
+        let serial = self.ok(&["x509", "-in", &format!("{name}.pem"), "-noout", "-serial"]);
+        serial.trim().trim_start_matches("serial=").to_owned()
     }
 
     /// A client certificate by `openssl ca`, which enters it into `newcerts` and `index.txt`.

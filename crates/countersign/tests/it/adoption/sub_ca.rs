@@ -132,8 +132,7 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
 /// It takes us back: nobody gets in any more.
 fn revoked_by_the_policy_ca(scene: &Scene, gateway: &Process, you: &Issued) {
     let ca = &scene.ca;
-    let serial = ca.ok(&["x509", "-in", "us.pem", "-noout", "-serial"]);
-    let serial = serial.trim().trim_start_matches("serial=");
+    let serial = ca.serial("us");
     let line = format!("R\t300101000000Z\t260101000000Z\t{serial}\tunknown\t/CN=a\n");
     ca.write("index.txt", &line);
     let next = ca.path("policy.crl");
