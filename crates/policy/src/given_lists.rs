@@ -1,7 +1,9 @@
 //! CRLs that others have signed: which of several of one CA is the last word, and what the next one may take back. Whose they
 //! are was verified before.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use countersign_pki::crl::{CrlEntry, CrlScope, ParsedCrl};
 use countersign_pki::serial::SerialNumber;
@@ -21,6 +23,72 @@ pub fn is_complete(list: &ParsedCrl) -> bool {
 /// Whether a later one has to be there by now, or nobody can say when it has to be.
 pub fn is_over(list: &ParsedCrl, now: UnixTime) -> bool {
     list.next_update().is_none_or(|end| end <= now)
+}
+
+/// A list with what it is called, such as the name of its file.
+pub type Named = (String, ParsedCrl);
+
+/// What is said of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Itself.
+    pub entry: CrlEntry,
+    /// Who says it.
+    pub source: String,
+}
+
+/// What lists of one CA and its `index`, which has no date, say together, in whatever order they are given: one statement about
+/// each certificate. A revocation for good is final (RFC 5280 §5.3.1), and stands above a hold; a hold ends with a later list
+/// that tells of the certificate and does not show it. Of several that say the same, the latest is heard, but a
+/// compromise of the key stays one.
+pub fn united(lists: &[&Named], index: &[(String, CrlEntry)]) -> Vec<Statement> {
+    let shown: Vec<HashSet<SerialNumber>> = lists
+        .iter()
+        .map(|(_, list)| list.entries().iter().map(|entry| entry.serial).collect())
+        .collect();
+    let is_lifted = |entry: &CrlEntry, list: &ParsedCrl| {
+        let mut later = lists.iter().zip(&shown);
+        later.any(|((_, other), shown)| supersedes(other, list) && !shown.contains(&entry.serial))
+    };
+    let listed = lists.iter().flat_map(|(file, list)| {
+        let standing = list
+            .entries()
+            .iter()
+            .filter(|entry| !(entry.reason.is_hold() && is_lifted(entry, list)));
+        standing.map(move |entry| (entry, Some(age(list)), format!("CRL {file}")))
+    });
+    let indexed = index
+        .iter()
+        .map(|(file, entry)| (entry, None, file.clone()));
+    let mut heard = BTreeMap::new();
+    for (entry, age, source) in listed.chain(indexed) {
+        let reason = entry.reason;
+        let since = Reverse(entry.revoked_at);
+        let weight = (
+            !reason.is_hold(),
+            reason.is_compromise(),
+            age,
+            since,
+            reason.code(),
+        );
+        let statement = Statement {
+            entry: *entry,
+            source,
+        };
+        match heard.entry(entry.serial) {
+            Entry::Vacant(place) => {
+                place.insert((weight, statement));
+            }
+            Entry::Occupied(mut place) if place.get().0 < weight => {
+                place.insert((weight, statement));
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    heard
+        .into_values()
+        .map(|(_, statement)| statement)
+        .collect()
 }
 
 /// What a list that is published after another takes back of it.

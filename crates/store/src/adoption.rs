@@ -66,6 +66,13 @@ pub struct GivenList {
     pub der: Vec<u8>,
 }
 
+impl GivenList {
+    /// Which of two is the later: of one second, that of the greater number (RFC 5280 §5.2.3).
+    pub fn age(&self) -> (UnixTime, Option<u64>) {
+        (self.this_update, self.number)
+    }
+}
+
 /// In the transaction that makes the inventory.
 pub(crate) fn bring(
     sql: &Connection,

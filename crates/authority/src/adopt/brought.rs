@@ -1,6 +1,6 @@
 //! What an adopted CA has issued, revoked and published, each thing with the CA that it is of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
@@ -10,7 +10,7 @@ use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_policy::adoption::likeness;
-use countersign_policy::given_lists::{is_complete, is_over, supersedes};
+use countersign_policy::given_lists::{Named, Statement, is_complete, is_over, supersedes, united};
 use countersign_store::adoption::{BroughtCertificate, BroughtRevocation, GivenList};
 
 use super::{AdoptError, Issuers, Word};
@@ -27,9 +27,6 @@ pub(super) struct Collected {
     /// Subjects of CAs of which the word of whoever adopts is all there is.
     pub(super) on_word: Vec<String>,
 }
-
-/// A CRL with the name of its file.
-pub(super) type Named = (String, ParsedCrl);
 
 impl Collected {
     pub(super) fn of(
@@ -62,57 +59,36 @@ impl Collected {
                 }
                 collected.on_word.push(subject);
             }
-            for (file, list) in lists {
-                collected.take_list(issuer, file, list, now)?;
-            }
-        }
-        let issuer_key = issuers.lowest().spki();
-        for (file, entry) in index.into_iter().flatten() {
-            collected.revoked.push(revocation(issuer_key, &entry, file));
+            let is_lowest = issuer.der() == issuers.lowest().der();
+            let index = index.as_deref().filter(|_| is_lowest);
+            let said = united(lists, index.unwrap_or_default());
+            let revoked = said.into_iter().map(|it| revocation(issuer.spki(), it));
+            collected.revoked.extend(revoked);
+            collected.take_last(issuer, lists, now)?;
         }
         collected.refuse_revoked(issuers)?;
         collected.take_issued(issuers, issued)?;
         collected.sign_lists(issuers, &lists, now)?;
-        let counted = collected.revoked.iter().map(|it| {
-            let Revoked {
-                issuer_key, serial, ..
-            } = it.revoked;
-            (issuer_key.as_bytes().to_vec(), serial)
-        });
-        collected.revocations = counted.collect::<BTreeSet<_>>().len();
+        collected.revocations = collected.revoked.len();
         Ok(collected)
     }
 
-    fn take_list(
+    /// The last complete list, if it is in force: one that is over is no list to publish.
+    fn take_last(
         &mut self,
         issuer: &Certificate,
-        file: &str,
-        list: &ParsedCrl,
+        lists: &[&Named],
         now: UnixTime,
     ) -> Result<(), AdoptError> {
-        let entries = list.entries();
-        self.revoked.extend(
-            entries
-                .iter()
-                .map(|entry| revocation(issuer.spki(), entry, format!("CRL {file}"))),
-        );
-        let given = given_list(issuer, list).map_err(|why| AdoptError::List {
-            file: file.to_owned(),
-            why,
-        })?;
-        // One that is over is no list to publish.
-        let Some(given) = given.filter(|given| now < given.next_update) else {
-            return Ok(());
-        };
-        match self
-            .lists
-            .iter_mut()
-            .find(|it| it.issuer_key == given.issuer_key)
-        {
-            Some(other) if other.this_update < given.this_update => *other = given,
-            Some(_) => {}
-            None => self.lists.push(given),
+        let mut last: Option<GivenList> = None;
+        for (file, list) in lists {
+            let given = given_list(issuer, list).map_err(|why| AdoptError::List {
+                file: file.clone(),
+                why,
+            })?;
+            last = last.into_iter().chain(given).max_by_key(GivenList::age);
         }
+        self.lists.extend(last.filter(|it| now < it.next_update));
         Ok(())
     }
 
@@ -188,25 +164,23 @@ impl Collected {
             .chain([(&issuers.root, ROOT_CRL_LIFETIME)]);
         for (founder, life) in signing.filter(|(founder, _)| founder.key.is_some()) {
             let key = founder.certificate.spki();
-            let mut entries: BTreeMap<SerialNumber, CrlEntry> = BTreeMap::new();
-            for BroughtRevocation { revoked, .. } in &self.revoked {
-                if revoked.issuer_key == key {
-                    entries.entry(revoked.serial).or_insert(CrlEntry {
-                        serial: revoked.serial,
-                        revoked_at: revoked.revoked_at,
-                        reason: revoked.reason,
-                        invalid_since: None,
-                    });
-                }
-            }
+            let revoked = self.revoked.iter().map(|it| it.revoked);
+            let entries: Vec<CrlEntry> = revoked
+                .filter(|revoked| revoked.issuer_key == key)
+                .map(|revoked| CrlEntry {
+                    serial: revoked.serial,
+                    revoked_at: revoked.revoked_at,
+                    reason: revoked.reason,
+                    invalid_since: None,
+                })
+                .collect();
             self.lists.retain(|it| it.issuer_key != key);
             // The greatest of all, also of those that are over or of a part.
             let of_it = given.iter().filter(|(issuer, _)| issuer.spki() == key);
             let lists = of_it.flat_map(|(_, lists)| lists);
             let last = lists.filter_map(|(_, list)| list.number()).max();
             let number = last.map_or(0, |last| last + 1).max(now.seconds());
-            let serials = entries.keys().copied().collect();
-            let entries: Vec<CrlEntry> = entries.into_values().collect();
+            let serials = entries.iter().map(|entry| entry.serial).collect();
             let signed = signed_list(founder, serials, &entries, number, life, now)?;
             self.lists.push(signed);
         }
@@ -279,7 +253,8 @@ pub(crate) fn refuse_ahead(list: &ParsedCrl, now: UnixTime) -> Result<(), String
     ))
 }
 
-fn revocation(issuer_key: Fingerprint, entry: &CrlEntry, source: String) -> BroughtRevocation {
+fn revocation(issuer_key: Fingerprint, said: Statement) -> BroughtRevocation {
+    let Statement { entry, source } = said;
     BroughtRevocation {
         revoked: Revoked {
             issuer_key,

@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::{CrlEntry, CrlScope, CrlTemplate, Holders, ParsedCrl};
-use countersign_pki::feed::RevocationReason::{self, CertificateHold, Superseded};
+use countersign_pki::feed::RevocationReason::{self, CertificateHold, KeyCompromise, Superseded};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::given_lists::{
-    LeftOut, Standing, Succession, UnfitSuccessor, follow, left_out, supersedes,
+    LeftOut, Named, Standing, Statement, Succession, UnfitSuccessor, follow, left_out, supersedes,
+    united,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -171,4 +172,126 @@ fn hold_is_lifted_and_a_revocation_does_not_become_one() {
         matches!(taken_back, Err(UnfitSuccessor::TakesBack { .. })),
         "{taken_back:?}"
     );
+}
+
+/// What comes of it in every order; `None`: nothing is said of certificate 1.
+fn check_united(lists: &[ParsedCrl], expected: Option<(RevocationReason, &str)>) {
+    let named: Vec<Named> = (1..)
+        .zip(lists)
+        .map(|(number, list): (u8, _)| (format!("{number}.crl"), list.clone()))
+        .collect();
+    let mut orders: Vec<Vec<&Named>> = vec![Vec::new()];
+    for list in &named {
+        orders = orders
+            .iter()
+            .flat_map(|order| {
+                (0..=order.len()).map(|place| {
+                    let mut next = order.clone();
+                    next.insert(place, list);
+                    next
+                })
+            })
+            .collect();
+    }
+    for order in orders {
+        let said = united(&order, &[]);
+        let said: Vec<_> = said.iter().map(words).collect();
+        let files: Vec<&str> = order.iter().map(|(file, _)| &**file).collect();
+        assert_eq!(said, Vec::from_iter(expected), "{files:?}");
+    }
+}
+
+fn words(said: &Statement) -> (RevocationReason, &str) {
+    let source = said.source.as_str();
+    (said.entry.reason, source.trim_start_matches("CRL "))
+}
+
+#[test]
+fn several_lists_say_the_same_in_whatever_order_they_are_given() {
+    let shows = |at: u64, reason: RevocationReason| list(at, at, &[(1, reason)]);
+    let silent = |at: u64| list(at, at, &[]);
+    // A hold ends with a later list that tells of it, and begins again with one after that.
+    check_united(&[shows(1, CertificateHold), silent(2)], None);
+    check_united(
+        &[silent(1), shows(2, CertificateHold)],
+        Some((CertificateHold, "2.crl")),
+    );
+    check_united(
+        &[
+            shows(1, CertificateHold),
+            silent(2),
+            shows(3, CertificateHold),
+        ],
+        Some((CertificateHold, "3.crl")),
+    );
+    check_united(
+        &[
+            shows(1, CertificateHold),
+            shows(2, CertificateHold),
+            silent(3),
+        ],
+        None,
+    );
+    // A revocation is final, whatever a later list says or does not say.
+    check_united(
+        &[shows(1, Superseded), silent(2)],
+        Some((Superseded, "1.crl")),
+    );
+    check_united(
+        &[shows(1, Superseded), shows(2, CertificateHold), silent(3)],
+        Some((Superseded, "1.crl")),
+    );
+    check_united(
+        &[shows(1, CertificateHold), shows(2, Superseded)],
+        Some((Superseded, "2.crl")),
+    );
+    // The latest reason, but a key that was given away stays so.
+    check_united(
+        &[
+            shows(1, Superseded),
+            shows(2, RevocationReason::CessationOfOperation),
+        ],
+        Some((RevocationReason::CessationOfOperation, "2.crl")),
+    );
+    check_united(
+        &[shows(1, KeyCompromise), shows(2, Superseded)],
+        Some((KeyCompromise, "1.crl")),
+    );
+    // What tells of others lifts nothing.
+    let held = || shows(1, CertificateHold);
+    check_united(
+        &[held(), scoped(2, 2, Holders::Authorities, &[])],
+        Some((CertificateHold, "1.crl")),
+    );
+    let held_users = || scoped(1, 1, Holders::Users, &[(1, CertificateHold)]);
+    check_united(&[held_users(), scoped(2, 2, Holders::Users, &[])], None);
+    check_united(&[held_users(), silent(2)], None);
+    // Of one second and one number, nobody can say which is the later.
+    check_united(&[held(), silent(1)], Some((CertificateHold, "1.crl")));
+}
+
+#[test]
+fn index_adds_what_is_revoked_and_its_silence_lifts_nothing() {
+    let held: Named = ("held.crl".to_owned(), list(1, 1, &[(1, CertificateHold)]));
+    let indexed = |number: u8, reason: RevocationReason| {
+        let entry = CrlEntry {
+            serial: serial(number),
+            revoked_at: at(5),
+            reason,
+            invalid_since: None,
+        };
+        ("index.txt".to_owned(), entry)
+    };
+    let said = united(&[&held], &[indexed(2, Superseded)]);
+    let said: Vec<_> = said.iter().map(words).collect();
+    assert_eq!(
+        said,
+        [(CertificateHold, "held.crl"), (Superseded, "index.txt")]
+    );
+    let said = united(&[&held], &[indexed(1, Superseded)]);
+    assert_eq!(words(&said[0]), (Superseded, "index.txt"));
+    assert_eq!(said.len(), 1);
+    let silent: Named = ("silent.crl".to_owned(), list(2, 2, &[]));
+    let said = united(&[&silent], &[indexed(1, CertificateHold)]);
+    assert_eq!(words(&said[0]), (CertificateHold, "index.txt"));
 }
