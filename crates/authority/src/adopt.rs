@@ -92,6 +92,8 @@ pub struct Adopted {
     pub between: Vec<Certificate>,
     /// The root.
     pub root: Certificate,
+    /// What the root has signed itself with, if that can be forged.
+    pub forgeable_root: Option<String>,
     /// Whether the root's key is sealed here.
     pub has_root_key: bool,
     /// Where SPIFFE IDs live.
@@ -174,6 +176,7 @@ pub fn adopt(
         issuing: intermediate.certificate.clone(),
         between: hierarchy.between().to_vec(),
         root: root.certificate.clone(),
+        forgeable_root: hierarchy.forgeable_root(),
         has_root_key: root.key.is_some(),
         trust_domain: trust_domain.clone(),
         passphrase_kept: !matches!(passphrase, PassphraseChoice::Given(_)),

@@ -91,6 +91,9 @@ struct Done {
     between: Vec<String>,
     root: String,
     root_fingerprint: String,
+    /// What it has signed itself with, if that can be forged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_signed_with: Option<String>,
     root_key: bool,
     trust_domain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +117,12 @@ impl AdoptCommand {
             tell(&format!(
                 "note: {} is left out: none of these CAs has issued it",
                 escaped(file)
+            ));
+        }
+        if let Some(algorithm) = &done.root_signed_with {
+            tell(&format!(
+                "warning: {} has signed itself with {algorithm}; nobody has to rely on that, but some verifiers refuse such a root",
+                escaped(&done.root)
             ));
         }
         globals.output().answer(&done, Done::text)?;
@@ -290,6 +299,7 @@ impl Done {
             between: adopted.between.iter().map(subject).collect(),
             root: subject(&adopted.root),
             root_fingerprint: adopted.root.fingerprint().to_string(),
+            root_signed_with: adopted.forgeable_root,
             root_key: adopted.has_root_key,
             trust_domain: adopted.trust_domain.to_string(),
             passphrase: adopted.passphrase_kept.then(|| state.passphrase()),
