@@ -13,6 +13,7 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_store::fail_point::FailPoint;
+use countersign_testkit::ephemeral;
 
 use self::openssl_ca::{ED25519, P256, P384, RSA2048, RSA4096};
 use self::scene::{GATEWAY, Kinds, NOTHING_REVOKED, Scene, curl};
@@ -103,6 +104,135 @@ fn keys_of_every_kind_that_signs_are_adopted() {
         // The root signs again, too.
         scene.installation.ok(&["ca", "crl", "--root"]);
         scene.assert_verifies(&server.certificate());
+    }
+}
+
+#[test]
+fn issuer_of_rsa_4096_signs_certificates_lists_and_ocsp_responders() {
+    let test = "issuer_of_rsa_4096_signs_certificates_lists_and_ocsp_responders";
+    let kinds = Kinds {
+        root: RSA4096,
+        issuing: RSA4096,
+    };
+    let Some(scene) = Scene::new(test, kinds) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    ca.client("old");
+    scene.adopted(&["--issued", &ca.file("newcerts"), NOTHING_REVOKED]);
+    let public = ephemeral::address();
+    let url = format!("http://{public}/pki");
+    let serving = installation.serve(&format!(
+        "[authority.public]\naddress = \"{public}\"\nurl = \"{url}\"\n{GATEWAY}"
+    ));
+    let new = installation.issue("client", "new", &[]);
+    let (root, int, ocsp) = (ca.file("root.pem"), ca.file("int.pem"), url + "/ocsp");
+    let status = |certificate: &str| {
+        let answer = ca.ok(&[
+            "ocsp",
+            "-url",
+            &ocsp,
+            "-CAfile",
+            &root,
+            "-verify_other",
+            &int,
+            "-issuer",
+            &int,
+            "-cert",
+            certificate,
+        ]);
+        let status = answer.lines().next().expect("a line").to_owned();
+        status.rsplit(": ").next().expect("a status").to_owned()
+    };
+    let (old, certificate) = (ca.file("old.pem"), new.certificate());
+    assert_eq!([status(&old), status(text(&certificate))], ["good", "good"]);
+    ca.empty_crl("root", "root.crl");
+    assert_eq!(scene.import("root.crl").code, Some(0));
+    scene.assert_verifies(&certificate);
+    scene.assert_verifies(scene.chained("old").as_ref());
+    for name in ["old", "new"] {
+        installation.ok(&["revoke", name]);
+    }
+    assert_eq!(
+        [status(&old), status(text(&certificate))],
+        ["revoked", "revoked"]
+    );
+    scene.assert_revoked(&certificate);
+    scene.assert_revoked(scene.chained("old").as_ref());
+    drop(serving);
+}
+
+#[test]
+fn root_that_has_signed_itself_with_sha_1_is_an_anchor_all_the_same() {
+    let test = "root_that_has_signed_itself_with_sha_1_is_an_anchor_all_the_same";
+    let Some(scene) = Scene::bare(test) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    ca.root_with("root", RSA2048, "root", &["-sha1"]);
+    ca.issued("int", P256, "root", "sub", scene::ISSUING);
+    // A signature that is not its own is none, however weak.
+    let root = fs::read(ca.path("root.pem")).expect("readable");
+    let mut damaged = pem::decode_all(&root).expect("PEM").remove(0).der;
+    *damaged.last_mut().expect("bytes") ^= 1;
+    ca.write("root.pem", &pem::encode("CERTIFICATE", &damaged));
+    let words = [
+        "CN=Old Root,O=Old Corp was not signed by",
+        "does not verify",
+    ];
+    scene.refused(&[NOTHING_REVOKED], &words);
+    fs::write(ca.path("root.pem"), root).expect("writable");
+
+    let key = ca.file("root.key");
+    let answer = scene.adopt_issuing(&["--root-key", &key, NOTHING_REVOKED]);
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+    let warning = "warning: CN=Old Root,O=Old Corp has signed itself with RSA with SHA-1";
+    assert!(answer.stderr.contains(warning), "{answer:#?}");
+    let you = installation.issue("client", "you", &[]);
+    scene.assert_verifies(&you.certificate());
+    if peer(test, "curl").is_some() {
+        let gateway = installation.serve(GATEWAY);
+        let (root, certificate, key) = (you.ca(), you.certificate(), you.key());
+        let answer = curl(&gateway, text(&root), text(&certificate), text(&key));
+        assert_eq!(answer.code, Some(0), "{answer:#?}");
+    }
+}
+
+#[test]
+fn several_lists_of_one_ca_are_heard_by_their_age_and_not_by_their_place() {
+    let test = "several_lists_of_one_ca_are_heard_by_their_age_and_not_by_their_place";
+    for first_is_given_first in [true, false] {
+        let Some(scene) = Scene::new(test, Kinds::P256) else {
+            return;
+        };
+        let ca = &scene.ca;
+        for name in ["lifted", "lost"] {
+            ca.client(name);
+        }
+        let index = |entries: &[(&str, &str)]| {
+            let line = |(name, reason): &(&str, &str)| {
+                let serial = ca.serial(name);
+                format!("R\t300101000000Z\t250101000000Z,{reason}\t{serial}\tunknown\t/CN=a\n")
+            };
+            ca.write("index.txt", &entries.iter().map(line).collect::<String>());
+        };
+        let end = "20900101000000Z";
+        index(&[("lifted", "certificateHold"), ("lost", "certificateHold")]);
+        ca.dated_crl("int", "first.crl", ["20250201000000Z", end]);
+        index(&[("lost", "keyCompromise")]);
+        ca.dated_crl("int", "second.crl", ["20250301000000Z", end]);
+        let mut lists = ["first.crl", "second.crl"].map(|name| ca.file(name));
+        if !first_is_given_first {
+            lists.reverse();
+        }
+        let issued = ca.file("newcerts");
+        let adopted = scene.adopted(&["--crl", &lists[0], "--crl", &lists[1], "--issued", &issued]);
+        assert_eq!(adopted["revocations"], 1);
+        assert_eq!(scene.statuses("lifted"), ["live"]);
+        assert_eq!(scene.statuses("lost"), ["revoked"]);
+        let shown = scene.installation.json(&["show", "lost"]);
+        let shown = &array(&shown["certificates"])[0];
+        assert_eq!(shown["revocation"]["reason"], "key-compromise");
     }
 }
 

@@ -68,9 +68,13 @@ impl OpensslCa {
 
     /// `NAME.pem`, signed by its own key, with a section of the configuration.
     pub(super) fn root(&self, name: &str, kind: &[&str], extensions: &str) {
+        self.root_with(name, kind, extensions, &[]);
+    }
+
+    pub(super) fn root_with(&self, name: &str, kind: &[&str], extensions: &str, options: &[&str]) {
         self.key(name, kind);
         let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
-        self.ok(&[
+        let fixed = [
             "req",
             "-x509",
             "-new",
@@ -86,7 +90,8 @@ impl OpensslCa {
             "3650",
             "-out",
             &out,
-        ]);
+        ];
+        self.ok(&[&fixed, options].concat());
     }
 
     /// `NAME.pem` with a new key, signed by `above`.

@@ -193,6 +193,25 @@ fn keys_that_stay_locked() {
         &scene.adopt(&[&fixed[..], &["--password-file", &wrong]].concat()),
         &["int.enc", "password"],
     );
+    scene.ca.ok(&[
+        "pkcs8",
+        "-topk8",
+        "-scrypt",
+        "-in",
+        "int.key",
+        "-out",
+        "int.scrypt",
+        "-passout",
+        "file:password",
+    ]);
+    let [scrypt, password] = ["int.scrypt", "password"].map(|name| scene.ca.file(name));
+    let fixed = ["--intermediate", &int, "--key", &scrypt, "--root", &root];
+    let answer = scene.adopt(&[&fixed[..], &["--password-file", &password]].concat());
+    let words = [
+        "protected by scrypt",
+        "openssl pkcs8 -in OLD -topk8 -out NEW",
+    ];
+    scene.assert_refused(&answer, &words);
     // What openssl wrote before version 1.0, and its PKCS#12 before version 3.
     scene.ca.ok(&[
         "ec",
