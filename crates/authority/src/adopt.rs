@@ -149,7 +149,7 @@ pub fn adopt(
         .map_or(trust_domain, |pending| pending.trust_domain.clone());
     let issuers = Issuers::judge(issuing, requested_key, &above, root_key, now)?;
     let base = subject.unwrap_or_else(|| base_of(issuers.lowest()));
-    let brought = Collected::of(&issuers, &lists, issued, index, word, now)?;
+    let brought = Collected::of(&issuers, &lists, issued, index.as_deref(), word, now)?;
     let reason = reason(&brought.on_word, word);
     let Issuers {
         hierarchy,

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use countersign_pki::feed::{Body, HistoryId, Message, RevocationReason, Revoked, Sequence};
 use countersign_pki::fingerprint::Fingerprint;
-use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
+use crate::issuer::IssuerId;
 use crate::pause;
 use crate::publication;
 use crate::row::{from_sequence, time, to_json, to_seconds, word};
@@ -71,12 +71,7 @@ impl Store {
                 key: foreign.issuer_key,
             });
         }
-        // CAs are in no row of certificates, but their end is known.
-        let ends_of_cas: HashMap<SerialNumber, UnixTime> = self
-            .known_issuers()
-            .map(|it| (it.certificate.serial(), it.certificate.not_after()))
-            .collect();
-        let known = Arc::new((issuers, ends_of_cas));
+        let known = Arc::new((issuers, self.ends_of_cas()));
         let mut united = United::default();
         for batch in evidence.revoked.chunks(BATCH) {
             let (batch, known) = (batch.to_vec(), Arc::clone(&known));
@@ -89,11 +84,11 @@ impl Store {
                     for revoked in batch {
                         let (issuers, ends_of_cas) = &*known;
                         let (issuer, ends) = issuers[&revoked.issuer_key];
-                        let end_of_ca = ends_of_cas.get(&revoked.serial);
+                        let end_of_ca = ends_of_cas.get(&(IssuerId(issuer), revoked.serial));
                         let one = Remembered {
                             revoked,
                             issuer,
-                            ends: end_of_ca.map_or(ends, |end| ends.min(*end)),
+                            ends: end_of_ca.copied().unwrap_or(ends),
                             source: &source,
                             actor: &actor,
                             now,

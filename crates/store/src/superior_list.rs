@@ -1,6 +1,7 @@
 //! The list of a CA above the issuing one, signed elsewhere: it takes the place of the one before it, with what it takes back.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{
@@ -28,18 +29,13 @@ impl Store {
         issuer_key: Fingerprint,
         serials: Vec<SerialNumber>,
     ) -> Result<Vec<Standing>, StoreError> {
-        let (issuer, certificate) = self.issuer_of_key(issuer_key)?;
-        // CAs are in no row of certificates.
-        let below: Vec<(SerialNumber, UnixTime)> = self
-            .known_issuers()
-            .filter(|it| it.certificate.issuer_der() == certificate.subject_der())
-            .map(|it| (it.certificate.serial(), it.certificate.not_after()))
-            .collect();
+        let (issuer, _) = self.issuer_of_key(issuer_key)?;
+        let ends_of_cas = self.ends_of_cas();
         self.reader
             .read(move |sql| {
                 let standing = |serial: &SerialNumber| {
-                    let ca = below.iter().find(|(of, _)| of == serial);
-                    standing(sql, issuer, *serial, ca.map(|(_, end)| *end))
+                    let ca = ends_of_cas.get(&(issuer, *serial));
+                    standing(sql, issuer, *serial, ca.copied())
                 };
                 serials.iter().map(standing).collect()
             })
@@ -141,7 +137,8 @@ impl Accepting {
         let mut reason = format!("signed elsewhere at {}", given.this_update);
         if !succession.expired.is_empty() {
             let count = succession.expired.len();
-            reason += &format!("; {count} that it no longer shows are expired");
+            write!(reason, "; {count} that it no longer shows are expired")
+                .expect("a String takes everything");
         }
         self.note(sql, &reason)?;
         Ok(Ok(messages))

@@ -33,7 +33,7 @@ impl Collected {
         issuers: &Issuers,
         lists: &[Named],
         issued: Vec<(String, Certificate)>,
-        index: Option<Vec<(String, CrlEntry)>>,
+        index: Option<&[(String, CrlEntry)]>,
         word: Word,
         now: UnixTime,
     ) -> Result<Self, AdoptError> {
@@ -46,11 +46,12 @@ impl Collected {
             on_word: Vec::new(),
         };
         let lists = by_issuer(issuers, lists, now)?;
-        let has_index = index.is_some();
         for (issuer, lists) in &lists {
             refuse_over(issuer, lists, word, now)?;
-            let is_told_of = lists.iter().any(|(_, list)| is_complete(list))
-                || has_index && issuer.der() == issuers.lowest().der();
+            let is_lowest = issuer.der() == issuers.lowest().der();
+            let index = index.filter(|_| is_lowest);
+            let has_whole_list = lists.iter().any(|(_, list)| is_complete(list));
+            let is_told_of = has_whole_list || index.is_some();
             if issuers.have_issued(issuer) && !is_told_of {
                 let subject = issuer.subject().to_string();
                 if !word.nothing_revoked {
@@ -59,8 +60,6 @@ impl Collected {
                 }
                 collected.on_word.push(subject);
             }
-            let is_lowest = issuer.der() == issuers.lowest().der();
-            let index = index.as_deref().filter(|_| is_lowest);
             let said = united(lists, index.unwrap_or_default());
             let revoked = said.into_iter().map(|it| revocation(issuer.spki(), it));
             collected.revoked.extend(revoked);

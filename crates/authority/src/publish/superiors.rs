@@ -104,6 +104,7 @@ impl Authority {
         }
         let signer = self.signer_of(IssuerRole::Root).await?;
         self.revoke_under_root(&actor, revoke).await?;
+        let _following = self.following.lock().await;
         let _turn = self.publishing.lock().await;
         let drafted = self.draft_of_root(signer.algorithm()).await?;
         let signing = spawn_blocking(move || {
@@ -170,8 +171,7 @@ impl Authority {
             list,
             given,
         } = judged.await.map_err(|_| EvidenceError::Interrupted)??;
-        // What is judged by the list before stays right until this one has taken its place.
-        let _turn = self.publishing.lock().await;
+        let _turn = self.following.lock().await;
         let (succession, is_known) = self.succession(&issuer, &list, unseen).await?;
         let subject = issuer.subject().to_string();
         let revoked = list.entries().iter().map(|entry| Revoked {

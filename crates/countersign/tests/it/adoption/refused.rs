@@ -362,9 +362,14 @@ fn root_of_which_nothing_says_what_it_has_revoked() {
     let fixed = ["--root", &root, "--root-key", &key];
     let nothing = "nothing that was given says what CN=Old Root,O=Old Corp has revoked";
     scene.assert_refused(&scene.adopt(&fixed), &[nothing, NOTHING_REVOKED]);
-    // The index is of the CA that issued until now, which here is the root.
+    // An empty one is what lies beside a CA that issues without it.
     let index = ca.file("index.txt");
-    let adopted = scene.adopt(&[&fixed[..], &["--index", &index]].concat());
+    let with_index = [&fixed[..], &["--index", &index]].concat();
+    let empty = ["index.txt", "the database is empty", NOTHING_REVOKED];
+    scene.assert_refused(&scene.adopt(&with_index), &empty);
+    // The index is of the CA that issued until now, which here is the root.
+    ca.write("index.txt", "V\t300101000000Z\t\t01\tunknown\t/CN=a\n");
+    let adopted = scene.adopt(&with_index);
     assert_eq!(adopted.code, Some(0), "{adopted:#?}");
 }
 
