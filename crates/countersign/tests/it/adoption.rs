@@ -365,6 +365,20 @@ fn killed_at_any_instant_the_authority_is_adopted_or_nothing_is_there() {
 }
 
 #[test]
+fn word_that_nothing_was_revoked_stays_in_the_log() {
+    let test = "word_that_nothing_was_revoked_stays_in_the_log";
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
+        return;
+    };
+    scene.adopted(&[NOTHING_REVOKED]);
+    let log = scene.installation.ok(&["audit", "export"]);
+    let word = "adopted; nothing was revoked by CN=Old Issuing CA,O=Old Corp";
+    assert!(log.contains(word), "{log}");
+    // The root's key is elsewhere: nothing is signed for it here.
+    assert!(!log.contains("by CN=Old Root"), "{log}");
+}
+
+#[test]
 fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
     let test = "operators_of_an_adopted_authority_are_vouched_for_by_nobody_else";
     let Some(scene) = Scene::new(test, Kinds::P256) else {
