@@ -19,7 +19,7 @@ use countersign_store::adoption::{Brought, GivenList};
 use countersign_store::issuer::IssuerRole;
 
 use self::brought::Collected;
-pub(crate) use self::brought::given_list;
+pub(crate) use self::brought::{given_list, refuse_ahead};
 pub use self::fault::AdoptError;
 use crate::founding::{Foundation, Founder, PassphraseChoice, Sealing};
 use crate::init::{ISSUER_LIFETIME, InitError};
@@ -43,8 +43,10 @@ pub struct Adoption {
     pub lists: Vec<(String, ParsedCrl)>,
     /// Certificates that were issued before, each with the name of its file.
     pub issued: Vec<(String, Certificate)>,
-    /// Revocations that no CRL tells of, of the issuing CA.
-    pub revoked: Vec<(String, CrlEntry)>,
+    /// All that the issuing CA has revoked, out of a database of its own.
+    pub index: Option<Vec<(String, CrlEntry)>>,
+    /// What is said where nothing tells of it.
+    pub word: Word,
     /// The base that "… Operator CA" is appended to as CN.
     pub subject: Option<DistinguishedName>,
     /// Where SPIFFE IDs live; a request that was made here has said it already.
@@ -55,6 +57,15 @@ pub struct Adoption {
     pub key_derivation: KeyDerivation,
     /// Who adopts.
     pub actor: Actor,
+}
+
+/// What whoever adopts answers for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Word {
+    /// A CA of which no complete CRL is given, and no database, has never revoked a certificate.
+    pub nothing_revoked: bool,
+    /// A CRL that is past its nextUpdate tells of all that was revoked.
+    pub expired_lists: bool,
 }
 
 /// Who issues leaves from now on.
@@ -81,6 +92,8 @@ pub struct Adopted {
     pub between: Vec<Certificate>,
     /// The root.
     pub root: Certificate,
+    /// What the root has signed itself with, if that can be forged.
+    pub forgeable_root: Option<String>,
     /// Whether the root's key is sealed here.
     pub has_root_key: bool,
     /// Where SPIFFE IDs live.
@@ -93,7 +106,7 @@ pub struct Adopted {
     pub revocations: usize,
     /// Files with certificates that are of no CA of this authority, and so were left out.
     pub left_out: Vec<String>,
-    /// Subjects of CAs above the issuing one that no CRL was given of.
+    /// Subjects of CAs above the issuing one that no complete CRL in force is here of.
     pub without_list: Vec<String>,
 }
 
@@ -123,7 +136,8 @@ pub fn adopt(
         root_key,
         lists,
         issued,
-        revoked,
+        index,
+        word,
         subject,
         trust_domain,
         key_derivation,
@@ -135,11 +149,13 @@ pub fn adopt(
         .map_or(trust_domain, |pending| pending.trust_domain.clone());
     let issuers = Issuers::judge(issuing, requested_key, &above, root_key, now)?;
     let base = subject.unwrap_or_else(|| base_of(issuers.lowest()));
-    let brought = Collected::of(&issuers, &lists, issued, revoked, now)?;
+    let brought = Collected::of(&issuers, &lists, issued, index.as_deref(), word, now)?;
+    let reason = reason(&brought.on_word, word);
     let Issuers {
         hierarchy,
         intermediate,
         root,
+        ..
     } = issuers;
     let intermediate = if let Some(given) = intermediate {
         given
@@ -160,6 +176,7 @@ pub fn adopt(
         issuing: intermediate.certificate.clone(),
         between: hierarchy.between().to_vec(),
         root: root.certificate.clone(),
+        forgeable_root: hierarchy.forgeable_root(),
         has_root_key: root.key.is_some(),
         trust_domain: trust_domain.clone(),
         passphrase_kept: !matches!(passphrase, PassphraseChoice::Given(_)),
@@ -186,7 +203,7 @@ pub fn adopt(
             key_derivation,
         },
         actor,
-        reason: "adopted",
+        reason,
         now,
     };
     foundation.lay(state)?;
@@ -194,6 +211,19 @@ pub fn adopt(
         pending.remove().map_err(InitError::State)?;
     }
     Ok(adopted)
+}
+
+/// For the audit log: who answers for what no list tells.
+fn reason(on_word: &[String], word: Word) -> String {
+    let mut reason = "adopted".to_owned();
+    if !on_word.is_empty() {
+        reason += "; nothing was revoked by ";
+        reason += &on_word.join(", by ");
+    }
+    if word.expired_lists {
+        reason += "; CRLs that are over were taken";
+    }
+    reason
 }
 
 fn found(
@@ -258,6 +288,8 @@ struct Issuers {
     hierarchy: Hierarchy,
     /// `None`: it is still to be made, below the root.
     intermediate: Option<Founder>,
+    /// Its key was made here: it has issued nothing.
+    is_new: bool,
     root: Founder,
 }
 
@@ -269,6 +301,7 @@ impl Issuers {
         root_key: Option<GivenKey>,
         now: UnixTime,
     ) -> Result<Self, AdoptError> {
+        let is_new = matches!(issuing, Issuing::Requested(_));
         let (certificate, key) = match issuing {
             Issuing::Given { certificate, key } => (certificate, Some(key)),
             Issuing::Requested(certificate) => (certificate, requested_key),
@@ -286,6 +319,7 @@ impl Issuers {
                 return Ok(Self {
                     hierarchy,
                     intermediate: None,
+                    is_new,
                     root,
                 });
             }
@@ -298,6 +332,7 @@ impl Issuers {
         }
         Ok(Self {
             intermediate: Some(founder(IssuerRole::Intermediate, hierarchy.lowest(), key)?),
+            is_new,
             root: founder(IssuerRole::Root, hierarchy.root(), root_key)?,
             hierarchy,
         })
@@ -315,6 +350,13 @@ impl Issuers {
             all.push(self.hierarchy.root());
         }
         all
+    }
+
+    /// Whether it may have issued before, and its lists are signed here from now on.
+    fn have_issued(&self, issuer: &Certificate) -> bool {
+        let before = self.intermediate.as_ref().filter(|_| !self.is_new);
+        let mut signing = before.into_iter().chain([&self.root]);
+        signing.any(|it| it.key.is_some() && it.certificate.der() == issuer.der())
     }
 
     /// Those that have issued certificates of this authority.

@@ -21,7 +21,7 @@ pub use self::inventory::{
     ShownCertificate,
 };
 pub use self::lists::{
-    ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest,
+    ImportListQuery, ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest,
 };
 pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeResponse};
 pub use self::retention::{DroppedView, KeptView, PassView, PruneResponse, RetentionView};

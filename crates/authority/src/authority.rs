@@ -72,6 +72,9 @@ pub struct Authority {
     pub(crate) answers: Arc<Answers>,
     /// Held from a list's draft to its record, so that no draft is overtaken.
     pub(crate) publishing: Mutex<()>,
+    /// The list of a CA above is judged by the one before it, and nothing takes the place of that meanwhile. Taken before
+    /// `publishing`, which is not held for as long: what a long list revokes is many transactions.
+    pub(crate) following: Mutex<()>,
     pub(crate) store: Store,
     pub(crate) keeping: Keeping,
     /// By the steady clock.

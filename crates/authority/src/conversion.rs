@@ -26,7 +26,7 @@ use countersign_store::inventory::{Annotation, Entry, IMPORTED, Page, Status, Ta
 
 use self::list::cursor_text;
 pub(crate) use self::list::list_filter;
-pub(crate) use self::publication::{lists_response, revoked_under_root, root_list_draft};
+pub(crate) use self::publication::{left_out, lists_response, revoked_under_root, root_list_draft};
 pub(crate) use self::retention::{archived, prune_response};
 use crate::api::{
     BecauseView, CertificateStatus, CertificateView, Counts, ImportOutcome, ImportRequest,

@@ -38,7 +38,7 @@ pub(crate) struct Foundation<'a> {
     pub(crate) sealing: Sealing,
     /// For the audit log.
     pub(crate) actor: Actor,
-    pub(crate) reason: &'static str,
+    pub(crate) reason: String,
     pub(crate) now: UnixTime,
 }
 

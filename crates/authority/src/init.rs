@@ -149,7 +149,7 @@ pub fn init(
             key_derivation: options.key_derivation,
         },
         actor: Actor::Authority,
-        reason: "first run",
+        reason: "first run".to_owned(),
         now,
     };
     foundation.lay(state)?;

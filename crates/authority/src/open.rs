@@ -145,6 +145,7 @@ impl Authority {
             in_flight: crate::authority::in_flight::KeysInFlight::default(),
             answers,
             publishing: Mutex::default(),
+            following: Mutex::default(),
             store,
             keeping: Keeping::default(),
             opened: Instant::now(),

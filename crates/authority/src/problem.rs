@@ -234,8 +234,10 @@ impl From<EvidenceError> for Problem {
             | EvidenceError::OtherIssuer { .. }
             | EvidenceError::Over { .. }
             | EvidenceError::SignedHere { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            EvidenceError::Older { .. } => StatusCode::CONFLICT,
-            EvidenceError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
+            EvidenceError::Unfit { .. } => StatusCode::CONFLICT,
+            EvidenceError::Interrupted | EvidenceError::Published { .. } => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             EvidenceError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };
         Self::new(status, error.to_string()).with_hint(hint)

@@ -142,7 +142,7 @@ fn list_risk(
     let next = if is_ours {
         "`countersign ca crl --root` signs the next one"
     } else {
-        "`countersign ca crl import FILE` takes the next one; `countersign ca crl --root --root-key FILE` signs it where the root's key is at hand"
+        "`countersign ca crl import FILE` takes the latest one; `countersign ca crl --root --root-key FILE` signs it where the root's key is at hand"
     };
     let consequence = format!("{next}: verifiers that ask for it refuse every certificate without");
     let Some(end) = list.next_update() else {
@@ -154,7 +154,7 @@ fn list_risk(
     };
     if list.is_stale {
         return Some(Risk {
-            sentence: format!("{what} does not show all that is revoked"),
+            sentence: format!("{what} may not show all that is revoked"),
             hint: next.to_owned(),
         });
     }

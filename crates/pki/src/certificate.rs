@@ -10,7 +10,7 @@ use std::ops::Range;
 use der::Tag;
 use rustls_pki_types::CertificateDer;
 
-use crate::asn1::{Cursor, Malformed};
+use crate::asn1::{Cursor, Malformed, Tlv};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -172,13 +172,25 @@ impl Certificate {
 
     /// Whether the key of `issuer` made the signature. Names, times and rights are the caller's to judge.
     pub fn verify_signature(&self, issuer: &Self) -> Result<(), MalformedCertificate> {
+        let key = PublicKey::from_der(issuer.spki_der())?;
+        let algorithm = self.signature_identifier()?;
+        Ok(key.verify(&algorithm, self.to_be_signed(), self.signature())?)
+    }
+
+    /// Whether the certificate's own key made the signature, be it with SHA-1. That a trust anchor has signed itself is no part of
+    /// any path's validation (RFC 5280 §6.1), but one for which it is not true is damaged, or is none.
+    pub fn verify_self_signature(&self) -> Result<(), MalformedCertificate> {
+        let key = PublicKey::from_der(self.spki_der())?;
+        let algorithm = self.signature_identifier()?;
+        Ok(key.verify_forgeable(&algorithm, self.to_be_signed(), self.signature())?)
+    }
+
+    fn signature_identifier(&self) -> Result<Tlv<'_>, MalformedCertificate> {
         let mut fields = Cursor::new(&self.der)
             .expect(Tag::Sequence, "the certificate")?
             .cursor();
         fields.expect(Tag::Sequence, "tbsCertificate")?;
-        let algorithm = fields.expect(Tag::Sequence, "signatureAlgorithm")?;
-        let key = PublicKey::from_der(issuer.spki_der())?;
-        Ok(key.verify(&algorithm, self.to_be_signed(), self.signature())?)
+        Ok(fields.expect(Tag::Sequence, "signatureAlgorithm")?)
     }
 
     /// Every typed name: SANs in order, then CN (if exactly one), DN (if not empty), SPKI, serial with issuer.

@@ -34,7 +34,7 @@ impl Hierarchy {
             // First, since nothing that such a key has signed is verified at all.
             refuse_weak_key(last)?;
             if is_self_issued(last) {
-                last.verify_signature(last)
+                last.verify_self_signature()
                     .map_err(|fault| AdoptionFault::NotSigned {
                         subject: last.subject().to_string(),
                         issuer: last.subject().to_string(),
@@ -70,6 +70,11 @@ impl Hierarchy {
         &self.path[self.path.len() - 1]
     }
 
+    /// What the root has signed itself with, if that can be forged: some verifiers refuse such a root though nobody relies on it.
+    pub fn forgeable_root(&self) -> Option<String> {
+        self.root().weak_signature()
+    }
+
     fn judge(&self, below: usize, now: UnixTime) -> Result<(), AdoptionFault> {
         for (at, certificate) in self.path.iter().enumerate() {
             let subject = || certificate.subject().to_string();
@@ -87,7 +92,7 @@ impl Hierarchy {
                 });
             }
             refuse_times(certificate, now)?;
-            // Nobody relies on a root's signature by itself.
+            // RFC 5280 §6.1: what a trust anchor says of itself is trusted for its being the anchor, not for its signature.
             let is_root = at + 1 == self.path.len();
             if let Some(algorithm) = certificate.weak_signature().filter(|_| !is_root) {
                 return Err(AdoptionFault::WeakSignature {

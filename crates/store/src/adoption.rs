@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::feed::{HistoryId, Revoked, Sequence};
+use countersign_pki::feed::{HistoryId, Revoked};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
@@ -12,13 +12,11 @@ use countersign_policy::issuance::{Actor, Profile};
 use rusqlite::{Connection, params};
 
 use crate::audit::{self, Action};
-use crate::error::StoreError;
 use crate::evidence::{Outcome, Remembered};
 use crate::inventory::record::{NewEntry, Ours};
 use crate::issuer::IssuerId;
-use crate::publication;
 use crate::row::to_seconds;
-use crate::store::{Store, last_sequence};
+use crate::superior_list;
 
 /// What is brought along.
 #[derive(Clone, Debug, Default)]
@@ -68,55 +66,10 @@ pub struct GivenList {
     pub der: Vec<u8>,
 }
 
-/// What became of a list that was signed elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// It is published from now on.
-    Now,
-    /// It was published already.
-    Already,
-    /// One that was signed later is.
-    Older {
-        /// The thisUpdate of that one.
-        than: UnixTime,
-    },
-}
-
-impl Store {
-    /// Publishes a list that was signed elsewhere, unless one that was signed later is published.
-    pub async fn accept_list(
-        &self,
-        given: GivenList,
-        actor: Actor,
-        now: UnixTime,
-    ) -> Result<Accepted, StoreError> {
-        let issuer = self
-            .known_issuers()
-            .find(|issuer| issuer.certificate.spki() == given.issuer_key)
-            .map(|issuer| (issuer.id, issuer.certificate.subject().to_string()));
-        let (issuer, subject) = issuer.ok_or(StoreError::UnknownIssuerKey {
-            key: given.issuer_key,
-        })?;
-        self.writer
-            .write(move |writing| {
-                let accepted = accept(writing.sql, issuer, &given).and_then(|accepted| {
-                    if accepted == Accepted::Now {
-                        let reason = format!("signed elsewhere at {}", given.this_update);
-                        audit::record(
-                            writing.sql,
-                            now,
-                            &actor,
-                            Action::PublishCrl,
-                            &subject,
-                            &reason,
-                            None,
-                        )?;
-                    }
-                    Ok(accepted)
-                });
-                accepted.map_err(|error| writing.fault(&error))
-            })
-            .await
+impl GivenList {
+    /// Which of two is the later: of one second, that of the greater number (RFC 5280 §5.2.3).
+    pub fn age(&self) -> (UnixTime, Option<u64>) {
+        (self.this_update, self.number)
     }
 }
 
@@ -144,7 +97,7 @@ pub(crate) fn bring(
         let remembered = Remembered {
             revoked: *revoked,
             issuer: id.0,
-            issuer_ends: issuer.not_after(),
+            ends: issuer.not_after(),
             source,
             actor,
             now,
@@ -154,7 +107,7 @@ pub(crate) fn bring(
             remembered.revoke(sql, history)?;
     }
     for list in &brought.lists {
-        accept(sql, of(list.issuer_key)?.0, list)?;
+        superior_list::record(sql, of(list.issuer_key)?.0, list)?;
     }
     Ok(())
 }
@@ -202,64 +155,4 @@ fn insert(
         &fingerprint.to_string(),
         None,
     )
-}
-
-/// Its number is the list's own, or above the last where that is not: what is signed here later goes on above both.
-fn accept(sql: &Connection, issuer: IssuerId, given: &GivenList) -> rusqlite::Result<Accepted> {
-    let list = publication::complete(sql, issuer)?;
-    let before = list.signed;
-    if let Some(last) = before
-        && (given.this_update, given.number.unwrap_or_default()) <= (last.this_update, last.number)
-    {
-        let same: bool = sql
-            .prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM crl_signed WHERE crl_id = ?1 AND der = ?2)",
-            )?
-            .query_row(params![list.id.0, given.der], |row| row.get(0))?;
-        return Ok(if same {
-            Accepted::Already
-        } else {
-            Accepted::Older {
-                than: last.this_update,
-            }
-        });
-    }
-    let number = given
-        .number
-        .unwrap_or_default()
-        .max(before.map_or(1, |last| last.number + 1));
-    // Of what it does not list, one has to be signed that does.
-    let covers = if lists_all(sql, issuer, &given.serials)? {
-        last_sequence(sql)?
-    } else {
-        Sequence(0)
-    };
-    publication::record_signed(
-        sql,
-        list.id,
-        &publication::SignedTimes {
-            number,
-            this_update: given.this_update,
-            next_update: given.next_update,
-            bytes: given.der.len() as u64,
-        },
-        covers,
-        &given.der,
-    )?;
-    Ok(Accepted::Now)
-}
-
-fn lists_all(
-    sql: &Connection,
-    issuer: IssuerId,
-    listed: &BTreeSet<SerialNumber>,
-) -> rusqlite::Result<bool> {
-    let mut statement = sql.prepare_cached("SELECT serial FROM crl_entry WHERE issuer_id = ?1")?;
-    let mut rows = statement.query([issuer.0])?;
-    while let Some(row) = rows.next()? {
-        if !listed.contains(&crate::row::serial(row, 0)?) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

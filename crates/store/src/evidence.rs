@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
+use crate::issuer::IssuerId;
 use crate::pause;
 use crate::publication;
 use crate::row::{from_sequence, time, to_json, to_seconds, word};
@@ -70,10 +71,10 @@ impl Store {
                 key: foreign.issuer_key,
             });
         }
-        let issuers = Arc::new(issuers);
+        let known = Arc::new((issuers, self.ends_of_cas()));
         let mut united = United::default();
         for batch in evidence.revoked.chunks(BATCH) {
-            let (batch, issuers) = (batch.to_vec(), Arc::clone(&issuers));
+            let (batch, known) = (batch.to_vec(), Arc::clone(&known));
             let (history, actor, source) =
                 (self.history.clone(), actor.clone(), evidence.source.clone());
             let part = self
@@ -81,11 +82,13 @@ impl Store {
                 .write(move |writing| {
                     let mut part = United::default();
                     for revoked in batch {
+                        let (issuers, ends_of_cas) = &*known;
                         let (issuer, ends) = issuers[&revoked.issuer_key];
+                        let end_of_ca = ends_of_cas.get(&(IssuerId(issuer), revoked.serial));
                         let one = Remembered {
                             revoked,
                             issuer,
-                            issuer_ends: ends,
+                            ends: end_of_ca.copied().unwrap_or(ends),
                             source: &source,
                             actor: &actor,
                             now,
@@ -126,7 +129,8 @@ impl Store {
 pub(crate) struct Remembered<'a> {
     pub(crate) revoked: Revoked,
     pub(crate) issuer: i64,
-    pub(crate) issuer_ends: UnixTime,
+    /// Where no row of certificates has it: at the latest with its issuer.
+    pub(crate) ends: UnixTime,
     pub(crate) source: &'a str,
     pub(crate) actor: &'a Actor,
     pub(crate) now: UnixTime,
@@ -177,8 +181,7 @@ impl Remembered<'_> {
                 to_seconds(self.now),
                 to_json(&body)?
             ])?;
-        // Of a certificate that nobody here has seen, only its issuer's end is known.
-        let ends = entry.map_or(to_seconds(self.issuer_ends), |(_, not_after)| not_after);
+        let ends = entry.map_or(to_seconds(self.ends), |(_, not_after)| not_after);
         sql.prepare_cached(
             "INSERT INTO revocation (issuer_id, serial, reason, revoked_at, not_after, sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (serial, issuer_id) DO UPDATE SET reason = excluded.reason, sequence = excluded.sequence",

@@ -1,6 +1,9 @@
 //! The authority's own CA certificates.
 
+use std::collections::HashMap;
+
 use countersign_pki::certificate::Certificate;
+use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 pub use countersign_policy::issuance::IssuerRole;
 use rusqlite::types::Type;
@@ -48,6 +51,24 @@ impl Store {
         let above = self.superiors().iter().map(|it| (it.id, &it.certificate));
         ours.chain(above)
             .map(|(id, certificate)| KnownIssuer { id, certificate })
+    }
+}
+
+impl Store {
+    /// Of the CAs' own certificates, which are in no row of certificates: by who issued them, and their serial number.
+    pub(crate) fn ends_of_cas(&self) -> HashMap<(IssuerId, SerialNumber), UnixTime> {
+        let ends_below = |above: KnownIssuer<'_>| {
+            self.known_issuers()
+                .filter(|it| it.certificate.issuer_der() == above.certificate.subject_der())
+                .map(|it| {
+                    (
+                        (above.id, it.certificate.serial()),
+                        it.certificate.not_after(),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        self.known_issuers().flat_map(ends_below).collect()
     }
 }
 

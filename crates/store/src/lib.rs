@@ -24,5 +24,6 @@ pub mod revocation;
 mod row;
 mod schema;
 pub mod store;
+pub mod superior_list;
 mod wal;
 mod writer;

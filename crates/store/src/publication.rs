@@ -28,7 +28,7 @@ use crate::row::{damaged, from_sequence, sequence, time, to_seconds, unsigned, w
 use crate::store::{Store, last_sequence};
 
 use self::entries::{encode, spread_unrecorded};
-pub(crate) use self::entries::{enter, forget, is_to_be_shown, leave};
+pub(crate) use self::entries::{end, enter, forget, is_to_be_shown, leave};
 
 /// A list, signed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,19 +360,17 @@ pub(crate) fn shard_of(
 }
 
 /// Of a restored inventory: each list that the backup has may be older than the last that was given out, and lack what was
-/// revoked since. None is given out again; each is signed anew, above its number, once the authority may. Those of the CAs above stay: their keys may
-/// be far away, and whoever has a newer one of theirs imports it.
+/// revoked since. None is given out again; each is signed anew, above its number, once the authority may. Those of the CAs above stay, for their keys may
+/// be far away, but nobody can say that they are the latest: that is asked for until one is given.
 pub(crate) fn withdraw_lists(sql: &Connection, at: Sequence) -> rusqlite::Result<()> {
     let own =
         "SELECT l.id FROM crl l JOIN issuer s ON s.id = l.issuer_id WHERE s.role NOT IN (?1, ?2)";
     let above = [IssuerRole::Root.to_string(), issuer::SUPERIOR.to_owned()];
     sql.prepare_cached(&format!("DELETE FROM crl_signed WHERE crl_id IN ({own})"))?
         .execute(params![above[0], above[1]])?;
-    sql.prepare_cached(&format!(
-        "UPDATE crl SET changed_at = ?3 WHERE id IN ({own})"
-    ))?
-    .execute(params![above[0], above[1], from_sequence(at)])
-    .map(drop)
+    sql.prepare_cached("UPDATE crl SET changed_at = ?1")?
+        .execute([from_sequence(at)])
+        .map(drop)
 }
 
 /// A list of an issuer, if there is none of that URI yet, which is said; [`COMPLETE`]: that of every certificate.
@@ -415,6 +413,13 @@ pub(crate) fn record_signed(
     )?
     .execute(params![id.0, der])
     .map(drop)
+}
+
+/// That it knows of what was told up to there, too.
+pub(crate) fn cover(sql: &Connection, id: ListId, covers: Sequence) -> rusqlite::Result<()> {
+    sql.prepare_cached("UPDATE crl SET covers = ?2 WHERE id = ?1")?
+        .execute(params![id.0, from_sequence(covers)])
+        .map(drop)
 }
 
 fn status(

@@ -53,7 +53,7 @@ pub struct Founding {
     /// What was issued and revoked before.
     pub brought: Brought,
     /// For the audit log.
-    pub reason: &'static str,
+    pub reason: String,
     /// Who founds.
     pub actor: Actor,
     /// When.
@@ -151,7 +151,7 @@ fn found(sql: &Connection, founding: &Founding) -> rusqlite::Result<()> {
             &founding.actor,
             Action::AddIssuer,
             &object,
-            founding.reason,
+            &founding.reason,
             None,
         )?;
         issuers.push((id, certificate.clone()));

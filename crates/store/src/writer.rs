@@ -486,7 +486,7 @@ mod tests {
             issuers: vec![],
             superiors: Vec::new(),
             brought: Brought::default(),
-            reason: "first run",
+            reason: "first run".to_owned(),
             actor: Actor::Authority,
             now: UnixTime::from_seconds(1_800_000_000),
         };

@@ -126,6 +126,9 @@ fn operation(
             "default": { "$ref": "#/components/responses/Problem" }
         }
     });
+    if let Some(schema) = route.query {
+        parameters.extend(query_parameters(&schema(requests).to_value()));
+    }
     match route.input {
         Input::Body(schema) => {
             operation["requestBody"] = json!({
@@ -137,7 +140,6 @@ fn operation(
             operation["requestBody"] = json!({ "required": true, "content": { media_type: {} } });
         }
         Input::Nothing => {}
-        Input::Query(schema) => parameters.extend(query_parameters(&schema(requests).to_value())),
         Input::What => parameters.push(json!({
             "name": WHAT,
             "in": "path",

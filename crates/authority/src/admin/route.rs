@@ -24,6 +24,7 @@ pub(crate) struct Route {
     pub(crate) role: Role,
     pub(crate) summary: &'static str,
     pub(crate) input: Input,
+    pub(crate) query: Option<SchemaOf>,
     pub(crate) output: Option<Output>,
     /// Takes an `Idempotency-Key`.
     pub(crate) is_idempotent: bool,
@@ -45,7 +46,6 @@ pub(crate) enum Input {
     /// Of this media type.
     Bytes(&'static str),
     Nothing,
-    Query(SchemaOf),
     /// The last segment of the path.
     What,
 }
@@ -98,6 +98,7 @@ impl Route {
             role,
             summary,
             input: Input::Nothing,
+            query: None,
             output: None,
             is_idempotent: false,
             service,
@@ -129,7 +130,7 @@ impl Route {
 
     pub(crate) fn takes_query<T: JsonSchema>(self) -> Self {
         Self {
-            input: Input::Query(|generator| T::json_schema(generator)),
+            query: Some(|generator| T::json_schema(generator)),
             ..self
         }
     }

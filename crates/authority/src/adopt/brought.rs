@@ -1,17 +1,19 @@
 //! What an adopted CA has issued, revoked and published, each thing with the CA that it is of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlEntry, CrlScope, ParsedCrl};
+use countersign_pki::crl::{CrlEntry, ParsedCrl};
 use countersign_pki::feed::Revoked;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use countersign_policy::adoption::likeness;
+use countersign_policy::given_lists::{Named, Statement, is_complete, is_over, supersedes, united};
 use countersign_store::adoption::{BroughtCertificate, BroughtRevocation, GivenList};
 
-use super::{AdoptError, Issuers};
+use super::{AdoptError, Issuers, Word};
 use crate::init::{ROOT_CRL_LIFETIME, signed_list};
 use crate::publish::LIST_LIFETIME;
 
@@ -22,14 +24,17 @@ pub(super) struct Collected {
     pub(super) revocations: usize,
     pub(super) lists: Vec<GivenList>,
     pub(super) left_out: Vec<String>,
+    /// Subjects of CAs of which the word of whoever adopts is all there is.
+    pub(super) on_word: Vec<String>,
 }
 
 impl Collected {
     pub(super) fn of(
         issuers: &Issuers,
-        lists: &[(String, ParsedCrl)],
+        lists: &[Named],
         issued: Vec<(String, Certificate)>,
-        revoked: Vec<(String, CrlEntry)>,
+        index: Option<&[(String, CrlEntry)]>,
+        word: Word,
         now: UnixTime,
     ) -> Result<Self, AdoptError> {
         let mut collected = Self {
@@ -38,79 +43,51 @@ impl Collected {
             revocations: 0,
             lists: Vec::new(),
             left_out: Vec::new(),
+            on_word: Vec::new(),
         };
-        for (file, list) in lists {
-            collected.take_list(issuers, file, list)?;
-        }
-        let issuer_key = issuers.lowest().spki();
-        for (file, entry) in revoked {
-            collected.revoked.push(revocation(issuer_key, &entry, file));
+        let lists = by_issuer(issuers, lists, now)?;
+        for (issuer, lists) in &lists {
+            refuse_over(issuer, lists, word, now)?;
+            let is_lowest = issuer.der() == issuers.lowest().der();
+            let index = index.filter(|_| is_lowest);
+            let has_whole_list = lists.iter().any(|(_, list)| is_complete(list));
+            let is_told_of = has_whole_list || index.is_some();
+            if issuers.have_issued(issuer) && !is_told_of {
+                let subject = issuer.subject().to_string();
+                if !word.nothing_revoked {
+                    let part = lists.first().map(|(file, _)| file.clone());
+                    return Err(AdoptError::NoEvidence { subject, part });
+                }
+                collected.on_word.push(subject);
+            }
+            let said = united(lists, index.unwrap_or_default());
+            let revoked = said.into_iter().map(|it| revocation(issuer.spki(), it));
+            collected.revoked.extend(revoked);
+            collected.take_last(issuer, lists, now)?;
         }
         collected.refuse_revoked(issuers)?;
         collected.take_issued(issuers, issued)?;
-        collected.sign_lists(issuers, now)?;
-        let counted = collected.revoked.iter().map(|it| {
-            let Revoked {
-                issuer_key, serial, ..
-            } = it.revoked;
-            (issuer_key.as_bytes().to_vec(), serial)
-        });
-        collected.revocations = counted.collect::<BTreeSet<_>>().len();
+        collected.sign_lists(issuers, &lists, now)?;
+        collected.revocations = collected.revoked.len();
         Ok(collected)
     }
 
-    fn take_list(
+    /// The last complete list, if it is in force: one that is over is no list to publish.
+    fn take_last(
         &mut self,
-        issuers: &Issuers,
-        file: &str,
-        list: &ParsedCrl,
+        issuer: &Certificate,
+        lists: &[&Named],
+        now: UnixTime,
     ) -> Result<(), AdoptError> {
-        let mut why = None;
-        let issuer = issuers.all().into_iter().find(|issuer| {
-            let verdict = list.verify(issuer);
-            if list.issuer() == issuer.subject() {
-                why = why
-                    .take()
-                    .or(verdict.as_ref().err().map(|fault| fault.why.clone()));
-            }
-            verdict.is_ok()
-        });
-        let Some(issuer) = issuer else {
-            return Err(AdoptError::List {
-                file: file.to_owned(),
-                why: why.unwrap_or_else(|| {
-                    format!("it is of {}, which is none of these CAs", list.issuer())
-                }),
-            });
-        };
-        let entries = list.entries();
-        self.revoked.extend(
-            entries
-                .iter()
-                .map(|entry| revocation(issuer.spki(), entry, format!("CRL {file}"))),
-        );
-        let Some(given) = given_list(issuer, list).map_err(|why| AdoptError::List {
-            file: file.to_owned(),
-            why,
-        })?
-        else {
-            return Ok(());
-        };
-        match self
-            .lists
-            .iter_mut()
-            .find(|it| it.issuer_key == given.issuer_key)
-        {
-            Some(other) => {
-                let number = other.number.max(given.number);
-                if other.this_update < given.this_update {
-                    *other = given;
-                }
-                // Of which list the greatest number was does not matter to those who come after.
-                other.number = number;
-            }
-            None => self.lists.push(given),
+        let mut last: Option<GivenList> = None;
+        for (file, list) in lists {
+            let given = given_list(issuer, list).map_err(|why| AdoptError::List {
+                file: file.clone(),
+                why,
+            })?;
+            last = last.into_iter().chain(given).max_by_key(GivenList::age);
         }
+        self.lists.extend(last.filter(|it| now < it.next_update));
         Ok(())
     }
 
@@ -173,7 +150,12 @@ impl Collected {
     }
 
     /// With their keys at hand, the lists of the issuing CA and of the root are ours from the beginning.
-    fn sign_lists(&mut self, issuers: &Issuers, now: UnixTime) -> Result<(), AdoptError> {
+    fn sign_lists(
+        &mut self,
+        issuers: &Issuers,
+        given: &[(&Certificate, Vec<&Named>)],
+        now: UnixTime,
+    ) -> Result<(), AdoptError> {
         let issuing = issuers.intermediate.as_ref();
         let issuing = issuing.map(|founder| (founder, LIST_LIFETIME));
         let signing = issuing
@@ -181,23 +163,23 @@ impl Collected {
             .chain([(&issuers.root, ROOT_CRL_LIFETIME)]);
         for (founder, life) in signing.filter(|(founder, _)| founder.key.is_some()) {
             let key = founder.certificate.spki();
-            let mut entries: BTreeMap<SerialNumber, CrlEntry> = BTreeMap::new();
-            for BroughtRevocation { revoked, .. } in &self.revoked {
-                if revoked.issuer_key == key {
-                    entries.entry(revoked.serial).or_insert(CrlEntry {
-                        serial: revoked.serial,
-                        revoked_at: revoked.revoked_at,
-                        reason: revoked.reason,
-                        invalid_since: None,
-                    });
-                }
-            }
-            let before = self.lists.iter().position(|it| it.issuer_key == key);
-            let before = before.map(|place| self.lists.remove(place));
-            let last = before.as_ref().and_then(|list| list.number);
+            let revoked = self.revoked.iter().map(|it| it.revoked);
+            let entries: Vec<CrlEntry> = revoked
+                .filter(|revoked| revoked.issuer_key == key)
+                .map(|revoked| CrlEntry {
+                    serial: revoked.serial,
+                    revoked_at: revoked.revoked_at,
+                    reason: revoked.reason,
+                    invalid_since: None,
+                })
+                .collect();
+            self.lists.retain(|it| it.issuer_key != key);
+            // The greatest of all, also of those that are over or of a part.
+            let of_it = given.iter().filter(|(issuer, _)| issuer.spki() == key);
+            let lists = of_it.flat_map(|(_, lists)| lists);
+            let last = lists.filter_map(|(_, list)| list.number()).max();
             let number = last.map_or(0, |last| last + 1).max(now.seconds());
-            let serials = entries.keys().copied().collect();
-            let entries: Vec<CrlEntry> = entries.into_values().collect();
+            let serials = entries.iter().map(|entry| entry.serial).collect();
             let signed = signed_list(founder, serials, &entries, number, life, now)?;
             self.lists.push(signed);
         }
@@ -205,7 +187,73 @@ impl Collected {
     }
 }
 
-fn revocation(issuer_key: Fingerprint, entry: &CrlEntry, source: String) -> BroughtRevocation {
+/// Every CA whose revocations are ours to know, with the lists that are its.
+fn by_issuer<'a>(
+    issuers: &'a Issuers,
+    lists: &'a [Named],
+    now: UnixTime,
+) -> Result<Vec<(&'a Certificate, Vec<&'a Named>)>, AdoptError> {
+    let mut sorted: Vec<_> = issuers.all().into_iter().map(|it| (it, vec![])).collect();
+    for named @ (file, list) in lists {
+        let unusable = |why: String| AdoptError::List {
+            file: file.clone(),
+            why,
+        };
+        let mut why = None;
+        let of = sorted.iter_mut().find(|(issuer, _)| {
+            let verdict = list.verify(issuer);
+            if list.issuer() == issuer.subject() {
+                why = why
+                    .take()
+                    .or(verdict.as_ref().err().map(|fault| fault.why.clone()));
+            }
+            verdict.is_ok()
+        });
+        let Some((_, of)) = of else {
+            return Err(unusable(why.unwrap_or_else(|| {
+                format!("it is of {}, which is none of these CAs", list.issuer())
+            })));
+        };
+        refuse_ahead(list, now).map_err(unusable)?;
+        of.push(named);
+    }
+    Ok(sorted)
+}
+
+/// What was revoked since is good again by a list that is over, unless a later one is beside it.
+fn refuse_over(
+    issuer: &Certificate,
+    lists: &[&Named],
+    word: Word,
+    now: UnixTime,
+) -> Result<(), AdoptError> {
+    let is_last = |list: &ParsedCrl| !lists.iter().any(|(_, other)| supersedes(other, list));
+    let over = lists
+        .iter()
+        .find(|(_, list)| is_over(list, now) && is_last(list));
+    match over {
+        Some((file, list)) if !word.expired_lists => Err(AdoptError::ListIsOver {
+            file: file.clone(),
+            subject: issuer.subject().to_string(),
+            next_update: list.next_update(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whatever is right would be older than it until then.
+pub(crate) fn refuse_ahead(list: &ParsedCrl, now: UnixTime) -> Result<(), String> {
+    if list.this_update() <= now.plus(MAX_AHEAD) {
+        return Ok(());
+    }
+    Err(format!(
+        "it is not in force before {}: the clock of whoever signed it is ahead",
+        list.this_update()
+    ))
+}
+
+fn revocation(issuer_key: Fingerprint, said: Statement) -> BroughtRevocation {
+    let Statement { entry, source } = said;
     BroughtRevocation {
         revoked: Revoked {
             issuer_key,
@@ -226,8 +274,7 @@ pub(crate) fn given_list(
     if list.number().is_some_and(|number| number > MAX_NUMBER) {
         return Err("its cRLNumber is so large that hardly any comes after it".to_owned());
     }
-    let is_complete = list.scope() == Some(&CrlScope::default());
-    let Some(next_update) = list.next_update().filter(|_| is_complete) else {
+    let Some(next_update) = list.next_update().filter(|_| is_complete(list)) else {
         return Ok(None);
     };
     Ok(Some(GivenList {
@@ -239,6 +286,9 @@ pub(crate) fn given_list(
         der: list.der().to_vec(),
     }))
 }
+
+/// What clocks of machines that are far from each other differ by.
+const MAX_AHEAD: Duration = Duration::from_hours(1);
 
 /// Half of what the inventory can hold.
 const MAX_NUMBER: u64 = u64::MAX / 4;

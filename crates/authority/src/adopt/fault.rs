@@ -25,6 +25,33 @@ pub enum AdoptError {
         /// Why.
         why: String,
     },
+    /// What was revoked since it was signed would be good again.
+    #[error(
+        "{file} may not be the last CRL of {subject}: it {}",
+        match next_update {
+            Some(end) => format!("was good until {end}"),
+            None => "does not say until when it is good".to_owned(),
+        }
+    )]
+    ListIsOver {
+        /// Its name.
+        file: String,
+        /// Whose it is.
+        subject: String,
+        /// nextUpdate.
+        next_update: Option<UnixTime>,
+    },
+    /// Its next list would be empty, and what it has revoked good again.
+    #[error(
+        "nothing that was given says what {subject} has revoked{}",
+        part.as_ref().map_or_else(String::new, |file| format!(": {file} tells of a part of its certificates"))
+    )]
+    NoEvidence {
+        /// Whose revocations are not known.
+        subject: String,
+        /// A list that is not of all its certificates.
+        part: Option<String>,
+    },
     /// A request's key is sealed by it.
     #[error("the key of the request is sealed by a passphrase that was not given")]
     NoPassphrase,
@@ -99,6 +126,12 @@ impl AdoptError {
             Self::Sign(error) => return error.hint(),
             Self::List { .. } => {
                 "give CRLs of the issuing CA and of those above it, as they were published; `countersign inspect FILE` shows whose one is"
+            }
+            Self::ListIsOver { .. } => {
+                "give its latest one: --crl FILE; where none will come any more, --accept-expired-crl takes what it lists, and whatever was revoked after it is good again"
+            }
+            Self::NoEvidence { .. } => {
+                "--crl FILE gives its latest complete CRL, --index FILE the database of `openssl ca`; if it never revoked a certificate, say so with --nothing-revoked"
             }
             Self::NoPassphrase => "--passphrase-file names the file that the request was made with",
             Self::NoRootKey { .. } => {

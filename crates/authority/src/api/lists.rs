@@ -59,6 +59,16 @@ pub struct RootListDraft {
     pub to_be_signed: String,
 }
 
+/// What is said of a list that was signed elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportListQuery {
+    /// Entries that the one before it shows and this one does not, of certificates that the inventory does not have, are of
+    /// expired ones. Left out, such a list is refused.
+    #[serde(default)]
+    pub dropped_expired: bool,
+}
+
 /// A list that was signed elsewhere is published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImportedListResponse {
@@ -70,6 +80,8 @@ pub struct ImportedListResponse {
     pub next_update: UnixTime,
     /// It was published before.
     pub is_known: bool,
+    /// Holds that it has ended: the one before it shows them and it does not.
+    pub released: u64,
     /// What it says is revoked.
     pub evidence: EvidenceResponse,
 }

@@ -7,6 +7,7 @@ use countersign_pki::crl::{CrlScope, ParsedCrl};
 use countersign_pki::feed::{Revoked, Snapshot};
 use countersign_pki::time::UnixTime;
 use countersign_policy::administration::Role;
+use countersign_policy::given_lists::UnfitSuccessor;
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::evidence::{Evidence, United};
@@ -215,14 +216,6 @@ pub enum EvidenceError {
         /// Who.
         actor: String,
     },
-    /// Whoever was revoked since would be let in.
-    #[error("a CRL of {issuer} that was signed later, at {than}, is published already")]
-    Older {
-        /// Whose.
-        issuer: String,
-        /// thisUpdate of the later one.
-        than: UnixTime,
-    },
     /// Nobody would rely on it.
     #[error("the CRL of {issuer} was good until {next_update}")]
     Over {
@@ -231,11 +224,25 @@ pub enum EvidenceError {
         /// nextUpdate.
         next_update: UnixTime,
     },
+    /// What is to be followed cannot be read.
+    #[error("{why}")]
+    Published {
+        /// Why.
+        why: String,
+    },
     /// Not to be published for somebody else.
     #[error("the lists of {issuer} are signed here")]
     SignedHere {
         /// Whose.
         issuer: String,
+    },
+    /// What the list before it says forbids it.
+    #[error("the CRL of {issuer} {fault}")]
+    Unfit {
+        /// Whose.
+        issuer: String,
+        /// Why.
+        fault: UnfitSuccessor,
     },
     /// Somebody else's.
     #[error("the CRL is of {issuer}, which is no issuer of this authority")]
@@ -256,7 +263,9 @@ impl EvidenceError {
                 "give a CRL that this authority has published, as it was handed out: `countersign inspect FILE` shows whose it is"
                     .to_owned(),
             ),
-            Self::Incomplete { .. } | Self::Older { .. } | Self::Over { .. } => {
+            Self::Unfit { fault, .. } => Some(fault.hint().to_owned()),
+            Self::Published { .. } => Some("restore the state folder's ca/ from a backup as a whole".to_owned()),
+            Self::Incomplete { .. } | Self::Over { .. } => {
                 Some("ask whoever runs that CA for its latest complete CRL".to_owned())
             }
             Self::SignedHere { .. } => {

@@ -5,8 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::RevocationReason;
 use countersign_pki::serial::SerialNumber;
+use countersign_policy::given_lists::LeftOut;
 
-use crate::api::{ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest};
+use crate::api::{
+    ImportListQuery, ImportedListResponse, ListView, ListsResponse, RootListDraft, RootListRequest,
+};
 use crate::publish::{CompleteList, ImportedList};
 
 pub(crate) fn lists_response(lists: Vec<CompleteList>) -> ListsResponse {
@@ -49,6 +52,16 @@ pub(crate) fn root_list_draft(root: &Certificate, to_be_signed: &[u8]) -> RootLi
     }
 }
 
+/// What to think of entries that it leaves out.
+pub(crate) fn left_out(query: ImportListQuery) -> LeftOut {
+    let ImportListQuery { dropped_expired } = query;
+    if dropped_expired {
+        LeftOut::Expired
+    } else {
+        LeftOut::Unexplained
+    }
+}
+
 impl From<ImportedList> for ImportedListResponse {
     fn from(list: ImportedList) -> Self {
         let ImportedList {
@@ -56,11 +69,13 @@ impl From<ImportedList> for ImportedListResponse {
             next_update,
             is_known,
             united,
+            released,
         } = list;
         Self {
             issuer,
             next_update,
             is_known,
+            released,
             evidence: united.into(),
         }
     }

@@ -2,7 +2,6 @@
 //! asks for it and the key is at hand; else it is signed elsewhere, like those of CAs that are not ours, and given.
 
 use std::fs;
-use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_pki::certificate::Certificate;
@@ -14,8 +13,9 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::administration::Role;
+use countersign_policy::given_lists::{LeftOut, Succession, follow, left_out};
 use countersign_policy::issuance::{Actor, IssuerRole};
-use countersign_store::adoption::{Accepted, GivenList};
+use countersign_store::adoption::GivenList;
 use countersign_store::evidence::{Evidence, United};
 use countersign_store::issuer::IssuerId;
 use countersign_store::publication::{DraftedList, RevocationList};
@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use super::lists::{CompleteList, PublishError, X509_CRL};
 use super::shelf::{CRL, Document};
 use super::{Authority, Publication};
-use crate::adopt::given_list;
+use crate::adopt::{given_list, refuse_ahead};
 use crate::authority::EvidenceError;
 use crate::init::ROOT_CRL_LIFETIME;
 
@@ -35,7 +35,7 @@ pub struct SuperiorList {
     pub issuer: Certificate,
     /// The last one that was signed; `None`: nobody has given one.
     pub signed: Option<ParsedCrl>,
-    /// Whether something was revoked that it does not show.
+    /// Whether it may lack something: what was revoked after it, or since the backup that it comes from.
     pub is_stale: bool,
 }
 
@@ -68,6 +68,8 @@ pub struct ImportedList {
     pub is_known: bool,
     /// What it says is revoked.
     pub united: United,
+    /// Holds that it has ended.
+    pub released: u64,
 }
 
 impl Authority {
@@ -75,21 +77,11 @@ impl Authority {
     pub async fn superior_lists(&self) -> Result<Vec<SuperiorList>, PublishError> {
         let mut lists = Vec::new();
         for (id, issuer) in self.superiors() {
-            let list = self.complete_list_of(id).await?;
-            let published = self.store.published(list.id).await?;
-            let is_root = id == self.issuer_ids.root;
-            let der = match published {
-                Some(published) => Some(published.der),
-                None if is_root => self.root_list_of_before()?,
-                None => None,
-            };
-            let parsed = der.map(|der| ParsedCrl::parse(&der)).transpose();
+            let is_stale = self.complete_list_of(id).await?.is_stale;
             lists.push(SuperiorList {
                 issuer: issuer.clone(),
-                signed: parsed.map_err(|error| PublishError::RootList {
-                    why: error.to_string(),
-                })?,
-                is_stale: list.is_stale,
+                signed: self.published_list_of(id).await?,
+                is_stale,
             });
         }
         Ok(lists)
@@ -112,6 +104,7 @@ impl Authority {
         }
         let signer = self.signer_of(IssuerRole::Root).await?;
         self.revoke_under_root(&actor, revoke).await?;
+        let _following = self.following.lock().await;
         let _turn = self.publishing.lock().await;
         let drafted = self.draft_of_root(signer.algorithm()).await?;
         let signing = spawn_blocking(move || {
@@ -154,11 +147,13 @@ impl Authority {
         Ok(drafted.to_be_signed().bytes().to_vec())
     }
 
-    /// Publishes a list of a CA above the issuing one, and takes for revoked what it lists.
+    /// Publishes a list of a CA above the issuing one in place of the one before it: what it lists is revoked, what the one before
+    /// held and this one does not is released. `unseen`: what it may leave out otherwise.
     pub async fn import_list(
         &self,
         actor: Actor,
         der: Bytes,
+        unseen: LeftOut,
     ) -> Result<ImportedList, EvidenceError> {
         if !actor.may(Role::Admin) {
             return Err(EvidenceError::NotPermitted {
@@ -171,25 +166,83 @@ impl Authority {
         let own = [self.intermediate().clone(), self.operator().clone()];
         let now = self.now();
         let judged = spawn_blocking(move || judge(&der, &superiors, &own, now));
-        let (issuer, given, revoked) = judged.await.map_err(|_| EvidenceError::Interrupted)??;
-        let next_update = given.next_update;
+        let Judged {
+            issuer,
+            list,
+            given,
+        } = judged.await.map_err(|_| EvidenceError::Interrupted)??;
+        let _turn = self.following.lock().await;
+        let (succession, is_known) = self.succession(&issuer, &list, unseen).await?;
+        let subject = issuer.subject().to_string();
+        let revoked = list.entries().iter().map(|entry| Revoked {
+            issuer_key: given.issuer_key,
+            serial: entry.serial,
+            reason: entry.reason,
+            revoked_at: entry.revoked_at,
+        });
         let evidence = Evidence {
-            source: format!("CRL of {issuer}"),
+            source: format!("CRL of {subject}"),
             at: Some(given.this_update),
             is_whole: false,
-            revoked,
+            revoked: revoked.collect(),
         };
         let united = self.store.unite(evidence, actor.clone(), now).await?;
-        let accepted = self.store.accept_list(given, actor, now).await?;
-        if let Accepted::Older { than } = accepted {
-            return Err(EvidenceError::Older { issuer, than });
-        }
+        let next_update = given.next_update;
+        let released = self.store.accept_list(given, succession, actor, now);
+        let released = released.await?;
         self.answers.ring();
         Ok(ImportedList {
-            issuer,
+            issuer: subject,
             next_update,
-            is_known: accepted == Accepted::Already,
+            is_known,
             united,
+            released,
+        })
+    }
+
+    /// What the list takes back of the one that is published, and whether it is that one.
+    async fn succession(
+        &self,
+        issuer: &Certificate,
+        list: &ParsedCrl,
+        unseen: LeftOut,
+    ) -> Result<(Succession, bool), EvidenceError> {
+        let id = (self.superiors().into_iter())
+            .find(|(_, it)| it.der() == issuer.der())
+            .map(|(id, _)| id)
+            .ok_or(EvidenceError::Interrupted)?;
+        let before = self.published_list_of(id).await;
+        let before = before.map_err(|error| EvidenceError::Published {
+            why: error.to_string(),
+        })?;
+        let Some(before) = before else {
+            return Ok((Succession::default(), false));
+        };
+        if before.der() == list.der() {
+            return Ok((Succession::default(), true));
+        }
+        let gone = left_out(&before, list);
+        let serials = gone.iter().map(|entry| entry.serial).collect();
+        let standings = self.store.standings(issuer.spki(), serials).await?;
+        let succession = follow(&before, list, gone.into_iter().zip(standings), unseen);
+        let succession = succession.map_err(|fault| EvidenceError::Unfit {
+            issuer: issuer.subject().to_string(),
+            fault,
+        })?;
+        Ok((succession, false))
+    }
+
+    /// The last that was signed; `None`: nobody has given one.
+    async fn published_list_of(&self, issuer: IssuerId) -> Result<Option<ParsedCrl>, PublishError> {
+        let list = self.complete_list_of(issuer).await?;
+        let der = match self.store.published(list.id).await? {
+            Some(published) => Some(published.der),
+            None if issuer == self.issuer_ids.root => self.root_list_of_before()?,
+            None => None,
+        };
+        let parsed = der.map(|der| ParsedCrl::parse(&der)).transpose();
+        parsed.map_err(|error| PublishError::RootList {
+            why: error.to_string(),
         })
     }
 
@@ -292,13 +345,20 @@ fn refuse_all_but_admins(actor: &Actor) -> Result<(), PublishError> {
     })
 }
 
-/// Whose list it is, itself, and what it says is revoked.
+/// A list that may be published, if the one before it allows.
+struct Judged {
+    issuer: Certificate,
+    list: ParsedCrl,
+    given: GivenList,
+}
+
+/// Whose list it is, and whether it can be relied on.
 fn judge(
     der: &[u8],
     superiors: &[Certificate],
     own: &[Certificate],
     now: UnixTime,
-) -> Result<(String, GivenList, Vec<Revoked>), EvidenceError> {
+) -> Result<Judged, EvidenceError> {
     let unusable = |why: String| EvidenceError::Crl { why };
     let list = ParsedCrl::parse(der).map_err(|error| unusable(error.to_string()))?;
     let mut refused = None;
@@ -327,27 +387,16 @@ fn judge(
     let given = given.ok_or_else(|| EvidenceError::Incomplete {
         issuer: subject.clone(),
     })?;
-    // Whatever is right would be older than it until then.
-    if given.this_update > now.plus(MAX_AHEAD) {
-        return Err(unusable(format!(
-            "it is not in force before {}: the clock of whoever signed it is ahead",
-            given.this_update
-        )));
-    }
+    refuse_ahead(&list, now).map_err(unusable)?;
     if given.next_update <= now {
         return Err(EvidenceError::Over {
             issuer: subject,
             next_update: given.next_update,
         });
     }
-    let revoked = list.entries().iter().map(|entry| Revoked {
-        issuer_key: issuer.spki(),
-        serial: entry.serial,
-        reason: entry.reason,
-        revoked_at: entry.revoked_at,
-    });
-    Ok((subject, given, revoked.collect()))
+    Ok(Judged {
+        issuer: issuer.clone(),
+        list,
+        given,
+    })
 }
-
-/// What clocks of machines that are far from each other differ by.
-const MAX_AHEAD: Duration = Duration::from_hours(1);

@@ -1,5 +1,6 @@
 //! What `up` and `run` say when they are ready: lines to paste for people, one line of JSON for programs.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -139,11 +140,11 @@ fn served(ready: &Ready) -> String {
     let feed = ready.feed.map_or_else(String::new, |address| {
         format!("  feed         https://{address}\n")
     });
-    let egress: String = ready
-        .egress
-        .iter()
-        .map(|address| format!("  egress       {address}\n"))
-        .collect();
+    let mut egress = String::new();
+    for address in &ready.egress {
+        // Writing to a String cannot fail.
+        let _ = writeln!(egress, "  egress       {address}");
+    }
     let role = if addresses.is_empty() && !ready.egress.is_empty() {
         "programs of this host".to_owned()
     } else if addresses.is_empty() {

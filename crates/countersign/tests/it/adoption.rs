@@ -3,88 +3,43 @@
 mod openssl_ca;
 mod refused;
 mod root_lists;
+mod scene;
 mod sub_ca;
+mod superior_lists;
 
 use std::fs;
-use std::process::Command;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_store::fail_point::FailPoint;
-use countersign_testkit::process::Process;
+use countersign_testkit::ephemeral;
 
-use self::openssl_ca::{ED25519, Kinds, OpensslCa, P256, P384, RSA2048, RSA4096};
-use crate::installation::{Answer, Installation, text};
+use self::openssl_ca::{ED25519, P256, P384, RSA2048, RSA4096};
+use self::scene::{GATEWAY, Kinds, NOTHING_REVOKED, Scene, curl};
+use crate::installation::text;
 use crate::json::array;
 use crate::peers::peer;
-
-const GATEWAY: &str = "[gateway]\nmetrics_address = \"127.0.0.1:0\"\n\
-    [[gateway.listener]]\naddress = \"127.0.0.1:0\"\n\
-    [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
-
-/// `curl` to the gateway with a certificate chain and its key: the exit code, and what it said.
-fn curl(gateway: &Process, root: &str, certificate: &str, key: &str) -> Answer {
-    let url = format!("https://localhost:{}/", gateway.gateway().port());
-    Answer::of(Command::new("curl").args([
-        "--silent",
-        "--show-error",
-        "--fail",
-        "--cacert",
-        root,
-        "--cert",
-        certificate,
-        "--key",
-        key,
-        &url,
-    ]))
-}
-
-/// Leaf, then what stands above it, as a client has to send it.
-fn chained(ca: &OpensslCa, name: &str) -> String {
-    let read = |file: &str| fs::read_to_string(ca.path(file)).expect("readable");
-    let chain = read(&format!("{name}.pem")) + &read("int.pem");
-    ca.write(&format!("{name}-chain.pem"), &chain);
-    ca.file(&format!("{name}-chain.pem"))
-}
-
-fn statuses(installation: &Installation, name: &str) -> Vec<String> {
-    let listed = installation.certificates(&["--name", name]);
-    let status = |it: &serde_json::Value| it["status"].as_str().expect("a status").to_owned();
-    listed.iter().map(status).collect()
-}
 
 #[test]
 fn ca_of_openssl_goes_on_as_the_authority() {
     let test = "ca_of_openssl_goes_on_as_the_authority";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let (Some(ca), Some(_)) = (
-        OpensslCa::new(test, &installation, kinds),
-        peer(test, "curl"),
-    ) else {
+    let (Some(scene), Some(_)) = (Scene::new(test, Kinds::P256), peer(test, "curl")) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     ca.client("old");
     ca.client("stolen");
     ca.revoke("stolen");
     ca.crl("int", "int.crl");
-    let adopted = installation.json(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
+    ca.empty_crl("root", "root.crl");
+    let adopted = scene.adopted(&[
         "--root-key",
         &ca.file("root.key"),
         "--crl",
         &ca.file("int.crl"),
+        "--crl",
+        &ca.file("root.crl"),
         "--issued",
         &ca.file("newcerts"),
     ]);
@@ -93,26 +48,19 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     assert_eq!(adopted["certificates"], 2);
     assert_eq!(adopted["revocations"], 1);
     assert_eq!(adopted["left_out"], serde_json::json!([]));
-    assert_eq!(statuses(&installation, "old"), ["live"]);
-    assert_eq!(statuses(&installation, "stolen"), ["revoked"]);
+    assert_eq!(scene.statuses("old"), ["live"]);
+    assert_eq!(scene.statuses("stolen"), ["revoked"]);
     installation.ok(&["audit", "verify"]);
 
     let new = installation.issue("client", "new", &[]);
-    let lists = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
     let root = installation.state().join("ca.pem");
-    let verified = ca.verify(&root, &lists, &new.certificate());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
-    let (old, stolen) = (chained(&ca, "old"), chained(&ca, "stolen"));
-    let verified = ca.verify(&root, &lists, old.as_ref());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
-    let verified = ca.verify(&root, &lists, stolen.as_ref());
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_verifies(&new.certificate());
+    let (old, stolen) = (scene.chained("old"), scene.chained("stolen"));
+    scene.assert_verifies(old.as_ref());
+    scene.assert_revoked(stolen.as_ref());
     // openssl's number was 42.
-    let list = &pem::decode_all(&fs::read(&lists).expect("readable")).expect("PEM")[0].der;
+    let list = fs::read(scene.lists()).expect("readable");
+    let list = &pem::decode_all(&list).expect("PEM")[0].der;
     let number = ParsedCrl::parse(list).expect("a CRL").number();
     assert!(number > Some(1_700_000_000), "{number:?}");
 
@@ -136,12 +84,7 @@ fn ca_of_openssl_goes_on_as_the_authority() {
     installation.ok(&["revoke", "old", "--wait"]);
     let answer = ask(&old, &ca.file("old.key"));
     assert_ne!(answer.code, Some(0), "{answer:#?}");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let verified = ca.verify(root.as_ref(), &lists, old.as_ref());
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_revoked(old.as_ref());
 }
 
 #[test]
@@ -153,59 +96,167 @@ fn keys_of_every_kind_that_signs_are_adopted() {
         (P384, P256),
         (ED25519, ED25519),
     ] {
-        let installation = Installation::empty();
-        let Some(ca) = OpensslCa::new(test, &installation, Kinds { root, issuing }) else {
+        let Some(scene) = Scene::new(test, Kinds { root, issuing }) else {
             return;
         };
-        installation.ok(&[
-            "ca",
-            "adopt",
-            "--intermediate",
-            &ca.file("int.pem"),
-            "--key",
-            &ca.file("int.key"),
-            "--root",
-            &ca.file("root.pem"),
-            "--root-key",
-            &ca.file("root.key"),
-        ]);
-        let server = installation.issue("server", "api.example.com", &[]);
+        scene.adopted(&["--root-key", &scene.ca.file("root.key"), NOTHING_REVOKED]);
+        let server = scene.installation.issue("server", "api.example.com", &[]);
         // The root signs again, too.
-        installation.ok(&["ca", "crl", "--root"]);
-        let lists = installation.path("all.crl");
-        installation.ok(&["ca", "crl", "--out", text(&lists)]);
-        let root = installation.state().join("ca.pem");
-        let verified = ca.verify(&root, &lists, &server.certificate());
-        assert_eq!(verified.code, Some(0), "{issuing:?}: {verified:#?}");
+        scene.installation.ok(&["ca", "crl", "--root"]);
+        scene.assert_verifies(&server.certificate());
+    }
+}
+
+#[test]
+fn issuer_of_rsa_4096_signs_certificates_lists_and_ocsp_responders() {
+    let test = "issuer_of_rsa_4096_signs_certificates_lists_and_ocsp_responders";
+    let kinds = Kinds {
+        root: RSA4096,
+        issuing: RSA4096,
+    };
+    let Some(scene) = Scene::new(test, kinds) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    ca.client("old");
+    scene.adopted(&["--issued", &ca.file("newcerts"), NOTHING_REVOKED]);
+    let public = ephemeral::address();
+    let url = format!("http://{public}/pki");
+    let serving = installation.serve(&format!(
+        "[authority.public]\naddress = \"{public}\"\nurl = \"{url}\"\n{GATEWAY}"
+    ));
+    let new = installation.issue("client", "new", &[]);
+    let (root, int, ocsp) = (ca.file("root.pem"), ca.file("int.pem"), url + "/ocsp");
+    let status = |certificate: &str| {
+        let answer = ca.ok(&[
+            "ocsp",
+            "-url",
+            &ocsp,
+            "-CAfile",
+            &root,
+            "-verify_other",
+            &int,
+            "-issuer",
+            &int,
+            "-cert",
+            certificate,
+        ]);
+        let status = answer.lines().next().expect("a line").to_owned();
+        status.rsplit(": ").next().expect("a status").to_owned()
+    };
+    let (old, certificate) = (ca.file("old.pem"), new.certificate());
+    assert_eq!([status(&old), status(text(&certificate))], ["good", "good"]);
+    ca.empty_crl("root", "root.crl");
+    assert_eq!(scene.import("root.crl").code, Some(0));
+    scene.assert_verifies(&certificate);
+    scene.assert_verifies(scene.chained("old").as_ref());
+    for name in ["old", "new"] {
+        installation.ok(&["revoke", name]);
+    }
+    assert_eq!(
+        [status(&old), status(text(&certificate))],
+        ["revoked", "revoked"]
+    );
+    scene.assert_revoked(&certificate);
+    scene.assert_revoked(scene.chained("old").as_ref());
+    drop(serving);
+}
+
+#[test]
+fn root_that_has_signed_itself_with_sha_1_is_an_anchor_all_the_same() {
+    let test = "root_that_has_signed_itself_with_sha_1_is_an_anchor_all_the_same";
+    let Some(scene) = Scene::bare(test) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    ca.root_with("root", RSA2048, "root", &["-sha1"]);
+    ca.issued("int", P256, "root", "sub", scene::ISSUING);
+    // A signature that is not its own is none, however weak.
+    let root = fs::read(ca.path("root.pem")).expect("readable");
+    let mut damaged = pem::decode_all(&root).expect("PEM").remove(0).der;
+    *damaged.last_mut().expect("bytes") ^= 1;
+    ca.write("root.pem", &pem::encode("CERTIFICATE", &damaged));
+    let words = [
+        "CN=Old Root,O=Old Corp was not signed by",
+        "does not verify",
+    ];
+    scene.refused(&[NOTHING_REVOKED], &words);
+    fs::write(ca.path("root.pem"), root).expect("writable");
+
+    let key = ca.file("root.key");
+    let answer = scene.adopt_issuing(&["--root-key", &key, NOTHING_REVOKED]);
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+    let warning = "warning: CN=Old Root,O=Old Corp has signed itself with RSA with SHA-1";
+    assert!(answer.stderr.contains(warning), "{answer:#?}");
+    let you = installation.issue("client", "you", &[]);
+    scene.assert_verifies(&you.certificate());
+    if peer(test, "curl").is_some() {
+        let gateway = installation.serve(GATEWAY);
+        let (root, certificate, key) = (you.ca(), you.certificate(), you.key());
+        let answer = curl(&gateway, text(&root), text(&certificate), text(&key));
+        assert_eq!(answer.code, Some(0), "{answer:#?}");
+    }
+}
+
+#[test]
+fn several_lists_of_one_ca_are_heard_by_their_age_and_not_by_their_place() {
+    let test = "several_lists_of_one_ca_are_heard_by_their_age_and_not_by_their_place";
+    for first_is_given_first in [true, false] {
+        let Some(scene) = Scene::new(test, Kinds::P256) else {
+            return;
+        };
+        let ca = &scene.ca;
+        for name in ["lifted", "lost"] {
+            ca.client(name);
+        }
+        let index = |entries: &[(&str, &str)]| {
+            let line = |(name, reason): &(&str, &str)| {
+                let serial = ca.serial(name);
+                format!("R\t300101000000Z\t250101000000Z,{reason}\t{serial}\tunknown\t/CN=a\n")
+            };
+            ca.write("index.txt", &entries.iter().map(line).collect::<String>());
+        };
+        let end = "20900101000000Z";
+        index(&[("lifted", "certificateHold"), ("lost", "certificateHold")]);
+        ca.dated_crl("int", "first.crl", ["20250201000000Z", end]);
+        index(&[("lost", "keyCompromise")]);
+        ca.dated_crl("int", "second.crl", ["20250301000000Z", end]);
+        let mut lists = ["first.crl", "second.crl"].map(|name| ca.file(name));
+        if !first_is_given_first {
+            lists.reverse();
+        }
+        let issued = ca.file("newcerts");
+        let adopted = scene.adopted(&["--crl", &lists[0], "--crl", &lists[1], "--issued", &issued]);
+        assert_eq!(adopted["revocations"], 1);
+        assert_eq!(scene.statuses("lifted"), ["live"]);
+        assert_eq!(scene.statuses("lost"), ["revoked"]);
+        let shown = scene.installation.json(&["show", "lost"]);
+        let shown = &array(&shown["certificates"])[0];
+        assert_eq!(shown["revocation"]["reason"], "key-compromise");
     }
 }
 
 #[test]
 fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
     let test = "root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good";
-    let installation = Installation::empty();
-    let Some(ca) = OpensslCa::bare(test, &installation) else {
+    let Some(scene) = Scene::of_root(test, RSA2048) else {
         return;
     };
-    ca.root("root", RSA2048, "root");
+    let Scene { installation, ca } = &scene;
     ca.issued("direct", P256, "root", "client", "/CN=direct");
-    installation.ok(&[
-        "ca",
-        "adopt",
+    let adopted = scene.adopt(&[
         "--root",
         &ca.file("root.pem"),
         "--root-key",
         &ca.file("root.key"),
         "--issued",
         &ca.file("direct.pem"),
+        NOTHING_REVOKED,
     ]);
+    assert_eq!(adopted.code, Some(0), "{adopted:#?}");
     let new = installation.issue("client", "new", &[]);
-    let lists = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let root = installation.state().join("ca.pem");
     for chain in [new.certificate(), ca.path("direct.pem")] {
-        let verified = ca.verify(&root, &lists, &chain);
-        assert_eq!(verified.code, Some(0), "{verified:#?}");
+        scene.assert_verifies(&chain);
     }
     // What the root issued is on the root's list.
     installation.ok(&["revoke", "direct"]);
@@ -213,50 +264,36 @@ fn root_alone_gets_an_issuing_ca_and_what_it_issued_itself_stays_good() {
     assert!(
         status
             .stdout
-            .contains("the CRL of CN=Old Root,O=Old Corp does not show all that is revoked"),
+            .contains("the CRL of CN=Old Root,O=Old Corp may not show all that is revoked"),
         "{status:#?}"
     );
     installation.ok(&["ca", "crl", "--root"]);
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
-    let verified = ca.verify(&root, &lists, &ca.path("direct.pem"));
-    assert!(
-        verified.all().contains("certificate revoked"),
-        "{verified:#?}"
-    );
+    scene.assert_revoked(&ca.path("direct.pem"));
 }
 
 #[test]
 fn encrypted_keys_and_pkcs12_are_opened() {
     let test = "encrypted_keys_and_pkcs12_are_opened";
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let adopt = |ca: &OpensslCa, installation: &Installation, arguments: &[&str]| {
-        let (root, password) = (ca.file("root.pem"), ca.file("password"));
+    let adopt = |scene: &Scene, arguments: &[&str]| {
+        let (root, password) = (scene.ca.file("root.pem"), scene.ca.file("password"));
         let fixed = [
-            "ca",
-            "adopt",
             "--root",
             &root,
             "--in-password-file",
             &password,
+            NOTHING_REVOKED,
         ];
-        let answer = installation.run(&[&fixed, arguments].concat());
+        let answer = scene.adopt(&[&fixed, arguments].concat());
         assert_eq!(answer.code, Some(0), "{answer:#?}");
-        installation.issue("client", "you", &[]);
+        scene.installation.issue("client", "you", &[]);
     };
     let prepared = || {
-        let installation = Installation::empty();
-        let ca = OpensslCa::new(test, &installation, kinds)?;
-        ca.write("password", "correct horse\n");
-        Some((installation, ca))
+        let scene = Scene::new(test, Kinds::P256)?;
+        scene.ca.write("password", "correct horse\n");
+        Some(scene)
     };
-    // As step-ca keeps its intermediate's key, but for the scrypt that it may use: PBES2.
-    let Some((installation, ca)) = prepared() else {
-        return;
-    };
-    ca.ok(&[
+    let Some(scene) = prepared() else { return };
+    scene.ca.ok(&[
         "pkcs8",
         "-topk8",
         "-in",
@@ -268,16 +305,10 @@ fn encrypted_keys_and_pkcs12_are_opened() {
         "-passout",
         "file:password",
     ]);
-    let (intermediate, key) = (ca.file("int.pem"), ca.file("int.enc"));
-    adopt(
-        &ca,
-        &installation,
-        &["--intermediate", &intermediate, "--key", &key],
-    );
-    let Some((installation, ca)) = prepared() else {
-        return;
-    };
-    ca.ok(&[
+    let [int, key] = ["int.pem", "int.enc"].map(|name| scene.ca.file(name));
+    adopt(&scene, &["--intermediate", &int, "--key", &key]);
+    let Some(scene) = prepared() else { return };
+    scene.ca.ok(&[
         "pkcs12",
         "-export",
         "-in",
@@ -291,7 +322,7 @@ fn encrypted_keys_and_pkcs12_are_opened() {
         "-passout",
         "file:password",
     ]);
-    adopt(&ca, &installation, &["--p12", &ca.file("int.p12")]);
+    adopt(&scene, &["--p12", &scene.ca.file("int.p12")]);
 }
 
 #[test]
@@ -303,11 +334,10 @@ fn killed_at_any_instant_the_authority_is_adopted_or_nothing_is_there() {
         (FailPoint::ScaffoldMoved, 4),
         (FailPoint::ScaffoldValid, 1),
     ] {
-        let installation = Installation::empty();
-        let Some(ca) = OpensslCa::bare(test, &installation) else {
+        let Some(scene) = Scene::of_root(test, P256) else {
             return;
         };
-        ca.root("root", P256, "root");
+        let Scene { installation, ca } = &scene;
         // The request's key must survive whatever happens.
         installation.ok(&["init", "--csr-out", &ca.file("sub.csr")]);
         ca.sign("sub.csr", "sub", "root", "sub", &["-days", "900"]);
@@ -335,26 +365,27 @@ fn killed_at_any_instant_the_authority_is_adopted_or_nothing_is_there() {
 }
 
 #[test]
-fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
-    let test = "operators_of_an_adopted_authority_are_vouched_for_by_nobody_else";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(test, &installation, kinds) else {
+fn word_that_nothing_was_revoked_stays_in_the_log() {
+    let test = "word_that_nothing_was_revoked_stays_in_the_log";
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
         return;
     };
-    installation.ok(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-    ]);
+    scene.adopted(&[NOTHING_REVOKED]);
+    let log = scene.installation.ok(&["audit", "export"]);
+    let word = "adopted; nothing was revoked by CN=Old Issuing CA,O=Old Corp";
+    assert!(log.contains(word), "{log}");
+    // The root's key is elsewhere: nothing is signed for it here.
+    assert!(!log.contains("by CN=Old Root"), "{log}");
+}
+
+#[test]
+fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
+    let test = "operators_of_an_adopted_authority_are_vouched_for_by_nobody_else";
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
+        return;
+    };
+    scene.adopted(&[NOTHING_REVOKED]);
+    let Scene { installation, ca } = &scene;
     let operator = fs::read(installation.state().join("ca/operator.pem")).expect("readable");
     let operator = Certificate::parse(&pem::decode_all(&operator).expect("PEM")[0].der);
     let operator = operator.expect("a certificate");
@@ -373,14 +404,10 @@ fn operators_of_an_adopted_authority_are_vouched_for_by_nobody_else() {
 #[test]
 fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
     let test = "certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read";
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(test, &installation, kinds) else {
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     ca.client("old");
     ca.client("stolen");
     ca.revoke("stolen");
@@ -390,20 +417,8 @@ fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
         let to = format!("newcerts/z-{name}");
         fs::copy(ca.path(name), ca.path(&to)).expect("copied");
     }
-    let answer = installation.run(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-        "--issued",
-        &ca.file("newcerts"),
-        "--index",
-        &ca.file("index.txt"),
-    ]);
+    let [issued, index] = ["newcerts", "index.txt"].map(|name| ca.file(name));
+    let answer = scene.adopt_issuing(&["--issued", &issued, "--index", &index]);
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     for left_out in ["z-stranger.pem is left out", "z-int.csr"] {
         assert!(answer.stderr.contains(left_out), "{answer:#?}");
@@ -411,7 +426,7 @@ fn certificates_of_strangers_are_left_out_and_the_index_of_openssl_is_read() {
     assert!(!answer.stderr.contains("z-int.pem"), "{answer:#?}");
     let listed = installation.certificates(&[]);
     assert_eq!(listed.len(), 2, "{listed:#?}");
-    assert_eq!(statuses(&installation, "stolen"), ["revoked"]);
+    assert_eq!(scene.statuses("stolen"), ["revoked"]);
     let shown = installation.json(&["show", "stolen"]);
     let shown = &array(&shown["certificates"])[0];
     assert_eq!(shown["revocation"]["reason"], "key-compromise");

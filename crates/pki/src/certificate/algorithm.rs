@@ -5,6 +5,10 @@ mod roca;
 use std::borrow::Cow;
 use std::fmt;
 
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA1_ASN1, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
+    VerificationAlgorithm,
+};
 use const_oid::{ObjectIdentifier, ObjectIdentifierRef};
 use der::Tag;
 
@@ -172,9 +176,42 @@ impl<'a> PublicKey<'a> {
             })?;
         verifier
             .verify_signature(self.bits, message, signature)
-            .map_err(|_| Malformed("the signature does not verify".to_owned()))
+            .map_err(|_| unverified())
+    }
+
+    /// The same for signatures with SHA-1, of RSA keys and of P-256: proof of nothing, since they can be forged.
+    pub(crate) fn verify_forgeable(
+        &self,
+        algorithm: &Tlv<'_>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Malformed> {
+        let oid = algorithm
+            .cursor()
+            .expect(Tag::ObjectIdentifier, "the signature algorithm")?
+            .oid("the signature algorithm")?;
+        let is = |known: ObjectIdentifier| known.as_bytes() == oid.as_bytes();
+        let verifier: &'static dyn VerificationAlgorithm = match &self.algorithm {
+            KeyAlgorithm::Rsa { .. } if is(SHA1_WITH_RSA) => {
+                &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY
+            }
+            KeyAlgorithm::Ec { curve, .. } if curve == "P-256" && is(ECDSA_WITH_SHA1) => {
+                &ECDSA_P256_SHA1_ASN1
+            }
+            _ => return self.verify(algorithm, message, signature),
+        };
+        UnparsedPublicKey::new(verifier, self.bits)
+            .verify(message, signature)
+            .map_err(|_| unverified())
     }
 }
+
+fn unverified() -> Malformed {
+    Malformed("the signature does not verify".to_owned())
+}
+
+const SHA1_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
+const ECDSA_WITH_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.1");
 
 /// What a certificate, request or CRL was signed with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 mod access;
 mod adoption;
 mod canonical;
+mod given_lists;
 mod issuance;
 mod load;
 mod nearest;

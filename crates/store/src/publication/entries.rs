@@ -64,6 +64,21 @@ pub(crate) fn leave(
     change(sql, issuer_id, place, at)
 }
 
+/// Notes that a certificate was over by `at`, where nobody knew when it would be.
+pub(crate) fn end(
+    sql: &Connection,
+    issuer_id: i64,
+    serial: SerialNumber,
+    at: UnixTime,
+) -> rusqlite::Result<()> {
+    let magnitude = serial.magnitude();
+    sql.prepare_cached(
+        "UPDATE crl_entry SET over_at = min(over_at, ?4) WHERE issuer_id = ?1 AND octets = ?2 AND serial = ?3",
+    )?
+    .execute(params![issuer_id, octets(magnitude), magnitude, to_seconds(at)])
+    .map(drop)
+}
+
 /// Whether a list still has to show it (RFC 5280 §3.3): one that is in force was signed before that was over. One that is past its
 /// nextUpdate at `now`, or never was signed, is no reason.
 pub(crate) fn is_to_be_shown(

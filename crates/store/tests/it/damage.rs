@@ -68,7 +68,7 @@ async fn missing_inventory_is_not_made_anew_and_an_existing_one_not_made_twice()
         issuers: vec![],
         superiors: Vec::new(),
         brought: Brought::default(),
-        reason: "first run",
+        reason: "first run".to_owned(),
         actor: Actor::Authority,
         now: now(),
     };

@@ -58,7 +58,7 @@ impl Fixture {
             issuers: vec![(IssuerRole::Intermediate, certificate.clone())],
             superiors: Vec::new(),
             brought: Brought::default(),
-            reason: "first run",
+            reason: "first run".to_owned(),
             actor: Actor::Authority,
             now: now(),
         };

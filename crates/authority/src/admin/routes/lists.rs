@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::{BytesRejection, JsonRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
 use countersign_policy::administration::Role;
 
 use super::super::asking::read;
 use super::super::route::Route;
 use super::{CRL, Called, Caller, MAX_EVIDENCE};
 use crate::api::{
-    IMPORT_LIST, ImportedListResponse, ListView, ListsResponse, REVOCATION_LISTS, ROOT_LIST,
-    ROOT_LIST_DRAFT, RootListDraft, RootListRequest,
+    IMPORT_LIST, ImportListQuery, ImportedListResponse, ListView, ListsResponse, REVOCATION_LISTS,
+    ROOT_LIST, ROOT_LIST_DRAFT, RootListDraft, RootListRequest,
 };
 use crate::authority::Authority;
-use crate::conversion::{lists_response, revoked_under_root, root_list_draft as drafted_response};
+use crate::conversion::{
+    left_out, lists_response, revoked_under_root, root_list_draft as drafted_response,
+};
 use crate::problem::Problem;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -35,6 +37,7 @@ pub(super) fn routes() -> Vec<Route> {
             import_list,
         )
         .takes_bytes(CRL, MAX_EVIDENCE)
+        .takes_query::<ImportListQuery>()
         .answers::<ImportedListResponse>(),
         Route::post(
             ROOT_LIST,
@@ -65,10 +68,17 @@ async fn revocation_lists(
 async fn import_list(
     State(authority): State<Arc<Authority>>,
     Caller(actor): Caller,
+    query: Result<Query<ImportListQuery>, QueryRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Called<ImportedListResponse> {
+    let Query(query) = query.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let der = body.map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
-    Ok(Json(authority.import_list(actor, der).await?.into()))
+    Ok(Json(
+        authority
+            .import_list(actor, der, left_out(query))
+            .await?
+            .into(),
+    ))
 }
 
 async fn root_list(

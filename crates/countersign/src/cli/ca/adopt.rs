@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use countersign_authority::adopt::{Adopted, Adoption, Issuing, adopt};
+use countersign_authority::adopt::{Adopted, Adoption, Issuing, Word, adopt};
 use countersign_authority::init::DEFAULT_TRUST_DOMAIN;
 use countersign_authority::sealed::KeyDerivation;
 use countersign_authority::signing_key::GivenKey;
@@ -32,7 +32,7 @@ use crate::private_key::{PrivateKey, locked};
 /// Make an existing CA the authority: from openssl, step-ca, Vault, cfssl, or under a corporate root
 ///
 /// Certificates and keys are judged before anything is made; the keys are sealed as `init` seals them, and the files stay as they
-/// are. Operators and nodes get an issuer of their own, which is new. With a root alone and its key, an issuing CA is made below it;
+/// are. What the CAs have revoked has to be told, by their CRLs or by openssl's index, because their next CRLs are signed here. Operators and nodes get an issuer of their own, which is new. With a root alone and its key, an issuing CA is made below it;
 /// without --key, the certificate is that of the request that `init --csr-out` made.
 #[derive(Debug, Args)]
 pub(crate) struct AdoptCommand {
@@ -54,13 +54,19 @@ pub(crate) struct AdoptCommand {
     /// File with the password of encrypted keys and of the PKCS#12 file [default: asked for on the terminal]
     #[arg(long, visible_alias = "password-file", value_name = "FILE")]
     in_password_file: Option<PathBuf>,
-    /// A CRL of one of the CAs: what it lists stays revoked, and its number goes on; may be repeated
+    /// The latest CRL of one of the CAs: what it lists stays revoked, and its number goes on; may be repeated
     #[arg(long, value_name = "FILE")]
     crl: Vec<PathBuf>,
+    /// Take a CRL that is past its nextUpdate: whatever was revoked after it is good again
+    #[arg(long, requires = "crl")]
+    accept_expired_crl: bool,
+    /// A CA whose key is given, and of which neither a CRL nor an index is, has never revoked a certificate
+    #[arg(long)]
+    nothing_revoked: bool,
     /// Certificates that were issued before, a file or a folder such as openssl's newcerts; may be repeated
     #[arg(long, value_name = "FILE|DIR")]
     issued: Vec<PathBuf>,
-    /// openssl's index.txt: what it says is revoked stays revoked
+    /// openssl's index.txt of the CA that issues: what it says is revoked stays revoked
     #[arg(long, value_name = "FILE")]
     index: Option<PathBuf>,
     /// Subject of the new CAs; "… Operator CA" is appended [default: as in the CA that issues]
@@ -85,6 +91,9 @@ struct Done {
     between: Vec<String>,
     root: String,
     root_fingerprint: String,
+    /// What it has signed itself with, if that can be forged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_signed_with: Option<String>,
     root_key: bool,
     trust_domain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +117,12 @@ impl AdoptCommand {
             tell(&format!(
                 "note: {} is left out: none of these CAs has issued it",
                 escaped(file)
+            ));
+        }
+        if let Some(algorithm) = &done.root_signed_with {
+            tell(&format!(
+                "warning: {} has signed itself with {algorithm}; nobody has to rely on that, but some verifiers refuse such a root",
+                escaped(&done.root)
             ));
         }
         globals.output().answer(&done, Done::text)?;
@@ -141,10 +156,11 @@ impl AdoptCommand {
             root_key,
             lists,
             issued,
-            revoked: index
-                .map(openssl_index::revoked)
-                .transpose()?
-                .unwrap_or_default(),
+            index: index.map(openssl_index::revoked).transpose()?,
+            word: Word {
+                nothing_revoked: self.nothing_revoked,
+                expired_lists: self.accept_expired_crl,
+            },
             subject: self.subject.clone(),
             trust_domain: match &self.trust_domain {
                 Some(trust_domain) => trust_domain.clone(),
@@ -283,6 +299,7 @@ impl Done {
             between: adopted.between.iter().map(subject).collect(),
             root: subject(&adopted.root),
             root_fingerprint: adopted.root.fingerprint().to_string(),
+            root_signed_with: adopted.forgeable_root,
             root_key: adopted.has_root_key,
             trust_domain: adopted.trust_domain.to_string(),
             passphrase: adopted.passphrase_kept.then(|| state.passphrase()),
@@ -337,7 +354,7 @@ impl Done {
         ));
         for subject in &self.without_crl {
             line(format_args!(
-                "  no CRL of    {subject}: `countersign ca crl import FILE` takes one"
+                "  no CRL of    {subject} in force: `countersign ca crl import FILE` takes one"
             ));
         }
         text

@@ -72,13 +72,17 @@ enum Verb {
 
 /// Publish a CRL of the root, or of another CA above the issuing one, that was signed elsewhere
 ///
-/// What it lists counts as revoked here, too. It is served at the URL that `ca crl` and the certificates of the CAs have, until the
+/// What it lists counts as revoked here, too; a hold that the one before it shows and it does not is released. One that was signed
+/// earlier, has a lower number or takes back a revocation is refused. It is served at the URL that `ca crl` and the certificates of the CAs have, until the
 /// next one is given: `status` warns three months before it ends.
 #[derive(Debug, Args)]
 struct ImportListCommand {
     /// In PEM or DER
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// What it no longer shows of certificates that the inventory does not have are expired ones
+    #[arg(long)]
+    dropped_expired: bool,
     #[command(flatten)]
     authority: AuthorityArguments,
 }
@@ -188,7 +192,8 @@ impl ImportListCommand {
         let der = list_file::read(&self.file)?;
         let imported: ImportedListResponse = block_on(async {
             let backend = Backend::connect(&asked).await?;
-            let answer = backend.client.post_bytes(IMPORT_LIST, MEDIA_TYPE, der);
+            let path = format!("{IMPORT_LIST}?dropped_expired={}", self.dropped_expired);
+            let answer = backend.client.post_bytes(&path, MEDIA_TYPE, der);
             answer
                 .await
                 .map_err(|error| Fault::from(error).about(&self.file))
@@ -203,6 +208,7 @@ fn text(imported: &ImportedListResponse) -> String {
         issuer,
         next_update,
         is_known,
+        released,
         evidence,
     } = imported;
     let EvidenceResponse {
@@ -216,8 +222,12 @@ fn text(imported: &ImportedListResponse) -> String {
     } else {
         "is published"
     };
+    let holds = match released {
+        0 => String::new(),
+        released => format!(", {released} on hold no longer"),
+    };
     format!(
-        "the CRL of {issuer} {published}, good until {next_update}: {revoked} revoked, {unknown} of unknown serials revoked, {known} known before\n"
+        "the CRL of {issuer} {published}, good until {next_update}: {revoked} revoked, {unknown} of unknown serials revoked, {known} known before{holds}\n"
     )
 }
 

@@ -14,6 +14,12 @@ use crate::fault::Fault;
 /// What `index.txt` says is revoked, each with the name of the file.
 pub(super) fn revoked(path: &Path) -> Result<Vec<(String, CrlEntry)>, Fault> {
     let text = fs::read_to_string(path).map_err(|error| fault(path, &error))?;
+    // As it is beside a CA that issues with `openssl x509`: it tells nothing of what that has revoked.
+    if text.trim().is_empty() {
+        return Err(fault(path, &"the database is empty").hint(
+            "it has a line for each certificate that `openssl ca` issued; where no certificate was ever revoked, say so with --nothing-revoked",
+        ));
+    }
     let mut entries = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let entry = entry(line).map_err(|why| {

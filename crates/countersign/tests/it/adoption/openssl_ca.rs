@@ -13,13 +13,6 @@ pub(super) struct OpensslCa {
     pub(super) folder: PathBuf,
 }
 
-/// The algorithms of a root's and an issuing CA's key.
-#[derive(Clone, Copy)]
-pub(super) struct Kinds {
-    pub(super) root: &'static [&'static str],
-    pub(super) issuing: &'static [&'static str],
-}
-
 pub(super) const P256: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 pub(super) const P384: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
 pub(super) const P521: &[&str] = &["EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
@@ -40,20 +33,6 @@ impl OpensslCa {
         ca.write("index.txt", "");
         ca.write("serial", "1000\n");
         ca.write("crlnumber", "2A\n");
-        Some(ca)
-    }
-
-    /// `root.pem`, `root.key`, `int.pem`, `int.key`.
-    pub(super) fn new(test: &str, installation: &Installation, kinds: Kinds) -> Option<Self> {
-        let ca = Self::bare(test, installation)?;
-        ca.root("root", kinds.root, "root");
-        ca.issued(
-            "int",
-            kinds.issuing,
-            "root",
-            "sub",
-            "/O=Old Corp/CN=Old Issuing CA",
-        );
         Some(ca)
     }
 
@@ -89,9 +68,13 @@ impl OpensslCa {
 
     /// `NAME.pem`, signed by its own key, with a section of the configuration.
     pub(super) fn root(&self, name: &str, kind: &[&str], extensions: &str) {
+        self.root_with(name, kind, extensions, &[]);
+    }
+
+    pub(super) fn root_with(&self, name: &str, kind: &[&str], extensions: &str, options: &[&str]) {
         self.key(name, kind);
         let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
-        self.ok(&[
+        let fixed = [
             "req",
             "-x509",
             "-new",
@@ -107,7 +90,8 @@ impl OpensslCa {
             "3650",
             "-out",
             &out,
-        ]);
+        ];
+        self.ok(&[&fixed, options].concat());
     }
 
     /// `NAME.pem` with a new key, signed by `above`.
@@ -180,6 +164,12 @@ impl OpensslCa {
 
     /// `int.pem` with times of its own, for the request that there is.
     pub(super) fn dated(&self, from: &str, to: &str) {
+        self.redated("int", "sub", [from, to]);
+    }
+
+    /// `NAME.pem` of the root, with times of its own and a section of the configuration, for the request that there is.
+    pub(super) fn redated(&self, name: &str, extensions: &str, [from, to]: [&str; 2]) {
+        let (csr, out) = (format!("{name}.csr"), format!("{name}.pem"));
         self.ok(&[
             "ca",
             "-batch",
@@ -191,16 +181,22 @@ impl OpensslCa {
             "-keyfile",
             "root.key",
             "-extensions",
-            "sub",
+            extensions,
             "-startdate",
             from,
             "-enddate",
             to,
             "-in",
-            "int.csr",
+            &csr,
             "-out",
-            "int.pem",
+            &out,
         ]);
+    }
+
+    /// The serial number in `NAME.pem`, as openssl writes it.
+    pub(super) fn serial(&self, name: &str) -> String {
+        let serial = self.ok(&["x509", "-in", &format!("{name}.pem"), "-noout", "-serial"]);
+        serial.trim().trim_start_matches("serial=").to_owned()
     }
 
     /// A client certificate by `openssl ca`, which enters it into `newcerts` and `index.txt`.
@@ -252,8 +248,17 @@ impl OpensslCa {
 
     /// A CRL of the CA called `ca` into `out`; `int` is the one whose database there is.
     pub(super) fn crl(&self, ca: &str, out: &str) {
+        self.crl_with(ca, out, &[]);
+    }
+
+    /// The same with a thisUpdate and a nextUpdate of its own.
+    pub(super) fn dated_crl(&self, ca: &str, out: &str, [from, to]: [&str; 2]) {
+        self.crl_with(ca, out, &["-crl_lastupdate", from, "-crl_nextupdate", to]);
+    }
+
+    pub(super) fn crl_with(&self, ca: &str, out: &str, options: &[&str]) {
         let (certificate, key) = (format!("{ca}.pem"), format!("{ca}.key"));
-        self.ok(&[
+        let fixed = [
             "ca",
             "-gencrl",
             "-config",
@@ -264,7 +269,8 @@ impl OpensslCa {
             &key,
             "-out",
             out,
-        ]);
+        ];
+        self.ok(&[&fixed, options].concat());
     }
 
     /// A CRL of a CA that has a database of its own, in which nothing is revoked.
@@ -363,4 +369,9 @@ crl_extensions = crl
 commonName = supplied
 [crl]
 authorityKeyIdentifier = keyid
+[crl_of_users]
+authorityKeyIdentifier = keyid
+issuingDistributionPoint = critical,@users
+[users]
+onlyuser = TRUE
 ";

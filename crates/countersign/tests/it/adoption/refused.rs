@@ -2,64 +2,28 @@
 
 use std::fs;
 
-use super::openssl_ca::{Kinds, OpensslCa, P256, P521, RSA1024, RSA2048};
-use crate::installation::{Answer, Installation};
+use super::openssl_ca::{OpensslCa, P256, P521, RSA1024, RSA2048};
+use super::scene::{ISSUING, Kinds, NOTHING_REVOKED, Scene};
+use crate::installation::Installation;
 
 const TEST: &str = "refused";
 
-/// A root, and whatever issuing CA a case makes below it.
-struct Case {
-    installation: Installation,
-    ca: OpensslCa,
+/// A root, and an issuing CA with this section of the configuration.
+fn with(extensions: &str) -> Option<Scene> {
+    let scene = Scene::of_root(TEST, P256)?;
+    issuing(&scene.ca, P256, extensions, &["-days", "1800"]);
+    Some(scene)
 }
 
-impl Case {
-    fn new() -> Option<Self> {
-        let installation = Installation::empty();
-        let ca = OpensslCa::bare(TEST, &installation)?;
-        ca.root("root", P256, "root");
-        Some(Self { installation, ca })
-    }
-
-    /// An issuing CA with this section of the configuration.
-    fn with(extensions: &str) -> Option<Self> {
-        let case = Self::new()?;
-        case.issuing(P256, extensions, &["-days", "1800"]);
-        Some(case)
-    }
-
-    fn issuing(&self, kind: &[&str], extensions: &str, options: &[&str]) {
-        let subject = "/O=Old Corp/CN=Old Issuing CA";
-        self.ca
-            .issued_with("int", kind, "root", extensions, subject, options);
-    }
-
-    fn adopt(&self, arguments: &[&str]) -> Answer {
-        let answer = self
-            .installation
-            .run(&[&["ca", "adopt"], arguments].concat());
-        assert!(
-            !self.installation.state().join("format").exists(),
-            "{answer:#?}"
-        );
-        answer
-    }
-
-    /// `int.pem`, `int.key`, `root.pem`, and whatever else.
-    #[track_caller]
-    fn refused(&self, further: &[&str], words: &[&str]) {
-        let [int, key, root] = ["int.pem", "int.key", "root.pem"].map(|name| self.ca.file(name));
-        let fixed = ["--intermediate", &int, "--key", &key, "--root", &root];
-        self.adopt(&[&fixed, further].concat())
-            .assert_fault(2, words);
-    }
+fn issuing(ca: &OpensslCa, kind: &[&str], extensions: &str, options: &[&str]) {
+    ca.issued_with("int", kind, "root", extensions, ISSUING, options);
 }
 
 #[test]
 fn issuing_ca_that_may_not_issue() {
     let check = |extensions: &str, words: &[&str]| {
-        if let Some(case) = Case::with(extensions) {
-            case.refused(&[], words);
+        if let Some(scene) = with(extensions) {
+            scene.refused(&[], words);
         }
     };
     check(
@@ -74,12 +38,12 @@ fn issuing_ca_that_may_not_issue() {
 #[test]
 fn issuing_ca_whose_time_is_over_or_nearly_or_not_yet() {
     let check = |times: Option<[&str; 2]>, words: &[&str]| {
-        if let Some(case) = Case::new() {
-            case.issuing(P256, "sub", &["-days", "29"]);
+        if let Some(scene) = Scene::of_root(TEST, P256) {
+            issuing(&scene.ca, P256, "sub", &["-days", "29"]);
             if let Some([from, to]) = times {
-                case.ca.dated(from, to);
+                scene.ca.dated(from, to);
             }
-            case.refused(&[], words);
+            scene.refused(&[], words);
         }
     };
     check(
@@ -98,104 +62,121 @@ fn issuing_ca_whose_time_is_over_or_nearly_or_not_yet() {
 
 #[test]
 fn keys_and_signatures_that_are_weak_or_unknown() {
-    let Some(case) = Case::new() else { return };
-    case.issuing(RSA1024, "sub", &["-days", "900"]);
-    case.refused(&[], &["int.key", "of no kind that is known here"]);
-    case.issuing(P521, "sub", &["-days", "900"]);
-    case.refused(&[], &["nothing is signed here with a key of its kind"]);
-    case.issuing(P256, "sub", &["-days", "900", "-sha1"]);
-    case.refused(&[], &["ECDSA with SHA-1, which can be forged"]);
-    case.ca.root("root", RSA1024, "root");
-    case.issuing(P256, "sub", &["-days", "900"]);
-    case.refused(&[], &["CN=Old Root,O=Old Corp has a weak key: RSA 1024"]);
+    let Some(scene) = Scene::of_root(TEST, P256) else {
+        return;
+    };
+    issuing(&scene.ca, RSA1024, "sub", &["-days", "900"]);
+    scene.refused(&[], &["int.key", "of no kind that is known here"]);
+    issuing(&scene.ca, P521, "sub", &["-days", "900"]);
+    scene.refused(&[], &["nothing is signed here with a key of its kind"]);
+    issuing(&scene.ca, P256, "sub", &["-days", "900", "-sha1"]);
+    scene.refused(&[], &["ECDSA with SHA-1, which can be forged"]);
+    scene.ca.root("root", RSA1024, "root");
+    issuing(&scene.ca, P256, "sub", &["-days", "900"]);
+    scene.refused(&[], &["CN=Old Root,O=Old Corp has a weak key: RSA 1024"]);
 }
 
 #[test]
 fn keys_and_certificates_that_do_not_belong_together() {
-    let Some(case) = Case::with("sub") else {
+    let Some(scene) = with("sub") else {
         return;
     };
-    case.ca.key("other", RSA2048);
-    let other = case.ca.file("other.key");
-    let [int, key, root] = ["int.pem", "int.key", "root.pem"].map(|name| case.ca.file(name));
-    case.adopt(&["--intermediate", &int, "--key", &other, "--root", &root])
-        .assert_fault(2, &["CN=Old Issuing CA,O=Old Corp is not for the key"]);
-    case.refused(
+    scene.ca.key("other", RSA2048);
+    let other = scene.ca.file("other.key");
+    let [int, key, root] = ["int.pem", "int.key", "root.pem"].map(|name| scene.ca.file(name));
+    scene.assert_refused(
+        &scene.adopt(&["--intermediate", &int, "--key", &other, "--root", &root]),
+        &["CN=Old Issuing CA,O=Old Corp is not for the key"],
+    );
+    scene.refused(
         &["--root-key", &other],
         &["CN=Old Root,O=Old Corp is not for the key"],
     );
     // No root, the wrong root, a root of the same name.
-    case.adopt(&["--intermediate", &int, "--key", &key])
-        .assert_fault(2, &["was issued by CN=Old Root,O=Old Corp", "not given"]);
-    case.ca.root("twin", P256, "root");
-    case.adopt(&[
-        "--intermediate",
-        &int,
-        "--key",
-        &key,
-        "--root",
-        &case.ca.file("twin.pem"),
-    ])
-    .assert_fault(2, &["was not signed by the CN=Old Root,O=Old Corp"]);
+    scene.assert_refused(
+        &scene.adopt(&["--intermediate", &int, "--key", &key]),
+        &["was issued by CN=Old Root,O=Old Corp", "not given"],
+    );
+    scene.ca.root("twin", P256, "root");
+    scene.assert_refused(
+        &scene.adopt(&[
+            "--intermediate",
+            &int,
+            "--key",
+            &key,
+            "--root",
+            &scene.ca.file("twin.pem"),
+        ]),
+        &["was not signed by the CN=Old Root,O=Old Corp"],
+    );
     // The root in place of the issuing CA, and the other way round.
-    case.adopt(&[
-        "--intermediate",
-        &root,
-        "--key",
-        &case.ca.file("root.key"),
-        "--root",
-        &root,
-    ])
-    .assert_fault(
-        2,
+    scene.assert_refused(
+        &scene.adopt(&[
+            "--intermediate",
+            &root,
+            "--key",
+            &scene.ca.file("root.key"),
+            "--root",
+            &root,
+        ]),
         &["CN=Old Root,O=Old Corp is a root", "give it as --root"],
     );
-    case.adopt(&["--root", &int, "--root", &root, "--root-key", &key])
-        .assert_fault(2, &["no CA", "pathLenConstraint"].map(|_| "Old Issuing CA"));
-    case.adopt(&["--root", &root]).assert_fault(
-        2,
+    scene.assert_refused(
+        &scene.adopt(&["--root", &int, "--root", &root, "--root-key", &key]),
+        &["no CA", "pathLenConstraint"].map(|_| "Old Issuing CA"),
+    );
+    scene.assert_refused(
+        &scene.adopt(&["--root", &root]),
         &["CN=Old Root,O=Old Corp alone issues nothing", "--root-key"],
     );
-    case.adopt(&[])
-        .assert_fault(2, &["no CA was given", "--p12"]);
-    case.adopt(&["--intermediate", &int, "--root", &root])
-        .assert_fault(2, &["none was made here before", "--csr-out"]);
+    scene.assert_refused(&scene.adopt(&[]), &["no CA was given", "--p12"]);
+    scene.assert_refused(
+        &scene.adopt(&["--intermediate", &int, "--root", &root]),
+        &["none was made here before", "--csr-out"],
+    );
 }
 
 #[test]
 fn path_that_is_longer_than_a_root_allows() {
-    let Some(case) = Case::new() else { return };
-    case.ca.root("root", P256, "root_only");
-    case.issuing(P256, "sub", &["-days", "900"]);
-    case.ca
+    let Some(scene) = Scene::of_root(TEST, P256) else {
+        return;
+    };
+    scene.ca.root("root", P256, "root_only");
+    issuing(&scene.ca, P256, "sub", &["-days", "900"]);
+    scene
+        .ca
         .issued("policy", P256, "root", "policy", "/CN=Policy");
-    case.ca.issued("low", P256, "policy", "sub", "/CN=Low");
+    scene.ca.issued("low", P256, "policy", "sub", "/CN=Low");
     // Leaves of the root's own, or of one CA below it: nothing stands between.
     let [low, key, policy, root] =
-        ["low.pem", "low.key", "policy.pem", "root.pem"].map(|name| case.ca.file(name));
-    case.adopt(&[
-        "--intermediate",
-        &low,
-        "--key",
-        &key,
-        "--root",
-        &policy,
-        "--root",
-        &root,
-    ])
-    .assert_fault(2, &["CN=Old Root,O=Old Corp allows 0 CAs below it"]);
-    case.adopt(&["--root", &root, "--root-key", &case.ca.file("root.key")])
-        .assert_fault(2, &["allows 0 CAs below it", "1 would stand there"]);
+        ["low.pem", "low.key", "policy.pem", "root.pem"].map(|name| scene.ca.file(name));
+    scene.assert_refused(
+        &scene.adopt(&[
+            "--intermediate",
+            &low,
+            "--key",
+            &key,
+            "--root",
+            &policy,
+            "--root",
+            &root,
+        ]),
+        &["CN=Old Root,O=Old Corp allows 0 CAs below it"],
+    );
+    scene.assert_refused(
+        &scene.adopt(&["--root", &root, "--root-key", &scene.ca.file("root.key")]),
+        &["allows 0 CAs below it", "1 would stand there"],
+    );
 }
 
 #[test]
 fn keys_that_stay_locked() {
-    let Some(case) = Case::with("sub") else {
+    let Some(scene) = with("sub") else {
         return;
     };
-    case.ca.write("password", "correct horse\n");
-    case.ca.write("wrong", "battery staple\n");
-    case.ca.ok(&[
+    scene.ca.write("password", "correct horse\n");
+    scene.ca.write("wrong", "battery staple\n");
+    scene.ca.ok(&[
         "pkcs8",
         "-topk8",
         "-in",
@@ -206,12 +187,33 @@ fn keys_that_stay_locked() {
         "file:password",
     ]);
     let [int, enc, root, wrong] =
-        ["int.pem", "int.enc", "root.pem", "wrong"].map(|name| case.ca.file(name));
+        ["int.pem", "int.enc", "root.pem", "wrong"].map(|name| scene.ca.file(name));
     let fixed = ["--intermediate", &int, "--key", &enc, "--root", &root];
-    case.adopt(&[&fixed[..], &["--password-file", &wrong]].concat())
-        .assert_fault(2, &["int.enc", "password"]);
+    scene.assert_refused(
+        &scene.adopt(&[&fixed[..], &["--password-file", &wrong]].concat()),
+        &["int.enc", "password"],
+    );
+    scene.ca.ok(&[
+        "pkcs8",
+        "-topk8",
+        "-scrypt",
+        "-in",
+        "int.key",
+        "-out",
+        "int.scrypt",
+        "-passout",
+        "file:password",
+    ]);
+    let [scrypt, password] = ["int.scrypt", "password"].map(|name| scene.ca.file(name));
+    let fixed = ["--intermediate", &int, "--key", &scrypt, "--root", &root];
+    let answer = scene.adopt(&[&fixed[..], &["--password-file", &password]].concat());
+    let words = [
+        "protected by scrypt",
+        "openssl pkcs8 -in OLD -topk8 -out NEW",
+    ];
+    scene.assert_refused(&answer, &words);
     // What openssl wrote before version 1.0, and its PKCS#12 before version 3.
-    case.ca.ok(&[
+    scene.ca.ok(&[
         "ec",
         "-in",
         "int.key",
@@ -221,11 +223,13 @@ fn keys_that_stay_locked() {
         "-passout",
         "file:password",
     ]);
-    let dek = case.ca.file("int.dek");
+    let dek = scene.ca.file("int.dek");
     let fixed = ["--intermediate", &int, "--key", &dek, "--root", &root];
-    case.adopt(&fixed)
-        .assert_fault(2, &["old encrypted keys", "openssl pkcs8 -topk8"]);
-    let legacy = case.ca.run(&[
+    scene.assert_refused(
+        &scene.adopt(&fixed),
+        &["old encrypted keys", "openssl pkcs8 -topk8"],
+    );
+    let legacy = scene.ca.run(&[
         "pkcs12",
         "-export",
         "-legacy",
@@ -240,49 +244,53 @@ fn keys_that_stay_locked() {
     ]);
     // The legacy provider is a package of its own here and there.
     if legacy.code == Some(0) {
-        let [p12, password] = ["int.p12", "password"].map(|name| case.ca.file(name));
-        case.adopt(&["--p12", &p12, "--root", &root, "--password-file", &password])
-            .assert_fault(2, &["int.p12", "openssl pkcs12 -legacy"]);
+        let [p12, password] = ["int.p12", "password"].map(|name| scene.ca.file(name));
+        scene.assert_refused(
+            &scene.adopt(&["--p12", &p12, "--root", &root, "--password-file", &password]),
+            &["int.p12", "openssl pkcs12 -legacy"],
+        );
     }
 }
 
 #[test]
 fn lists_that_say_nothing_of_these_cas_or_the_worst() {
-    let Some(case) = Case::with("sub") else {
+    let Some(scene) = with("sub") else {
         return;
     };
-    case.ca.root("twin", P256, "root");
-    case.ca.issued("other", P256, "twin", "sub", "/CN=Other");
-    case.ca.crl("other", "other.crl");
-    case.refused(
-        &["--crl", &case.ca.file("other.crl")],
+    scene.ca.root("twin", P256, "root");
+    scene.ca.issued("other", P256, "twin", "sub", "/CN=Other");
+    scene.ca.crl("other", "other.crl");
+    scene.refused(
+        &["--crl", &scene.ca.file("other.crl")],
         &["other.crl", "of CN=Other"],
     );
-    case.ca.crl("twin", "twin.crl");
-    case.refused(
-        &["--crl", &case.ca.file("twin.crl")],
+    scene.ca.crl("twin", "twin.crl");
+    scene.refused(
+        &["--crl", &scene.ca.file("twin.crl")],
         &["twin.crl", "another key"],
     );
-    case.refused(
-        &["--crl", &case.ca.file("int.pem")],
+    scene.refused(
+        &["--crl", &scene.ca.file("int.pem")],
         &["int.pem", "X509 CRL"],
     );
-    case.refused(
-        &["--issued", &case.ca.file("int.key")],
+    scene.refused(
+        &["--issued", &scene.ca.file("int.key")],
         &["int.key", "no certificate"],
     );
-    case.refused(
-        &["--index", &case.ca.file("int.pem")],
+    scene.refused(
+        &["--index", &scene.ca.file("int.pem")],
         &["int.pem", "line 1", "six fields"],
     );
     // The root has revoked the issuing CA itself.
-    let serial = case.ca.ok(&["x509", "-in", "int.pem", "-noout", "-serial"]);
+    let serial = scene
+        .ca
+        .ok(&["x509", "-in", "int.pem", "-noout", "-serial"]);
     let serial = serial.trim().trim_start_matches("serial=").to_owned();
     let line = format!("R\t300101000000Z\t260101000000Z\t{serial}\tunknown\t/CN=a\n");
-    case.ca.write("index.txt", &line);
-    case.ca.crl("root", "root.crl");
-    case.refused(
-        &["--crl", &case.ca.file("root.crl")],
+    scene.ca.write("index.txt", &line);
+    scene.ca.crl("root", "root.crl");
+    scene.refused(
+        &["--crl", &scene.ca.file("root.crl"), NOTHING_REVOKED],
         &[
             "CN=Old Issuing CA,O=Old Corp is revoked since 2026-01-01",
             "root.crl",
@@ -291,74 +299,149 @@ fn lists_that_say_nothing_of_these_cas_or_the_worst() {
 }
 
 #[test]
-fn two_certificates_of_one_serial_number() {
-    let installation = Installation::empty();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(TEST, &installation, kinds) else {
+fn issuing_ca_of_which_nothing_says_what_it_has_revoked() {
+    let Some(scene) = Scene::new(TEST, Kinds::P256) else {
         return;
     };
-    let case = Case { installation, ca };
+    let ca = &scene.ca;
+    ca.client("stolen");
+    ca.revoke("stolen");
+    let nothing = "nothing that was given says what CN=Old Issuing CA,O=Old Corp has revoked";
+    let hints = ["--crl FILE", "--index FILE", NOTHING_REVOKED];
+    scene.refused(&[], &[nothing, hints[0], hints[1], hints[2]]);
+    // A list of the CA above says nothing of those of this one, nor does a part of them.
+    ca.empty_crl("root", "root.crl");
+    scene.refused(&["--crl", &ca.file("root.crl")], &[nothing]);
+    ca.crl_with("int", "users.crl", &["-crlexts", "crl_of_users"]);
+    scene.refused(
+        &["--crl", &ca.file("users.crl")],
+        &[nothing, "users.crl tells of a part of its certificates"],
+    );
+    // One that is over may lack what was revoked since, whoever gives it.
+    let over = ["20240101000000Z", "20250101000000Z"];
+    ca.dated_crl("int", "over.crl", over);
+    let list = ca.file("over.crl");
+    let may_lack = [
+        "over.crl may not be the last CRL of CN=Old Issuing CA,O=Old Corp",
+        "was good until 2025-01-01",
+        "--accept-expired-crl",
+    ];
+    scene.refused(&["--crl", &list], &may_lack);
+    scene.refused(&["--crl", &list, NOTHING_REVOKED], &may_lack);
+    // So does one of a CA above, whose key is elsewhere.
+    ca.dated_crl("root", "root-over.crl", over);
+    let root_list = ca.file("root-over.crl");
+    ca.crl("int", "int.crl");
+    let current = ca.file("int.crl");
+    scene.refused(
+        &["--crl", &current, "--crl", &root_list],
+        &["root-over.crl may not be the last CRL of CN=Old Root,O=Old Corp"],
+    );
+    // With its key here, the root's next list is signed here as well.
+    let key = ca.file("root.key");
+    scene.refused(
+        &["--crl", &current, "--root-key", &key],
+        &["nothing that was given says what CN=Old Root,O=Old Corp has revoked"],
+    );
+    // A later one beside it makes up for it; what it revoked stays.
+    let adopted = scene.adopted(&["--crl", &list, "--crl", &current]);
+    assert_eq!(adopted["revocations"], 1);
+    assert_eq!(
+        adopted["without_crl"],
+        serde_json::json!(["CN=Old Root,O=Old Corp"])
+    );
+}
+
+#[test]
+fn root_of_which_nothing_says_what_it_has_revoked() {
+    let Some(scene) = Scene::of_root(TEST, P256) else {
+        return;
+    };
+    let ca = &scene.ca;
+    let [root, key] = ["root.pem", "root.key"].map(|name| ca.file(name));
+    let fixed = ["--root", &root, "--root-key", &key];
+    let nothing = "nothing that was given says what CN=Old Root,O=Old Corp has revoked";
+    scene.assert_refused(&scene.adopt(&fixed), &[nothing, NOTHING_REVOKED]);
+    // An empty one is what lies beside a CA that issues without it.
+    let index = ca.file("index.txt");
+    let with_index = [&fixed[..], &["--index", &index]].concat();
+    let empty = ["index.txt", "the database is empty", NOTHING_REVOKED];
+    scene.assert_refused(&scene.adopt(&with_index), &empty);
+    // The index is of the CA that issued until now, which here is the root.
+    ca.write("index.txt", "V\t300101000000Z\t\t01\tunknown\t/CN=a\n");
+    let adopted = scene.adopt(&with_index);
+    assert_eq!(adopted.code, Some(0), "{adopted:#?}");
+}
+
+#[test]
+fn list_that_is_over_is_taken_on_somebodys_word_and_the_log_says_so() {
+    let Some(scene) = Scene::new(TEST, Kinds::P256) else {
+        return;
+    };
+    let Scene { installation, ca } = &scene;
+    let over = ["20240101000000Z", "20250101000000Z"];
+    ca.dated_crl("root", "root-over.crl", over);
+    ca.client("stolen");
+    ca.revoke("stolen");
+    ca.dated_crl("int", "over.crl", over);
+    let [list, root_list] = ["over.crl", "root-over.crl"].map(|name| ca.file(name));
+    let given = ["--crl", &list, "--crl", &root_list, "--accept-expired-crl"];
+    let adopted = scene.adopted(&given);
+    assert_eq!(adopted["revocations"], 1);
+    // Nobody would rely on the root's: there is none, and it is said.
+    assert_eq!(
+        adopted["without_crl"],
+        serde_json::json!(["CN=Old Root,O=Old Corp"])
+    );
+    let log = installation.ok(&["audit", "export"]);
+    assert!(log.contains("CRLs that are over were taken"), "{log}");
+}
+
+#[test]
+fn two_certificates_of_one_serial_number() {
+    let Some(scene) = Scene::new(TEST, Kinds::P256) else {
+        return;
+    };
     let twice = ["-days", "90", "-set_serial", "4711"];
-    case.ca
+    scene
+        .ca
         .issued_with("one", P256, "int", "client", "/CN=one", &twice);
-    case.ca
+    scene
+        .ca
         .issued_with("two", P256, "int", "client", "/CN=two", &twice);
-    let [one, two] = ["one.pem", "two.pem"].map(|name| case.ca.file(name));
-    case.refused(
-        &["--issued", &one, "--issued", &two],
+    let [one, two] = ["one.pem", "two.pem"].map(|name| scene.ca.file(name));
+    scene.refused(
+        &["--issued", &one, "--issued", &two, NOTHING_REVOKED],
         &["two certificates have the serial number 1267", "two.pem"],
     );
 }
 
 #[test]
 fn folder_that_has_an_authority_keeps_it() {
-    let installation = Installation::new();
-    let kinds = Kinds {
-        root: P256,
-        issuing: P256,
-    };
-    let Some(ca) = OpensslCa::new(TEST, &installation, kinds) else {
+    let Some(scene) = Scene::beside(TEST, Installation::new()) else {
         return;
     };
-    let before = fs::read(installation.state().join("ca/root.pem")).expect("readable");
-    let answer = installation.run(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-    ]);
+    scene.ca.root("root", P256, "root");
+    issuing(&scene.ca, P256, "sub", &["-days", "900"]);
+    let root = scene.installation.state().join("ca/root.pem");
+    let before = fs::read(&root).expect("readable");
+    let answer = scene.adopt_issuing(&[]);
     answer.assert_fault(2, &["is initialised already", "--state"]);
-    let after = fs::read(installation.state().join("ca/root.pem")).expect("readable");
+    let after = fs::read(&root).expect("readable");
     assert_eq!(before, after);
 }
 
 #[test]
 fn names_outside_the_constraints_of_an_adopted_ca_are_not_certified() {
-    let Some(case) = Case::with("constrained") else {
+    let Some(scene) = with("constrained") else {
         return;
     };
-    let [int, key, root] = ["int.pem", "int.key", "root.pem"].map(|name| case.ca.file(name));
-    case.installation.ok(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &int,
-        "--key",
-        &key,
-        "--root",
-        &root,
-    ]);
+    scene.adopted(&[NOTHING_REVOKED]);
     let issue = |name: &str| {
-        let folder = case.installation.path(name);
+        let folder = scene.installation.path(name);
         let folder = folder.to_str().expect("UTF-8").to_owned();
-        case.installation
+        scene
+            .installation
             .run(&["issue", "server", name, "--out", &folder])
     };
     assert_eq!(issue("api.corp.example").code, Some(0));

@@ -7,8 +7,8 @@ use countersign_pki::crl::ParsedCrl;
 use countersign_pki::pem;
 use countersign_testkit::ephemeral;
 
-use super::GATEWAY;
-use super::openssl_ca::{Kinds, OpensslCa, P256, P384};
+use super::openssl_ca::{P256, P384};
+use super::scene::{GATEWAY, Kinds, NOTHING_REVOKED, Scene};
 use crate::installation::{Answer, Installation, text};
 use crate::peers::peer;
 
@@ -97,24 +97,15 @@ fn roots_list_is_served_where_the_issuing_cas_certificate_says() {
 #[test]
 fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
     let test = "root_key_that_is_brought_along_signs_and_stays_nowhere";
-    let installation = Installation::empty();
     let kinds = Kinds {
         root: P384,
         issuing: P256,
     };
-    let Some(ca) = OpensslCa::new(test, &installation, kinds) else {
+    let Some(scene) = Scene::new(test, kinds) else {
         return;
     };
-    installation.ok(&[
-        "ca",
-        "adopt",
-        "--intermediate",
-        &ca.file("int.pem"),
-        "--key",
-        &ca.file("int.key"),
-        "--root",
-        &ca.file("root.pem"),
-    ]);
+    scene.adopted(&[NOTHING_REVOKED]);
+    let Scene { installation, ca } = &scene;
     let lists = installation.json(&["ca", "crl"]);
     assert_eq!(lists["lists"].as_array().map(Vec::len), Some(1), "{lists}");
     // The wrong key is refused before anything is asked for.
@@ -125,18 +116,12 @@ fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
             &["int.key", "it is not the key of CN=Old Root,O=Old Corp"],
         );
     installation.ok(&["ca", "crl", "--root", "--root-key", &ca.file("root.key")]);
-    let file = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&file)]);
     let you = installation.issue("client", "you", &[]);
-    let root = installation.state().join("ca.pem");
-    let verified = ca.verify(&root, &file, &you.certificate());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
+    scene.assert_verifies(&you.certificate());
     assert!(!installation.state().join("ca/root.key.sealed").exists());
     // Lists that are not to be published for anybody.
     let refused = |file: &str, code: i32, words: &[&str]| {
-        installation
-            .run(&["ca", "crl", "import", &ca.file(file)])
-            .assert_fault(code, words);
+        scene.import(file).assert_fault(code, words);
     };
     ca.empty_crl("int", "int.crl");
     refused(
@@ -147,39 +132,13 @@ fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
     ca.root("stranger", P256, "root");
     ca.empty_crl("stranger", "stranger.crl");
     refused("stranger.crl", 2, &["stranger.crl", "another key of"]);
-    ca.ok(&[
-        "ca",
-        "-gencrl",
-        "-config",
-        "openssl.cnf",
-        "-cert",
-        "root.pem",
-        "-keyfile",
-        "root.key",
-        "-crl_lastupdate",
-        "20240101000000Z",
-        "-crl_nextupdate",
-        "20250101000000Z",
-        "-out",
-        "over.crl",
-    ]);
+    ca.dated_crl("root", "over.crl", ["20240101000000Z", "20250101000000Z"]);
     refused("over.crl", 2, &["was good until 2025-01-01"]);
-    ca.ok(&[
-        "ca",
-        "-gencrl",
-        "-config",
-        "openssl.cnf",
-        "-cert",
-        "root.pem",
-        "-keyfile",
-        "root.key",
-        "-crl_lastupdate",
-        "20240101000000Z",
-        "-crl_nextupdate",
-        "20900101000000Z",
-        "-out",
+    ca.dated_crl("root", "older.crl", ["20240101000000Z", "20900101000000Z"]);
+    refused(
         "older.crl",
-    ]);
-    refused("older.crl", 1, &["signed later", "is published already"]);
+        1,
+        &["was signed before the one that is published already"],
+    );
     refused("root.pem", 2, &["X509 CRL"]);
 }

@@ -4,35 +4,35 @@ use std::fs;
 
 use countersign_testkit::process::Process;
 
-use super::openssl_ca::{OpensslCa, P256, RSA4096};
-use super::{GATEWAY, curl};
-use crate::installation::{Installation, Issued, countersign, text};
+use super::openssl_ca::{P256, RSA4096};
+use super::scene::{GATEWAY, Scene, curl};
+use crate::installation::{Issued, countersign, text};
 use crate::peers::peer;
 
 /// A root and a policy CA below it, and a request of ours.
-fn corporate(test: &str) -> Option<(Installation, OpensslCa)> {
-    let installation = Installation::empty();
-    let ca = OpensslCa::bare(test, &installation)?;
-    ca.root("root", RSA4096, "root");
-    ca.issued("policy", P256, "root", "policy", "/O=Corp/CN=Policy CA");
-    installation.ok(&[
+fn corporate(test: &str) -> Option<Scene> {
+    let scene = Scene::of_root(test, RSA4096)?;
+    let policy = "/O=Corp/CN=Policy CA";
+    (scene.ca).issued("policy", P256, "root", "policy", policy);
+    scene.installation.ok(&[
         "init",
         "--csr-out",
-        &ca.file("us.csr"),
+        &scene.ca.file("us.csr"),
         "--subject",
         "O=Our Team",
         "--trust-domain",
         "team.corp.example",
     ]);
-    Some((installation, ca))
+    Some(scene)
 }
 
 #[test]
 fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
     let test = "sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies";
-    let Some((installation, ca)) = corporate(test) else {
+    let Some(scene) = corporate(test) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     if peer(test, "curl").is_none() {
         return;
     }
@@ -73,14 +73,13 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
     // The lists of those above come from those above.
     for (name, of) in [("policy", "policy.crl"), ("root", "root.crl")] {
         ca.empty_crl(name, of);
-        let imported = installation.ok(&["ca", "crl", "import", &ca.file(of)]);
-        assert!(imported.contains("is published, good until"), "{imported}");
+        let imported = scene.import(of);
+        let published = imported.stdout.contains("is published, good until");
+        assert!(published, "{imported:#?}");
     }
-    let again = installation.ok(&["ca", "crl", "import", &ca.file("root.crl")]);
-    assert!(again.contains("was published already"), "{again}");
+    let again = scene.import("root.crl");
+    assert!(again.stdout.contains("was published already"), "{again:#?}");
     let you = installation.issue("client", "you", &[]);
-    let lists = installation.path("all.crl");
-    installation.ok(&["ca", "crl", "--out", text(&lists)]);
     let root = installation.state().join("ca.pem");
     assert_eq!(
         fs::read_to_string(&root).expect("readable").trim(),
@@ -88,8 +87,7 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
             .expect("readable")
             .trim()
     );
-    let verified = ca.verify(&root, &lists, &you.certificate());
-    assert_eq!(verified.code, Some(0), "{verified:#?}");
+    scene.assert_verifies(&you.certificate());
     let chain = you.certificate();
     let own = countersign(
         &ca.folder,
@@ -128,24 +126,20 @@ fn sub_ca_under_a_corporate_policy_ca_issues_what_everybody_verifies() {
             "--root-key",
         ],
     );
-    revoked_by_the_policy_ca(&installation, &ca, &gateway, &you);
+    revoked_by_the_policy_ca(&scene, &gateway, &you);
 }
 
 /// It takes us back: nobody gets in any more.
-fn revoked_by_the_policy_ca(
-    installation: &Installation,
-    ca: &OpensslCa,
-    gateway: &Process,
-    you: &Issued,
-) {
-    let serial = ca.ok(&["x509", "-in", "us.pem", "-noout", "-serial"]);
-    let serial = serial.trim().trim_start_matches("serial=");
+fn revoked_by_the_policy_ca(scene: &Scene, gateway: &Process, you: &Issued) {
+    let ca = &scene.ca;
+    let serial = ca.serial("us");
     let line = format!("R\t300101000000Z\t260101000000Z\t{serial}\tunknown\t/CN=a\n");
     ca.write("index.txt", &line);
     let next = ca.path("policy.crl");
     wait_for_another_second(&next);
     ca.crl("policy", "policy.crl");
-    installation.ok(&["ca", "crl", "import", &ca.file("policy.crl")]);
+    let imported = scene.import("policy.crl");
+    assert_eq!(imported.code, Some(0), "{imported:#?}");
     let answer = curl(
         gateway,
         text(&you.ca()),
@@ -172,9 +166,10 @@ fn wait_for_another_second(since: &std::path::Path) {
 #[test]
 fn between_request_and_certificate_everybody_says_what_is_missing() {
     let test = "between_request_and_certificate_everybody_says_what_is_missing";
-    let Some((installation, ca)) = corporate(test) else {
+    let Some(scene) = corporate(test) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     let waits = [
         "waits for the certificate of the sub-CA",
         "request/request.pem",
@@ -218,9 +213,10 @@ fn between_request_and_certificate_everybody_says_what_is_missing() {
 #[test]
 fn certificate_that_is_not_the_one_asked_for_is_refused() {
     let test = "certificate_that_is_not_the_one_asked_for_is_refused";
-    let Some((installation, ca)) = corporate(test) else {
+    let Some(scene) = corporate(test) else {
         return;
     };
+    let Scene { installation, ca } = &scene;
     let adopt = |name: &str, words: &[&str]| {
         let (certificate, chain, root) =
             (ca.file(name), ca.file("policy.pem"), ca.file("root.pem"));
@@ -305,11 +301,10 @@ fn certificate_that_is_not_the_one_asked_for_is_refused() {
 #[test]
 fn request_under_a_passphrase_is_completed_with_it_alone() {
     let test = "request_under_a_passphrase_is_completed_with_it_alone";
-    let installation = Installation::empty();
-    let Some(ca) = OpensslCa::bare(test, &installation) else {
+    let Some(scene) = Scene::of_root(test, P256) else {
         return;
     };
-    ca.root("root", P256, "root");
+    let Scene { installation, ca } = &scene;
     ca.write("right", "right\n");
     ca.write("wrong", "wrong\n");
     let (right, wrong) = (ca.file("right"), ca.file("wrong"));
