@@ -30,10 +30,13 @@ use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use crate::fixture::{ADMIN, Folder, client, options};
 use crate::openapi::operations;
@@ -258,14 +261,14 @@ fn answer(outcome: &Outcome) -> (u16, Value) {
 
 /// A connection that stays open.
 struct Open {
-    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Full<Bytes>>,
 }
 
 impl Open {
     async fn of(site: &Site, holder: &Holder) -> Self {
         let client = site.client(Some(&holder.identity));
         let stream = client.connect(site.address).await.expect("connects");
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .expect("HTTP/1.1");
         tokio::spawn(connection);
@@ -784,6 +787,36 @@ async fn whoever_is_refused_is_told_so_once_and_keeps_no_connection() {
         let keeps = (name == "operator nobody").then_some(403);
         assert_eq!(again, keeps, "{name}");
     }
+}
+
+#[tokio::test]
+async fn strangers_of_one_source_leave_the_port_to_those_who_come_from_elsewhere() {
+    let site = Site::new().await;
+    let alice = site.holder("operator alice").await;
+    let client = site.client(Some(&alice.identity));
+    let from = async |source: [u8; 4]| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("loopback");
+        let stream = socket.connect(site.address).await.expect("accepted");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = TlsConnector::from(client.config()).connect(name, stream);
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(tls.await.ok()?)).await.ok()?;
+        tokio::spawn(connection);
+        let asked = request(&Method::GET, "/v1/status", &Value::Null);
+        let answer = sender.send_request(asked).await.ok()?;
+        Some(answer.status().as_u16())
+    };
+    let (here, elsewhere) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    // A sixteenth of half of the port's 1024 connections, none of which says anything.
+    let mut silent = Vec::new();
+    for _ in 0..31 {
+        silent.push(TcpStream::connect(site.address).await.expect("accepted"));
+    }
+    assert_eq!(from(here).await, Some(200), "one may still begin");
+    silent.push(TcpStream::connect(site.address).await.expect("accepted"));
+    assert_eq!(from(here).await, None, "32 have begun and not ended");
+    assert_eq!(from(elsewhere).await, Some(200));
 }
 
 #[tokio::test]
