@@ -143,6 +143,16 @@ impl FeedLog {
         Ok(())
     }
 
+    /// The same, and nothing more can be written to it.
+    #[cfg(test)]
+    pub(crate) fn on_full_disk(self) -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/full");
+        Self {
+            file: file.expect("Linux has it"),
+            ..self
+        }
+    }
+
     /// Says the same in fewer lines.
     fn rewrite(&mut self) -> Result<(), FeedLogError> {
         let file = File::open(&self.path).map_err(|source| FeedLogError::Io {
