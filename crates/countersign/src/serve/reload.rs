@@ -11,7 +11,7 @@ use countersign_authority::admin::port::replace_roles;
 use countersign_authority::authority::Authority;
 use countersign_authority::config::{AdminPortConfig, FeedPortConfig, PublicConfig};
 use countersign_authority::state::StateFolder;
-use countersign_pki::name::DnsName;
+use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::time::UnixTime;
 use countersign_proxy::admin::ReloadRequest;
 use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Source;
 use super::process::Process;
+use crate::certifiable_names::certifiable;
 use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
@@ -198,6 +199,7 @@ impl Reloads {
         let profiles = profiles(&loaded).map_err(said)?;
         let retention = retention(&loaded).map_err(said)?;
         let roles = roles(&loaded).map_err(said)?;
+        let names = self.names_wanted(&loaded).map_err(said)?;
         let mut report = self.serve_by(&loaded).await?;
         if let Some((authority, state)) = &self.authority {
             let cut = replace_roles(authority, &self.enforcement, roles).await;
@@ -217,12 +219,25 @@ impl Reloads {
         self.process.reloaded(&loaded);
         if let Source::File(_) = self.source {
             self.wanted.send_replace(Wanted {
-                names: own_names(gateway, &self.names, host_name()),
+                names,
                 lifetime: gateway.certificate_lifetime.duration(),
             });
         }
         self.loaded = loaded;
         Ok(report)
+    }
+
+    /// Of the gateway's own certificate.
+    fn names_wanted(&self, loaded: &Loaded) -> Result<Vec<TypedName>, Fault> {
+        let gateway = &loaded.configuration.gateway;
+        let names = own_names(gateway, &self.names, host_name());
+        match &self.authority {
+            Some((authority, _)) if gateway.needs_own_certificate() => {
+                let asked_for = [gateway.hosts(), self.names.clone()].concat();
+                certifiable(names, &asked_for, authority)
+            }
+            _ => Ok(names),
+        }
     }
 }
 
