@@ -18,7 +18,7 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::roll::Roll;
+pub(crate) use self::roll::{Called, Roll};
 use crate::receipt::NodeReceipt;
 
 /// The end of the feed of a node in this process.
@@ -210,9 +210,9 @@ struct Acknowledged {
 }
 
 impl Hub {
-    /// Those on the roll are away until they join.
-    pub(crate) fn new(roll: Roll) -> Arc<Self> {
-        let nodes = roll.load().into_iter().map(|(name, certificate)| {
+    /// `away`: who was on the roll, and is away until it joins.
+    pub(crate) fn new(roll: Roll, away: Called) -> Arc<Self> {
+        let nodes = away.into_iter().map(|(name, certificate)| {
             let node = Node {
                 number: 0,
                 link: Link::Lost {
@@ -281,6 +281,9 @@ impl Hub {
             body: Body::Confirmed {},
         };
         state.send(&message);
+        if state.roll.is_behind() {
+            state.call_the_roll();
+        }
     }
 
     /// Gives `node` a place; whoever had it under that name loses it. The snapshot must be read after this.
@@ -474,10 +477,10 @@ impl State {
         }
     }
 
-    fn call_the_roll(&self) {
+    fn call_the_roll(&mut self) {
         let remote = |(name, node): (&String, &Node)| Some((name.clone(), node.certificate?));
-        self.roll
-            .keep(&self.nodes.iter().filter_map(remote).collect());
+        let called = self.nodes.iter().filter_map(remote).collect();
+        self.roll.keep(&called);
     }
 
     fn lose(&mut self, node: &str, number: u64) {
@@ -616,7 +619,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_is_gone_counts_as_told_until_it_has_acknowledged_its_new_snapshot() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let first = hub.join("node").with(snapshot(0));
         acknowledge(&first, 0);
         drop(first);
@@ -637,7 +640,11 @@ mod tests {
     #[tokio::test]
     async fn node_of_another_process_is_known_after_a_restart_until_it_leaves_or_is_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let hub = || Hub::new(Roll::at(folder.path().join("nodes.json")));
+        let path = folder.path().join("nodes.json");
+        let hub = || {
+            let (roll, away) = Roll::open(path.clone()).expect("readable");
+            Hub::new(roll, away)
+        };
         let certificate = (Fingerprint::of(b"key"), SerialNumber::from_random([1; 20]));
         let other = (Fingerprint::of(b"key"), SerialNumber::from_random([2; 20]));
         let first = hub();
@@ -678,11 +685,23 @@ mod tests {
         second.publish(&revocations(1..=1));
         assert_eq!(names(&hub()), [] as [&str; 0]);
         assert_eq!(confirmations(&second, 1).await, []);
+
+        // What cannot be written is written once it can be.
+        std::fs::remove_file(&path).expect("there");
+        std::fs::create_dir_all(path.join("in-the-way")).expect("ours");
+        let seat = second
+            .join_remote("late", other)
+            .expect("free")
+            .at(Sequence(0));
+        std::fs::remove_dir_all(&path).expect("ours");
+        second.confirm(&HistoryId("a".to_owned()), UnixTime::from_seconds(2));
+        assert_eq!(names(&hub()), ["late"]);
+        drop(seat);
     }
 
     #[tokio::test]
     async fn node_of_another_process_quotes_its_place_and_takes_no_name_of_ours() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let _ours = hub.join("gateway@here").with(snapshot(0));
         let certificate = (
             Fingerprint::of(b"other"),
@@ -748,7 +767,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_overflows_stays_unconfirmed_for_the_next_revocation_too() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let mut slow = hub.join("node").with(snapshot(0));
         for sequence in 1..=300 {
             hub.publish(&revocations(sequence..=sequence));
@@ -768,7 +787,7 @@ mod tests {
 
     #[tokio::test]
     async fn batch_that_fits_no_queue_is_a_new_snapshot_and_nothing_else() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let mut first = hub.join("node").with(snapshot(0));
         hub.publish(&revocations(1..=257));
         assert_eq!(confirmations(&hub, 257).await, node(false));
@@ -782,7 +801,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_leaves_is_waited_for_no_more() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let old = hub.join("node").with(snapshot(0));
         let new = hub.join("node").with(snapshot(0));
         old.leave();
@@ -794,7 +813,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_those_that_are_away_the_longest_is_forgotten_first() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let connected = hub.join("connected").with(snapshot(0));
         for number in 0..=MAX_LOST {
             drop(hub.join(&format!("n{number}")).with(snapshot(0)));
