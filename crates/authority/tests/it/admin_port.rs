@@ -63,24 +63,24 @@ utf8 = "operator"
 "#;
 
 /// An authority born now, and its port.
-struct Site {
-    authority: Arc<Authority>,
+pub(crate) struct Site {
+    pub(crate) authority: Arc<Authority>,
     enforcement: Enforcement,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     address: SocketAddr,
     /// Dropped, it ends the port.
     _drain: DrainTrigger,
-    folder: Folder,
+    pub(crate) folder: Folder,
 }
 
 /// Somebody with a certificate, as issued and as it is shown.
-struct Holder {
-    issued: Issued,
-    identity: TestIdentity,
+pub(crate) struct Holder {
+    pub(crate) issued: Issued,
+    pub(crate) identity: TestIdentity,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("after 1970")
@@ -131,7 +131,7 @@ impl Site {
     }
 
     /// Puts a configuration in force, as a reload does. How many connections were cut.
-    async fn configure(&self, toml: &str) -> u64 {
+    pub(crate) async fn configure(&self, toml: &str) -> u64 {
         let config: AuthorityConfig = toml::from_str(toml).expect("TOML");
         self.authority
             .replace_profiles(config.profiles().expect("good profiles"));
@@ -141,11 +141,11 @@ impl Site {
     }
 
     /// `PROFILE NAME SAN…`, issued by root on the socket.
-    async fn holder(&self, text: &str) -> Holder {
+    pub(crate) async fn holder(&self, text: &str) -> Holder {
         hold(&self.authority, ADMIN, text).await
     }
 
-    fn client(&self, identity: Option<&TestIdentity>) -> Client {
+    pub(crate) fn client(&self, identity: Option<&TestIdentity>) -> Client {
         let anchor = CertificateDer::from(self.authority.operator().der().to_vec());
         Client::new(&anchor, identity, Protocol::Http1Tls13, "localhost")
     }
@@ -161,8 +161,19 @@ impl Site {
         self.client(identity).request(self.address, asked).await
     }
 
+    /// Any request, on a connection of its own.
+    pub(crate) async fn request(
+        &self,
+        identity: &TestIdentity,
+        request: Request<Full<Bytes>>,
+    ) -> Outcome {
+        self.client(Some(identity))
+            .request(self.address, request)
+            .await
+    }
+
     /// The status and the body of an answer.
-    async fn post(&self, holder: &Holder, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, holder: &Holder, path: &str, body: &Value) -> (u16, Value) {
         answer(
             &self
                 .ask(Some(&holder.identity), &Method::POST, path, body)
@@ -170,7 +181,7 @@ impl Site {
         )
     }
 
-    async fn get(&self, holder: &Holder, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, holder: &Holder, path: &str) -> (u16, Value) {
         let identity = Some(&holder.identity);
         answer(&self.ask(identity, &Method::GET, path, &Value::Null).await)
     }
@@ -193,7 +204,7 @@ impl Site {
         self.enforcement.revoke(vec![revoked]).await.connections_cut
     }
 
-    fn audit(&self) -> Vec<Value> {
+    pub(crate) fn audit(&self) -> Vec<Value> {
         let log = AuditLog::open(&self.folder.path.join("inventory.db")).expect("opens");
         let mut lines = Vec::new();
         log.lines(None, |line| {
@@ -250,7 +261,7 @@ fn request(method: &Method, path: &str, body: &Value) -> Request<Full<Bytes>> {
 }
 
 #[track_caller]
-fn answer(outcome: &Outcome) -> (u16, Value) {
+pub(crate) fn answer(outcome: &Outcome) -> (u16, Value) {
     let status = outcome.status();
     let status = status.unwrap_or_else(|| panic!("an answer: {outcome:?}"));
     (
