@@ -3,15 +3,17 @@
 //! A node that loses its place may serve on with what it has heard, so it is not forgotten: it counts as told and
 //! unconfirmed until it has joined again and acknowledged its snapshot, or has said that it ends.
 
+mod places;
 mod receipts;
 mod roll;
+mod seat;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_pki::feed::{
-    Acknowledgement, AcknowledgementOf, Body, HistoryId, Message, Revoked, Sequence, Snapshot,
+    Acknowledgement, AcknowledgementOf, Body, HistoryId, Message, Sequence,
 };
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
@@ -19,133 +21,9 @@ use countersign_pki::time::UnixTime;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::roll::{Called, Roll};
+pub use self::seat::Subscription;
+pub(crate) use self::seat::{Joining, Seat};
 use crate::receipt::NodeReceipt;
-
-/// The end of the feed of a node in this process.
-#[derive(Debug)]
-pub struct Subscription {
-    snapshot: Snapshot,
-    seat: Seat,
-}
-
-impl Subscription {
-    /// Everything up to where the messages begin. To be acknowledged like a message.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    /// The next message; `None`: the node was too slow or another took its name, and needs a new subscription.
-    /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<Message> {
-        self.seat.next().await
-    }
-
-    /// Says that everything up to there is in force. A node speaks for itself only, and of what it was told.
-    pub fn acknowledge(&self, acknowledgement: Acknowledgement) {
-        let Seat {
-            node, number, hub, ..
-        } = &self.seat;
-        if acknowledgement.node == *node && acknowledgement.history == self.snapshot.history {
-            // Another may have taken the name since: then that one speaks.
-            let _ = hub.acknowledge(*number, acknowledgement);
-        } else {
-            tracing::warn!(target: "feed", node, claimed = acknowledgement.node, "acknowledgement of another node or history is ignored");
-        }
-    }
-
-    /// Ends in order: the node serves nobody any more, and whoever revokes from now on does not wait for it.
-    pub fn leave(self) {
-        self.seat.leave();
-    }
-}
-
-/// A place in the feed. Dropped, the node is lost: it counts as told until it joins again.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    node: String,
-    number: u64,
-    begins: Sequence,
-    messages: mpsc::Receiver<Message>,
-    hub: Arc<Hub>,
-}
-
-impl Seat {
-    /// What acknowledgements quote.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Whether another stream has the node's place, or none has, because its certificate was revoked. One that was only too
-    /// slow has it still.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.hub.state().place(&self.node, self.number).is_none()
-    }
-
-    /// The next message behind the beginning; `None`: the place is lost. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
-        loop {
-            let message = self.messages.recv().await?;
-            // The beginning may have seen more than the hub had told when this node joined.
-            let confirmation =
-                message.body == Body::Confirmed {} && message.sequence == self.begins;
-            if confirmation || message.sequence > self.begins {
-                return Some(message);
-            }
-        }
-    }
-
-    /// The node serves nobody any more.
-    pub(crate) fn leave(self) {
-        let mut state = self.hub.state();
-        if state.place(&self.node, self.number).is_some() {
-            state.nodes.remove(&self.node);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.hub.state().lose(&self.node, self.number);
-    }
-}
-
-/// A place in the feed that a node has and that awaits its beginning.
-pub(crate) struct Joining {
-    node: String,
-    number: u64,
-    messages: mpsc::Receiver<Message>,
-    hub: Arc<Hub>,
-}
-
-impl Joining {
-    /// For a node in this process.
-    pub(crate) fn with(self, snapshot: Snapshot) -> Subscription {
-        Subscription {
-            seat: self.at(snapshot.sequence),
-            snapshot,
-        }
-    }
-
-    /// The messages behind `begins` follow.
-    pub(crate) fn at(self, begins: Sequence) -> Seat {
-        let Self {
-            node,
-            number,
-            messages,
-            hub,
-        } = self;
-        if let Some(place) = hub.state().place(&node, number) {
-            place.begins = begins;
-        }
-        Seat {
-            node,
-            number,
-            begins,
-            messages,
-            hub,
-        }
-    }
-}
 
 /// Which certificate a node in another process has joined with: revoked, it is nobody to wait for.
 pub(crate) type NodeCertificate = (Fingerprint, SerialNumber);
@@ -447,88 +325,6 @@ impl Hub {
     }
 }
 
-impl State {
-    fn send(&mut self, message: &Message) {
-        for (name, node) in &mut self.nodes {
-            if let Link::Connected(queue) = &node.link
-                && queue.try_send(message.clone()).is_err()
-            {
-                tracing::warn!(target: "feed", node = name, "node does not keep up with the feed and has to join again");
-                node.lose();
-            }
-        }
-        self.forget_oldest();
-    }
-
-    fn place(&mut self, node: &str, number: u64) -> Option<&mut Node> {
-        self.nodes
-            .get_mut(node)
-            .filter(|place| place.number == number)
-    }
-
-    /// It is refused from now on, and its connections are cut: there is nobody to hear from.
-    fn forget_revoked(&mut self, revoked: &Revoked) {
-        let certificate = Some((revoked.issuer_key, revoked.serial));
-        let before = self.nodes.len();
-        self.nodes
-            .retain(|_, node| node.certificate.is_none() || node.certificate != certificate);
-        if self.nodes.len() < before {
-            self.call_the_roll();
-        }
-    }
-
-    fn call_the_roll(&mut self) {
-        let remote = |(name, node): (&String, &Node)| Some((name.clone(), node.certificate?));
-        let called = self.nodes.iter().filter_map(remote).collect();
-        self.roll.keep(&called);
-    }
-
-    fn lose(&mut self, node: &str, number: u64) {
-        if let Some(place) = self.place(node, number) {
-            place.lose();
-            self.forget_oldest();
-        }
-    }
-
-    fn lose_all(&mut self) {
-        self.nodes.values_mut().for_each(Node::lose);
-        self.forget_oldest();
-    }
-
-    fn forget_oldest(&mut self) {
-        if self.nodes.len() <= MAX_LOST {
-            return;
-        }
-        let lost_since = |node: &Node| match node.link {
-            Link::Connected(_) => None,
-            Link::Lost { since } => Some((since, node.number)),
-        };
-        let mut lost: Vec<_> = self.nodes.values().filter_map(lost_since).collect();
-        if lost.len() <= MAX_LOST {
-            return;
-        }
-        lost.sort_unstable_by(|one, other| other.cmp(one));
-        let oldest = lost[MAX_LOST - 1];
-        self.nodes.retain(|name, node| {
-            let kept = lost_since(node).is_none_or(|since| since >= oldest);
-            if !kept {
-                tracing::warn!(target: "feed", node = name, "node has not come back and is no longer waited for");
-            }
-            kept
-        });
-    }
-}
-
-impl Node {
-    fn lose(&mut self) {
-        if let Link::Connected(_) = self.link {
-            self.link = Link::Lost {
-                since: Instant::now(),
-            };
-        }
-    }
-}
-
 /// Anywhere: what was said of a place before this process is said of none now.
 fn first_place() -> u64 {
     let mut random = [0; 4];
@@ -561,7 +357,7 @@ const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use countersign_pki::feed::{RevocationReason, Revoked};
+    use countersign_pki::feed::{RevocationReason, Revoked, Snapshot};
     use countersign_pki::fingerprint::Fingerprint;
     use countersign_pki::serial::SerialNumber;
 
