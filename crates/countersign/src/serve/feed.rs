@@ -19,6 +19,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::fill;
 use countersign_authority::authority::Authority;
 use countersign_pki::feed::{Body, HistoryId, Message, Position, Sequence};
+use countersign_pki::time::UnixTime;
 use countersign_tls::enforcement::{Effects, Enforcement};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -127,6 +128,8 @@ pub(crate) struct Follower {
     enforcement: Enforcement,
     position: Position,
     taking_effect: VecDeque<Pending>,
+    /// When the authority said last that what is held is true.
+    confirmed_at: UnixTime,
     /// The gateway has not taken over a bundle that was told.
     awaits_trust: bool,
 }
@@ -169,6 +172,7 @@ impl Follower {
         };
         let follower = Self {
             awaits_trust: !line.is_trusted(),
+            confirmed_at: position.confirmed_at(),
             line,
             enforcement,
             position,
@@ -200,10 +204,12 @@ impl Follower {
                         Ok(position) => position,
                         Err(error) => return End::because(error.to_string()),
                     };
+                    let at = message.at;
                     if let Err(end) = self.put_in_force(message) {
                         return end;
                     }
-                    self.position = position;
+                    // Not the latest of all: a clock that was ahead once would speak for one that was set right.
+                    (self.position, self.confirmed_at) = (position, at);
                     self.confirm();
                 }
                 () = trusted, if self.awaits_trust => {
@@ -225,7 +231,7 @@ impl Follower {
     /// What is served by is as old as the trust in it: a bundle that was told and is not in force confirms nothing.
     fn confirm(&self) {
         if !self.awaits_trust {
-            self.enforcement.confirm(self.position.confirmed_at());
+            self.enforcement.confirm(self.confirmed_at);
         }
     }
 

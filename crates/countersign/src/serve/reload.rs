@@ -122,7 +122,11 @@ impl Reloads {
                 }
             };
             tokio::select! {
-                () = hung_up => drop(self.reload().await),
+                () = hung_up => {
+                    if self.reload().await.is_ok() {
+                        trust_due = None;
+                    }
+                }
                 () = trust_changed => {
                     (trust_due, backoff) = (Some(Instant::now()), FIRST_BACKOFF);
                 }

@@ -139,13 +139,18 @@ async fn bundle_is_confirmed_when_the_gateway_serves_by_it_and_not_before() {
     );
     assert_served(&puppet, &you, &gateway).await;
 
+    // Whatever the configuration's file says by now: it is the one in force that goes on.
+    let file = puppet.gateway().path("countersign.toml");
+    let configuration = fs::read_to_string(&file).expect("ours");
+    fs::write(&file, "[gateway").expect("ours");
     fs::rename(&aside, &key).expect("ours");
     puppet.acknowledged("a", 6).await;
+    fs::write(&file, configuration).expect("ours");
     assert_served(&puppet, &theirs, &gateway).await;
     assert_unknown(&puppet, &you, &gateway).await;
     assert!(feed_age_s(&gateway) < LONG.as_secs());
 
-    // The same when it is told in a message, whatever the file says by now.
+    // The same when it is told in a message.
     let mut frames = headed(puppet.snapshot("a", 6, Vec::new()), |head| {
         head.bundles = vec![bundle(&next)];
     });
