@@ -362,6 +362,7 @@ fn names_outside_the_constraints_of_an_adopted_ca_are_not_certified() {
             .run(&["issue", "server", name, "--out", &folder])
     };
     assert_eq!(issue("api.corp.example").code, Some(0));
+    let issued = case.installation.certificates(&[]).len();
     let outside = issue("api.other.example");
     assert_ne!(outside.code, Some(0), "{outside:#?}");
     assert!(outside.stderr.contains("name-constraints"), "{outside:#?}");
@@ -369,6 +370,7 @@ fn names_outside_the_constraints_of_an_adopted_ca_are_not_certified() {
     let log = case.installation.ok(&["audit", "export"]);
     let is_it = |line: &&str| line.contains("\"refuse\"") && line.contains("api.other.example");
     assert_eq!(log.lines().filter(is_it).count(), 1, "{log}");
+    assert_eq!(case.installation.certificates(&[]).len(), issued);
 }
 
 #[test]
