@@ -168,7 +168,8 @@ impl Reloads {
     async fn serve_by(&self, loaded: &Loaded) -> Result<ReloadReport, String> {
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let own = self.own.borrow().clone();
-        let plan = plan(loaded, own.as_ref(), now).map_err(said)?;
+        let plan = plan(loaded, own.as_ref(), now);
+        let plan = plan.map_err(|fault| fault.sentence().to_owned())?;
         let report = self.gateway.reload(plan).await;
         let report = report.map_err(|error| error.to_string())?;
         if let (Some(in_force), Some(own)) = (&self.in_force, own) {
@@ -194,6 +195,7 @@ impl Reloads {
     }
 
     async fn take_over(&mut self) -> Result<ReloadReport, String> {
+        let said = |fault: Fault| fault.sentence().to_owned();
         let loaded = self.source.load().map_err(said)?;
         if let Some(changed) = Ports::of(&loaded).difference(&self.ports) {
             return Err(format!(
@@ -243,10 +245,6 @@ impl Reloads {
             _ => Ok(names),
         }
     }
-}
-
-fn said(fault: Fault) -> String {
-    fault.sentence().to_owned()
 }
 
 /// A file that is being replaced is whole again in a moment.
