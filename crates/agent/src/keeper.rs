@@ -198,10 +198,10 @@ mod tests {
         }
 
         /// As the next start finds it: where it stands, and how much is revoked.
-        fn held(&self) -> (u64, usize) {
+        fn held(&self) -> (u64, u64) {
             let held = FeedLog::read(&self.0.path().join("feed")).expect("whole");
             let held = held.expect("something");
-            (held.position.sequence().0, held.revoked.len())
+            (held.position.sequence().0, held.revoked.len() as u64)
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         in_time(keeper.behind()).await;
         in_time(first).await;
         in_time(fits).await;
-        let before = (5 + waiting_count, 5 + waiting_count as usize);
+        let before = (5 + waiting_count, 5 + waiting_count);
         assert_eq!(disk.held(), before);
 
         // There is room again, and what follows a gap is left out all the same, a stream that resumes behind it too.
@@ -249,7 +249,7 @@ mod tests {
         let whole = 8 + waiting_count;
         in_time(keeper.keep(snapshot(whole))).await;
         in_time(keeper.keep(message(whole + 1))).await;
-        assert_eq!(disk.held(), (whole + 1, whole as usize + 1));
+        assert_eq!(disk.held(), (whole + 1, whole + 1));
         assert_eq!(*keeper.gap.borrow(), Gap::None);
         // Nothing that was left out was ever said to be kept.
         for never in behind_it.into_iter().chain([left_out]) {

@@ -43,7 +43,7 @@ struct Bad {
 
 impl Bad {
     /// Of a client certificate for `a`, but for what is changed.
-    fn issue(what: &'static str, changes: Value, status: u16, words: &'static str) -> Self {
+    fn issue(what: &'static str, changes: &Value, status: u16, words: &'static str) -> Self {
         let mut body = asked("client", "a", &key());
         for (field, value) in changes.as_object().expect("fields") {
             body[field] = value.clone();
@@ -53,13 +53,13 @@ impl Bad {
 
     fn csr(what: &'static str, csr: impl Into<Value>, status: u16, words: &'static str) -> Self {
         let changes = json!({ "profile": "server", "name": "a.example.test", "csr": csr.into() });
-        Self::issue(what, changes, status, words)
+        Self::issue(what, &changes, status, words)
     }
 
     fn name(what: &'static str, profile: &str, name: &str, words: &'static str) -> Self {
         Self::issue(
             what,
-            json!({ "profile": profile, "name": name }),
+            &json!({ "profile": profile, "name": name }),
             422,
             words,
         )
@@ -166,8 +166,8 @@ async fn check(site: &Site, who: &Holder, all: impl IntoIterator<Item = Bad>) {
         let answered = ask(site, who, &bad).await;
         let recorded = refusals(site);
         let last = recorded.last().cloned().unwrap_or_default();
-        let lost = || (bad.status, json!({ "detail": last["reason"] }));
-        let (status, problem) = answered.unwrap_or_else(lost);
+        let unheard = || (bad.status, json!({ "detail": last["reason"] }));
+        let (status, problem) = answered.unwrap_or_else(unheard);
         let detail = problem["detail"].as_str().unwrap_or_default();
         let is_shown_as_it_is = !detail.chars().any(char::is_control);
         let holds = [
@@ -232,10 +232,11 @@ fn keys() -> Vec<Bad> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn names() -> Vec<Bad> {
     let sans = |what, name: &str, sans: Value, status, words| {
         let changes = json!({ "profile": "server", "name": name, "sans": sans });
-        Bad::issue(what, changes, status, words)
+        Bad::issue(what, &changes, status, words)
     };
     let many = |count: usize| -> Value {
         let names = (0..count).map(|at| format!("dns:n{at}.example.test"));
@@ -376,15 +377,15 @@ fn names() -> Vec<Bad> {
 fn shapes() -> Vec<Bad> {
     let huge = json!({ "profile": "client", "name": "a", "csr": "A".repeat(10 << 20) });
     let surprise = json!({ "surprise": true });
-    let mut plain = Bad::issue("a body of another kind", json!({}), 415, "Content-Type");
+    let mut plain = Bad::issue("a body of another kind", &json!({}), 415, "Content-Type");
     plain.headers = vec![("content-type", "text/plain".to_owned())];
-    let mut cut = Bad::issue("half a body", json!({}), 400, "JSON");
+    let mut cut = Bad::issue("half a body", &json!({}), 400, "JSON");
     cut.body.truncate(20);
     vec![
         plain,
         cut,
-        Bad::issue("a life of nothing", json!({ "ttl_s": 0 }), 422, "life"),
-        Bad::issue("a field that there is not", surprise, 422, "surprise"),
+        Bad::issue("a life of nothing", &json!({ "ttl_s": 0 }), 422, "life"),
+        Bad::issue("a field that there is not", &surprise, 422, "surprise"),
         Bad::body("ten megabytes", ISSUE, &huge, 413, "length limit"),
         Bad::body(
             "nothing of what is needed",
@@ -402,7 +403,7 @@ fn shapes() -> Vec<Bad> {
         ),
         Bad::issue(
             "a key for repeating that is none",
-            json!({}),
+            &json!({}),
             400,
             "idempotency-key",
         )
