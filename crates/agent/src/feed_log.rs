@@ -7,21 +7,17 @@
 //! What is revoked here stays revoked (a union over every snapshot and message, histories included) until an operator
 //! releases it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod lines;
+mod sum;
+
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{Context, SHA256};
-use countersign_pki::feed::{
-    Body, Bundle, Frame, Head, MAX_EVENT_BYTES, MAX_PART, Message, OutOfOrder, Position, Revoked,
-};
-use countersign_pki::fingerprint::Fingerprint;
-use countersign_pki::identity::BundleName;
-use countersign_pki::revocation::RevocationIndex;
-use countersign_pki::serial::SerialNumber;
+use countersign_pki::feed::{Bundle, Frame, Head, MAX_PART, Position, Revoked};
 use countersign_runtime::atomic_file::replace_with;
 
+use self::lines::{FIRST_TAG, Reading, TITLE, Tag, write_line};
 use crate::earlier_holds::EarlierHolds;
 
 /// What the node holds.
@@ -143,6 +139,16 @@ impl FeedLog {
         Ok(())
     }
 
+    /// The same, and nothing more can be written to it.
+    #[cfg(test)]
+    pub(crate) fn on_full_disk(self) -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/full");
+        Self {
+            file: file.expect("Linux has it"),
+            ..self
+        }
+    }
+
     /// Says the same in fewer lines.
     fn rewrite(&mut self) -> Result<(), FeedLogError> {
         let file = File::open(&self.path).map_err(|source| FeedLogError::Io {
@@ -255,243 +261,6 @@ impl FeedLogError {
     }
 }
 
-/// What lines add up to.
-#[derive(Default)]
-struct Sum {
-    position: Option<Position>,
-    /// Of a snapshot whose end has not come: its revocations count, its place does not.
-    opening: Option<Opening>,
-    bundles: BTreeMap<BundleName, Bundle>,
-    revoked: Vec<Revoked>,
-    /// Where the history before was left.
-    earlier: Option<Position>,
-    earlier_holds: EarlierHolds,
-}
-
-/// A snapshot that has begun.
-struct Opening {
-    head: Head,
-    /// How many of the sum's revocations stood before it.
-    before: usize,
-}
-
-impl Sum {
-    fn add(&mut self, frame: Frame) -> Result<(), OutOfOrder> {
-        match frame {
-            Frame::Snapshot(head) => {
-                let before = self.revoked.len();
-                self.opening = Some(Opening { head, before });
-            }
-            Frame::Revoked(part) => self.revoked.extend(part),
-            Frame::Complete { .. } => {
-                if let Some(Opening { head, before }) = self.opening.take() {
-                    self.release_what_is_missing(&head, before);
-                    self.begin(head)?;
-                }
-            }
-            Frame::Resumed(head) => self.begin(head)?,
-            Frame::Message(message) => self.hear(message)?,
-        }
-        Ok(())
-    }
-
-    /// A hold that a snapshot of the same history does not have was released; in another history nobody has released what
-    /// that one does not know (invariant 5).
-    fn release_what_is_missing(&mut self, head: &Head, before: usize) {
-        let told = self.revoked.split_off(before);
-        let other = (self.position.as_ref()).filter(|before| *before.history() != head.history);
-        if let Some(position) = other {
-            self.earlier = Some(position.clone());
-            let in_force = RevocationIndex::new(self.revoked.iter().copied());
-            self.earlier_holds.begin(Some(&in_force), &told);
-        } else {
-            self.earlier_holds.begin(None, &told);
-            let earlier = &self.earlier_holds;
-            (self.revoked).retain(|it| !it.reason.is_hold() || earlier.holds(it));
-        }
-        self.revoked.extend(told);
-    }
-
-    fn begin(&mut self, head: Head) -> Result<(), OutOfOrder> {
-        self.position = Some(match &self.position {
-            Some(position) => position.rejoin(&head)?,
-            None => Position::of(&head),
-        });
-        self.bundles = head
-            .bundles
-            .into_iter()
-            .map(|bundle| (bundle.name.clone(), bundle))
-            .collect();
-        Ok(())
-    }
-
-    fn hear(&mut self, message: Message) -> Result<(), OutOfOrder> {
-        let position = self.position.take().ok_or(OutOfOrder::OtherHistory)?;
-        self.position = Some(position.advance(&message)?);
-        self.revoked.extend(message.body.revoked());
-        self.earlier_holds.hear(&message.body);
-        match message.body {
-            Body::Released { certificates } => {
-                let released: BTreeSet<_> = (certificates.iter())
-                    .map(|it| (it.issuer_key, it.serial))
-                    .collect();
-                self.revoked.retain(|it| {
-                    !it.reason.is_hold() || !released.contains(&(it.issuer_key, it.serial))
-                });
-            }
-            Body::Bundle(bundle) => {
-                self.bundles.insert(bundle.name.clone(), bundle);
-            }
-            Body::Confirmed {}
-            | Body::Policy { .. }
-            | Body::Revoked(_)
-            | Body::RevokedTogether { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Option<Held> {
-        let position = self.position?;
-        // The first word stands, but for a hold: what replaced it came later.
-        let mut revoked: BTreeMap<(Fingerprint, SerialNumber), Revoked> = BTreeMap::new();
-        for it in self.revoked {
-            let known = revoked.entry((it.issuer_key, it.serial)).or_insert(it);
-            if known.reason.is_hold() {
-                *known = it;
-            }
-        }
-        Some(Held {
-            position,
-            bundles: self.bundles.into_values().collect(),
-            revoked: revoked.into_values().collect(),
-            earlier: self.earlier.map(|position| Earlier {
-                position,
-                holds: self.earlier_holds.to_vec(),
-            }),
-        })
-    }
-}
-
-struct Reading<'a> {
-    path: &'a Path,
-    lines: BufReader<&'a File>,
-    number: u64,
-    tag: Tag,
-    whole_bytes: u64,
-    is_torn: bool,
-    held: Sum,
-}
-
-impl<'a> Reading<'a> {
-    fn of(path: &'a Path, file: &'a File) -> Result<Self, FeedLogError> {
-        let mut reading = Self {
-            path,
-            lines: BufReader::new(file),
-            number: 0,
-            tag: FIRST_TAG,
-            whole_bytes: 0,
-            is_torn: false,
-            held: Sum::default(),
-        };
-        // The title was there before the file had its name.
-        match reading.line()? {
-            Some(title) if title == TITLE.trim_end().as_bytes() => Ok(reading),
-            _ => Err(FeedLogError::Unknown {
-                path: path.to_owned(),
-            }),
-        }
-    }
-
-    fn read_all(&mut self) -> Result<(), FeedLogError> {
-        while let Some(line) = self.line()? {
-            let (tag, json) = line
-                .split_at_checked(TAG_DIGITS)
-                .and_then(|(tag, rest)| Some((tag, rest.strip_prefix(b" ")?)))
-                .ok_or_else(|| self.damaged("it has no tag"))?;
-            let expected = next_tag(self.tag, json);
-            if tag != expected.to_hex().as_bytes() {
-                return Err(self.damaged("its tag does not follow from it and the lines before it"));
-            }
-            let frame =
-                serde_json::from_slice(json).map_err(|error| self.damaged(&error.to_string()))?;
-            self.held
-                .add(frame)
-                .map_err(|error| self.damaged(&error.to_string()))?;
-            self.tag = expected;
-        }
-        Ok(())
-    }
-
-    /// `None`: the end, or a last line that was not finished.
-    fn line(&mut self) -> Result<Option<Vec<u8>>, FeedLogError> {
-        let mut line = Vec::new();
-        let limit = MAX_LINE_BYTES as u64;
-        let read = (&mut self.lines).take(limit).read_until(b'\n', &mut line);
-        read.map_err(|source| FeedLogError::Io {
-            path: self.path.to_owned(),
-            source,
-        })?;
-        self.number += 1;
-        match line.pop() {
-            None => Ok(None),
-            Some(b'\n') => {
-                self.whole_bytes += line.len() as u64 + 1;
-                Ok(Some(line))
-            }
-            Some(_) if line.len() + 1 >= MAX_LINE_BYTES => {
-                Err(self.damaged("it is longer than any that is written"))
-            }
-            Some(_) => {
-                self.is_torn = true;
-                Ok(None)
-            }
-        }
-    }
-
-    fn damaged(&self, why: &str) -> FeedLogError {
-        FeedLogError::Damaged {
-            path: self.path.to_owned(),
-            line: self.number,
-            why: why.to_owned(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag([u8; TAG_DIGITS / 2]);
-
-impl Tag {
-    fn to_hex(self) -> String {
-        format!("{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
-fn next_tag(before: Tag, json: &[u8]) -> Tag {
-    let mut context = Context::new(&SHA256);
-    context.update(&before.0);
-    context.update(json);
-    let mut tag = Tag([0; TAG_DIGITS / 2]);
-    tag.0
-        .copy_from_slice(&context.finish().as_ref()[..TAG_DIGITS / 2]);
-    tag
-}
-
-fn write_line(lines: &mut Vec<u8>, before: Tag, frame: &Frame) -> io::Result<Tag> {
-    let json = serde_json::to_vec(frame)?;
-    let tag = next_tag(before, &json);
-    lines.extend_from_slice(tag.to_hex().as_bytes());
-    lines.push(b' ');
-    lines.extend_from_slice(&json);
-    lines.push(b'\n');
-    Ok(tag)
-}
-
-const TITLE: &str = "countersign feed 1\n";
-/// 64 bits find every accident; who can write to the file can compute them anew, however many there are.
-const TAG_DIGITS: usize = 16;
-const FIRST_TAG: Tag = Tag([0; TAG_DIGITS / 2]);
-/// What came as one event, with its tag.
-const MAX_LINE_BYTES: usize = MAX_EVENT_BYTES + TAG_DIGITS + 2;
 /// A day of confirmations.
 const MIN_REWRITE_BYTES: u64 = 1024 * 1024;
 
@@ -499,10 +268,13 @@ const MIN_REWRITE_BYTES: u64 = 1024 * 1024;
 mod tests {
     use std::fs;
 
-    use countersign_pki::feed::{HistoryId, Released, RevocationReason, Sequence};
+    use countersign_pki::feed::{Body, HistoryId, Message, Released, RevocationReason, Sequence};
+    use countersign_pki::fingerprint::Fingerprint;
+    use countersign_pki::serial::SerialNumber;
     use countersign_pki::time::UnixTime;
     use tempfile::TempDir;
 
+    use super::lines::MAX_LINE_BYTES;
     use super::*;
 
     fn revoked(serial: u64) -> Revoked {

@@ -3,149 +3,27 @@
 //! A node that loses its place may serve on with what it has heard, so it is not forgotten: it counts as told and
 //! unconfirmed until it has joined again and acknowledged its snapshot, or has said that it ends.
 
+mod places;
 mod receipts;
 mod roll;
+mod seat;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use countersign_pki::feed::{
-    Acknowledgement, AcknowledgementOf, Body, HistoryId, Message, Revoked, Sequence, Snapshot,
+    Acknowledgement, AcknowledgementOf, Body, HistoryId, Message, Sequence,
 };
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::roll::Roll;
+pub(crate) use self::roll::{Called, Roll};
+pub use self::seat::Subscription;
+pub(crate) use self::seat::{Joining, Seat};
 use crate::receipt::NodeReceipt;
-
-/// The end of the feed of a node in this process.
-#[derive(Debug)]
-pub struct Subscription {
-    snapshot: Snapshot,
-    seat: Seat,
-}
-
-impl Subscription {
-    /// Everything up to where the messages begin. To be acknowledged like a message.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
-    /// The next message; `None`: the node was too slow or another took its name, and needs a new subscription.
-    /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<Message> {
-        self.seat.next().await
-    }
-
-    /// Says that everything up to there is in force. A node speaks for itself only, and of what it was told.
-    pub fn acknowledge(&self, acknowledgement: Acknowledgement) {
-        let Seat {
-            node, number, hub, ..
-        } = &self.seat;
-        if acknowledgement.node == *node && acknowledgement.history == self.snapshot.history {
-            // Another may have taken the name since: then that one speaks.
-            let _ = hub.acknowledge(*number, acknowledgement);
-        } else {
-            tracing::warn!(target: "feed", node, claimed = acknowledgement.node, "acknowledgement of another node or history is ignored");
-        }
-    }
-
-    /// Ends in order: the node serves nobody any more, and whoever revokes from now on does not wait for it.
-    pub fn leave(self) {
-        self.seat.leave();
-    }
-}
-
-/// A place in the feed. Dropped, the node is lost: it counts as told until it joins again.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    node: String,
-    number: u64,
-    begins: Sequence,
-    messages: mpsc::Receiver<Message>,
-    hub: Arc<Hub>,
-}
-
-impl Seat {
-    /// What acknowledgements quote.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Whether another stream has the node's place, or none has, because its certificate was revoked. One that was only too
-    /// slow has it still.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.hub.state().place(&self.node, self.number).is_none()
-    }
-
-    /// The next message behind the beginning; `None`: the place is lost. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<Message> {
-        loop {
-            let message = self.messages.recv().await?;
-            // The beginning may have seen more than the hub had told when this node joined.
-            let confirmation =
-                message.body == Body::Confirmed {} && message.sequence == self.begins;
-            if confirmation || message.sequence > self.begins {
-                return Some(message);
-            }
-        }
-    }
-
-    /// The node serves nobody any more.
-    pub(crate) fn leave(self) {
-        let mut state = self.hub.state();
-        if state.place(&self.node, self.number).is_some() {
-            state.nodes.remove(&self.node);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.hub.state().lose(&self.node, self.number);
-    }
-}
-
-/// A place in the feed that a node has and that awaits its beginning.
-pub(crate) struct Joining {
-    node: String,
-    number: u64,
-    messages: mpsc::Receiver<Message>,
-    hub: Arc<Hub>,
-}
-
-impl Joining {
-    /// For a node in this process.
-    pub(crate) fn with(self, snapshot: Snapshot) -> Subscription {
-        Subscription {
-            seat: self.at(snapshot.sequence),
-            snapshot,
-        }
-    }
-
-    /// The messages behind `begins` follow.
-    pub(crate) fn at(self, begins: Sequence) -> Seat {
-        let Self {
-            node,
-            number,
-            messages,
-            hub,
-        } = self;
-        if let Some(place) = hub.state().place(&node, number) {
-            place.begins = begins;
-        }
-        Seat {
-            node,
-            number,
-            begins,
-            messages,
-            hub,
-        }
-    }
-}
 
 /// Which certificate a node in another process has joined with: revoked, it is nobody to wait for.
 pub(crate) type NodeCertificate = (Fingerprint, SerialNumber);
@@ -210,9 +88,9 @@ struct Acknowledged {
 }
 
 impl Hub {
-    /// Those on the roll are away until they join.
-    pub(crate) fn new(roll: Roll) -> Arc<Self> {
-        let nodes = roll.load().into_iter().map(|(name, certificate)| {
+    /// `away`: who was on the roll, and is away until it joins.
+    pub(crate) fn new(roll: Roll, away: Called) -> Arc<Self> {
+        let nodes = away.into_iter().map(|(name, certificate)| {
             let node = Node {
                 number: 0,
                 link: Link::Lost {
@@ -281,6 +159,9 @@ impl Hub {
             body: Body::Confirmed {},
         };
         state.send(&message);
+        if state.roll.is_behind() {
+            state.call_the_roll();
+        }
     }
 
     /// Gives `node` a place; whoever had it under that name loses it. The snapshot must be read after this.
@@ -444,88 +325,6 @@ impl Hub {
     }
 }
 
-impl State {
-    fn send(&mut self, message: &Message) {
-        for (name, node) in &mut self.nodes {
-            if let Link::Connected(queue) = &node.link
-                && queue.try_send(message.clone()).is_err()
-            {
-                tracing::warn!(target: "feed", node = name, "node does not keep up with the feed and has to join again");
-                node.lose();
-            }
-        }
-        self.forget_oldest();
-    }
-
-    fn place(&mut self, node: &str, number: u64) -> Option<&mut Node> {
-        self.nodes
-            .get_mut(node)
-            .filter(|place| place.number == number)
-    }
-
-    /// It is refused from now on, and its connections are cut: there is nobody to hear from.
-    fn forget_revoked(&mut self, revoked: &Revoked) {
-        let certificate = Some((revoked.issuer_key, revoked.serial));
-        let before = self.nodes.len();
-        self.nodes
-            .retain(|_, node| node.certificate.is_none() || node.certificate != certificate);
-        if self.nodes.len() < before {
-            self.call_the_roll();
-        }
-    }
-
-    fn call_the_roll(&self) {
-        let remote = |(name, node): (&String, &Node)| Some((name.clone(), node.certificate?));
-        self.roll
-            .keep(&self.nodes.iter().filter_map(remote).collect());
-    }
-
-    fn lose(&mut self, node: &str, number: u64) {
-        if let Some(place) = self.place(node, number) {
-            place.lose();
-            self.forget_oldest();
-        }
-    }
-
-    fn lose_all(&mut self) {
-        self.nodes.values_mut().for_each(Node::lose);
-        self.forget_oldest();
-    }
-
-    fn forget_oldest(&mut self) {
-        if self.nodes.len() <= MAX_LOST {
-            return;
-        }
-        let lost_since = |node: &Node| match node.link {
-            Link::Connected(_) => None,
-            Link::Lost { since } => Some((since, node.number)),
-        };
-        let mut lost: Vec<_> = self.nodes.values().filter_map(lost_since).collect();
-        if lost.len() <= MAX_LOST {
-            return;
-        }
-        lost.sort_unstable_by(|one, other| other.cmp(one));
-        let oldest = lost[MAX_LOST - 1];
-        self.nodes.retain(|name, node| {
-            let kept = lost_since(node).is_none_or(|since| since >= oldest);
-            if !kept {
-                tracing::warn!(target: "feed", node = name, "node has not come back and is no longer waited for");
-            }
-            kept
-        });
-    }
-}
-
-impl Node {
-    fn lose(&mut self) {
-        if let Link::Connected(_) = self.link {
-            self.link = Link::Lost {
-                since: Instant::now(),
-            };
-        }
-    }
-}
-
 /// Anywhere: what was said of a place before this process is said of none now.
 fn first_place() -> u64 {
     let mut random = [0; 4];
@@ -558,7 +357,7 @@ const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use countersign_pki::feed::{RevocationReason, Revoked};
+    use countersign_pki::feed::{RevocationReason, Revoked, Snapshot};
     use countersign_pki::fingerprint::Fingerprint;
     use countersign_pki::serial::SerialNumber;
 
@@ -616,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_is_gone_counts_as_told_until_it_has_acknowledged_its_new_snapshot() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let first = hub.join("node").with(snapshot(0));
         acknowledge(&first, 0);
         drop(first);
@@ -637,7 +436,11 @@ mod tests {
     #[tokio::test]
     async fn node_of_another_process_is_known_after_a_restart_until_it_leaves_or_is_revoked() {
         let folder = tempfile::tempdir().expect("a folder");
-        let hub = || Hub::new(Roll::at(folder.path().join("nodes.json")));
+        let path = folder.path().join("nodes.json");
+        let hub = || {
+            let (roll, away) = Roll::open(path.clone()).expect("readable");
+            Hub::new(roll, away)
+        };
         let certificate = (Fingerprint::of(b"key"), SerialNumber::from_random([1; 20]));
         let other = (Fingerprint::of(b"key"), SerialNumber::from_random([2; 20]));
         let first = hub();
@@ -678,11 +481,23 @@ mod tests {
         second.publish(&revocations(1..=1));
         assert_eq!(names(&hub()), [] as [&str; 0]);
         assert_eq!(confirmations(&second, 1).await, []);
+
+        // What cannot be written is written once it can be.
+        std::fs::remove_file(&path).expect("there");
+        std::fs::create_dir_all(path.join("in-the-way")).expect("ours");
+        let seat = second
+            .join_remote("late", other)
+            .expect("free")
+            .at(Sequence(0));
+        std::fs::remove_dir_all(&path).expect("ours");
+        second.confirm(&HistoryId("a".to_owned()), UnixTime::from_seconds(2));
+        assert_eq!(names(&hub()), ["late"]);
+        drop(seat);
     }
 
     #[tokio::test]
     async fn node_of_another_process_quotes_its_place_and_takes_no_name_of_ours() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let _ours = hub.join("gateway@here").with(snapshot(0));
         let certificate = (
             Fingerprint::of(b"other"),
@@ -748,7 +563,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_overflows_stays_unconfirmed_for_the_next_revocation_too() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let mut slow = hub.join("node").with(snapshot(0));
         for sequence in 1..=300 {
             hub.publish(&revocations(sequence..=sequence));
@@ -768,7 +583,7 @@ mod tests {
 
     #[tokio::test]
     async fn batch_that_fits_no_queue_is_a_new_snapshot_and_nothing_else() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let mut first = hub.join("node").with(snapshot(0));
         hub.publish(&revocations(1..=257));
         assert_eq!(confirmations(&hub, 257).await, node(false));
@@ -782,7 +597,7 @@ mod tests {
 
     #[tokio::test]
     async fn node_that_leaves_is_waited_for_no_more() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let old = hub.join("node").with(snapshot(0));
         let new = hub.join("node").with(snapshot(0));
         old.leave();
@@ -794,7 +609,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_those_that_are_away_the_longest_is_forgotten_first() {
-        let hub = Hub::new(Roll::default());
+        let hub = Hub::new(Roll::default(), Called::new());
         let connected = hub.join("connected").with(snapshot(0));
         for number in 0..=MAX_LOST {
             drop(hub.join(&format!("n{number}")).with(snapshot(0)));

@@ -57,7 +57,7 @@ impl Service for Feed {
 
     async fn admit(&self, peer: &VerifiedPeer) -> Result<Node, Problem> {
         let told = "the feed is told to nodes only";
-        let holder = Holder::admit(&self.authority, peer, Profile::NODE, told).await?;
+        let holder = Holder::admit(&self.authority, peer, Profile::NODE, "the feed", told).await?;
         let place = self.places.take(holder.identity(), MAX_CONNECTIONS_EACH);
         let place = place.ok_or_else(|| {
             Problem::new(

@@ -96,7 +96,12 @@ impl Authority {
         let root = certificate(&state, IssuerRole::Root)?;
         refuse_early_clock(&root, &clock)?;
 
-        let hub = Hub::new(Roll::at(state.path().join(NODES_FILE)));
+        let path = state.path().join(NODES_FILE);
+        let (roll, away) = Roll::open(path.clone()).map_err(|error| OpenError::Nodes {
+            path,
+            why: error.to_string(),
+        })?;
+        let hub = Hub::new(roll, away);
         let publish = Arc::clone(&hub);
         let answers = Arc::new(Answers::default());
         let outdated = Arc::clone(&answers);

@@ -38,6 +38,8 @@ pub(crate) struct Own {
     pub(crate) intermediates: Vec<Certificate>,
     /// The gateway's own certificate, if a listener needs it.
     pub(crate) credentials: Option<SharedCredentials>,
+    /// Of the feed's bundles that it was made of; 0 where no feed tells others.
+    pub(crate) version: u64,
 }
 
 impl Own {
@@ -56,6 +58,7 @@ impl Own {
             bundle,
             intermediates: authority.intermediates().to_vec(),
             credentials,
+            version: 0,
         })
     }
 }

@@ -8,6 +8,7 @@
 
 mod backend;
 mod birth;
+mod certifiable_names;
 mod certificate_file;
 mod cli;
 mod composition;

@@ -46,6 +46,7 @@ pub(crate) fn own(now: UnixTime) -> Result<Own, Fault> {
         bundle: bundle.map_err(Fault::bug)?,
         intermediates: vec![ca],
         credentials: Some(SharedCredentials::new(credentials)),
+        version: 0,
     })
 }
 

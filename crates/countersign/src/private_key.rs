@@ -258,6 +258,35 @@ mod tests {
         assert!(PrivateKey::of_der(&ml_dsa_65(&[])).is_none());
     }
 
+    /// RFC 9881, appendix C: whoever writes such files, writes them so.
+    #[test]
+    fn ml_dsa_keys_of_the_rfc_are_read_and_those_that_contradict_themselves_are_not() {
+        macro_rules! example {
+            ($name:literal) => {
+                include_str!(concat!("../tests/it/rfc9881/", $name))
+            };
+        }
+        let der = |text: &str| pem::decode_all(text.as_bytes()).expect("PEM").remove(0).der;
+        for (seed, public) in [
+            (example!("ML-DSA-44-seed.priv"), example!("ML-DSA-44.pub")),
+            (example!("ML-DSA-65-seed.priv"), example!("ML-DSA-65.pub")),
+            (example!("ML-DSA-87-seed.priv"), example!("ML-DSA-87.pub")),
+        ] {
+            let key = PrivateKey::of_der(&der(seed)).expect("a key");
+            assert_eq!(key.spki_der(), der(public));
+            // What is written again is the seed, byte for byte.
+            assert_eq!(key.pkcs8(), der(seed));
+        }
+        let both = PrivateKey::of_der(&der(example!("ML-DSA-44-both.priv"))).expect("a key");
+        assert_eq!(both.pkcs8(), der(example!("ML-DSA-44-seed.priv")));
+        for bad in [
+            example!("bad-ML-DSA-44-1.priv"),
+            example!("bad-ML-DSA-44-2.priv"),
+        ] {
+            assert!(PrivateKey::of_der(&der(bad)).is_none());
+        }
+    }
+
     #[test]
     fn key_does_not_print_itself() {
         let made = LeafKey::generate(KeyKind::P256).expect("a key");

@@ -172,7 +172,7 @@ impl Client {
                 Ok((mut sender, connection)) => {
                     let driver = tokio::spawn(connection);
                     let sent = sender.send_request(request).await;
-                    settle(sent, driver).await
+                    settle(sent, sender, driver).await
                 }
                 Err(error) => Err(error),
             }
@@ -181,7 +181,7 @@ impl Client {
                 Ok((mut sender, connection)) => {
                     let driver = tokio::spawn(connection);
                     let sent = sender.send_request(request).await;
-                    settle(sent, driver).await
+                    settle(sent, sender, driver).await
                 }
                 Err(error) => Err(error),
             }
@@ -239,24 +239,29 @@ pub fn failed(error: &(dyn std::error::Error + 'static)) -> Outcome {
     Outcome::Closed(error.to_string())
 }
 
-/// A refusal after a TLS 1.3 handshake shows in the connection's own end; the request only says "canceled".
-async fn settle<T>(
+/// A refusal after a TLS 1.3 handshake shows in the connection's own end; the request only says "canceled". While there is a
+/// sender, a connection on which one request alone has failed does not end.
+async fn settle<T, S>(
     sent: Result<T, hyper::Error>,
+    sender: S,
     driver: tokio::task::JoinHandle<Result<(), hyper::Error>>,
 ) -> Result<T, hyper::Error> {
     match sent {
         Ok(response) => Ok(response),
-        Err(error) => match driver.await {
-            Ok(Err(cause)) => Err(cause),
-            _ => Err(error),
-        },
+        Err(error) => {
+            drop(sender);
+            match driver.await {
+                Ok(Err(cause)) => Err(cause),
+                _ => Err(error),
+            }
+        }
     }
 }
 
 async fn bounded(attempt: impl Future<Output = Outcome>) -> Outcome {
     tokio::time::timeout(HANG, attempt)
         .await
-        .unwrap_or_else(|_| Outcome::Closed("no answer in time".to_owned()))
+        .unwrap_or_else(|_| Outcome::Closed(HUNG.to_owned()))
 }
 
 fn parsed(answer: &[u8]) -> Outcome {
@@ -334,3 +339,59 @@ impl rustls::client::ResolvesClientCert for Always {
 
 /// Only catches a hang.
 const HANG: Duration = Duration::from_secs(30);
+const HUNG: &str = "no answer in time";
+
+#[cfg(test)]
+mod tests {
+    use rustls::ServerConfig;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::pki::{Leaf, TestCa};
+
+    /// RFC 9113 §4.1: length, type, flags, stream.
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const SETTINGS_ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+    /// Of the first stream: `INTERNAL_ERROR`.
+    const RST_STREAM: [u8; 13] = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+
+    #[tokio::test]
+    async fn request_that_fails_alone_is_told_at_once_though_its_connection_lives() {
+        let ca = TestCa::new("internal");
+        let server = ca.issue(Leaf::server(&["localhost"]));
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .expect("suites")
+                .with_no_client_auth()
+                .with_single_cert(server.chain.clone(), server.key.clone_key())
+                .expect("good credentials");
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        let serving = tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.expect("a connection");
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            let mut peer = acceptor.accept(socket).await.expect("a handshake");
+            let mut read = Vec::new();
+            // HEADERS (type 1) of the first stream.
+            let headers = [1, 5, 0, 0, 0, 1];
+            while !read.windows(6).any(|bytes| bytes == headers) {
+                assert_ne!(peer.read_buf(&mut read).await.expect("open"), 0);
+            }
+            let answer = [&SETTINGS[..], &SETTINGS_ACK, &RST_STREAM].concat();
+            peer.write_all(&answer).await.expect("open");
+            // It is the client that ends the connection.
+            let _ = peer.read_to_end(&mut Vec::new()).await;
+        });
+        let client = Client::new(ca.root.der(), None, Protocol::Http2Tls13, "localhost");
+        let request = Request::get("https://localhost/").body(Full::default());
+        let outcome = client.request(address, request.expect("a request")).await;
+        assert!(
+            matches!(&outcome, Outcome::Closed(why) if why != HUNG),
+            "{outcome:?}"
+        );
+        serving.await.expect("it was ended");
+    }
+}

@@ -79,8 +79,8 @@ impl Service for Api {
     }
 
     async fn admit(&self, peer: &VerifiedPeer) -> Result<Operator, Problem> {
-        let served = "the admin API is for operators only";
-        let holder = Holder::admit(&self.authority, peer, Profile::OPERATOR, served)
+        let told = "the admin API is for operators only";
+        let holder = Holder::admit(&self.authority, peer, Profile::OPERATOR, SERVED, told)
             .await
             .map_err(|problem| {
                 let hint = problem.hint.clone();
@@ -113,7 +113,10 @@ impl Service for Api {
     ) -> Response {
         let holder = &operator.holder;
         let Some(role) = self.authority.roles().of(holder.identity()) else {
-            return without_role(&holder.name()).into_response();
+            let problem = without_role(&holder.name());
+            let (authority, why) = (&self.authority, &problem.detail);
+            authority.refused(holder.actor(), SERVED, why).await;
+            return problem.into_response();
         };
         request.extensions_mut().insert(Arc::clone(&self.renewals));
         request.extensions_mut().insert(Actor::Operator {
@@ -146,6 +149,9 @@ fn quoted(name: &str) -> String {
         format!("{name:?}")
     }
 }
+
+/// As the audit log has it.
+const SERVED: &str = "the admin API";
 
 const ISSUE_OPERATOR: &str =
     "an admin makes operators: `countersign issue operator NAME --out DIR`";

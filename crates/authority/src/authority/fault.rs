@@ -52,6 +52,14 @@ pub enum OpenError {
         /// Which.
         path: PathBuf,
     },
+    /// Which nodes are away is not known: whoever revokes would be told that all have confirmed.
+    #[error("{} cannot be used: {why}", .path.display())]
+    Nodes {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// There is no authority in the folder.
     #[error("there is no authority in {}", .path.display())]
     NotInitialised {
@@ -82,6 +90,10 @@ impl OpenError {
             Self::File { .. } | Self::Mixed { .. } => {
                 Some("restore the state folder from a backup as a whole".to_owned())
             }
+            Self::Nodes { path, .. } => Some(format!(
+                "it says which gateways are away: move {} away, start again, and until each of them has joined, count on none that `revoke --wait` does not name",
+                path.display()
+            )),
             Self::NotInitialised { .. } => {
                 Some("`countersign init` makes one, `countersign up` too".to_owned())
             }
@@ -135,6 +147,11 @@ pub enum IssueError {
 }
 
 impl IssueError {
+    /// Whether what was asked for is refused, which goes on record; the others are our own trouble, or over in a moment.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::KeyReused { .. })
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -225,6 +242,21 @@ pub enum RenewError {
 }
 
 impl RenewError {
+    /// As of [`IssueError`].
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Issue(error) => error.is_refusal(),
+            Self::Ambiguous { .. }
+            | Self::Expired { .. }
+            | Self::Held { .. }
+            | Self::Imported { .. }
+            | Self::NeverSigned { .. }
+            | Self::NotFound { .. }
+            | Self::NotTheHolder { .. }
+            | Self::Revoked { .. } => true,
+        }
+    }
+
     /// What to do.
     pub fn hint(&self) -> Option<String> {
         match self {

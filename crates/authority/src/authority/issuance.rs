@@ -43,17 +43,25 @@ impl Authority {
         request: Request,
         claim: Option<Claim>,
     ) -> Result<Issued, IssueError> {
-        let place = match self.take_place(&actor, claim).await? {
-            Place::Taken(place) => place,
-            Place::Answered(issued) => return Ok(*issued),
-        };
         let object = asked_for(&request);
-        let reason = "asked for".to_owned();
-        let outcome = self
-            .issue_after(actor.clone(), request, None, reason, place)
-            .await;
+        let outcome = self.issue_claimed(actor.clone(), request, claim).await;
         self.record_denied(actor, &object, &outcome).await;
         outcome
+    }
+
+    async fn issue_claimed(
+        self: &Arc<Self>,
+        actor: Actor,
+        request: Request,
+        claim: Option<Claim>,
+    ) -> Result<Issued, IssueError> {
+        match self.take_place(&actor, claim).await? {
+            Place::Answered(issued) => Ok(*issued),
+            Place::Taken(place) => {
+                let reason = "asked for".to_owned();
+                self.issue_after(actor, request, None, reason, place).await
+            }
+        }
     }
 
     /// What [`Authority::issue`] would issue: judged as it would be, neither recorded nor signed.
@@ -86,6 +94,19 @@ impl Authority {
         key: RequestedKey,
         claim: Option<Claim>,
     ) -> Result<Issued, RenewError> {
+        let outcome = self.renew_meant(actor.clone(), what, key, claim).await;
+        self.record_not_renewed(actor, &what.to_string(), &outcome)
+            .await;
+        outcome
+    }
+
+    async fn renew_meant(
+        self: &Arc<Self>,
+        actor: Actor,
+        what: &What,
+        key: RequestedKey,
+        claim: Option<Claim>,
+    ) -> Result<Issued, RenewError> {
         let place = match self.take_place(&actor, claim).await? {
             Place::Taken(place) => place,
             Place::Answered(issued) => return Ok(*issued),
@@ -97,6 +118,21 @@ impl Authority {
 
     /// The next certificate for the holder of this very one, who has shown it and proved its key.
     pub(crate) async fn renew_presented(
+        self: &Arc<Self>,
+        holder: Actor,
+        presented: Fingerprint,
+        key: RequestedKey,
+        claim: Option<Claim>,
+    ) -> Result<Issued, RenewError> {
+        let outcome = self
+            .renew_shown(holder.clone(), presented, key, claim)
+            .await;
+        self.record_not_renewed(holder, &presented.to_string(), &outcome)
+            .await;
+        outcome
+    }
+
+    async fn renew_shown(
         self: &Arc<Self>,
         holder: Actor,
         presented: Fingerprint,
@@ -126,12 +162,10 @@ impl Authority {
         place: InFlight,
     ) -> Result<Issued, RenewError> {
         let request = renewal::request(predecessor, key, &self.rules().profiles)?;
-        let object = asked_for(&request);
         let reason = format!("renews {}", predecessor.serial);
         let outcome = self
-            .issue_after(actor.clone(), request, Some(predecessor.id), reason, place)
+            .issue_after(actor, request, Some(predecessor.id), reason, place)
             .await;
-        self.record_denied(actor, &object, &outcome).await;
         match outcome {
             // Revoked or held since it was chosen.
             Err(IssueError::Store(StoreError::PredecessorHeld { serial })) => {
@@ -193,9 +227,30 @@ impl Authority {
         Ok(authorized.approve(to_be_signed, &self.issuers)?)
     }
 
-    async fn record_denied<T>(&self, actor: Actor, object: &str, outcome: &Result<T, IssueError>) {
-        if let Err(IssueError::Denied(denied)) = outcome {
-            self.refused(actor, object, &denied.to_string()).await;
+    async fn record_denied(
+        &self,
+        actor: Actor,
+        object: &str,
+        outcome: &Result<Issued, IssueError>,
+    ) {
+        if let Err(error) = outcome
+            && error.is_refusal()
+        {
+            self.refused(actor, object, &error.to_string()).await;
+        }
+    }
+
+    async fn record_not_renewed(
+        &self,
+        actor: Actor,
+        what: &str,
+        outcome: &Result<Issued, RenewError>,
+    ) {
+        if let Err(error) = outcome
+            && error.is_refusal()
+        {
+            let object = format!("the next certificate of {what}");
+            self.refused(actor, &object, &error.to_string()).await;
         }
     }
 

@@ -14,39 +14,41 @@ use super::NodeCertificate;
 #[derive(Debug, Default)]
 pub(crate) struct Roll {
     path: Option<PathBuf>,
+    /// What is in the file is not what was called last.
+    is_behind: bool,
 }
 
 /// Names with the certificates that they joined with.
-pub(super) type Called = BTreeMap<String, NodeCertificate>;
+pub(crate) type Called = BTreeMap<String, NodeCertificate>;
 
 impl Roll {
-    /// The file of a state folder.
-    pub(crate) fn at(path: PathBuf) -> Self {
-        Self { path: Some(path) }
-    }
-
-    /// Who was on it. A file that cannot be read is said to be so and counts as empty: revocations reach every node that
-    /// joins, whether it stands here or not.
-    pub(super) fn load(&self) -> Called {
-        let Some(path) = &self.path else {
-            return Called::new();
-        };
-        match read(path) {
-            Ok(called) => called,
+    /// The file of a state folder, and who was on it; where there is none, nobody. One that cannot be understood says of no
+    /// node that nobody need wait for it.
+    pub(crate) fn open(path: PathBuf) -> io::Result<(Self, Called)> {
+        let called = match read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Called::new(),
-            Err(error) => {
-                tracing::error!(target: "feed", path = %path.display(), %error, "which nodes are away is not known: until they join again, a revocation does not wait for them");
-                Called::new()
-            }
-        }
+            called => called?,
+        };
+        let roll = Self {
+            path: Some(path),
+            is_behind: false,
+        };
+        Ok((roll, called))
     }
 
-    pub(super) fn keep(&self, called: &Called) {
+    /// Whether what was called last has to be kept again.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    pub(super) fn keep(&mut self, called: &Called) {
         let Some(path) = &self.path else { return };
         let json = serde_json::to_vec(called).expect("names and numbers are JSON");
-        if let Err(error) = write_atomic(path, &json, 0o600) {
-            tracing::error!(target: "feed", path = %path.display(), %error, "nodes that have joined are forgotten when this process ends");
+        let kept = write_atomic(path, &json, 0o600);
+        if let (Err(error), false) = (&kept, self.is_behind) {
+            tracing::error!(target: "feed", path = %path.display(), %error, "which nodes have joined is not kept on disk: it is tried again");
         }
+        self.is_behind = kept.is_err();
     }
 }
 

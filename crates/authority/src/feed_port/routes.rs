@@ -25,7 +25,7 @@ use crate::authority::Authority;
 use crate::conversion::requested_key;
 use crate::feed::NotItsPlace;
 use crate::problem::Problem;
-use crate::reserved_port::{Budget, within};
+use crate::reserved_port::{Budget, Holder, within};
 
 /// Every request carries its [`Node`] as an extension; without one it is refused.
 pub(super) fn router(authority: Arc<Authority>) -> Router {
@@ -113,8 +113,9 @@ async fn renew(
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     within(&budget, &authority, &node.name(), node.actor()).await?;
-    let NextCertificate { csr } = read(asked)?;
-    let (key, _) = requested_key(&csr)?;
+    let object = "the next certificate of the caller";
+    let understood = read(asked).and_then(|NextCertificate { csr }| requested_key(&csr));
+    let (key, _) = recorded(&authority, &node, object, understood).await?;
     let issued = authority
         .renew_presented(node.actor(), node.presented(), key, None)
         .await?;
@@ -131,29 +132,46 @@ async fn certify(
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     within(&budget, &authority, &node.name(), node.actor()).await?;
-    let ListenerCertificate {
-        csr,
-        names,
-        lifetime_s,
-    } = read(asked)?;
-    let (key, _) = requested_key(&csr)?;
-    let names: Result<Vec<TypedName>, _> = names.iter().map(|name| name.parse()).collect();
-    let names = names.map_err(|error: InvalidName| Problem::bad_request(error.to_string()))?;
-    let Some((first, further)) = names.split_first() else {
-        return Err(Problem::bad_request("a listener's certificate has a name"));
-    };
-    let request = Request {
-        profile: Profile::SERVER,
-        name: first.bare(),
-        subject_alt_names: further.to_vec(),
-        lifetime: lifetime_s.map(Duration::from_secs),
-        spki_der: key.spki_der,
-        wishes: Wishes::default(),
-    };
+    let object = "a certificate for a listener";
+    let understood = read(asked).and_then(|it| listener_request(&it));
+    let request = recorded(&authority, &node, object, understood).await?;
     let issued = authority.issue(node.actor(), request).await?;
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
     }))
+}
+
+fn listener_request(asked: &ListenerCertificate) -> Result<Request, Problem> {
+    let (key, _) = requested_key(&asked.csr)?;
+    let names = asked.names.iter().map(|name| name.parse());
+    let names: Result<Vec<TypedName>, InvalidName> = names.collect();
+    let names = names.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let Some((first, further)) = names.split_first() else {
+        return Err(Problem::bad_request("a listener's certificate has a name"));
+    };
+    Ok(Request {
+        profile: Profile::SERVER,
+        name: first.bare(),
+        subject_alt_names: further.to_vec(),
+        lifetime: asked.lifetime_s.map(Duration::from_secs),
+        spki_der: key.spki_der,
+        wishes: Wishes::default(),
+    })
+}
+
+/// What was understood of a request for a certificate. One that was not goes on record like any other refusal.
+async fn recorded<T>(
+    authority: &Authority,
+    node: &Holder,
+    object: &str,
+    understood: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if let Err(problem) = &understood {
+        authority
+            .refused(node.actor(), object, &problem.detail)
+            .await;
+    }
+    understood
 }
 
 impl From<NotItsPlace> for Problem {

@@ -22,11 +22,12 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// Asks the inventory for the certificate that was verified: what it is for stands there and nowhere in a name.
-    /// `port`: what the others are told.
+    /// `served`: what there is, as the audit log has it; `port`: what the others are told.
     pub(crate) async fn admit(
         authority: &Authority,
         peer: &VerifiedPeer,
         profile: Profile,
+        served: &str,
         port: &str,
     ) -> Result<Self, Problem> {
         let refuse = |why: String| Err(Problem::new(StatusCode::FORBIDDEN, why));
@@ -43,11 +44,18 @@ impl Holder {
         if entry.profile.as_ref() != Some(&profile) {
             let kind = entry
                 .profile
-                .map_or_else(|| "unknown".to_owned(), |profile| profile.to_string());
-            return refuse(format!(
+                .as_ref()
+                .map_or_else(|| "unknown".to_owned(), Profile::to_string);
+            let why = format!(
                 "{} has a certificate of profile {kind}: {port}",
                 peer.principal()
-            ));
+            );
+            // A certificate for something else, by one who holds it.
+            if let (Some(identity), Some(profile)) = (common_name(peer), entry.profile) {
+                let holder = Actor::Holder { identity, profile };
+                authority.refused(holder, served, &why).await;
+            }
+            return refuse(why);
         }
         if entry.status_at(authority.now()) != Status::Valid {
             return refuse(format!(

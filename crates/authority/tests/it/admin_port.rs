@@ -30,10 +30,13 @@ use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 
 use crate::fixture::{ADMIN, Folder, client, options};
 use crate::openapi::operations;
@@ -60,24 +63,24 @@ utf8 = "operator"
 "#;
 
 /// An authority born now, and its port.
-struct Site {
-    authority: Arc<Authority>,
+pub(crate) struct Site {
+    pub(crate) authority: Arc<Authority>,
     enforcement: Enforcement,
-    clock: Arc<ManualClock>,
+    pub(crate) clock: Arc<ManualClock>,
     address: SocketAddr,
     /// Dropped, it ends the port.
     _drain: DrainTrigger,
-    folder: Folder,
+    pub(crate) folder: Folder,
 }
 
 /// Somebody with a certificate, as issued and as it is shown.
-struct Holder {
-    issued: Issued,
-    identity: TestIdentity,
+pub(crate) struct Holder {
+    pub(crate) issued: Issued,
+    pub(crate) identity: TestIdentity,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("after 1970")
@@ -128,7 +131,7 @@ impl Site {
     }
 
     /// Puts a configuration in force, as a reload does. How many connections were cut.
-    async fn configure(&self, toml: &str) -> u64 {
+    pub(crate) async fn configure(&self, toml: &str) -> u64 {
         let config: AuthorityConfig = toml::from_str(toml).expect("TOML");
         self.authority
             .replace_profiles(config.profiles().expect("good profiles"));
@@ -138,11 +141,11 @@ impl Site {
     }
 
     /// `PROFILE NAME SAN…`, issued by root on the socket.
-    async fn holder(&self, text: &str) -> Holder {
+    pub(crate) async fn holder(&self, text: &str) -> Holder {
         hold(&self.authority, ADMIN, text).await
     }
 
-    fn client(&self, identity: Option<&TestIdentity>) -> Client {
+    pub(crate) fn client(&self, identity: Option<&TestIdentity>) -> Client {
         let anchor = CertificateDer::from(self.authority.operator().der().to_vec());
         Client::new(&anchor, identity, Protocol::Http1Tls13, "localhost")
     }
@@ -158,8 +161,19 @@ impl Site {
         self.client(identity).request(self.address, asked).await
     }
 
+    /// Any request, on a connection of its own.
+    pub(crate) async fn request(
+        &self,
+        identity: &TestIdentity,
+        request: Request<Full<Bytes>>,
+    ) -> Outcome {
+        self.client(Some(identity))
+            .request(self.address, request)
+            .await
+    }
+
     /// The status and the body of an answer.
-    async fn post(&self, holder: &Holder, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, holder: &Holder, path: &str, body: &Value) -> (u16, Value) {
         answer(
             &self
                 .ask(Some(&holder.identity), &Method::POST, path, body)
@@ -167,7 +181,7 @@ impl Site {
         )
     }
 
-    async fn get(&self, holder: &Holder, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, holder: &Holder, path: &str) -> (u16, Value) {
         let identity = Some(&holder.identity);
         answer(&self.ask(identity, &Method::GET, path, &Value::Null).await)
     }
@@ -190,7 +204,7 @@ impl Site {
         self.enforcement.revoke(vec![revoked]).await.connections_cut
     }
 
-    fn audit(&self) -> Vec<Value> {
+    pub(crate) fn audit(&self) -> Vec<Value> {
         let log = AuditLog::open(&self.folder.path.join("inventory.db")).expect("opens");
         let mut lines = Vec::new();
         log.lines(None, |line| {
@@ -247,7 +261,7 @@ fn request(method: &Method, path: &str, body: &Value) -> Request<Full<Bytes>> {
 }
 
 #[track_caller]
-fn answer(outcome: &Outcome) -> (u16, Value) {
+pub(crate) fn answer(outcome: &Outcome) -> (u16, Value) {
     let status = outcome.status();
     let status = status.unwrap_or_else(|| panic!("an answer: {outcome:?}"));
     (
@@ -258,14 +272,14 @@ fn answer(outcome: &Outcome) -> (u16, Value) {
 
 /// A connection that stays open.
 struct Open {
-    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Full<Bytes>>,
 }
 
 impl Open {
     async fn of(site: &Site, holder: &Holder) -> Self {
         let client = site.client(Some(&holder.identity));
         let stream = client.connect(site.address).await.expect("connects");
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .expect("HTTP/1.1");
         tokio::spawn(connection);
@@ -784,6 +798,36 @@ async fn whoever_is_refused_is_told_so_once_and_keeps_no_connection() {
         let keeps = (name == "operator nobody").then_some(403);
         assert_eq!(again, keeps, "{name}");
     }
+}
+
+#[tokio::test]
+async fn strangers_of_one_source_leave_the_port_to_those_who_come_from_elsewhere() {
+    let site = Site::new().await;
+    let alice = site.holder("operator alice").await;
+    let client = site.client(Some(&alice.identity));
+    let from = async |source: [u8; 4]| {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("loopback");
+        let stream = socket.connect(site.address).await.expect("accepted");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = TlsConnector::from(client.config()).connect(name, stream);
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(tls.await.ok()?)).await.ok()?;
+        tokio::spawn(connection);
+        let asked = request(&Method::GET, "/v1/status", &Value::Null);
+        let answer = sender.send_request(asked).await.ok()?;
+        Some(answer.status().as_u16())
+    };
+    let (here, elsewhere) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    // A sixteenth of half of the port's 1024 connections, none of which says anything.
+    let mut silent = Vec::new();
+    for _ in 0..31 {
+        silent.push(TcpStream::connect(site.address).await.expect("accepted"));
+    }
+    assert_eq!(from(here).await, Some(200), "one may still begin");
+    silent.push(TcpStream::connect(site.address).await.expect("accepted"));
+    assert_eq!(from(here).await, None, "32 have begun and not ended");
+    assert_eq!(from(elsewhere).await, Some(200));
 }
 
 #[tokio::test]

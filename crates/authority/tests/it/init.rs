@@ -398,6 +398,41 @@ async fn opening_does_not_wait_for_the_key_and_the_lock_lasts_as_long_as_the_aut
     state.lock().map(drop).expect("free");
 }
 
+#[tokio::test]
+async fn list_of_nodes_that_cannot_be_read_is_no_empty_one() {
+    let fixture = Fixture::new();
+    let path = fixture.folder.path.join("nodes.json");
+    let Fixture {
+        authority,
+        clock,
+        folder,
+    } = fixture;
+    drop(authority);
+    let open = || {
+        let state = folder.state();
+        let lock = state.lock().expect("locks");
+        Authority::open(state, lock, &Passphrase::StateFile, clock.clone()).map(drop)
+    };
+    for spoilt in ["", "{", "[]", "{\"gw-1\": 5}", "\0\0\0"] {
+        fs::write(&path, spoilt).expect("ours");
+        let error = open().expect_err(spoilt);
+        assert!(matches!(error, OpenError::Nodes { .. }), "{error}");
+        assert!(error.to_string().contains("nodes.json"), "{error}");
+        let hint = error.hint().expect("what to do");
+        assert!(
+            hint.contains("move") && hint.contains("revoke --wait"),
+            "{hint}"
+        );
+        let kept = fs::read_to_string(&path).expect("there");
+        assert_eq!(kept, spoilt, "nothing is written over it");
+    }
+    fs::remove_file(&path).expect("ours");
+    fs::create_dir(&path).expect("ours");
+    assert!(matches!(open(), Err(OpenError::Nodes { .. })));
+    fs::remove_dir(&path).expect("ours");
+    open().expect("nobody has joined");
+}
+
 fn clock() -> SharedClock {
     Arc::new(ManualClock::new(BORN))
 }

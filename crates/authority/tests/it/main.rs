@@ -3,6 +3,7 @@
 mod admin_port;
 mod api;
 mod backup;
+mod bad_input;
 mod fixture;
 mod idempotency;
 mod init;

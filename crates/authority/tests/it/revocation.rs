@@ -5,9 +5,13 @@ use std::time::Duration;
 use countersign_authority::authority::RevokeError;
 use countersign_authority::feed::Subscription;
 use countersign_authority::receipt::Receipt;
+use countersign_authority::what::Meant;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{Acknowledgement, Body, Message, Position, RevocationReason, Sequence};
+use countersign_pki::serial::SerialNumber;
 use countersign_store::audit::log::AuditLog;
-use countersign_store::inventory::Filter;
+use countersign_store::inventory::{Filter, IssuerFilter};
+use countersign_store::revocation::Withdrawal;
 
 use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client, what};
 
@@ -153,6 +157,58 @@ async fn expired_name_is_revoked_and_unknown_ones_are_refused() {
     assert!(
         matches!(refuse("\u{1b}[31m").await, RevokeError::NotFound { what } if what == "\"\\u{1b}[31m\"")
     );
+}
+
+#[tokio::test]
+async fn number_of_a_cas_own_certificate_is_revoked_where_another_issuer_is_named() {
+    let fixture = Fixture::new();
+    let authority = &fixture.authority;
+    let (root, issuing) = (authority.root(), authority.intermediate());
+    let withdraw = async |serial: SerialNumber, issuer: Option<&Certificate>| {
+        let subject = |it: &Certificate| IssuerFilter::Subject(it.subject().to_string());
+        let meant = Meant {
+            filter: Filter {
+                issuer: issuer.map(subject),
+                ..Filter::default()
+            },
+            is_unrecorded: true,
+            ..Meant::just(what(&serial.to_string()))
+        };
+        let withdrawal = Withdrawal::Revoke(RevocationReason::KeyCompromise);
+        authority
+            .withdraw(ADMIN, &meant, withdrawal, None, None)
+            .await
+    };
+    for (serial, issuer) in [
+        (issuing.serial(), None),
+        (issuing.serial(), Some(root)),
+        (root.serial(), None),
+        (root.serial(), Some(root)),
+    ] {
+        let refused = withdraw(serial, issuer).await.expect_err("a CA's own");
+        assert!(
+            matches!(refused, RevokeError::OwnCertificate { .. }),
+            "{refused}"
+        );
+    }
+    assert_eq!(authority.tally().await.expect("counts").revoked, 0);
+    for own in [issuing, root] {
+        let receipt = withdraw(own.serial(), Some(issuing)).await.expect("a leaf");
+        assert_eq!(receipt.changed.count, 1);
+    }
+    // What is told is the leaf, not the CA.
+    let told = authority.subscribe("node").await.expect("joins");
+    let mut told: Vec<_> = (told.snapshot().revoked.iter())
+        .map(|it| (it.issuer_key, it.serial))
+        .collect();
+    let mut expected = [issuing, root].map(|own| (issuing.spki(), own.serial()));
+    told.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    authority
+        .issue(ADMIN, client("still"))
+        .await
+        .expect("the CA itself is as good as before");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Control<'_> {
         self,
         tasks: &mut Tasks,
         socket: UnixListener,
-        following: Option<Following>,
+        mut following: Option<Following>,
         own: watch::Receiver<Option<Own>>,
         wanted: Wanted,
     ) {
@@ -93,6 +93,8 @@ impl Control<'_> {
             enforcement: self.enforcement.clone(),
             process,
             clock: Arc::clone(self.clock),
+            in_force: following.as_mut().and_then(|it| it.in_force.take()),
+            loaded: self.loaded.clone(),
         };
         tasks.spawn("reload", reloads.run(asking));
         if let Some(Following {
@@ -100,6 +102,7 @@ impl Control<'_> {
             first,
             trust,
             renewal,
+            ..
         }) = following
         {
             if let Some(renewal) = renewal {

@@ -4,12 +4,13 @@
 //! it is heard, not when the one before it has been confirmed: cutting a connection may take a moment, and nothing waits
 //! behind it. Acknowledgements still leave in order, because each speaks for everything up to it. A cut connection whose
 //! task has not ended holds its acknowledgement back, and those behind it, but no revocation; what comes from far away is
-//! durable here before it is acknowledged, too.
+//! durable here before it is acknowledged, and a bundle is what the gateway serves by.
 
 mod identity;
 mod line;
 mod remote;
 mod speaker;
+mod trust;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,13 +19,15 @@ use std::time::Duration;
 use aws_lc_rs::rand::fill;
 use countersign_authority::authority::Authority;
 use countersign_pki::feed::{Body, HistoryId, Message, Position, Sequence};
+use countersign_pki::time::UnixTime;
 use countersign_tls::enforcement::{Effects, Enforcement};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::identity::NodeRenewal;
-use self::line::{Kept, Line};
+use self::line::{Done, Line};
 pub(crate) use self::remote::{Departure, OpenedRemote, Remote, open_remote, own_of};
+pub(crate) use self::trust::Told;
 use crate::fault::Fault;
 
 /// Where the feed comes from.
@@ -46,7 +49,7 @@ pub(crate) struct Beginning {
     revoked: Vec<countersign_pki::feed::Revoked>,
     /// Whether `revoked` has every hold that stands: one that it lacks was released.
     has_every_hold: bool,
-    kept: Kept,
+    kept: Done,
 }
 
 impl Source {
@@ -62,7 +65,7 @@ impl Source {
                     revoked: snapshot.revoked.clone(),
                     // In this process the feed has one history: the authority that tells it is the one that was opened.
                     has_every_hold: true,
-                    kept: line::kept(),
+                    kept: line::done(),
                     line: Line::in_process(subscription, node),
                 })
             }
@@ -125,6 +128,10 @@ pub(crate) struct Follower {
     enforcement: Enforcement,
     position: Position,
     taking_effect: VecDeque<Pending>,
+    /// When the authority said last that what is held is true.
+    confirmed_at: UnixTime,
+    /// The gateway has not taken over a bundle that was told.
+    awaits_trust: bool,
 }
 
 /// A message that is being put in force.
@@ -152,24 +159,28 @@ impl Follower {
             has_every_hold,
             kept,
         } = beginning;
+        let trusted = line.trusted();
         let effects = if has_every_hold {
-            in_force(enforcement.catch_up(revoked), kept)
+            in_force(enforcement.catch_up(revoked), trusted, kept)
         } else {
-            in_force(enforcement.revoke(revoked), kept)
+            in_force(enforcement.revoke(revoked), trusted, kept)
         };
-        // Only now: where the feed was too old, whoever has been revoked since would be let in for a moment.
-        enforcement.confirm(position.confirmed_at());
         let pending = Pending {
             history: position.history().clone(),
             sequence: position.sequence(),
             effects,
         };
-        Self {
+        let follower = Self {
+            awaits_trust: !line.is_trusted(),
+            confirmed_at: position.confirmed_at(),
             line,
             enforcement,
             position,
             taking_effect: VecDeque::from([pending]),
-        }
+        };
+        // Only now: where the feed was too old, whoever has been revoked since would be let in for a moment.
+        follower.confirm();
+        follower
     }
 
     /// Until the feed breaks off.
@@ -181,6 +192,7 @@ impl Follower {
                     "too many messages wait for connections that do not end, or for the disk",
                 );
             }
+            let (trusted, behind) = (self.line.trusted(), self.line.behind());
             tokio::select! {
                 biased;
                 message = self.line.next(&self.enforcement) => {
@@ -188,14 +200,26 @@ impl Follower {
                         Ok(message) => message,
                         Err(end) => return end,
                     };
-                    match self.position.clone().advance(&message) {
-                        Ok(position) => self.position = position,
+                    let position = match self.position.clone().advance(&message) {
+                        Ok(position) => position,
                         Err(error) => return End::because(error.to_string()),
-                    }
+                    };
                     let at = message.at;
-                    self.put_in_force(message);
-                    self.enforcement.confirm(at);
+                    if let Err(end) = self.put_in_force(message) {
+                        return end;
+                    }
+                    // Not the latest of all: a clock that was ahead once would speak for one that was set right.
+                    (self.position, self.confirmed_at) = (position, at);
+                    self.confirm();
                 }
+                () = trusted, if self.awaits_trust => {
+                    self.awaits_trust = false;
+                    self.confirm();
+                }
+                () = behind => return End {
+                    because: "the disk was too slow for it".to_owned(),
+                    needs_snapshot: true,
+                },
                 effects = first_done(&mut self.taking_effect) => match effects {
                     Some(effects) => self.conclude(effects),
                     None => return End::because("a revocation could not be put in force"),
@@ -204,7 +228,19 @@ impl Follower {
         }
     }
 
-    fn put_in_force(&mut self, message: Message) {
+    /// What is served by is as old as the trust in it: a bundle that was told and is not in force confirms nothing.
+    fn confirm(&self) {
+        if !self.awaits_trust {
+            self.enforcement.confirm(self.confirmed_at);
+        }
+    }
+
+    fn put_in_force(&mut self, message: Message) -> Result<(), End> {
+        if let Body::Bundle(bundle) = &message.body {
+            // Before it is kept: this node must not begin with a bundle that nobody can be verified against.
+            self.line.trust(bundle)?;
+            self.awaits_trust = !self.line.is_trusted();
+        }
         let kept = self.line.keep(&message);
         let Message {
             history,
@@ -213,29 +249,31 @@ impl Follower {
             ..
         } = message;
         let effects = match body {
-            Body::Revoked(revoked) => in_force(self.enforcement.revoke(vec![revoked]), kept),
+            Body::Revoked(revoked) => {
+                in_force(self.enforcement.revoke(vec![revoked]), line::done(), kept)
+            }
             Body::RevokedTogether { certificates } => {
                 let revoked = certificates.iter().copied().collect();
-                in_force(self.enforcement.revoke(revoked), kept)
+                in_force(self.enforcement.revoke(revoked), line::done(), kept)
             }
             Body::Released { certificates } => {
                 self.enforcement.release(certificates.iter().copied());
-                in_force(async { Effects::default() }, kept)
+                in_force(async { Effects::default() }, line::done(), kept)
             }
             // Heartbeats do not pile up behind a revocation that waits: its acknowledgement says the same.
             Body::Confirmed {}
                 if (self.taking_effect.back())
                     .is_some_and(|last| (&last.history, last.sequence) == (&history, sequence)) =>
             {
-                return;
+                return Ok(());
             }
-            Body::Bundle(bundle) => {
-                self.line.trust(bundle);
-                in_force(async { Effects::default() }, kept)
+            Body::Bundle(_) => {
+                let trusted = self.line.trusted();
+                in_force(async { Effects::default() }, trusted, kept)
             }
             // Policy stands in the configuration.
             Body::Confirmed {} | Body::Policy { .. } => {
-                in_force(async { Effects::default() }, kept)
+                in_force(async { Effects::default() }, line::done(), kept)
             }
         };
         self.taking_effect.push_back(Pending {
@@ -243,6 +281,7 @@ impl Follower {
             sequence,
             effects,
         });
+        Ok(())
     }
 
     /// Acknowledges the oldest message, or waits on while a connection that it cut is open.
@@ -273,13 +312,15 @@ impl End {
     }
 }
 
-/// Done when both are: what `effects` takes away is taken, and what was heard is durable.
+/// Done when all are: what `effects` takes away is taken, what is to be trusted is, and what was heard is durable.
 fn in_force(
     effects: impl Future<Output = Effects> + Send + 'static,
-    kept: Kept,
+    trusted: Done,
+    kept: Done,
 ) -> AbortOnDropHandle<Effects> {
     AbortOnDropHandle::new(tokio::spawn(async move {
         let effects = effects.await;
+        trusted.await;
         kept.await;
         effects
     }))

@@ -1,12 +1,9 @@
 //! What this process has heard of its authority before it serves anybody, and how it goes on hearing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
 use countersign_authority::state::StateFolder;
-use countersign_pki::feed::Bundle;
-use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
@@ -14,7 +11,9 @@ use countersign_runtime::config::ConfigError;
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::watch;
 
-use super::feed::{Departure, Follower, NodeRenewal, OpenedRemote, Source, open_remote, own_of};
+use super::feed::{
+    Departure, Follower, NodeRenewal, OpenedRemote, Source, Told, open_remote, own_of,
+};
 use crate::composition::{Own, node_name};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
@@ -37,12 +36,14 @@ pub(super) struct Following {
     pub(super) source: Source,
     pub(super) first: Option<Follower>,
     pub(super) trust: Option<Trust>,
+    /// Hears by which version of the feed's bundles is served.
+    pub(super) in_force: Option<watch::Sender<u64>>,
     pub(super) renewal: Option<NodeRenewal>,
 }
 
 /// The bundles of a feed on their way to the gateway.
 pub(super) struct Trust {
-    bundles: watch::Receiver<BTreeMap<BundleName, Bundle>>,
+    told: watch::Receiver<Told>,
     own: watch::Sender<Option<Own>>,
     clock: SharedClock,
 }
@@ -62,7 +63,8 @@ pub(super) async fn hear(
             mut own,
             source,
             follower,
-            bundles,
+            told,
+            in_force,
             client,
             renewal,
             departure,
@@ -84,7 +86,7 @@ pub(super) async fn hear(
         }
         let (sender, own) = watch::channel(Some(own));
         let trust = Trust {
-            bundles,
+            told,
             own: sender,
             clock: Arc::clone(clock),
         };
@@ -95,6 +97,7 @@ pub(super) async fn hear(
                 source,
                 first: follower,
                 trust: Some(trust),
+                in_force: Some(in_force),
                 renewal: Some(renewal),
             }),
             issuer: Some(issuer),
@@ -115,6 +118,7 @@ pub(super) async fn hear(
                 source,
                 first,
                 trust: None,
+                in_force: None,
                 renewal: None,
             })
         }
@@ -141,13 +145,12 @@ fn nameless(loaded: &Loaded) -> Fault {
 }
 
 impl Trust {
-    /// Hands bundles on as they change. One that nobody could be verified against is not taken: what was trusted before
-    /// stays, and the feed's next beginning is refused for it.
+    /// Hands bundles on as they change. The feed takes none that nobody could be verified against.
     pub(super) async fn hand_on(mut self) {
-        while self.bundles.changed().await.is_ok() {
-            let bundles = self.bundles.borrow_and_update().clone();
+        while self.told.changed().await.is_ok() {
+            let told = self.told.borrow_and_update().clone();
             let now = UnixTime::from_seconds(self.clock.unix_seconds());
-            match own_of(&bundles, now) {
+            match own_of(&told, now) {
                 Ok(next) => {
                     self.own.send_modify(|own| {
                         let credentials = own.as_ref().and_then(|own| own.credentials.clone());

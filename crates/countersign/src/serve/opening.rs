@@ -15,6 +15,7 @@ use tokio::net::UnixListener;
 use super::Service;
 use crate::backend::{take_lock, waiting};
 use crate::birth::{Born, first_identity, make_authority};
+use crate::certifiable_names::certifiable;
 use crate::composition::{
     Own, host_name, needs_authority, own_names, profiles, publication_url, retention,
 };
@@ -109,6 +110,10 @@ pub(super) async fn open(
     wanted
         .names
         .extend(kept.iter().cloned().map(TypedName::Dns));
+    if gateway.needs_own_certificate() {
+        let asked_for = [gateway.hosts(), service.names.clone()].concat();
+        wanted.names = certifiable(wanted.names, &asked_for, &authority)?;
+    }
     // Before anything is issued: certificates carry what it says.
     let publication = publish(&authority, publication_url(loaded)?).await?;
     let credentials = if gateway.needs_own_certificate() {

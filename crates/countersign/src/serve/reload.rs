@@ -1,13 +1,17 @@
 //! The configuration read again, on SIGHUP or by the admin socket. One that is wrong changes nothing.
+//!
+//! Trust that the feed tells is taken over by the configuration in force, whatever stands in the file by now: nobody goes
+//! on being trusted because somebody has begun to edit it.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_authority::admin::port::replace_roles;
 use countersign_authority::authority::Authority;
 use countersign_authority::config::{AdminPortConfig, FeedPortConfig, PublicConfig};
 use countersign_authority::state::StateFolder;
-use countersign_pki::name::DnsName;
+use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::time::UnixTime;
 use countersign_proxy::admin::ReloadRequest;
 use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
@@ -15,9 +19,11 @@ use countersign_runtime::clock::SharedClock;
 use countersign_runtime::shutdown::reload_signal;
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::Source;
 use super::process::Process;
+use crate::certifiable_names::certifiable;
 use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
@@ -46,6 +52,10 @@ pub(crate) struct Reloads {
     pub(crate) process: Process,
     /// The time of day.
     pub(crate) clock: SharedClock,
+    /// Hears by which version of the feed's bundles is served; `None`: they come from no feed.
+    pub(crate) in_force: Option<watch::Sender<u64>>,
+    /// The configuration in force.
+    pub(crate) loaded: Loaded,
 }
 
 /// The authority's own ports, which a reload does not move.
@@ -90,7 +100,15 @@ impl Reloads {
             Ok(hangup) => hangup,
             Err(error) => return Fault::world(format_args!("cannot handle SIGHUP: {error}")),
         };
+        let mut backoff = FIRST_BACKOFF;
+        let mut trust_due = None;
         loop {
+            let trust_again = async {
+                match trust_due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let hung_up = async {
                 match &mut hangup {
                     Some(hangup) => hangup.hangup().await,
@@ -104,8 +122,18 @@ impl Reloads {
                 }
             };
             tokio::select! {
-                () = hung_up => drop(self.reload().await),
-                () = trust_changed => drop(self.reload().await),
+                () = hung_up => {
+                    if self.reload().await.is_ok() {
+                        trust_due = None;
+                    }
+                }
+                () = trust_changed => {
+                    (trust_due, backoff) = (Some(Instant::now()), FIRST_BACKOFF);
+                }
+                () = trust_again => {
+                    trust_due = (!self.trust(backoff).await).then(|| Instant::now() + backoff);
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                }
                 Some(answer) = asking.recv() => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.reload().await);
@@ -114,7 +142,43 @@ impl Reloads {
         }
     }
 
-    async fn reload(&self) -> Result<ReloadReport, String> {
+    /// Whether the gateway serves by what is to be trusted now; if not, it is tried again after `backoff`.
+    async fn trust(&self, backoff: Duration) -> bool {
+        match self.serve_by(&self.loaded).await {
+            Ok(report) => {
+                tracing::info!(
+                    sessions_declined = report.sessions_declined,
+                    connections_cut = report.connections_cut,
+                    "the feed's bundles are served by"
+                );
+                true
+            }
+            Err(error) => {
+                tracing::error!(
+                    error,
+                    retry_in_ms = backoff.as_millis(),
+                    "the feed's bundles are not served by, nor acknowledged"
+                );
+                false
+            }
+        }
+    }
+
+    /// The gateway takes over a configuration, with what the authority gives now.
+    async fn serve_by(&self, loaded: &Loaded) -> Result<ReloadReport, String> {
+        let now = UnixTime::from_seconds(self.clock.unix_seconds());
+        let own = self.own.borrow().clone();
+        let plan = plan(loaded, own.as_ref(), now);
+        let plan = plan.map_err(|fault| fault.sentence().to_owned())?;
+        let report = self.gateway.reload(plan).await;
+        let report = report.map_err(|error| error.to_string())?;
+        if let (Some(in_force), Some(own)) = (&self.in_force, own) {
+            in_force.send_replace(own.version);
+        }
+        Ok(report)
+    }
+
+    async fn reload(&mut self) -> Result<ReloadReport, String> {
         let outcome = self.take_over().await;
         match &outcome {
             Ok(report) => tracing::info!(
@@ -130,7 +194,7 @@ impl Reloads {
         outcome
     }
 
-    async fn take_over(&self) -> Result<ReloadReport, String> {
+    async fn take_over(&mut self) -> Result<ReloadReport, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
         let loaded = self.source.load().map_err(said)?;
         if let Some(changed) = Ports::of(&loaded).difference(&self.ports) {
@@ -138,17 +202,11 @@ impl Reloads {
                 "{changed} has changed: that takes effect when the process starts again"
             ));
         }
-        let now = UnixTime::from_seconds(self.clock.unix_seconds());
-        let own = self.own.borrow().clone();
-        let plan = plan(&loaded, own.as_ref(), now).map_err(said)?;
         let profiles = profiles(&loaded).map_err(said)?;
         let retention = retention(&loaded).map_err(said)?;
         let roles = roles(&loaded).map_err(said)?;
-        let mut report = self
-            .gateway
-            .reload(plan)
-            .await
-            .map_err(|error| error.to_string())?;
+        let names = self.names_wanted(&loaded).map_err(said)?;
+        let mut report = self.serve_by(&loaded).await?;
         if let Some((authority, state)) = &self.authority {
             let cut = replace_roles(authority, &self.enforcement, roles).await;
             report.connections_cut += cut.connections_cut;
@@ -167,10 +225,28 @@ impl Reloads {
         self.process.reloaded(&loaded);
         if let Source::File(_) = self.source {
             self.wanted.send_replace(Wanted {
-                names: own_names(gateway, &self.names, host_name()),
+                names,
                 lifetime: gateway.certificate_lifetime.duration(),
             });
         }
+        self.loaded = loaded;
         Ok(report)
     }
+
+    /// Of the gateway's own certificate.
+    fn names_wanted(&self, loaded: &Loaded) -> Result<Vec<TypedName>, Fault> {
+        let gateway = &loaded.configuration.gateway;
+        let names = own_names(gateway, &self.names, host_name());
+        match &self.authority {
+            Some((authority, _)) if gateway.needs_own_certificate() => {
+                let asked_for = [gateway.hosts(), self.names.clone()].concat();
+                certifiable(names, &asked_for, authority)
+            }
+            _ => Ok(names),
+        }
+    }
 }
+
+/// A file that is being replaced is whole again in a moment.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);

@@ -35,6 +35,7 @@ mod puppet;
 mod readme;
 mod retention;
 mod revocation;
+mod rfc9881;
 mod snapshot;
 mod start;
 mod status;

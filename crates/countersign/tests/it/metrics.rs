@@ -85,7 +85,7 @@ fn metrics_after_a_request_and_a_refusal(gateway: &Process) -> String {
         .expect("a body")
 }
 
-fn metrics_address(gateway: &Process) -> SocketAddr {
+pub(crate) fn metrics_address(gateway: &Process) -> SocketAddr {
     let text = gateway.field("metrics");
     let address = text
         .trim_start_matches("http://")
@@ -95,7 +95,7 @@ fn metrics_address(gateway: &Process) -> SocketAddr {
     address.parse().unwrap_or_else(|_| panic!("{text}"))
 }
 
-fn plain_get(address: SocketAddr, path: &str, fields: &str) -> String {
+pub(crate) fn plain_get(address: SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{fields}\r\n");
     stream.write_all(request.as_bytes()).expect("open");

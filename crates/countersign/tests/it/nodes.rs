@@ -15,7 +15,7 @@ use crate::fleet::{
     ACCESS_DENIED, CERTIFICATE_REVOKED, Fleet, assert_refused, assert_served, attempt_as,
     start_gateway,
 };
-use crate::http::Connection;
+use crate::http::{Connection, in_time};
 use crate::installation::{Installation, Issued};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -544,6 +544,37 @@ async fn node_gets_no_more_certificates_than_it_can_use() {
     assert!((32..40).contains(&got), "{answers:?}");
     assert!(answers.ends_with(&[429]), "{answers:?}");
     assert_eq!(ask(&other).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_holds_so_many_connections_and_leaves_those_of_others_alone() {
+    let fleet = Fleet::new();
+    let _authority = fleet.run_authority("");
+    let (node, other) = (fleet.issue_at("gw-1"), fleet.issue_node("gw-2"));
+    let protocol = Protocol::Http1Tls13;
+    let ask = async |who: &Issued| {
+        let client = fleet.at_feed_port(who);
+        let mut connection = Connection::open(&client, protocol, fleet.feed_address())
+            .await
+            .expect("a handshake");
+        let (status, said) = connection.get("/v1/nothing").await.expect("an answer");
+        (connection, status, said)
+    };
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        let (connection, status, said) = ask(&node).await;
+        assert_eq!(status, 404, "{said}");
+        open.push(connection);
+    }
+    let (refused, status, said) = ask(&node).await;
+    assert_eq!(status, 429, "{said}");
+    assert!(said.contains("node gw-1 has 32 connections open"), "{said}");
+    // It is told so once, and keeps none.
+    let _ = refused.ended().await;
+    assert_eq!(ask(&other).await.1, 404);
+    open.pop();
+    let freed = async { while ask(&node).await.1 != 404 {} };
+    in_time("the place of the one that has gone", freed).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

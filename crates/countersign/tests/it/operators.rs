@@ -380,6 +380,34 @@ async fn role_that_a_reload_takes_and_certificate_that_is_revoked_end_open_conne
         .wait_for_log(&["not reloaded", "authority.admin has changed"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_that_cannot_be_written_down_takes_a_role_away_all_the_same() {
+    let office = Office::open();
+    let protocol = Protocol::Http1Tls13;
+    let client = office.issued("olga").client(protocol);
+    let mut olga = Connection::open(&client, protocol, office.address())
+        .await
+        .expect("in");
+    assert_eq!(olga.get("/v1/status").await.expect("open").0, 200);
+    // As a full disk: nothing can be put into the place of a folder that holds something.
+    let place = office.authority.state().join("profiles.toml");
+    fs::remove_file(&place).expect("kept at the start");
+    fs::create_dir_all(place.join("in-the-way")).expect("ours");
+    let fewer = configuration(&ROLES.replace("\"operator\"", "\"viewer\""));
+    office.authority.write("countersign.toml", &fewer);
+    office.process.signal(Signal::HUP);
+    let line = office
+        .process
+        .wait_for_log(&["go by the former profiles", "profiles.toml"]);
+    assert!(line.contains("ERROR"), "{line}");
+    office.process.wait_for_log(&["configuration reloaded"]);
+    assert!(olga.get("/v1/status").await.is_err());
+    office
+        .run("olga", &["revoke", "cn:vic"])
+        .assert_fault(2, &["operator olga is viewer, this needs operator"]);
+    assert_eq!(office.run("vic", &["list"]).code, Some(0));
+}
+
 #[test]
 fn curl_gets_what_the_role_allows_and_nothing_without_a_certificate() {
     let Some(curl) = peer("curl_gets_what_the_role_allows", "curl") else {

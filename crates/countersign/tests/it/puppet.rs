@@ -28,7 +28,7 @@ use crate::installation::{Installation, binary, text};
 
 /// The authority, what it vouches for, and the gateway's folder.
 pub(crate) struct Puppet {
-    internal: TestCa,
+    pub(crate) internal: TestCa,
     gateway: Installation,
     said: Arc<Mutex<Says>>,
     asked: watch::Receiver<Vec<Asked>>,
@@ -126,19 +126,12 @@ impl Puppet {
         sequence: u64,
         revoked: Vec<Revoked>,
     ) -> Vec<Frame> {
-        let parse = |der: &[u8]| Certificate::parse(der).expect("a certificate");
-        let bundle = Bundle::new(
-            BundleName::internal(),
-            None,
-            &[parse(self.internal.root.der())],
-            &[parse(self.internal.intermediate.der())],
-        );
         let head = Head {
             place: 7,
             history: HistoryId(history.to_owned()),
             sequence: Sequence(sequence),
             at: now(),
-            bundles: vec![bundle],
+            bundles: vec![bundle(&self.internal)],
         };
         let complete = Frame::Complete {
             revoked: revoked.len() as u64,
@@ -165,13 +158,20 @@ impl Puppet {
         )
     }
 
+    /// Where the gateway's files lie.
+    pub(crate) fn gateway(&self) -> &Installation {
+        &self.gateway
+    }
+
+    /// Whether the gateway has acknowledged so far by now.
+    pub(crate) fn has_acknowledged(&self, history: &str, sequence: u64) -> bool {
+        let asked = self.asked.borrow();
+        asked.iter().any(|it| it.acknowledges(history, sequence))
+    }
+
     /// Until the gateway has acknowledged so far.
     pub(crate) async fn acknowledged(&mut self, history: &str, sequence: u64) {
-        let is_it = |asked: &Asked| {
-            asked
-                .acknowledgement()
-                .is_some_and(|said| said.history.0 == history && said.sequence.0 >= sequence)
-        };
+        let is_it = |asked: &Asked| asked.acknowledges(history, sequence);
         let all = self.asked.wait_for(|asked| asked.iter().any(is_it));
         let all = tokio::time::timeout(HANG, all).await;
         all.expect("it acknowledges").expect("the puppet lives");
@@ -195,10 +195,35 @@ impl Puppet {
 }
 
 impl Asked {
+    fn acknowledges(&self, history: &str, sequence: u64) -> bool {
+        self.acknowledgement()
+            .is_some_and(|said| said.history.0 == history && said.sequence.0 >= sequence)
+    }
+
     fn acknowledgement(&self) -> Option<AcknowledgementOf> {
         (self.path == ACKNOWLEDGEMENT)
             .then(|| serde_json::from_str(&self.body).expect("an acknowledgement"))
     }
+}
+
+/// The bundle called internal, as this CA.
+pub(crate) fn bundle(ca: &TestCa) -> Bundle {
+    let parse = |der: &[u8]| Certificate::parse(der).expect("a certificate");
+    Bundle::new(
+        BundleName::internal(),
+        None,
+        &[parse(ca.root.der())],
+        &[parse(ca.intermediate.der())],
+    )
+}
+
+/// The same beginning but for what is changed in its head.
+pub(crate) fn headed(mut frames: Vec<Frame>, change: impl FnOnce(&mut Head)) -> Vec<Frame> {
+    let Some(Frame::Snapshot(head)) = frames.first_mut() else {
+        panic!("{frames:?}");
+    };
+    change(head);
+    frames
 }
 
 /// That `identity` is revoked, for this reason.

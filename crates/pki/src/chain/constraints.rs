@@ -2,6 +2,8 @@
 //! finds whose they are, and whether they were violated or cannot be judged. And which ones are refused whatever they
 //! are compared with.
 
+use std::net::IpAddr;
+
 use der::{Tag, TagNumber};
 
 use super::anchor::Anchor;
@@ -10,6 +12,7 @@ use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline};
 use crate::asn1::{Cursor, Malformed, primitive};
 use crate::certificate::Certificate;
+use crate::name::TypedName;
 
 /// The topmost issuer whose constraints refuse a certificate below it.
 pub(super) fn find(case: &Case<'_>, path: SignedPath<'_, '_>) -> Option<ChainFaultKind> {
@@ -60,6 +63,33 @@ pub(crate) fn constraint_above(issuer: &Certificate, subject: &Certificate) -> O
     } else {
         None
     }
+}
+
+/// Whether the name constraints of `issuer` leave `name` to a certificate somewhere below it, so that verifiers take it there. DNS
+/// names and addresses are compared; a name of another kind passes where the constraints say nothing of its kind.
+pub fn permits_name(issuer: &Certificate, name: &TypedName) -> bool {
+    let Ok(issuer) = Outline::parse(issuer.der()) else {
+        return false;
+    };
+    let Some(constraints) = issuer.name_constraints else {
+        return true;
+    };
+    let (form, content) = match name {
+        TypedName::Dns(name) => (DNS_NAME, name.to_string().into_bytes()),
+        TypedName::Ip(IpAddr::V4(address)) => (IP_ADDRESS, address.octets().to_vec()),
+        TypedName::Ip(IpAddr::V6(address)) => (IP_ADDRESS, address.octets().to_vec()),
+        TypedName::Email(address) => (RFC822_NAME, address.to_string().into_bytes()),
+        TypedName::Spiffe(id) => (URI, id.to_string().into_bytes()),
+        TypedName::Uri(uri) => (URI, uri.to_string().into_bytes()),
+        // Of a subject, or of no certificate.
+        TypedName::Cn(_)
+        | TypedName::Dn(_)
+        | TypedName::SerialIssuer { .. }
+        | TypedName::Spki(_) => return true,
+    };
+    let (subtrees, content) = (subtrees(constraints), &content);
+    let name = Name { form, content };
+    !subtrees.violates(&name) && !subtrees.cannot_judge(&name)
 }
 
 /// Whether `constraints` (the content of the SEQUENCE) say one thing to every verifier. What cannot be read is webpki's to
@@ -152,6 +182,7 @@ const EMAIL_ADDRESS: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1];
 const RFC822_NAME: u32 = 1;
 const DNS_NAME: u32 = 2;
 const DIRECTORY_NAME: u32 = 4;
+const URI: u32 = 6;
 const IP_ADDRESS: u32 = 7;
 
 #[derive(Default)]

@@ -11,11 +11,11 @@ use super::End;
 use super::remote::{Hearing, is_news};
 use super::speaker::Speaker;
 
-/// Done when what was heard is durable here.
-pub(super) type Kept = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Done when what was heard is durable here, or is what the gateway serves by.
+pub(super) type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// For what the authority's own inventory keeps.
-pub(super) fn kept() -> Kept {
+/// For what the authority's own inventory keeps, and for what takes no trust away.
+pub(super) fn done() -> Done {
     Box::pin(std::future::ready(()))
 }
 
@@ -69,19 +69,46 @@ impl Line {
     }
 
     /// Hands it to the disk, in the order of the calls.
-    pub(super) fn keep(&self, message: &Message) -> Kept {
+    pub(super) fn keep(&self, message: &Message) -> Done {
         match self {
-            Self::InProcess { .. } => kept(),
+            Self::InProcess { .. } => done(),
             Self::Remote { hearing, .. } => hearing.keep(message),
         }
     }
 
-    /// A bundle is this from now on.
-    pub(super) fn trust(&self, bundle: Bundle) {
+    /// Until something that was to be kept cannot be any more, without a new beginning.
+    pub(super) fn behind(&self) -> Done {
+        match self {
+            Self::InProcess { .. } => Box::pin(std::future::pending()),
+            Self::Remote { hearing, .. } => hearing.behind(),
+        }
+    }
+
+    /// A bundle is this from now on, unless nobody could be verified against it.
+    pub(super) fn trust(&self, bundle: &Bundle) -> Result<(), End> {
         match self {
             // The authority of this process has its bundle in hand.
-            Self::InProcess { .. } => {}
-            Self::Remote { hearing, .. } => hearing.trust(bundle),
+            Self::InProcess { .. } => Ok(()),
+            Self::Remote { hearing, .. } => hearing.trust(bundle.clone()).map_err(|error| End {
+                because: format!("a bundle of it is not taken: {error}"),
+                needs_snapshot: true,
+            }),
+        }
+    }
+
+    /// Whether the gateway serves by the bundles that were told last.
+    pub(super) fn is_trusted(&self) -> bool {
+        match self {
+            Self::InProcess { .. } => true,
+            Self::Remote { hearing, .. } => hearing.trusted.is_in_force(),
+        }
+    }
+
+    /// Until it serves by those that have been told up to now.
+    pub(super) fn trusted(&self) -> Done {
+        match self {
+            Self::InProcess { .. } => done(),
+            Self::Remote { hearing, .. } => Box::pin(hearing.trusted.in_force()),
         }
     }
 

@@ -15,7 +15,7 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::feed::{
-    Bundle, Frame, Head, MAX_PART, Message, OutOfOrder, Position, Revoked, Told,
+    self, Bundle, Frame, Head, MAX_PART, Message, OutOfOrder, Position, Revoked,
 };
 use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
@@ -32,8 +32,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::identity::{self, NodeRenewal};
-use super::line::{Kept, Line};
+use super::line::{Done, Line};
 use super::speaker::Speaker;
+use super::trust::{Told, Trusted};
 use super::{Beginning, FIRST_BACKOFF, Follower, Source, jittered};
 use crate::composition::Own;
 use crate::configuration::Loaded;
@@ -54,7 +55,7 @@ pub(super) struct Hearing {
     pub(super) client: Arc<FeedClient>,
     keeper: Keeper,
     clock: SharedClock,
-    bundles: Arc<watch::Sender<BTreeMap<BundleName, Bundle>>>,
+    pub(super) trusted: Trusted,
     earlier_holds: Arc<Mutex<EarlierHolds>>,
 }
 
@@ -65,7 +66,9 @@ pub(crate) struct OpenedRemote {
     pub(crate) source: Source,
     /// `None`: the authority does not answer, and what is on disk has to do.
     pub(crate) follower: Option<Follower>,
-    pub(crate) bundles: watch::Receiver<BTreeMap<BundleName, Bundle>>,
+    pub(crate) told: watch::Receiver<Told>,
+    /// Hears which version of them the gateway serves by.
+    pub(crate) in_force: watch::Sender<u64>,
     pub(crate) client: Arc<FeedClient>,
     pub(crate) renewal: NodeRenewal,
     pub(crate) departure: Departure,
@@ -112,7 +115,9 @@ pub(crate) async fn open_remote(
     .map_err(|error| loaded.fault(&ConfigError::new("gateway.feed.url", error.to_string())))?;
     let keeper = Keeper::start(log)
         .map_err(|error| Fault::world(format_args!("no thread for the feed's state: {error}")))?;
-    let (bundles, mut trusted) = watch::channel(by_name(held.as_ref()));
+    let (in_force, has_in_force) = watch::channel(0);
+    let trusted = Trusted::new(by_name(held.as_ref()), has_in_force);
+    let mut told = trusted.told();
     let (place, has_place) = watch::channel(None);
     let client = Arc::new(FeedClient::new(connector));
     let mut source = Source::Remote(Box::new(Remote {
@@ -120,7 +125,7 @@ pub(crate) async fn open_remote(
             client: Arc::clone(&client),
             keeper,
             clock: Arc::clone(clock),
-            bundles: Arc::new(bundles),
+            trusted,
             earlier_holds: Arc::new(Mutex::new(
                 held.as_ref()
                     .and_then(|held| held.earlier.as_ref())
@@ -138,8 +143,8 @@ pub(crate) async fn open_remote(
     } else {
         FIRST_CONTACT
     };
-    let follower = match join_within(patience, &mut source, &enforcement).await {
-        Ok(beginning) => Some(Follower::join(beginning, enforcement.clone())),
+    let beginning = match join_within(patience, &mut source, &enforcement).await {
+        Ok(beginning) => Some(beginning),
         Err(error) => match &held {
             Some(held) => {
                 tracing::warn!(
@@ -158,15 +163,19 @@ pub(crate) async fn open_remote(
             }
         },
     };
-    let own = own_of(&trusted.borrow_and_update(), now).map_err(|why| {
+    let own = own_of(&told.borrow_and_update(), now).map_err(|why| {
         Fault::world(why).hint("look at the authority: what it vouches for is of no use")
     })?;
+    // Nobody is served yet, and whoever will be is served by this.
+    in_force.send_replace(own.version);
+    let follower = beginning.map(|it| Follower::join(it, enforcement.clone()));
     Ok(OpenedRemote {
         enforcement,
         own,
         source,
         follower,
-        bundles: trusted,
+        told,
+        in_force,
         client: Arc::clone(&client),
         renewal: NodeRenewal {
             client: Arc::clone(&client),
@@ -182,16 +191,24 @@ pub(crate) async fn open_remote(
 }
 
 /// What the bundles of a feed give to a gateway.
-pub(crate) fn own_of(bundles: &BTreeMap<BundleName, Bundle>, now: UnixTime) -> Result<Own, String> {
-    let bundle = bundles
-        .get(&BundleName::internal())
-        .ok_or("the feed tells no bundle called internal")?;
-    let (bundle, intermediates) = bundle.trust(now).map_err(|error| error.to_string())?;
+pub(crate) fn own_of(told: &Told, now: UnixTime) -> Result<Own, String> {
+    let (bundle, intermediates) = usable(&told.bundles, now)?;
     Ok(Own {
         bundle,
         intermediates,
         credentials: None,
+        version: told.version,
     })
+}
+
+fn usable(
+    bundles: &BTreeMap<BundleName, Bundle>,
+    now: UnixTime,
+) -> Result<(TrustBundle, Vec<Certificate>), String> {
+    let bundle = bundles
+        .get(&BundleName::internal())
+        .ok_or("the feed tells no bundle called internal")?;
+    bundle.trust(now).map_err(|error| error.to_string())
 }
 
 impl Departure {
@@ -225,9 +242,9 @@ impl Remote {
         let is_news = |it: &Revoked| is_news(&revocations, it);
         let told = stream.next(is_news).await;
         let (head, revoked, is_whole) = match told.map_err(said)? {
-            Told::Snapshot { head, revoked } => (head, revoked, true),
-            Told::Resumed(head) => (head, Vec::new(), false),
-            Told::Message(_) => return Err("the feed begins in the middle".to_owned()),
+            feed::Told::Snapshot { head, revoked } => (head, revoked, true),
+            feed::Told::Resumed(head) => (head, Vec::new(), false),
+            feed::Told::Message(_) => return Err("the feed begins in the middle".to_owned()),
         };
         let head = self.hearing.by_our_clock(head);
         let position = self.rejoin(&head, is_whole).map_err(|error| {
@@ -235,7 +252,7 @@ impl Remote {
         })?;
         let bundles = named(&head.bundles);
         // Refused before anything is given up for it.
-        own_of(&bundles, self.hearing.now())?;
+        usable(&bundles, self.hearing.now())?;
         // In another history nobody has released what that one does not know (invariant 5).
         let is_same = (self.held.as_ref()).is_none_or(|before| *before.history() == head.history);
         let has_every_hold = is_whole && is_same;
@@ -249,7 +266,7 @@ impl Remote {
         self.held = Some(position.clone());
         self.needs_snapshot = false;
         self.place.send_replace(Some(head.place));
-        self.hearing.trust_only(bundles);
+        self.hearing.trusted.tell(bundles);
         let speaker = Speaker::start(client, head.place, head.history.clone());
         let kept = self
             .hearing
@@ -305,26 +322,24 @@ pub(super) fn is_news(held: &RevocationIndex, told: &Revoked) -> bool {
 
 impl Hearing {
     /// Durable in the order of the calls.
-    pub(super) fn keep(&self, message: &Message) -> Kept {
+    pub(super) fn keep(&self, message: &Message) -> Done {
         self.earlier_holds().hear(&message.body);
         let mut message = message.clone();
         message.at = message.at.min(self.now());
         self.keep_frames(vec![Frame::Message(message)])
     }
 
-    /// A bundle is this from now on; others stay.
-    pub(super) fn trust(&self, bundle: Bundle) {
-        let mut bundles = self.bundles.borrow().clone();
-        bundles.insert(bundle.name.clone(), bundle);
-        self.trust_only(bundles);
+    /// A bundle is this from now on; others stay. One that nobody can be verified against changes nothing.
+    pub(super) fn trust(&self, bundle: Bundle) -> Result<(), String> {
+        let bundles = self.trusted.with(bundle);
+        usable(&bundles, self.now())?;
+        self.trusted.tell(bundles);
+        Ok(())
     }
 
-    fn trust_only(&self, bundles: BTreeMap<BundleName, Bundle>) {
-        self.bundles.send_if_modified(|trusted| {
-            let changes = *trusted != bundles;
-            *trusted = bundles;
-            changes
-        });
+    /// Until the keeper needs a new beginning.
+    pub(super) fn behind(&self) -> Done {
+        Box::pin(self.keeper.behind())
     }
 
     fn earlier_holds(&self) -> MutexGuard<'_, EarlierHolds> {
@@ -332,7 +347,7 @@ impl Hearing {
         (self.earlier_holds.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep_frames(&self, frames: Vec<Frame>) -> Kept {
+    fn keep_frames(&self, frames: Vec<Frame>) -> Done {
         Box::pin(self.keeper.keep(frames))
     }
 

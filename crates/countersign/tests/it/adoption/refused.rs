@@ -445,8 +445,91 @@ fn names_outside_the_constraints_of_an_adopted_ca_are_not_certified() {
             .run(&["issue", "server", name, "--out", &folder])
     };
     assert_eq!(issue("api.corp.example").code, Some(0));
+    let issued = scene.installation.certificates(&[]).len();
     let outside = issue("api.other.example");
     assert_ne!(outside.code, Some(0), "{outside:#?}");
     assert!(outside.stderr.contains("name-constraints"), "{outside:#?}");
     assert!(outside.stderr.contains("CN=Old Issuing CA"), "{outside:#?}");
+    let log = scene.installation.ok(&["audit", "export"]);
+    let is_it = |line: &&str| line.contains("\"refuse\"") && line.contains("api.other.example");
+    assert_eq!(log.lines().filter(is_it).count(), 1, "{log}");
+    assert_eq!(scene.installation.certificates(&[]).len(), issued);
+}
+
+#[test]
+fn gateway_of_a_constrained_ca_has_the_names_that_it_may_have_and_says_which_not() {
+    let Some(scene) = with("constrained") else {
+        return;
+    };
+    scene.adopted(&[NOTHING_REVOKED]);
+    let configuration = |host: &str| {
+        format!(
+            r#"
+[gateway]
+metrics_address = "127.0.0.1:0"
+
+[[gateway.listener]]
+address = "127.0.0.1:0"
+
+[[gateway.listener.route]]
+{host}
+upstream = "demo"
+allow = ["any-trusted"]
+"#
+        )
+    };
+    let refused = |host: &str, words: &[&str]| {
+        let file = scene
+            .installation
+            .write("countersign.toml", &configuration(host));
+        scene
+            .installation
+            .run(&["run", "-c", file.to_str().expect("UTF-8")])
+            .assert_fault(2, words);
+    };
+    let constraints = "outside the name constraints of CN=Old Issuing CA";
+    refused(
+        "",
+        &[
+            "no DNS name that its CA can certify",
+            constraints,
+            "host within",
+        ],
+    );
+    refused(
+        "host = \"api.other.example\"",
+        &[
+            "dns:api.other.example",
+            constraints,
+            "certificate and key of its own",
+        ],
+    );
+    let within = configuration("host = \"api.corp.example\"");
+    let gateway = scene.installation.serve(&within);
+    let line = gateway.wait_for_log(&["left out of the gateway's certificate"]);
+    for words in [
+        "WARN",
+        "dns:localhost",
+        "ip:127.0.0.1",
+        "ip:::1",
+        "Old Issuing CA",
+    ] {
+        assert!(line.contains(words), "{words} in {line}");
+    }
+    let leaf = scene.installation.state().join("gateway/cert.pem");
+    let leaf = fs::read(leaf).expect("issued");
+    let leaf = &countersign_pki::pem::decode_all(&leaf).expect("PEM")[0].der;
+    let leaf = countersign_pki::certificate::Certificate::parse(leaf).expect("a certificate");
+    let names: Vec<String> = (leaf.subject_alt_names().iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(names, ["dns:api.corp.example"]);
+
+    // A reload is held to the same.
+    scene.installation.write(
+        "countersign.toml",
+        &configuration("host = \"api.other.example\""),
+    );
+    gateway.signal(rustix::process::Signal::HUP);
+    gateway.wait_for_log(&["not reloaded", "dns:api.other.example"]);
 }

@@ -142,3 +142,32 @@ fn root_key_that_is_brought_along_signs_and_stays_nowhere() {
     );
     refused("root.pem", 2, &["X509 CRL"]);
 }
+
+#[test]
+fn list_from_a_clock_that_is_ahead_is_refused_and_stands_in_the_way_of_no_other() {
+    let test = "list_from_a_clock_that_is_ahead_is_refused_and_stands_in_the_way_of_no_other";
+    let Some(scene) = Scene::new(test, Kinds::P256) else {
+        return;
+    };
+    scene.adopted(&[NOTHING_REVOKED]);
+    let (installation, ca) = (&scene.installation, &scene.ca);
+    let file = |name: &str| ca.file(name);
+    ca.client("you");
+    ca.revoke("you");
+    let ahead = ["-crl_lastupdate", "20800101000000Z"];
+    let until = ["-crl_nextupdate", "20900101000000Z"];
+    let generate = ["ca", "-gencrl", "-config", "openssl.cnf"];
+    let by_root = ["-cert", "root.pem", "-keyfile", "root.key"];
+    let out = ["-out", "ahead.crl"];
+    ca.ok(&[&generate[..], &by_root, &ahead, &until, &out].concat());
+    installation
+        .run(&["ca", "crl", "import", &file("ahead.crl")])
+        .assert_fault(2, &["ahead.crl", "not in force before 2080-01-01", "clock"]);
+    // Nothing that it lists is taken for revoked.
+    let before = installation.ok(&["list", "--status", "revoked", "--json"]);
+    assert!(!before.contains("revoked_at"), "{before}");
+    ca.empty_crl("root", "root.crl");
+    installation.ok(&["ca", "crl", "import", &file("root.crl")]);
+    let lists = installation.json(&["ca", "crl"]).to_string();
+    assert!(!lists.contains("2080"), "{lists}");
+}
