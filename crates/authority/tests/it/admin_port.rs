@@ -1,5 +1,7 @@
 //! The admin API over real mutual TLS: who gets where, by certificate and by role (invariant 12).
 
+mod foreign_pages;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
