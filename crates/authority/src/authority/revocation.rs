@@ -55,6 +55,7 @@ impl Authority {
             changed: outcome.changed,
             already: outcome.already,
             for_good: outcome.for_good,
+            successors: outcome.successors,
         })
     }
 

@@ -2,15 +2,17 @@
 
 use clap::Args;
 use countersign_authority::api::{
-    self, ReceiptResponse, RevokeRequest, RevokeResponse, RevokedView,
+    self, ReceiptResponse, ReleasedView, RevokeRequest, RevokeResponse, RevokedView,
 };
 use countersign_pki::feed::RevocationReason;
 
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::Globals;
-use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
+use crate::cli::withdrawal::{
+    Verb, WithdrawalArguments, confirm, lines, nodes, survivors, with_patience,
+};
 use crate::fault::{Answer, Fault};
-use crate::output::escaped;
+use crate::output::{escaped, tell};
 
 /// Revoke certificates: new handshakes, resumed sessions and open connections end
 ///
@@ -56,6 +58,7 @@ impl RevokeCommand {
                 let preview = meant
                     .show(globals, client, api::REVOKE_PREVIEW, request.clone(), after)
                     .await?;
+                self.warn(preview.successors_count, &preview.successors);
                 if meant.dry_run {
                     return Ok(None);
                 }
@@ -81,9 +84,17 @@ impl RevokeCommand {
         globals
             .output()
             .answer(&receipt, |receipt| text(receipt, meant.wait))?;
+        self.warn(receipt.successors_count, &receipt.successors);
         Ok(Answer::from_bool(
             !meant.wait || receipt.unconfirmed.is_empty(),
         ))
+    }
+
+    fn warn(&self, count: u64, first: &[ReleasedView]) {
+        let authority = &self.meant.authority;
+        if let Some(warning) = survivors(count, first, self.reason, authority) {
+            tell(&warning);
+        }
     }
 }
 
@@ -170,6 +181,8 @@ mod tests {
             revoked,
             already_revoked_count: 0,
             already_revoked: Vec::new(),
+            successors_count: 0,
+            successors: Vec::new(),
             history: HistoryId("h".to_owned()),
             first: Sequence(1),
             sequence: Sequence(1),

@@ -9,7 +9,7 @@ use countersign_authority::api::{
     self, NodeView, ReceiptQuery, ReceiptResponse, ReleasedView, RevokePreviewResponse,
 };
 use countersign_authority::client::AdminClient;
-use countersign_pki::feed::Sequence;
+use countersign_pki::feed::{RevocationReason, Sequence};
 use serde::Serialize;
 use tokio::time::{Instant, interval};
 
@@ -18,6 +18,7 @@ use crate::cli::filters::FilterArguments;
 use crate::cli::show::what_is_meant;
 use crate::fault::Fault;
 use crate::output::{ask, can_ask, escaped, stderr_is_terminal, table, tell, tell_for_now};
+use crate::shell_word::quoted;
 
 /// Which certificates, and how much to look and to wait.
 #[derive(Debug, Args)]
@@ -246,6 +247,38 @@ pub(crate) fn lines<T>(text: &mut String, count: u64, first: &[T], line: impl Fn
     if more > 0 {
         writeln!(text, "... and {more} more").expect("a String takes everything");
     }
+}
+
+/// Of a revocation that leaves certificates of the same holders alive: who stole one may have renewed it.
+pub(crate) fn survivors(
+    count: u64,
+    first: &[ReleasedView],
+    reason: RevocationReason,
+    authority: &AuthorityArguments,
+) -> Option<String> {
+    if count == 0 {
+        return None;
+    }
+    let are = match count {
+        1 => "1 certificate that was renewed from these is live".to_owned(),
+        _ => format!("{count} certificates that were renewed from these are live"),
+    };
+    let mut text = format!("warning: {are}, under a key of its own:\n");
+    lines(&mut text, count, first, |view| {
+        format!("  {} (serial {})", escaped(&view.name), view.serial)
+    });
+    text.push_str("hint: by its name every live certificate of an identity is revoked:\n");
+    let mut names: Vec<&str> = first.iter().map(|view| view.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    lines(&mut text, names.len() as u64, &names, |name| {
+        let (name, again) = (quoted(name), authority.again());
+        let command = format!("  countersign revoke {name} --reason {reason}{again}");
+        escaped(&command)
+    });
+    // `tell` ends the last one.
+    text.truncate(text.trim_end().len());
+    Some(text)
 }
 
 fn preview(page: &RevokePreviewResponse, is_first: bool, all: bool) -> String {
