@@ -97,26 +97,25 @@ impl Store {
         let (issuer, subject) = issuer.ok_or(StoreError::UnknownIssuerKey {
             key: given.issuer_key,
         })?;
-        self.writer
-            .write(move |writing| {
-                let accepted = accept(writing.sql, issuer, &given).and_then(|accepted| {
-                    if accepted == Accepted::Now {
-                        let reason = format!("signed elsewhere at {}", given.this_update);
-                        audit::record(
-                            writing.sql,
-                            now,
-                            &actor,
-                            Action::PublishCrl,
-                            &subject,
-                            &reason,
-                            None,
-                        )?;
-                    }
-                    Ok(accepted)
-                });
-                accepted.map_err(|error| writing.fault(&error))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            let accepted = accept(writing.sql, issuer, &given).and_then(|accepted| {
+                if accepted == Accepted::Now {
+                    let reason = format!("signed elsewhere at {}", given.this_update);
+                    audit::record(
+                        writing.sql,
+                        now,
+                        &actor,
+                        Action::PublishCrl,
+                        &subject,
+                        &reason,
+                        None,
+                    )?;
+                }
+                Ok(accepted)
+            });
+            accepted.map_err(|error| writing.fault(&error))
+        })
+        .await
     }
 }
 

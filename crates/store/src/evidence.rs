@@ -77,8 +77,7 @@ impl Store {
             let (history, actor, source) =
                 (self.history.clone(), actor.clone(), evidence.source.clone());
             let part = self
-                .writer
-                .write(move |writing| {
+                .change(actor.clone(), now, move |writing| {
                     let mut part = United::default();
                     for revoked in batch {
                         let (issuer, ends) = issuers[&revoked.issuer_key];
@@ -112,8 +111,7 @@ impl Store {
         let (source, at) = (evidence.source, evidence.at);
         united.is_whole = evidence.is_whole;
         united.is_newer_than_backup = self
-            .writer
-            .write(move |writing| {
+            .change(actor.clone(), now, move |writing| {
                 count(writing.sql, &source, at, united, &actor, now)
                     .map_err(|error| writing.fault(&error))
             })

@@ -186,6 +186,18 @@ impl Withdrawal {
         self != Self::Release && matches!(self.fate(candidate), Fate::Already | Fate::Change)
     }
 
+    /// Refuses who may not have this done to the certificate.
+    fn permit(self, actor: &Actor, candidate: &Candidate) -> Result<(), StoreError> {
+        let is_released = self == Self::Release && self.fate(candidate) == Fate::Change;
+        if is_released && !actor.may_release(candidate.profile.as_ref()) {
+            return Err(StoreError::ReleaseNotPermitted {
+                actor: actor.to_string(),
+                serial: candidate.serial,
+            });
+        }
+        Ok(())
+    }
+
     /// As the status is called where somebody asks for it.
     fn status(self) -> Option<Status> {
         match self {
@@ -234,7 +246,7 @@ impl Store {
         now: UnixTime,
     ) -> Result<Withdrawals, StoreError> {
         let history = self.history.clone();
-        let done = self.writer.write(move |writing| {
+        let done = self.change(actor.clone(), now, move |writing| {
             // Looked up here, in the transaction, so that nothing that is meant is issued in between.
             let mut step = Step {
                 withdrawal,
@@ -279,6 +291,7 @@ impl Store {
         selection: Selection,
         withdrawal: Withdrawal,
         after: Option<Cursor>,
+        actor: &Actor,
         now: UnixTime,
     ) -> Result<Preview, StoreError> {
         let ways = Radius::of(&selection, after.as_ref());
@@ -305,6 +318,7 @@ impl Store {
                     if withdrawal.withdraws(&candidate) {
                         withdrawing.add(&candidate);
                     }
+                    withdrawal.permit(actor, &candidate)?;
                     if withdrawal.fate(&candidate) == Fate::Change {
                         identities.extend(candidate.identity);
                         if preview.outcome.changed.count + 1 == MAX_SHOWN as u64 {
@@ -431,14 +445,7 @@ impl Step {
             count(&mut self.outcome, self.withdrawal, &candidate);
             return Ok(());
         }
-        if self.withdrawal == Withdrawal::Release
-            && !self.actor.may_release(candidate.profile.as_ref())
-        {
-            return Err(StoreError::ReleaseNotPermitted {
-                actor: self.actor.to_string(),
-                serial: candidate.serial,
-            });
-        }
+        self.withdrawal.permit(&self.actor, &candidate)?;
         self.waiting.push(candidate);
         let changed = self.outcome.changed.count + self.waiting.len() as u64;
         if changed > self.at_most {

@@ -117,7 +117,12 @@ impl Service for Api {
     ) -> Response {
         let holder = &operator.holder;
         let Some(role) = self.authority.roles().of(holder.identity()) else {
-            return without_role(&holder.name()).into_response();
+            let problem = without_role(&holder.name());
+            let object = format!("{} {}", request.method(), request.uri().path());
+            self.authority
+                .refused(holder.actor(), &object, &problem.detail)
+                .await;
+            return problem.into_response();
         };
         let actor = Actor::Operator {
             identity: holder.identity().clone(),

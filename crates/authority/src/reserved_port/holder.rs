@@ -81,6 +81,7 @@ impl Holder {
         Actor::Holder {
             identity: self.identity.clone(),
             profile: self.profile.clone(),
+            certificate: Some(self.fingerprint),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The admin API over real mutual TLS: who gets where, by certificate and by role (invariant 12).
 
 mod foreign_pages;
+mod on_record;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ fn only(stored: &Stored) -> Selection {
 /// As the preview and the withdrawal itself say it.
 async fn told(fixture: &Fixture, selection: Selection, withdrawal: Withdrawal) -> (Shown, Shown) {
     let (store, selected) = (&fixture.store, selection.clone());
-    let preview = store.preview_withdrawal(selected, withdrawal, None, now());
+    let preview = store.preview_withdrawal(selected, withdrawal, None, &ADMIN, now());
     let preview = preview.await.expect("answers").outcome.successors;
     let done = store.withdraw(selection, withdrawal, None, ADMIN, now());
     (preview, done.await.expect("answers").successors)
