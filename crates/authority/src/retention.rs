@@ -93,7 +93,9 @@ pub(crate) struct Keeping {
 struct Watch {
     witness: Witness,
     /// As the inventory has it.
-    kept: UnixTime,
+    kept: Witness,
+    /// When it was left there.
+    kept_at: Instant,
     seen: Instant,
 }
 
@@ -121,7 +123,7 @@ impl Authority {
         let now = self.now();
         let witness = match self.keeping.witness.try_lock() {
             Ok(mut watch) => self.advanced(&mut watch, now).await?,
-            Err(_) => Witness::at(self.store.witnessed_at().await?),
+            Err(_) => self.store.witness().await?,
         };
         Ok(Some(RetentionState {
             folder: self.archive_folder(&rule),
@@ -284,10 +286,7 @@ impl Authority {
         let now = self.now();
         let mut where_to = "not archived".to_owned();
         if let Some(mut file) = archive.take() {
-            let lines: Vec<String> = ended
-                .iter()
-                .map(|it| archive::line(it.entry(), now))
-                .collect();
+            let lines: Vec<String> = ended.iter().map(|it| archive::line(it, now)).collect();
             let written = tokio::task::spawn_blocking(move || {
                 let written = file.append(&lines);
                 (file, written)
@@ -312,18 +311,24 @@ impl Authority {
         let watch = if let Some(watch) = watch {
             watch
         } else {
-            let left = self.store.witnessed_at().await?;
+            let left = self.store.witness().await?;
             watch.insert(Watch {
-                witness: Witness::at(left),
+                witness: left,
                 kept: left,
+                kept_at: self.opened,
                 seen: self.opened,
             })
         };
         watch.advance(now);
-        let time = watch.witness.time();
-        if time.since(watch.kept) >= KEPT_EVERY {
-            self.store.witness(time).await?;
-            watch.kept = time;
+        let (present, kept) = (watch.witness, watch.kept);
+        // A doubt that comes or goes is no matter of time.
+        let is_due = present.time().since(kept.time()) >= KEPT_EVERY
+            || watch.kept_at.elapsed() >= KEPT_EVERY
+            || present.time() < kept.time()
+            || present.doubt().is_some() != kept.doubt().is_some();
+        if is_due && present != kept {
+            self.store.keep_witness(present).await?;
+            (watch.kept, watch.kept_at) = (present, Instant::now());
         }
         Ok(watch.witness)
     }
