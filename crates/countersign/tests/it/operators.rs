@@ -503,3 +503,40 @@ fn revocation_of_one_certificate_names_what_renewed_it_and_how_that_is_revoked()
 fn words_of(line: &str) -> Vec<String> {
     line.split(' ').map(ToOwned::to_owned).collect()
 }
+
+#[test]
+fn renewal_replaces_no_ca_that_its_holder_trusts_without_being_told() {
+    let office = Office::open();
+    let authority = &office.authority;
+    let issued = authority.issue("client", "app", &[]);
+    let folder = issued.certificate().parent().expect("a folder").to_owned();
+    let ca = folder.join("ca.pem");
+    let ours = fs::read_to_string(&ca).expect("there");
+    let theirs = fs::read_to_string(office.folder("vic").join("ca.pem")).expect("there");
+    assert_ne!(ours, theirs);
+    let renew = |more: &[&str]| {
+        let before = fs::read_to_string(folder.join("cert.pem")).expect("there");
+        let answer = authority.run(&[&["renew", text(&folder)], more].concat());
+        let after = fs::read_to_string(folder.join("cert.pem")).expect("there");
+        (answer, before != after)
+    };
+    let (answer, is_renewed) = renew(&[]);
+    assert!(is_renewed && answer.stderr.is_empty(), "{answer:#?}");
+    fs::write(&ca, &theirs).expect("written");
+    let (answer, is_renewed) = renew(&[]);
+    assert!(is_renewed && answer.code == Some(0), "{answer:#?}");
+    for words in ["warning: the authority sent another CA", "--replace-ca"] {
+        assert!(answer.stderr.contains(words), "{answer:#?}");
+    }
+    assert_eq!(fs::read_to_string(&ca).expect("there"), theirs);
+    fs::write(&ca, "nothing").expect("written");
+    let (answer, is_renewed) = renew(&[]);
+    assert!(
+        !is_renewed,
+        "what cannot be read is not replaced: {answer:#?}"
+    );
+    assert_eq!(answer.code, Some(2), "{answer:#?}");
+    let (answer, is_renewed) = renew(&["--replace-ca"]);
+    assert!(is_renewed && answer.stderr.is_empty(), "{answer:#?}");
+    assert_eq!(fs::read_to_string(&ca).expect("there"), ours);
+}
