@@ -79,12 +79,27 @@ pub struct Pruned {
     pub has_more: bool,
 }
 
+/// What this process has let leave, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionCounts {
+    /// Rows that were on disk in the archive; what was archived again after a fault counts again.
+    pub archived: u64,
+    /// Rows that left the inventory.
+    pub dropped: Dropped,
+    /// Passes and calls that broke off.
+    pub failures: u64,
+    /// When a pass came to its end.
+    pub last_pass: Option<UnixTime>,
+}
+
 /// What a running authority knows of it.
 #[derive(Debug, Default)]
 pub(crate) struct Keeping {
     /// Guards nothing but the exchange of the one for the next.
     rule: std::sync::Mutex<Option<RetentionRule>>,
     last: std::sync::Mutex<Option<LastPass>>,
+    /// Numbers that only grow, each by itself.
+    counts: std::sync::Mutex<RetentionCounts>,
     /// Held through a pass, so that two do not archive the same.
     witness: tokio::sync::Mutex<Option<Watch>>,
 }
@@ -132,6 +147,12 @@ impl Authority {
             last: lock(&self.keeping.last).clone(),
             rule,
         }))
+    }
+
+    /// What left since the process began; `None`: everything is kept.
+    pub fn retention_counts(&self) -> Option<RetentionCounts> {
+        let has_rule = lock(&self.keeping.rule).is_some();
+        has_rule.then(|| *lock(&self.keeping.counts))
     }
 
     /// Keeps the time, and lets leave what is due, until the drain begins.
@@ -186,6 +207,9 @@ impl Authority {
                 "expired certificates left the inventory"
             );
         }
+        if whole.fault.is_none() {
+            lock(&self.keeping.counts).last_pass = Some(self.now());
+        }
         *lock(&self.keeping.last) = Some(whole);
     }
 
@@ -230,6 +254,22 @@ impl Authority {
     }
 
     async fn prune_from(
+        &self,
+        actor: Actor,
+        from: PassPlace,
+        portions: u32,
+    ) -> Result<(Pruned, Option<PassPlace>), PruneError> {
+        let outcome = self.prune_portions(actor, from, portions).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|error| !matches!(error, PruneError::NoRule))
+        {
+            lock(&self.keeping.counts).failures += 1;
+        }
+        outcome
+    }
+
+    async fn prune_portions(
         &self,
         actor: Actor,
         from: PassPlace,
@@ -297,10 +337,13 @@ impl Authority {
                 where_to = format!("archived in {}", path.display());
             }
             *archive = Some(file);
+            lock(&self.keeping.counts).archived += ended.len() as u64;
         }
         FailPoint::Archived.reach();
         let dropped = self.store.drop_ended(ended, cutoff, where_to, actor, now);
-        Ok(dropped.await?)
+        let dropped = dropped.await?;
+        lock(&self.keeping.counts).dropped += dropped;
+        Ok(dropped)
     }
 
     async fn advanced(

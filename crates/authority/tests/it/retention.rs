@@ -418,3 +418,36 @@ async fn inventory_founded_under_a_clock_far_ahead_loses_nothing_when_it_jumps_a
     assert_eq!(prune(&fixture).await.dropped.total(), 0);
     assert_eq!(serials(&fixture).await, before);
 }
+
+#[tokio::test]
+async fn what_left_what_was_archived_and_what_broke_off_is_counted() {
+    let fixture = Fixture::new();
+    for name in ["one", "two"] {
+        fixture.issue_for(name, HOUR_S).await.expect("issues");
+    }
+    let fixture = witnessed(fixture, BORN + 40 * DAY_S);
+    assert_eq!(fixture.authority.retention_counts(), None);
+    let file = fixture.folder.path.join("no-folder");
+    fs::write(&file, "").expect("written");
+    let folder = file.join("archive");
+    keep(
+        &fixture.authority,
+        &format!("{MONTH}\nfolder = {:?}", folder.display().to_string()),
+    );
+    fixture.authority.prune(ADMIN).await.expect_err("no folder");
+    let counts = fixture.authority.retention_counts().expect("a rule");
+    assert_eq!(
+        (counts.failures, counts.archived, counts.dropped.total()),
+        (1, 0, 0)
+    );
+    keep(&fixture.authority, MONTH);
+    prune(&fixture).await;
+    let (trigger, drain) = drain::drain();
+    drop(trigger);
+    fixture.authority.retain(drain).await;
+    let counts = fixture.authority.retention_counts().expect("a rule");
+    assert_eq!((counts.failures, counts.archived), (1, 2));
+    assert_eq!(counts.dropped.certificates, 2);
+    let now = UnixTime::from_seconds(BORN + 40 * DAY_S);
+    assert_eq!(counts.last_pass, Some(now));
+}
