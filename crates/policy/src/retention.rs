@@ -62,6 +62,7 @@ pub struct Witness {
 /// The clock has fallen behind the witness: one of the two is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "they end in their unit")]
 pub struct Doubt {
     low_unix_s: u64,
     /// How long the clock has agreed with it on end.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_authority::authority::Authority;
+use countersign_pki::time::UnixTime;
 use countersign_proxy::metrics::{Metrics, RetentionFigures};
 
 /// Shows it, where there is an authority that lets anything leave.
@@ -19,7 +20,7 @@ pub(super) fn show(authority: Option<&Arc<Authority>>, metrics: &Metrics) {
             imported: counts.dropped.imported,
             intents: counts.dropped.intents,
             failures: counts.failures,
-            last_pass_unix_s: counts.last_pass.map(|at| at.seconds()),
+            last_pass_unix_s: counts.last_pass.map(UnixTime::seconds),
         })
     });
 }
