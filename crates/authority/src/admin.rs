@@ -2,6 +2,7 @@
 
 mod asking;
 pub(crate) mod openapi;
+mod origin;
 pub mod port;
 mod reading;
 mod route;
@@ -147,6 +148,11 @@ async fn answer(request: Request<Incoming>, router: Router, actor: Option<Actor>
         )
         .into_response();
     };
+    // No browser reaches a socket; what somebody puts before it may be reached by one.
+    if let Err(problem) = origin::judge(request.method(), request.headers()) {
+        tracing::warn!(target: "admin", %actor, why = problem.detail, "request is refused on the admin socket");
+        return problem.into_response();
+    }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(actor);
     let Ok(response) = router.oneshot(request).await;

@@ -31,10 +31,10 @@ use countersign_store::issuer::IssuerId;
 use countersign_store::store::Store;
 use tokio::sync::{Mutex, Semaphore, watch};
 
+use crate::allowance::Allowances;
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
-use crate::refusals::RefusalBudget;
 use crate::retention::Keeping;
 use crate::signer::Signer;
 use crate::state::{StateFolder, StateLock};
@@ -47,6 +47,7 @@ pub use self::fault::{
 };
 pub use self::issuance::{Issued, Preview, RequestedKey};
 pub use self::recovery::{BackupError, EvidenceError, ResumeError};
+pub(crate) use self::refusal::records as records_of_refusals;
 pub(crate) use self::signers::RareSigners;
 
 /// The running authority.
@@ -57,11 +58,9 @@ pub struct Authority {
     pub(crate) issuer_ids: IssuerIds,
     /// Replaced when the configuration is read again; who has begun to issue goes on by the old ones.
     pub(crate) rules: RwLock<Arc<IssuanceRules>>,
-    /// Replaced likewise; looked up at each request.
-    pub(crate) roles: RwLock<Arc<Roles>>,
     /// Where operators on other machines reach it.
     pub(crate) admin_url: RwLock<Option<String>>,
-    pub(crate) refusals: RefusalBudget,
+    pub(crate) refusals: Allowances,
     pub(crate) unsealing: watch::Receiver<Unsealing>,
     /// Set before [`Unsealing::Done`] is told.
     pub(crate) signer: Arc<OnceLock<Arc<dyn Signer>>>,
@@ -149,10 +148,7 @@ impl Authority {
 
     /// Who has which role from now on. Those before, and these.
     pub(crate) fn replace_roles(&self, roles: Roles) -> (Arc<Roles>, Arc<Roles>) {
-        let roles = Arc::new(roles);
-        let mut present = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *present, Arc::clone(&roles));
-        (before, roles)
+        self.store.replace_roles(roles)
     }
 
     /// Where operators on other machines reach the admin API; `None`: nowhere.
@@ -167,8 +163,7 @@ impl Authority {
     }
 
     pub(crate) fn roles(&self) -> Arc<Roles> {
-        let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&roles)
+        self.store.roles()
     }
 
     pub(crate) fn change_rules(&self, change: impl FnOnce(&mut IssuanceRules)) {
@@ -235,12 +230,12 @@ impl Authority {
         loop {
             tokio::select! {
                 () = drain.draining() => {
-                    self.record_counted(true).await;
+                    self.record_counted(Duration::ZERO).await;
                     return;
                 }
                 _ = ticks.tick() => {}
             }
-            self.record_counted(false).await;
+            self.record_counted(refusal::EVERY).await;
             // Nodes fail closed in their own time.
             if let Err(error) = self.confirm().await {
                 tracing::error!(target: "feed", %error, "feed is not confirmed");

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod adopt;
+mod allowance;
 pub mod api;
 pub mod authority;
 pub mod backup;
@@ -21,7 +22,6 @@ pub mod problem;
 pub mod public;
 pub mod publish;
 pub mod receipt;
-mod refusals;
 mod renewal;
 pub mod request;
 pub mod reserved_port;

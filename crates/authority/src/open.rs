@@ -20,7 +20,6 @@ use crate::authority::{Authority, IssuerIds, NotReady, OpenError, RareSigners, U
 use crate::feed::{Hub, Roll};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
-use crate::refusals::RefusalBudget;
 use crate::retention::Keeping;
 use crate::sealed::{self, SealError};
 use crate::secret::{Passphrase, Secret};
@@ -139,9 +138,8 @@ impl Authority {
             ),
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
-            roles: RwLock::default(),
             admin_url: RwLock::default(),
-            refusals: RefusalBudget::default(),
+            refusals: crate::authority::records_of_refusals(),
             rarely,
             unsealing,
             signer: Arc::default(),

@@ -85,7 +85,9 @@ impl From<StoreError> for Problem {
             | StoreError::PredecessorHeld { .. }
             | StoreError::PredecessorRevoked { .. }
             | StoreError::RadiusTooWide { .. } => StatusCode::CONFLICT,
-            StoreError::ReleaseNotPermitted { .. } => StatusCode::FORBIDDEN,
+            StoreError::AccessWithdrawn { .. } | StoreError::ReleaseNotPermitted { .. } => {
+                StatusCode::FORBIDDEN
+            }
             StoreError::UnknownIssuerKey { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             StoreError::AuditLog { .. }
             | StoreError::Corrupt { .. }

@@ -12,6 +12,8 @@ pub struct Receipt {
     pub already: Shown,
     /// Of a release: revoked for good, and left so.
     pub for_good: Shown,
+    /// Of a revocation or a hold: live certificates that came by renewal of those, and were not meant.
+    pub successors: Shown,
     /// The history that [`Receipt::sequence`] belongs to.
     pub history: HistoryId,
     /// The first feed message about them.

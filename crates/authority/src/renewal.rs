@@ -27,9 +27,7 @@ pub(crate) fn choose(
         .into_iter()
         .filter(|entry| entry.status_at(now) == Status::Valid)
         .collect();
-    let differ =
-        |entry: &Entry| (&entry.profile, &entry.names) != (&valid[0].profile, &valid[0].names);
-    if valid.iter().any(differ) {
+    if valid.iter().any(|entry| !are_alike(entry, &valid[0])) {
         return Err(RenewError::Ambiguous {
             what: what.to_string(),
             count: valid.len(),
@@ -50,6 +48,11 @@ pub(crate) fn choose(
             serial: chosen.serial,
         }),
     }
+}
+
+/// Whether one can stand for the other.
+pub(crate) fn are_alike(one: &Entry, other: &Entry) -> bool {
+    (&one.profile, &one.names) == (&other.profile, &other.names)
 }
 
 /// The same names, profile and length of life under the new key; a life that is longer than the profile allows by now is cut.

@@ -79,12 +79,27 @@ pub struct Pruned {
     pub has_more: bool,
 }
 
+/// What this process has let leave, since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionCounts {
+    /// Rows that were on disk in the archive; what was archived again after a fault counts again.
+    pub archived: u64,
+    /// Rows that left the inventory.
+    pub dropped: Dropped,
+    /// Passes and calls that broke off.
+    pub failures: u64,
+    /// When a pass came to its end.
+    pub last_pass: Option<UnixTime>,
+}
+
 /// What a running authority knows of it.
 #[derive(Debug, Default)]
 pub(crate) struct Keeping {
     /// Guards nothing but the exchange of the one for the next.
     rule: std::sync::Mutex<Option<RetentionRule>>,
     last: std::sync::Mutex<Option<LastPass>>,
+    /// Numbers that only grow, each by itself.
+    counts: std::sync::Mutex<RetentionCounts>,
     /// Held through a pass, so that two do not archive the same.
     witness: tokio::sync::Mutex<Option<Watch>>,
 }
@@ -93,7 +108,9 @@ pub(crate) struct Keeping {
 struct Watch {
     witness: Witness,
     /// As the inventory has it.
-    kept: UnixTime,
+    kept: Witness,
+    /// When it was left there.
+    kept_at: Instant,
     seen: Instant,
 }
 
@@ -121,7 +138,7 @@ impl Authority {
         let now = self.now();
         let witness = match self.keeping.witness.try_lock() {
             Ok(mut watch) => self.advanced(&mut watch, now).await?,
-            Err(_) => Witness::at(self.store.witnessed_at().await?),
+            Err(_) => self.store.witness().await?,
         };
         Ok(Some(RetentionState {
             folder: self.archive_folder(&rule),
@@ -130,6 +147,12 @@ impl Authority {
             last: lock(&self.keeping.last).clone(),
             rule,
         }))
+    }
+
+    /// What left since the process began; `None`: everything is kept.
+    pub fn retention_counts(&self) -> Option<RetentionCounts> {
+        let has_rule = lock(&self.keeping.rule).is_some();
+        has_rule.then(|| *lock(&self.keeping.counts))
     }
 
     /// Keeps the time, and lets leave what is due, until the drain begins.
@@ -184,6 +207,9 @@ impl Authority {
                 "expired certificates left the inventory"
             );
         }
+        if whole.fault.is_none() {
+            lock(&self.keeping.counts).last_pass = Some(self.now());
+        }
         *lock(&self.keeping.last) = Some(whole);
     }
 
@@ -228,6 +254,22 @@ impl Authority {
     }
 
     async fn prune_from(
+        &self,
+        actor: Actor,
+        from: PassPlace,
+        portions: u32,
+    ) -> Result<(Pruned, Option<PassPlace>), PruneError> {
+        let outcome = self.prune_portions(actor, from, portions).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|error| !matches!(error, PruneError::NoRule))
+        {
+            lock(&self.keeping.counts).failures += 1;
+        }
+        outcome
+    }
+
+    async fn prune_portions(
         &self,
         actor: Actor,
         from: PassPlace,
@@ -284,10 +326,7 @@ impl Authority {
         let now = self.now();
         let mut where_to = "not archived".to_owned();
         if let Some(mut file) = archive.take() {
-            let lines: Vec<String> = ended
-                .iter()
-                .map(|it| archive::line(it.entry(), now))
-                .collect();
+            let lines: Vec<String> = ended.iter().map(|it| archive::line(it, now)).collect();
             let written = tokio::task::spawn_blocking(move || {
                 let written = file.append(&lines);
                 (file, written)
@@ -298,10 +337,13 @@ impl Authority {
                 where_to = format!("archived in {}", path.display());
             }
             *archive = Some(file);
+            lock(&self.keeping.counts).archived += ended.len() as u64;
         }
         FailPoint::Archived.reach();
         let dropped = self.store.drop_ended(ended, cutoff, where_to, actor, now);
-        Ok(dropped.await?)
+        let dropped = dropped.await?;
+        lock(&self.keeping.counts).dropped += dropped;
+        Ok(dropped)
     }
 
     async fn advanced(
@@ -312,18 +354,24 @@ impl Authority {
         let watch = if let Some(watch) = watch {
             watch
         } else {
-            let left = self.store.witnessed_at().await?;
+            let left = self.store.witness().await?;
             watch.insert(Watch {
-                witness: Witness::at(left),
+                witness: left,
                 kept: left,
+                kept_at: self.opened,
                 seen: self.opened,
             })
         };
         watch.advance(now);
-        let time = watch.witness.time();
-        if time.since(watch.kept) >= KEPT_EVERY {
-            self.store.witness(time).await?;
-            watch.kept = time;
+        let (present, kept) = (watch.witness, watch.kept);
+        // A doubt that comes or goes is no matter of time.
+        let is_due = present.time().since(kept.time()) >= KEPT_EVERY
+            || watch.kept_at.elapsed() >= KEPT_EVERY
+            || present.time() < kept.time()
+            || present.doubt().is_some() != kept.doubt().is_some();
+        if is_due && present != kept {
+            self.store.keep_witness(present).await?;
+            (watch.kept, watch.kept_at) = (present, Instant::now());
         }
         Ok(watch.witness)
     }

@@ -14,6 +14,7 @@ mod opening;
 pub(crate) mod process;
 mod reload;
 mod reserved_port;
+mod retention;
 mod root_lists;
 mod tasks;
 
@@ -224,6 +225,7 @@ async fn start(
     control.spawn(tasks, socket, following, own, wanted);
     reserved.spawn(tasks, drain);
     root_lists::spawn(tasks, authority.as_ref(), &metrics, clock);
+    retention::show(authority.as_ref(), &metrics);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {

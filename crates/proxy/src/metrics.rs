@@ -4,6 +4,7 @@
 //! request costs one addition.
 
 mod endpoint;
+mod retention;
 mod text;
 
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use self::endpoint::serve_metrics;
+pub use self::retention::RetentionFigures;
+
+use self::retention::RetentionMetrics;
 
 /// The process's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +43,7 @@ struct Shared {
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
     feed_age: Family<Unlabelled, Gauge>,
     root_list_end: Family<Unlabelled, Gauge>,
+    retention: RetentionMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -80,6 +85,7 @@ impl Metrics {
         let not_after = Family::default();
         let feed_age = Family::<Unlabelled, Gauge>::default();
         let root_list_end = Family::<Unlabelled, Gauge>::default();
+        let retention = RetentionMetrics::default();
         registry.register(
             "countersign_gateway_handshakes",
             "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
@@ -115,6 +121,7 @@ impl Metrics {
             "When the CRL of the root, or of another CA above the issuing one, has to be replaced, in seconds since the Unix epoch",
             root_list_end.clone(),
         );
+        retention.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -132,6 +139,7 @@ impl Metrics {
                 credentials,
                 feed_age,
                 root_list_end,
+                retention,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -155,6 +163,7 @@ impl Metrics {
             let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
             shared.feed_age.get_or_create(&[]).set(seconds);
         }
+        shared.retention.bring_up();
         text::encode(&shared.registry, form)
     }
 
@@ -162,6 +171,14 @@ impl Metrics {
     pub fn tell_root_list_end(&self, unix_s: u64) {
         let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
         self.shared.root_list_end.get_or_create(&[]).set(seconds);
+    }
+
+    /// What of the inventory has left, asked whenever somebody looks. `None`: everything is kept, and nothing is shown.
+    pub fn watch_retention(
+        &self,
+        figures: impl Fn() -> Option<RetentionFigures> + Send + Sync + 'static,
+    ) {
+        self.shared.retention.watch(Box::new(figures));
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

@@ -64,12 +64,11 @@ impl Store {
         actor: Actor,
         now: UnixTime,
     ) -> Result<Annotated, StoreError> {
-        self.writer
-            .write(move |writing| {
-                annotate(writing.sql, &selector, &change, &actor, now)
-                    .map_err(|error| writing.fault(&error))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            annotate(writing.sql, &selector, &change, &actor, now)
+                .map_err(|error| writing.fault(&error))
+        })
+        .await
     }
 }
 

@@ -58,20 +58,19 @@ pub struct Refounding {
 impl Store {
     /// Records that a copy is asked for: who has a backup has everything but the passphrase.
     pub async fn record_backup(&self, actor: Actor, now: UnixTime) -> Result<(), StoreError> {
-        self.writer
-            .write(move |writing| {
-                audit::record(
-                    writing.sql,
-                    now,
-                    &actor,
-                    Action::Backup,
-                    "inventory",
-                    "asked for",
-                    None,
-                )
-                .map_err(|error| writing.fault(&error))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            audit::record(
+                writing.sql,
+                now,
+                &actor,
+                Action::Backup,
+                "inventory",
+                "asked for",
+                None,
+            )
+            .map_err(|error| writing.fault(&error))
+        })
+        .await
     }
 
     /// Makes of the inventory in a backup one that can be served: its schema is brought up to date, the feed starts a

@@ -18,6 +18,14 @@ use crate::revocation::MAX_RADIUS;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// Between the request and the change, whoever asked lost the right to.
+    #[error("{actor} may no longer ask for that: {why}")]
+    AccessWithdrawn {
+        /// Who.
+        actor: String,
+        /// In words.
+        why: String,
+    },
     /// Somebody changed the audit log past us, or it is damaged.
     #[error("the audit log of inventory {} is not whole: {fault}", .path.display())]
     AuditLog {

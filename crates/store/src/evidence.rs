@@ -78,8 +78,7 @@ impl Store {
             let (history, actor, source) =
                 (self.history.clone(), actor.clone(), evidence.source.clone());
             let part = self
-                .writer
-                .write(move |writing| {
+                .change(actor.clone(), now, move |writing| {
                     let mut part = United::default();
                     for revoked in batch {
                         let (issuers, ends_of_cas) = &*known;
@@ -115,8 +114,7 @@ impl Store {
         let (source, at) = (evidence.source, evidence.at);
         united.is_whole = evidence.is_whole;
         united.is_newer_than_backup = self
-            .writer
-            .write(move |writing| {
+            .change(actor.clone(), now, move |writing| {
                 count(writing.sql, &source, at, united, &actor, now)
                     .map_err(|error| writing.fault(&error))
             })

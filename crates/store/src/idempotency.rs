@@ -107,11 +107,18 @@ impl Store {
     }
 }
 
-/// Whose key it is. An operator who is given another role, or another certificate, between two attempts is the same caller.
+/// Whose key it is. A holder or an operator who is given another role, or another certificate, between two attempts is the same caller.
 fn caller(actor: &Actor) -> rusqlite::Result<String> {
     match actor {
         Actor::Operator { identity, .. } => Ok(format!("operator {}", to_json(identity)?)),
-        Actor::Authority | Actor::Holder { .. } | Actor::LocalAdmin { .. } => to_json(actor),
+        Actor::Holder {
+            identity, profile, ..
+        } => to_json(&Actor::Holder {
+            identity: identity.clone(),
+            profile: profile.clone(),
+            certificate: None,
+        }),
+        Actor::Authority | Actor::LocalAdmin { .. } => to_json(actor),
     }
 }
 

@@ -34,17 +34,14 @@ impl Store {
         actor: Actor,
         now: UnixTime,
     ) -> Result<Vec<Import>, StoreError> {
-        self.writer
-            .write(move |writing| {
-                certificates
-                    .iter()
-                    .map(|certificate| {
-                        import(writing.sql, certificate, owner.as_ref(), &actor, now)
-                    })
-                    .collect::<rusqlite::Result<_>>()
-                    .map_err(|error| writing.fault(&error))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            certificates
+                .iter()
+                .map(|certificate| import(writing.sql, certificate, owner.as_ref(), &actor, now))
+                .collect::<rusqlite::Result<_>>()
+                .map_err(|error| writing.fault(&error))
+        })
+        .await
     }
 }
 

@@ -1,6 +1,7 @@
 //! No signature without a record: the intent is durable before a key is used, the certificate before it is handed out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::RevocationReason;
@@ -114,45 +115,48 @@ impl Store {
         now: UnixTime,
     ) -> Result<Intended, StoreError> {
         let coming = self.writer.coming().clone();
-        self.writer
-            .write_in_company(move |writing| {
-                pause::refuse_paused(writing)?;
-                let change = match renews {
-                    Some(predecessor) => Some(Change {
-                        before: live_serial(writing, predecessor)?.to_string(),
-                        after: approved.serial().to_string(),
-                    }),
-                    None => None,
-                };
-                // Looked up here, in the transaction, so that no other certificate of the key comes in between.
-                let used = key_uses(writing.sql, approved.preview().spki(), now)
-                    .map_err(|error| writing.fault(&error))?;
-                approved
-                    .check_key(&shown_by(approved.preview()), &used)
-                    .map_err(StoreError::Denied)?;
-                refuse_taken(writing, approved.serial(), issuer)?;
-                let id = insert(writing, &approved, issuer, renews, now)?;
-                if let Some(claim) = &claim {
-                    idempotency::claim(writing.sql, approved.actor(), claim, id, now)
-                        .map_err(|error| writing.fault(&error))?;
-                }
-                audit::record(
-                    writing.sql,
-                    now,
-                    approved.actor(),
-                    Action::Intend,
-                    &approved.serial().to_string(),
-                    &reason,
-                    change.as_ref(),
-                )
+        let standing = Arc::clone(&self.standing);
+        let intended = self.writer.write_in_company(move |writing| {
+            if let Some(refused) = standing.refuse(writing, approved.actor(), now)? {
+                return Ok(Err(refused));
+            }
+            pause::refuse_paused(writing)?;
+            let change = match renews {
+                Some(predecessor) => Some(Change {
+                    before: live_serial(writing, predecessor)?.to_string(),
+                    after: approved.serial().to_string(),
+                }),
+                None => None,
+            };
+            // Looked up here, in the transaction, so that no other certificate of the key comes in between.
+            let used = key_uses(writing.sql, approved.preview().spki(), now)
                 .map_err(|error| writing.fault(&error))?;
-                Ok(Intended {
-                    id,
-                    approved,
-                    expected: coming.expect_one(),
-                })
-            })
-            .await
+            approved
+                .check_key(&shown_by(approved.preview()), &used)
+                .map_err(StoreError::Denied)?;
+            refuse_taken(writing, approved.serial(), issuer)?;
+            let id = insert(writing, &approved, issuer, renews, now)?;
+            if let Some(claim) = &claim {
+                idempotency::claim(writing.sql, approved.actor(), claim, id, now)
+                    .map_err(|error| writing.fault(&error))?;
+            }
+            audit::record(
+                writing.sql,
+                now,
+                approved.actor(),
+                Action::Intend,
+                &approved.serial().to_string(),
+                &reason,
+                change.as_ref(),
+            )
+            .map_err(|error| writing.fault(&error))?;
+            Ok(Ok(Intended {
+                id,
+                approved,
+                expected: coming.expect_one(),
+            }))
+        });
+        intended.await?
     }
 
     /// Records the certificate that `signature` makes of the intent.

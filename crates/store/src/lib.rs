@@ -23,6 +23,7 @@ pub mod retention;
 pub mod revocation;
 mod row;
 mod schema;
+mod standing;
 pub mod store;
 pub mod superior_list;
 mod wal;

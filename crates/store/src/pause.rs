@@ -58,39 +58,38 @@ impl Store {
         actor: Actor,
         now: UnixTime,
     ) -> Result<Resumption, StoreError> {
-        self.writer
-            .write(move |writing| {
-                let fault = |error: rusqlite::Error| writing.fault(&error);
-                let Some(pause) = find(writing.sql).map_err(fault)? else {
-                    return Ok(Resumption::NotPaused);
+        self.change(actor.clone(), now, move |writing| {
+            let fault = |error: rusqlite::Error| writing.fault(&error);
+            let Some(pause) = find(writing.sql).map_err(fault)? else {
+                return Ok(Resumption::NotPaused);
+            };
+            if grounds == Grounds::Evidence && pause.evidence == 0 {
+                return Ok(Resumption::NoEvidence(pause));
+            }
+            let resume = || {
+                writing
+                    .sql
+                    .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                    .execute([PAUSE])?;
+                let change = Change {
+                    before: "paused".to_owned(),
+                    after: "issuing".to_owned(),
                 };
-                if grounds == Grounds::Evidence && pause.evidence == 0 {
-                    return Ok(Resumption::NoEvidence(pause));
-                }
-                let resume = || {
-                    writing
-                        .sql
-                        .prepare_cached("DELETE FROM meta WHERE key = ?1")?
-                        .execute([PAUSE])?;
-                    let change = Change {
-                        before: "paused".to_owned(),
-                        after: "issuing".to_owned(),
-                    };
-                    let object = format!("{} pieces of evidence", pause.evidence);
-                    audit::record(
-                        writing.sql,
-                        now,
-                        &actor,
-                        Action::Resume,
-                        &object,
-                        &because,
-                        Some(&change),
-                    )
-                };
-                resume().map_err(fault)?;
-                Ok(Resumption::Resumed(pause))
-            })
-            .await
+                let object = format!("{} pieces of evidence", pause.evidence);
+                audit::record(
+                    writing.sql,
+                    now,
+                    &actor,
+                    Action::Resume,
+                    &object,
+                    &because,
+                    Some(&change),
+                )
+            };
+            resume().map_err(fault)?;
+            Ok(Resumption::Resumed(pause))
+        })
+        .await
     }
 }
 

@@ -215,47 +215,46 @@ impl Store {
             next_update,
             bytes: der.len() as u64,
         };
-        self.writer
-            .write(move |writing| {
-                let write = || {
-                    let last: u64 = writing
-                        .sql
-                        .prepare_cached("SELECT number FROM crl WHERE id = ?1")?
-                        .query_row([list.id.0], |row| unsigned(row, 0))?;
-                    if last >= number {
-                        return Ok(Err(last));
-                    }
-                    record_signed(writing.sql, list.id, &signed, covers, &der)?;
-                    let object = list
-                        .distribution_point
-                        .as_ref()
-                        .map_or(&*issuer, Uri::as_str);
-                    let change = Change {
-                        before: last.to_string(),
-                        after: number.to_string(),
-                    };
-                    audit::record(
-                        writing.sql,
-                        now,
-                        &actor,
-                        Action::PublishCrl,
-                        object,
-                        "",
-                        Some(&change),
-                    )?;
-                    let is_stale = writing
-                        .sql
-                        .prepare_cached("SELECT changed_at > covers FROM crl WHERE id = ?1")?
-                        .query_row([list.id.0], |row| row.get(0))?;
-                    Ok(Ok(is_stale))
+        self.change(actor.clone(), now, move |writing| {
+            let write = || {
+                let last: u64 = writing
+                    .sql
+                    .prepare_cached("SELECT number FROM crl WHERE id = ?1")?
+                    .query_row([list.id.0], |row| unsigned(row, 0))?;
+                if last >= number {
+                    return Ok(Err(last));
+                }
+                record_signed(writing.sql, list.id, &signed, covers, &der)?;
+                let object = list
+                    .distribution_point
+                    .as_ref()
+                    .map_or(&*issuer, Uri::as_str);
+                let change = Change {
+                    before: last.to_string(),
+                    after: number.to_string(),
                 };
-                list.is_stale = write()
-                    .map_err(|error| writing.fault(&error))?
-                    .map_err(|last| StoreError::OldDraft { number, last })?;
-                list.signed = Some(signed);
-                Ok(PublishedList { list, der })
-            })
-            .await
+                audit::record(
+                    writing.sql,
+                    now,
+                    &actor,
+                    Action::PublishCrl,
+                    object,
+                    "",
+                    Some(&change),
+                )?;
+                let is_stale = writing
+                    .sql
+                    .prepare_cached("SELECT changed_at > covers FROM crl WHERE id = ?1")?
+                    .query_row([list.id.0], |row| row.get(0))?;
+                Ok(Ok(is_stale))
+            };
+            list.is_stale = write()
+                .map_err(|error| writing.fault(&error))?
+                .map_err(|last| StoreError::OldDraft { number, last })?;
+            list.signed = Some(signed);
+            Ok(PublishedList { list, der })
+        })
+        .await
     }
 
     /// What is known of certificates of `issuer`, in order.
@@ -286,21 +285,20 @@ impl Store {
         actor: Actor,
         now: UnixTime,
     ) -> Result<(), StoreError> {
-        self.writer
-            .write(move |writing| {
-                let write = || {
-                    let mut is_new = false;
-                    for uri in &shards {
-                        is_new |= begin(writing.sql, issuer.0, uri.as_str())?;
-                    }
-                    if is_new {
-                        spread_unrecorded(writing.sql, issuer.0)?;
-                    }
-                    record_url(writing.sql, url.as_deref(), &actor, now)
-                };
-                write().map_err(|error| writing.fault(&error))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            let write = || {
+                let mut is_new = false;
+                for uri in &shards {
+                    is_new |= begin(writing.sql, issuer.0, uri.as_str())?;
+                }
+                if is_new {
+                    spread_unrecorded(writing.sql, issuer.0)?;
+                }
+                record_url(writing.sql, url.as_deref(), &actor, now)
+            };
+            write().map_err(|error| writing.fault(&error))
+        })
+        .await
     }
 }
 

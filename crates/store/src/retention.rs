@@ -13,14 +13,15 @@ use countersign_pki::feed::Sequence;
 use countersign_pki::tbs::preview_of;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
+use countersign_policy::retention::Witness;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::audit::{self, Action};
 use crate::error::StoreError;
 use crate::inventory::record;
 use crate::inventory::{Entry, EntryId, load};
-use crate::row::{from_sequence, sequence, to_seconds, unsigned};
-use crate::store::{Store, WITNESSED_AT, last_sequence, set_meta};
+use crate::row::{from_sequence, json, sequence, to_json, to_seconds, unsigned};
+use crate::store::{Store, WITNESS_DOUBTED, WITNESSED_AT, last_sequence, set_meta};
 use crate::writer::Writing;
 use crate::{intent, publication};
 
@@ -28,12 +29,18 @@ use crate::{intent, publication};
 #[derive(Clone, Debug)]
 pub struct Ended {
     entry: Entry,
+    to_be_signed: Option<Vec<u8>>,
 }
 
 impl Ended {
     /// As it was read.
     pub fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// Of an intent that no certificate is known of: the bytes that may have been signed.
+    pub fn to_be_signed(&self) -> Option<&[u8]> {
+        self.to_be_signed.as_deref()
     }
 }
 
@@ -103,22 +110,40 @@ impl AddAssign for Dropped {
 
 impl Store {
     /// The time that retention goes by, as an earlier process has left it.
-    pub async fn witnessed_at(&self) -> Result<UnixTime, StoreError> {
-        let seconds = self.reader.read(|sql| {
-            sql.prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1")?
-                .query_row([WITNESSED_AT], |row| unsigned(row, 0))
-                .optional()
-        });
-        // Without evidence of any time nothing has ended.
-        Ok(UnixTime::from_seconds(seconds.await?.unwrap_or(0)))
+    pub async fn witness(&self) -> Result<Witness, StoreError> {
+        self.reader
+            .read(|sql| {
+                let seconds = sql
+                    .prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = ?1")?
+                    .query_row([WITNESSED_AT], |row| unsigned(row, 0))
+                    .optional()?;
+                let doubt = sql
+                    .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+                    .query_row([WITNESS_DOUBTED], |row| json(row, 0))
+                    .optional()?;
+                // Without evidence of any time nothing has ended.
+                let reached = UnixTime::from_seconds(seconds.unwrap_or(0));
+                Ok(Witness::at(reached, doubt))
+            })
+            .await
     }
 
     /// Leaves it for the next process. Changes nothing that anybody asked for, so it has no audit record.
-    pub async fn witness(&self, at: UnixTime) -> Result<(), StoreError> {
+    pub async fn keep_witness(&self, witness: Witness) -> Result<(), StoreError> {
         self.writer
             .write(move |writing| {
-                set_meta(writing.sql, WITNESSED_AT, &at.seconds().to_string())
-                    .map_err(|error| writing.fault(&error))
+                let keep = || {
+                    let reached = witness.time().seconds().to_string();
+                    set_meta(writing.sql, WITNESSED_AT, &reached)?;
+                    match witness.doubt() {
+                        Some(doubt) => set_meta(writing.sql, WITNESS_DOUBTED, &to_json(&doubt)?),
+                        None => writing
+                            .sql
+                            .execute("DELETE FROM meta WHERE key = ?1", [WITNESS_DOUBTED])
+                            .map(drop),
+                    }
+                };
+                keep().map_err(|error| writing.fault(&error))
             })
             .await
     }
@@ -159,32 +184,33 @@ impl Store {
         actor: Actor,
         now: UnixTime,
     ) -> Result<Dropped, StoreError> {
-        self.writer
-            .write(move |writing| {
-                let mut dropped = Dropped::default();
-                for it in &ended {
-                    take_away(writing, it, &mut dropped).map_err(|error| writing.fault(&error))?;
-                }
-                if dropped.total() > 0 {
-                    let Dropped {
-                        certificates,
-                        imported,
-                        intents,
-                    } = dropped;
-                    audit::record(
-                        writing.sql,
-                        now,
-                        &actor,
-                        Action::Prune,
-                        &format!("{certificates} certificates, {imported} imported ones, {intents} intents"),
-                        &format!("ended before {cutoff}; {where_to}"),
-                        None,
-                    )
-                    .map_err(|error| writing.fault(&error))?;
-                }
-                Ok(dropped)
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            let mut dropped = Dropped::default();
+            for it in &ended {
+                take_away(writing, it, &mut dropped).map_err(|error| writing.fault(&error))?;
+            }
+            if dropped.total() > 0 {
+                let Dropped {
+                    certificates,
+                    imported,
+                    intents,
+                } = dropped;
+                audit::record(
+                    writing.sql,
+                    now,
+                    &actor,
+                    Action::Prune,
+                    &format!(
+                        "{certificates} certificates, {imported} imported ones, {intents} intents"
+                    ),
+                    &format!("ended before {cutoff}; {where_to}"),
+                    None,
+                )
+                .map_err(|error| writing.fault(&error))?;
+            }
+            Ok(dropped)
+        })
+        .await
     }
 
     /// Takes away messages of the feed that nobody is told any more, of the next 4096 behind `after` that were told before
@@ -213,32 +239,31 @@ impl Store {
         let Some(end) = self.lists.read(bound).await? else {
             return Ok(None);
         };
-        self.writer
-            .write(move |writing| {
-                let drop = || {
-                    let dropped = writing
-                        .sql
-                        .prepare_cached(FORGET_MESSAGES)?
-                        .execute(params![from_sequence(after), from_sequence(end)])?;
-                    if dropped > 0 {
-                        let object = format!("{dropped} messages of the feed");
-                        let reason = format!("told before {cutoff}, and superseded");
-                        audit::record(
-                            writing.sql,
-                            now,
-                            &actor,
-                            Action::Prune,
-                            &object,
-                            &reason,
-                            None,
-                        )?;
-                    }
-                    Ok(())
-                };
-                drop().map_err(|error| writing.fault(&error))?;
-                Ok(Some(end))
-            })
-            .await
+        self.change(actor.clone(), now, move |writing| {
+            let drop = || {
+                let dropped = writing
+                    .sql
+                    .prepare_cached(FORGET_MESSAGES)?
+                    .execute(params![from_sequence(after), from_sequence(end)])?;
+                if dropped > 0 {
+                    let object = format!("{dropped} messages of the feed");
+                    let reason = format!("told before {cutoff}, and superseded");
+                    audit::record(
+                        writing.sql,
+                        now,
+                        &actor,
+                        Action::Prune,
+                        &object,
+                        &reason,
+                        None,
+                    )?;
+                }
+                Ok(())
+            };
+            drop().map_err(|error| writing.fault(&error))?;
+            Ok(Some(end))
+        })
+        .await
     }
 }
 
@@ -316,9 +341,14 @@ fn judge(
     now: UnixTime,
     portion: &mut EndedPortion,
 ) -> rusqlite::Result<()> {
-    let certificate = match &entry.signed {
-        Some(signed) => Certificate::parse(&signed.der).ok(),
-        None => intent::to_be_signed(sql, entry.id)?.and_then(|bytes| preview_of(&bytes).ok()),
+    let to_be_signed = match &entry.signed {
+        Some(_) => None,
+        None => intent::to_be_signed(sql, entry.id)?,
+    };
+    let certificate = match (&entry.signed, &to_be_signed) {
+        (Some(signed), _) => Certificate::parse(&signed.der).ok(),
+        (None, Some(bytes)) => preview_of(bytes).ok(),
+        (None, None) => None,
     };
     let is_proved = certificate.is_some_and(|certificate| {
         certificate.not_after() == entry.not_after
@@ -334,14 +364,17 @@ fn judge(
     } else if entry.revocation.is_some() && publication::is_to_be_shown(sql, entry.serial, now)? {
         kept.listed += 1;
     } else {
-        portion.ended.push(Ended { entry });
+        portion.ended.push(Ended {
+            entry,
+            to_be_signed,
+        });
     }
     Ok(())
 }
 
 fn take_away(
     writing: &Writing<'_>,
-    Ended { entry }: &Ended,
+    Ended { entry, .. }: &Ended,
     dropped: &mut Dropped,
 ) -> rusqlite::Result<()> {
     let sql = writing.sql;

@@ -5,6 +5,7 @@
 //! it will tell: 72 bytes for each certificate.
 
 mod radius;
+mod successors;
 
 use countersign_pki::feed::{
     Batch, Body, MAX_BATCH, Message, Released, RevocationReason, Revoked, Sequence, Snapshot,
@@ -27,6 +28,7 @@ use crate::store::{Store, last_sequence, sequence_base};
 use crate::writer::Writing;
 
 use self::radius::{Candidate, Radius};
+use self::successors::Withdrawing;
 
 /// Which certificates a withdrawal or a release means.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ pub struct Withdrawals {
     pub imported: u64,
     /// Whose the first of those is.
     pub imported_from: Option<String>,
+    /// Of a revocation or a hold: live certificates that came by renewal of those it is about, and that it is not about.
+    pub successors: Shown,
     /// The first and the last message of the feed about what is changed or was so already.
     pub told: Option<(Sequence, Sequence)>,
 }
@@ -177,6 +181,23 @@ impl Withdrawal {
         }
     }
 
+    /// Whether the certificate is revoked or on hold afterwards, and was meant to be.
+    fn withdraws(self, candidate: &Candidate) -> bool {
+        self != Self::Release && matches!(self.fate(candidate), Fate::Already | Fate::Change)
+    }
+
+    /// Refuses who may not have this done to the certificate.
+    fn permit(self, actor: &Actor, candidate: &Candidate) -> Result<(), StoreError> {
+        let is_released = self == Self::Release && self.fate(candidate) == Fate::Change;
+        if is_released && !actor.may_release(candidate.profile.as_ref()) {
+            return Err(StoreError::ReleaseNotPermitted {
+                actor: actor.to_string(),
+                serial: candidate.serial,
+            });
+        }
+        Ok(())
+    }
+
     /// As the status is called where somebody asks for it.
     fn status(self) -> Option<Status> {
         match self {
@@ -225,38 +246,42 @@ impl Store {
         now: UnixTime,
     ) -> Result<Withdrawals, StoreError> {
         let history = self.history.clone();
-        self.writer
-            .write(move |writing| {
-                // Looked up here, in the transaction, so that nothing that is meant is issued in between.
-                let mut step = Step {
-                    withdrawal,
-                    actor,
-                    now,
-                    at_most: at_most.unwrap_or(MAX_RADIUS).min(MAX_RADIUS),
-                    outcome: Withdrawals::default(),
-                    waiting: Vec::new(),
-                    told: Vec::new(),
-                };
-                for radius in Radius::of(&selection, None) {
-                    step.outcome = Withdrawals::default();
-                    step.go_through(writing, radius)?;
-                    step.flush(writing)?;
-                    if !step.outcome.is_empty() {
-                        break;
-                    }
+        let done = self.change(actor.clone(), now, move |writing| {
+            // Looked up here, in the transaction, so that nothing that is meant is issued in between.
+            let mut step = Step {
+                withdrawal,
+                actor,
+                now,
+                at_most: at_most.unwrap_or(MAX_RADIUS).min(MAX_RADIUS),
+                outcome: Withdrawals::default(),
+                withdrawing: Withdrawing::default(),
+                waiting: Vec::new(),
+                told: Vec::new(),
+            };
+            for radius in Radius::of(&selection, None) {
+                step.outcome = Withdrawals::default();
+                step.withdrawing = Withdrawing::default();
+                step.go_through(writing, radius)?;
+                step.flush(writing)?;
+                if !step.outcome.is_empty() {
+                    break;
                 }
-                for (sequence, body) in std::mem::take(&mut step.told) {
-                    let history = history.clone();
-                    writing.tell(Message {
-                        history,
-                        sequence,
-                        at: now,
-                        body,
-                    });
-                }
-                Ok(step.outcome)
-            })
-            .await
+            }
+            for (sequence, body) in std::mem::take(&mut step.told) {
+                let history = history.clone();
+                writing.tell(Message {
+                    history,
+                    sequence,
+                    at: now,
+                    body,
+                });
+            }
+            Ok((step.outcome, step.withdrawing))
+        });
+        let (mut outcome, withdrawing) = done.await?;
+        // What is revoked is not renewed any more, so none comes behind this.
+        outcome.successors = self.successors(withdrawing, now).await?;
+        Ok(outcome)
     }
 
     /// What [`Store::withdraw`] would do now to those behind `after`; changes nothing. Read portion by portion, so that
@@ -266,6 +291,7 @@ impl Store {
         selection: Selection,
         withdrawal: Withdrawal,
         after: Option<Cursor>,
+        actor: &Actor,
         now: UnixTime,
     ) -> Result<Preview, StoreError> {
         let ways = Radius::of(&selection, after.as_ref());
@@ -274,9 +300,12 @@ impl Store {
         }
         let mut preview = Preview::default();
         let mut identities = Vec::new();
+        let mut withdrawing = Withdrawing::default();
+        let is_first = after.is_none();
         for mut radius in ways {
             preview = Preview::default();
             identities.clear();
+            withdrawing = Withdrawing::default();
             loop {
                 let read = self.lists.read(move |sql| {
                     let portion = radius.portion(sql, now)?;
@@ -286,6 +315,10 @@ impl Store {
                 (portion, radius) = read.await?;
                 let Some(portion) = portion else { break };
                 for candidate in portion {
+                    if withdrawal.withdraws(&candidate) {
+                        withdrawing.add(&candidate);
+                    }
+                    withdrawal.permit(actor, &candidate)?;
                     if withdrawal.fate(&candidate) == Fate::Change {
                         identities.extend(candidate.identity);
                         if preview.outcome.changed.count + 1 == MAX_SHOWN as u64 {
@@ -308,6 +341,10 @@ impl Store {
         identities.sort_unstable();
         identities.dedup();
         preview.identities = identities.len() as u64;
+        // A page behind another does not know of what was on that one.
+        if is_first {
+            preview.outcome.successors = self.successors(withdrawing, now).await?;
+        }
         Ok(preview)
     }
 
@@ -382,6 +419,7 @@ struct Step {
     now: UnixTime,
     at_most: u64,
     outcome: Withdrawals,
+    withdrawing: Withdrawing,
     /// Less than a message is about.
     waiting: Vec<Candidate>,
     told: Vec<(Sequence, Body)>,
@@ -401,18 +439,14 @@ impl Step {
     }
 
     fn take(&mut self, writing: &Writing<'_>, candidate: Candidate) -> Result<(), StoreError> {
+        if self.withdrawal.withdraws(&candidate) {
+            self.withdrawing.add(&candidate);
+        }
         if self.withdrawal.fate(&candidate) != Fate::Change {
             count(&mut self.outcome, self.withdrawal, &candidate);
             return Ok(());
         }
-        if self.withdrawal == Withdrawal::Release
-            && !self.actor.may_release(candidate.profile.as_ref())
-        {
-            return Err(StoreError::ReleaseNotPermitted {
-                actor: self.actor.to_string(),
-                serial: candidate.serial,
-            });
-        }
+        self.withdrawal.permit(&self.actor, &candidate)?;
         self.waiting.push(candidate);
         let changed = self.outcome.changed.count + self.waiting.len() as u64;
         if changed > self.at_most {

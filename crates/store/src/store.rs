@@ -1,6 +1,7 @@
 //! The store as a whole: one file, one writer, and readers that do not wait for each other.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{HistoryId, Sequence};
@@ -17,6 +18,7 @@ use crate::publication;
 use crate::reader::Reader;
 use crate::row::sequence;
 use crate::schema::{self, Cache};
+use crate::standing::Standing;
 use crate::writer::Writer;
 
 pub use crate::writer::Publish;
@@ -32,6 +34,7 @@ pub struct Store {
     /// For what the public asks, so that it keeps no operator waiting.
     pub(crate) asked: Reader,
     pub(crate) writer: Writer,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) history: HistoryId,
     opened_at: Sequence,
     pub(crate) publication_url: Option<String>,
@@ -98,6 +101,7 @@ impl Store {
             drafts,
             asked,
             writer,
+            standing: Arc::default(),
             history: HistoryId(history),
             opened_at,
             publication_url,
@@ -209,4 +213,5 @@ fn meta(sql: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
 
 pub(crate) const HISTORY: &str = "history";
 pub(crate) const WITNESSED_AT: &str = "witnessed-at";
+pub(crate) const WITNESS_DOUBTED: &str = "witness-doubted";
 pub(crate) const SEQUENCE_BASE: &str = "sequence-base";

@@ -58,23 +58,22 @@ impl Store {
             issuer_key: given.issuer_key,
             subject: certificate.subject().to_string(),
             history,
-            actor,
+            actor: actor.clone(),
             now,
         };
-        self.writer
-            .write(move |writing| {
-                let accepted = accepting.accept(writing.sql, &given, &succession);
-                let messages = accepted.map_err(|error| writing.fault(&error))??;
-                let mut released = 0;
-                for message in messages {
-                    if let Body::Released { certificates } = &message.body {
-                        released += certificates.iter().len() as u64;
-                    }
-                    writing.tell(message);
+        self.change(actor, now, move |writing| {
+            let accepted = accepting.accept(writing.sql, &given, &succession);
+            let messages = accepted.map_err(|error| writing.fault(&error))??;
+            let mut released = 0;
+            for message in messages {
+                if let Body::Released { certificates } = &message.body {
+                    released += certificates.iter().len() as u64;
                 }
-                Ok(released)
-            })
-            .await
+                writing.tell(message);
+            }
+            Ok(released)
+        })
+        .await
     }
 
     fn issuer_of_key(&self, key: Fingerprint) -> Result<(IssuerId, Certificate), StoreError> {

@@ -49,7 +49,9 @@ fn make() -> Value {
                 countersign: both are admin; and over mutual TLS at the address of [authority.admin], for operators, each of \
                 whom has the role that [authority.operator.NAME] says. Each operation names the role that it needs in \
                 `x-role`; of the roles viewer, issuer, operator and admin each may what those before it may. What a process \
-                says of its gateway is served on its socket alone, and is not in this document.",
+                says of its gateway is served on its socket alone, and is not in this document. What a web page of another origin \
+                asks to be changed (`Origin`, `Sec-Fetch-Site`) is refused with 403, a Host that the port's certificate is not for \
+                with 421, and a body of another media type than the operation's with 415.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" }
         },
         "paths": paths,

@@ -15,11 +15,12 @@ use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::administration::Roles;
 use countersign_policy::issuance::{Actor, Profile};
 use countersign_runtime::drain::Drain;
+use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::{Effects, Enforcement};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
-use super::{router, with_fallbacks};
+use super::{origin, router, with_fallbacks};
 use crate::authority::Authority;
 use crate::problem::Problem;
 use crate::reserved_port::{
@@ -33,6 +34,7 @@ pub async fn serve(opened: Opened, drain: Drain) {
         router: with_fallbacks(router(Arc::clone(&authority))),
         places: Places::default(),
         renewals: Arc::default(),
+        credentials: opened.credentials.clone(),
         authority,
     };
     reserved_port::serve(api, opened, drain).await;
@@ -61,6 +63,8 @@ struct Api {
     places: Places,
     /// Of operators' own certificates.
     renewals: Arc<Budget>,
+    /// The port's own: it is known by its names and by no others.
+    credentials: SharedCredentials,
 }
 
 /// An operator on one connection.
@@ -114,16 +118,28 @@ impl Service for Api {
         let holder = &operator.holder;
         let Some(role) = self.authority.roles().of(holder.identity()) else {
             let problem = without_role(&holder.name());
-            let (authority, why) = (&self.authority, &problem.detail);
-            authority.refused(holder.actor(), SERVED, why).await;
+            let object = format!("{} {}", request.method(), request.uri().path());
+            self.authority
+                .refused(holder.actor(), &object, &problem.detail)
+                .await;
             return problem.into_response();
         };
-        request.extensions_mut().insert(Arc::clone(&self.renewals));
-        request.extensions_mut().insert(Actor::Operator {
+        let actor = Actor::Operator {
             identity: holder.identity().clone(),
             role,
             certificate: holder.presented(),
-        });
+        };
+        let judged = origin::judge_host(request.headers(), &self.credentials.leaf())
+            .and_then(|()| origin::judge(request.method(), request.headers()));
+        if let Err(problem) = judged {
+            let object = format!("{} {}", request.method(), request.uri().path());
+            self.authority
+                .refused(actor, &object, &problem.detail)
+                .await;
+            return problem.into_response();
+        }
+        request.extensions_mut().insert(Arc::clone(&self.renewals));
+        request.extensions_mut().insert(actor);
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
     }

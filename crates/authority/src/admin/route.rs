@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
@@ -167,13 +167,16 @@ impl Route {
             method,
             path,
             role: needed,
+            input,
             ..
         } = self;
         let guard = middleware::from_fn(move |request: Request, next: Next| {
             let authority = Arc::clone(&authority);
             async move {
                 let actor = request.extensions().get::<Actor>().cloned();
-                let Some(problem) = refuse(actor.as_ref(), needed) else {
+                let refused = refuse(actor.as_ref(), needed)
+                    .or_else(|| refuse_media_type(method, input, request.headers()));
+                let Some(problem) = refused else {
                     return next.run(request).await;
                 };
                 // Who tries is on record, as for every request that is not granted.
@@ -197,6 +200,31 @@ impl Method {
     }
 }
 
+/// A page of another origin can send forms without the browser asking us whether it may, and what a form cannot be is sent
+/// by programs alone. So nothing is read as what it does not say that it is, and where nothing is read, no form is taken for nothing.
+fn refuse_media_type(method: Method, input: Input, headers: &HeaderMap) -> Option<Problem> {
+    let expected = match (method, input) {
+        (Method::Get, _) => return None,
+        (Method::Post, Input::Bytes(media_type)) => media_type,
+        (Method::Post, _) => JSON,
+    };
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_good = match (given.next(), given.next()) {
+        (None, _) => matches!(input, Input::Nothing | Input::What),
+        (Some(given), None) => given.to_str().is_ok_and(|given| {
+            let essence = given.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case(expected)
+        }),
+        (Some(_), Some(_)) => false,
+    };
+    (!is_good).then(|| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("this takes `Content-Type: {expected}` and nothing else"),
+        )
+    })
+}
+
 fn refuse(actor: Option<&Actor>, needed: Role) -> Option<Problem> {
     let refused = |detail: String| Problem::new(StatusCode::FORBIDDEN, detail);
     let Some(actor) = actor else {
@@ -214,3 +242,5 @@ fn refuse(actor: Option<&Actor>, needed: Role) -> Option<Problem> {
         ))),
     }
 }
+
+const JSON: &str = "application/json";

@@ -310,6 +310,7 @@ async fn renew_own(
     let holder = Actor::Holder {
         identity,
         profile: Profile::OPERATOR,
+        certificate: Some(certificate),
     };
     let issued = authority
         .renew_presented(holder, certificate, key, claim)

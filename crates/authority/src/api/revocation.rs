@@ -115,6 +115,10 @@ pub struct RevokeResponse {
     pub already_revoked_count: u64,
     /// The first 1000 of them.
     pub already_revoked: Vec<RevokedView>,
+    /// How many live certificates have come by renewal of those two kinds, under keys of their own, and were not meant.
+    pub successors_count: u64,
+    /// The first 1000 of them.
+    pub successors: Vec<ReleasedView>,
     /// The feed's history.
     #[schemars(with = "String")]
     pub history: HistoryId,
@@ -169,6 +173,11 @@ pub struct RevokePreviewResponse {
     pub imported_count: u64,
     /// The first 1000 that it would change.
     pub certificates: Vec<ReleasedView>,
+    /// Of a revocation: how many live certificates have come by renewal of those that are meant, under keys of their own, and
+    /// are not meant; on a page behind another, none.
+    pub successors_count: u64,
+    /// The first 1000 of them.
+    pub successors: Vec<ReleasedView>,
     /// Where the next page of them begins; left out on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

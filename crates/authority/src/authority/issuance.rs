@@ -111,7 +111,7 @@ impl Authority {
             Place::Taken(place) => place,
             Place::Answered(issued) => return Ok(*issued),
         };
-        let entries = self.renewable(what).await.map_err(IssueError::Store)?;
+        let entries = self.renewable(what).await?;
         let predecessor = renewal::choose(entries, &actor, what, self.now())?;
         self.renew_entry(actor, &predecessor, key, place).await
     }
@@ -184,10 +184,12 @@ impl Authority {
         }
     }
 
-    /// Every valid one that is meant, however many certificates have had the name; if there is none, what there is.
-    async fn renewable(&self, what: &What) -> Result<Vec<Entry>, StoreError> {
-        let selector = self.selector(what).await?;
-        let mut valid = Vec::new();
+    /// The newest valid one that is meant, if all are for the same names and profile, however many certificates have had the
+    /// name; if there is none, what there is. No more than a page of them is held at a time.
+    async fn renewable(&self, what: &What) -> Result<Vec<Entry>, RenewError> {
+        let selector = self.selector(what).await.map_err(IssueError::Store)?;
+        let mut newest: Option<Entry> = None;
+        let (mut count, mut do_differ) = (0, false);
         if let Selector::Names(names) = &selector {
             let mut after = None;
             loop {
@@ -196,22 +198,37 @@ impl Authority {
                     names: vec![NameFilter::Exactly(names.clone())],
                     ..Filter::default()
                 };
-                let page = self.store.list(filter, after, MAX_PAGE, self.now()).await?;
-                valid.extend(
-                    page.entries
-                        .into_iter()
-                        .filter(|entry| !entry.is_imported()),
-                );
+                let page = self.store.list(filter, after, MAX_PAGE, self.now()).await;
+                let page = page.map_err(IssueError::Store)?;
+                for entry in page.entries {
+                    if entry.is_imported() {
+                        continue;
+                    }
+                    count += 1;
+                    let newest = newest.get_or_insert_with(|| entry.clone());
+                    do_differ |= !renewal::are_alike(newest, &entry);
+                }
                 after = page.next;
                 if after.is_none() {
                     break;
                 }
             }
         }
-        if valid.is_empty() {
-            valid = self.store.find(selector).await?.entries;
+        if do_differ {
+            return Err(RenewError::Ambiguous {
+                what: what.to_string(),
+                count,
+            });
         }
-        Ok(valid)
+        match newest {
+            Some(newest) => Ok(vec![newest]),
+            None => Ok(self
+                .store
+                .find(selector)
+                .await
+                .map_err(IssueError::Store)?
+                .entries),
+        }
     }
 
     /// Authorize, encode, approve.

@@ -6,6 +6,7 @@ use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::serial::SerialNumber;
 use countersign_policy::administration::Role;
 use countersign_policy::issuance::Actor;
+use countersign_store::error::StoreError;
 use countersign_store::inventory::{Cursor, Filter, IssuerFilter, NameFilter, Selector};
 use countersign_store::issuer::{Issuer, IssuerRole};
 use countersign_store::revocation::{Ended, Preview, Selection, Withdrawal, Withdrawals};
@@ -40,9 +41,11 @@ impl Authority {
     ) -> Result<Receipt, RevokeError> {
         permit(&actor)?;
         let selection = self.selection(meant).await?;
+        let outcome =
+            self.store
+                .withdraw(selection, withdrawal, at_most, actor.clone(), self.now());
         let outcome = self
-            .store
-            .withdraw(selection, withdrawal, at_most, actor, self.now())
+            .with_refusal_on_record(&actor, meant, outcome.await)
             .await?;
         let Some((first, last)) = outcome.told else {
             return Err(self.why_nothing(meant, &outcome));
@@ -55,6 +58,7 @@ impl Authority {
             changed: outcome.changed,
             already: outcome.already,
             for_good: outcome.for_good,
+            successors: outcome.successors,
         })
     }
 
@@ -69,15 +73,32 @@ impl Authority {
         permit(actor)?;
         let selection = self.selection(meant).await?;
         let is_first = after.is_none();
+        let preview =
+            self.store
+                .preview_withdrawal(selection, withdrawal, after, actor, self.now());
         let preview = self
-            .store
-            .preview_withdrawal(selection, withdrawal, after, self.now())
+            .with_refusal_on_record(actor, meant, preview.await)
             .await?;
         let nothing = preview.outcome.changed.count + preview.outcome.already.count == 0;
         if nothing && is_first {
             return Err(self.why_nothing(meant, &preview.outcome));
         }
         Ok(preview)
+    }
+
+    /// Who tries to let in a node or an operator again is on record, as for every request that is not granted.
+    async fn with_refusal_on_record<T>(
+        &self,
+        actor: &Actor,
+        meant: &Meant,
+        outcome: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Err(error @ StoreError::ReleaseNotPermitted { .. }) = &outcome {
+            let object = format!("the release of {meant}");
+            self.refused(actor.clone(), &object, &error.to_string())
+                .await;
+        }
+        outcome
     }
 
     /// What the nodes have confirmed of `first..=last`, once all have or `wait` is over.

@@ -1,24 +1,40 @@
 //! What leaves the inventory, on the wire and in the archive.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use countersign_pki::pem;
 use countersign_pki::time::UnixTime;
-use countersign_store::inventory::Entry;
-use countersign_store::retention::{Dropped, Kept};
+use countersign_store::retention::{Dropped, Ended, Kept};
+use serde::Serialize;
 
 use super::certificate_view;
 use crate::api::{DroppedView, KeptView, PassView, PruneResponse, RetentionView, ShownCertificate};
 use crate::authority::CERTIFICATE;
 use crate::retention::{LastPass, Pruned, RetentionState};
 
-/// A line of the archive.
-pub(crate) fn archived(entry: Entry, now: UnixTime) -> ShownCertificate {
-    ShownCertificate {
+/// A line of the archive: a certificate as `show` has it, or the intent with the bytes that may have been signed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Archived {
+    #[serde(flatten)]
+    shown: ShownCertificate,
+    /// In base64: the `TBSCertificate` (RFC 5280 §4.1) of which nobody knows whether it was signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_be_signed: Option<String>,
+}
+
+pub(crate) fn archived(ended: &Ended, now: UnixTime) -> Archived {
+    let entry = ended.entry().clone();
+    let shown = ShownCertificate {
         pem: entry
             .signed
             .as_ref()
             .map(|signed| pem::encode(CERTIFICATE, &signed.der)),
         issuers_pem: None,
         certificate: certificate_view(entry, now),
+    };
+    Archived {
+        shown,
+        to_be_signed: ended.to_be_signed().map(|bytes| STANDARD.encode(bytes)),
     }
 }
 

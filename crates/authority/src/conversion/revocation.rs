@@ -191,6 +191,8 @@ pub(crate) fn revoke_response(receipt: Receipt) -> RevokeResponse {
         revoked: revoked(receipt.changed.first),
         already_revoked_count: receipt.already.count,
         already_revoked: revoked(receipt.already.first),
+        successors_count: receipt.successors.count,
+        successors: released(receipt.successors.first),
         history: receipt.history,
         first: receipt.first,
         sequence: receipt.sequence,
@@ -199,12 +201,11 @@ pub(crate) fn revoke_response(receipt: Receipt) -> RevokeResponse {
 }
 
 pub(crate) fn release_response(receipt: Receipt) -> ReleaseResponse {
-    let released = receipt.changed.first.into_iter().map(ReleasedView::from);
     let unconfirmed = unconfirmed_of(&receipt.nodes);
     ReleaseResponse {
         unconfirmed,
         released_count: receipt.changed.count,
-        released: released.collect(),
+        released: released(receipt.changed.first),
         for_good_count: receipt.for_good.count,
         for_good: revoked(receipt.for_good.first),
         history: receipt.history,
@@ -220,13 +221,14 @@ pub(crate) fn preview_response(preview: Preview) -> RevokePreviewResponse {
         identities,
         next,
     } = preview;
-    let certificates = outcome.changed.first.into_iter().map(ReleasedView::from);
     RevokePreviewResponse {
         count: outcome.changed.count,
         identities,
         already_count: outcome.already.count,
         imported_count: outcome.imported,
-        certificates: certificates.collect(),
+        certificates: released(outcome.changed.first),
+        successors_count: outcome.successors.count,
+        successors: released(outcome.successors.first),
         next: next.as_ref().map(cursor_text),
     }
 }
@@ -245,6 +247,10 @@ fn unconfirmed(receipt: &Receipt) -> Vec<String> {
 fn unconfirmed_of(nodes: &[NodeReceipt]) -> Vec<String> {
     let unconfirmed = nodes.iter().filter(|node| !node.confirmed);
     unconfirmed.map(|node| node.node.clone()).collect()
+}
+
+fn released(withdrawn: Vec<Withdrawn>) -> Vec<ReleasedView> {
+    withdrawn.into_iter().map(ReleasedView::from).collect()
 }
 
 fn revoked(withdrawn: Vec<Withdrawn>) -> Vec<RevokedView> {

@@ -52,7 +52,11 @@ impl Holder {
             );
             // A certificate for something else, by one who holds it.
             if let (Some(identity), Some(profile)) = (common_name(peer), entry.profile) {
-                let holder = Actor::Holder { identity, profile };
+                let holder = Actor::Holder {
+                    identity,
+                    profile,
+                    certificate: Some(peer.fingerprint()),
+                };
                 authority.refused(holder, served, &why).await;
             }
             return refuse(why);
@@ -89,6 +93,7 @@ impl Holder {
         Actor::Holder {
             identity: self.identity.clone(),
             profile: self.profile.clone(),
+            certificate: Some(self.fingerprint),
         }
     }
 

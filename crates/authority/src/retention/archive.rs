@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_pki::time::UnixTime;
-use countersign_store::inventory::Entry;
+use countersign_store::retention::Ended;
 
 use crate::conversion::archived;
 
@@ -64,15 +64,7 @@ impl Archive {
 
 /// A new file, and its name durable.
 fn begin(folder: &Path, at: UnixTime) -> io::Result<(File, PathBuf)> {
-    if !folder.is_dir() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        if let Some(above) = folder.parent() {
-            File::open(above)?.sync_all()?;
-        }
-    }
+    make_durably(folder)?;
     let compact: String = at
         .to_string()
         .chars()
@@ -97,9 +89,26 @@ fn begin(folder: &Path, at: UnixTime) -> io::Result<(File, PathBuf)> {
     Err(io::Error::from(ErrorKind::AlreadyExists))
 }
 
+/// The folder and those above it that are not there, each with its name on disk: a file whose folder is lost is lost.
+fn make_durably(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = match folder.parent() {
+        Some(above) if above != Path::new("") => above,
+        _ => Path::new("."),
+    };
+    make_durably(above)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    File::open(above)?.sync_all()
+}
+
 /// One line, without its end.
-pub(super) fn line(entry: &Entry, now: UnixTime) -> String {
-    serde_json::to_string(&archived(entry.clone(), now)).expect("strings and numbers are JSON")
+pub(super) fn line(ended: &Ended, now: UnixTime) -> String {
+    serde_json::to_string(&archived(ended, now)).expect("strings and numbers are JSON")
 }
 
 /// The archive cannot be written, so nothing leaves the inventory.

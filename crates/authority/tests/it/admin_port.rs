@@ -1,5 +1,8 @@
 //! The admin API over real mutual TLS: who gets where, by certificate and by role (invariant 12).
 
+mod foreign_pages;
+mod on_record;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

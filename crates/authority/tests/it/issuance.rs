@@ -451,6 +451,7 @@ async fn holder_renews_and_revokes_nothing_by_name() {
     };
     fixture.authority.issue(ADMIN, wider).await.expect("issues");
     let holder = |name: &str| Actor::Holder {
+        certificate: None,
         identity: countersign_pki::identity::Identity {
             bundle: countersign_pki::identity::BundleName::internal(),
             name: name.parse().expect("a name"),

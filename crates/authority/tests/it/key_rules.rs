@@ -3,7 +3,7 @@
 use countersign_authority::authority::{IssueError, RequestedKey};
 use countersign_authority::what::Meant;
 use countersign_pki::feed::RevocationReason;
-use countersign_policy::issuance::{BuiltIn, Denied, Narrowing, Profile, Profiles, Request};
+use countersign_policy::issuance::{Actor, BuiltIn, Denied, Narrowing, Profile, Profiles, Request};
 use countersign_store::audit::{Action, AuditRecord};
 use countersign_store::revocation::Withdrawal;
 
@@ -221,6 +221,15 @@ async fn refusals_past_a_bound_are_counted_and_the_count_is_on_record() {
             .expect_err("no key");
     }
     assert_eq!(fixture.refusals().len(), 60);
+    // Nobody's are drowned in those of another.
+    let other = Actor::LocalAdmin { uid: 7 };
+    let request = Request {
+        spki_der: no_key(),
+        ..client("quiet")
+    };
+    let refused = fixture.authority.issue(other, request).await;
+    refused.expect_err("no key");
+    assert_eq!(fixture.refusals()[60].object, "client quiet");
     fixture.clock.advance(std::time::Duration::from_secs(61));
     fixture
         .authority
@@ -234,11 +243,17 @@ async fn refusals_past_a_bound_are_counted_and_the_count_is_on_record() {
         .await
         .expect_err("no key");
     let refusals = fixture.refusals();
-    let shown: Vec<&str> = refusals[60..]
+    let shown: Vec<&str> = refusals[61..]
         .iter()
         .map(|record| record.object.as_str())
         .collect();
-    assert_eq!(shown, ["40 further requests", "client later"]);
+    assert_eq!(
+        shown,
+        [
+            "40 further requests of local admin (uid 1000)",
+            "client later"
+        ]
+    );
 }
 
 #[tokio::test]

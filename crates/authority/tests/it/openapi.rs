@@ -85,6 +85,7 @@ async fn every_operation_is_served_needs_a_role_and_refuses_who_has_none() {
     let roles: BTreeSet<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
     let mut ids = BTreeSet::new();
     let holder = Actor::Holder {
+        certificate: None,
         identity: countersign_pki::identity::Identity {
             bundle: countersign_pki::identity::BundleName::parse("internal").expect("a name"),
             name: "cn:you".parse().expect("a name"),

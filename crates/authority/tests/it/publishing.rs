@@ -634,6 +634,7 @@ async fn nobody_can_ask_for_a_responders_certificate() {
         ..client("OCSP Responder")
     };
     let holder = |profile| Actor::Holder {
+        certificate: None,
         identity: Identity {
             bundle: BundleName::internal(),
             name: "cn:OCSP Responder".parse().expect("a name"),
@@ -688,6 +689,7 @@ async fn file_has_the_lists_of_the_whole_chain_and_every_revocation() {
     let parsed = ParsedCrl::parse(&block.der).expect("a CRL");
     assert!(has(&parsed, serial));
     let holder = Actor::Holder {
+        certificate: None,
         identity: Identity {
             bundle: BundleName::internal(),
             name: "cn:you".parse().expect("a name"),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use countersign_authority::authority::Authority;
 use countersign_authority::config::AuthorityConfig;
 use countersign_authority::retention::{PruneError, Pruned};
@@ -193,8 +194,12 @@ async fn clock_that_is_set_back_takes_nothing_that_it_says_is_live() {
     keep(&fixture.authority, MONTH);
     fixture.clock.set(BORN + DAY_S);
     assert_eq!(prune(&fixture).await.dropped.total(), 0);
+    // Which of the two was right, a month has to show.
     fixture.clock.set(BORN + 40 * DAY_S);
-    assert_eq!(prune(&fixture).await.dropped.total(), 1);
+    assert_eq!(prune(&fixture).await.dropped.total(), 0);
+    let state = fixture.authority.retention().await.expect("reads");
+    let judged_at = state.expect("a rule").judged_at;
+    assert!(judged_at < UnixTime::from_seconds(BORN + 2 * DAY_S));
 }
 
 #[tokio::test]
@@ -288,6 +293,7 @@ async fn without_a_rule_nothing_leaves_and_holders_have_no_say() {
     );
     keep(&fixture.authority, MONTH);
     let holder = Actor::Holder {
+        certificate: None,
         identity: Identity {
             bundle: BundleName::internal(),
             name: "cn:one".parse().expect("a name"),
@@ -350,4 +356,98 @@ fn rule_that_is_none_is_refused_by_name() {
     }
     let everything: AuthorityConfig = toml::from_str("").expect("TOML");
     assert!(everything.retention().expect("nothing to refuse").is_none());
+}
+
+#[tokio::test]
+async fn intent_leaves_with_the_bytes_that_may_have_been_signed() {
+    let fixture = Fixture::new();
+    let issued = fixture.issue_for("one", HOUR_S).await.expect("issues");
+    let certificate = issued.certificate.to_be_signed().to_vec();
+    let path = fixture.folder.path.join("inventory.db");
+    let sql = rusqlite::Connection::open(&path).expect("opens");
+    // As a process leaves it that was killed between intent and certificate.
+    sql.execute(
+        "INSERT INTO intent (id, to_be_signed) SELECT id, ?1 FROM certificate",
+        [&certificate],
+    )
+    .expect("writes");
+    sql.execute_batch(
+        "DELETE FROM certificate; UPDATE entry SET state = 'unknown', fingerprint = NULL;",
+    )
+    .expect("writes");
+    drop(sql);
+    let fixture = witnessed(fixture, BORN + 40 * DAY_S);
+    keep(&fixture.authority, MONTH);
+    let pruned = prune(&fixture).await;
+    assert_eq!(pruned.dropped.intents, 1);
+    let text = fs::read_to_string(&pruned.files[0]).expect("readable");
+    let line: Value = serde_json::from_str(text.trim()).expect("JSON");
+    assert_eq!(line["pem"], Value::Null);
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(line["to_be_signed"].as_str().expect("base64"))
+        .expect("base64");
+    assert_eq!(bytes, certificate);
+}
+
+#[tokio::test]
+async fn inventory_founded_under_a_clock_far_ahead_loses_nothing_when_it_jumps_again() {
+    let fixture = Fixture::new();
+    let decade = BORN + 3650 * DAY_S;
+    // Founded then; from here on the clock is right.
+    let fixture = witnessed(fixture, decade);
+    fixture.clock.set(BORN);
+    keep(&fixture.authority, MONTH);
+    prune(&fixture).await;
+    fixture.issue_for("live", DAY_S).await.expect("issues");
+    let before = serials(&fixture).await;
+    let fixture = {
+        let Fixture {
+            authority,
+            clock,
+            folder,
+        } = fixture;
+        drop(authority);
+        Fixture {
+            authority: folder.open(&clock),
+            clock,
+            folder,
+        }
+    };
+    keep(&fixture.authority, MONTH);
+    fixture.clock.set(decade);
+    assert_eq!(prune(&fixture).await.dropped.total(), 0);
+    assert_eq!(serials(&fixture).await, before);
+}
+
+#[tokio::test]
+async fn what_left_what_was_archived_and_what_broke_off_is_counted() {
+    let fixture = Fixture::new();
+    for name in ["one", "two"] {
+        fixture.issue_for(name, HOUR_S).await.expect("issues");
+    }
+    let fixture = witnessed(fixture, BORN + 40 * DAY_S);
+    assert_eq!(fixture.authority.retention_counts(), None);
+    let file = fixture.folder.path.join("no-folder");
+    fs::write(&file, "").expect("written");
+    let folder = file.join("archive");
+    keep(
+        &fixture.authority,
+        &format!("{MONTH}\nfolder = {:?}", folder.display().to_string()),
+    );
+    fixture.authority.prune(ADMIN).await.expect_err("no folder");
+    let counts = fixture.authority.retention_counts().expect("a rule");
+    assert_eq!(
+        (counts.failures, counts.archived, counts.dropped.total()),
+        (1, 0, 0)
+    );
+    keep(&fixture.authority, MONTH);
+    prune(&fixture).await;
+    let (trigger, drain) = drain::drain();
+    drop(trigger);
+    fixture.authority.retain(drain).await;
+    let counts = fixture.authority.retention_counts().expect("a rule");
+    assert_eq!((counts.failures, counts.archived), (1, 2));
+    assert_eq!(counts.dropped.certificates, 2);
+    let now = UnixTime::from_seconds(BORN + 40 * DAY_S);
+    assert_eq!(counts.last_pass, Some(now));
 }

@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, key_kind};
 use crate::operator_folder::OperatorFolder;
 use crate::output::Output;
+use crate::shell_word::quoted;
 
 /// What every command gets beside its own arguments.
 #[derive(Clone, Debug)]
@@ -110,6 +111,27 @@ pub(crate) enum Asked {
 }
 
 impl AuthorityArguments {
+    /// As they were given, for a command that somebody shall paste: with a space before each.
+    pub(crate) fn again(&self) -> String {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let given = [
+            ("as", self.operator.as_ref().map(path)),
+            (
+                "authority",
+                self.authority.as_ref().map(ToString::to_string),
+            ),
+            ("state", self.state.state.as_ref().map(path)),
+            (
+                "passphrase-file",
+                self.passphrase.passphrase_file.as_ref().map(path),
+            ),
+        ];
+        let options = given
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(&value?))));
+        options.collect()
+    }
+
     /// The authority that is meant.
     pub(crate) fn asked(&self, globals: &Globals) -> Result<Asked, Fault> {
         let environment = &globals.environment;

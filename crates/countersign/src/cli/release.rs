@@ -1,12 +1,12 @@
 //! `countersign release`: a hold ends.
 
 use clap::Args;
-use countersign_authority::api::{self, ReceiptResponse, ReleaseRequest, ReleaseResponse};
+use countersign_authority::api::{self, NodeView, ReleaseRequest, ReleaseResponse};
+use countersign_pki::feed::Sequence;
 
-use crate::backend::{Backend, block_on};
 use crate::cli::arguments::Globals;
 use crate::cli::revoke::described;
-use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
+use crate::cli::withdrawal::{self, Deed, Verb, WithdrawalArguments, lines, nodes};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 
@@ -23,56 +23,51 @@ pub(crate) struct ReleaseCommand {
 impl ReleaseCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let meant = &self.meant;
-        meant.refuse_unasked(VERB)?;
-        let asked = meant.authority.asked(globals)?;
-        let mut request = ReleaseRequest {
-            what: meant.what()?,
-            selection: meant.filters().selection(),
+        withdrawal::run(&self, globals)
+    }
+}
+
+impl Deed for ReleaseCommand {
+    type Request = ReleaseRequest;
+    type Receipt = ReleaseResponse;
+
+    const VERB: Verb = Verb {
+        infinitive: "release",
+        going_on: "releasing",
+    };
+    const PATH: &'static str = api::RELEASE;
+    const PREVIEW: &'static str = api::RELEASE_PREVIEW;
+
+    fn meant(&self) -> &WithdrawalArguments {
+        &self.meant
+    }
+
+    fn request(&self) -> Result<ReleaseRequest, Fault> {
+        Ok(ReleaseRequest {
+            what: self.meant.what()?,
+            selection: self.meant.filters().selection(),
             ..ReleaseRequest::default()
-        };
-        let receipt = block_on(async {
-            let backend = Backend::connect(&asked).await?;
-            let client = &backend.client;
-            if meant.must_look() {
-                let after = |request: &mut ReleaseRequest, next| request.after = Some(next);
-                let preview = meant
-                    .show(
-                        globals,
-                        client,
-                        api::RELEASE_PREVIEW,
-                        request.clone(),
-                        after,
-                    )
-                    .await?;
-                if meant.dry_run {
-                    return Ok(None);
-                }
-                confirm(VERB, &preview)?;
-                request.at_most = Some(preview.count);
-            }
-            let call = client.post(api::RELEASE, &request);
-            let mut receipt: ReleaseResponse = with_patience(VERB, request.at_most, call).await?;
-            let told = ReceiptResponse {
-                nodes: std::mem::take(&mut receipt.nodes),
-                unconfirmed: std::mem::take(&mut receipt.unconfirmed),
-            };
-            let confirmed = meant.wait_for_nodes(client, receipt.first, receipt.sequence, told);
-            ReceiptResponse {
-                nodes: receipt.nodes,
-                unconfirmed: receipt.unconfirmed,
-            } = confirmed.await?;
-            Ok(Some(receipt))
-        })?;
-        let Some(receipt) = receipt else {
-            return Ok(Answer::Yes);
-        };
-        globals
-            .output()
-            .answer(&receipt, |receipt| text(receipt, meant.wait))?;
-        Ok(Answer::from_bool(
-            !meant.wait || receipt.unconfirmed.is_empty(),
-        ))
+        })
+    }
+
+    fn go_on(request: &mut ReleaseRequest, next: String) {
+        request.after = Some(next);
+    }
+
+    fn limit(request: &mut ReleaseRequest, at_most: u64) {
+        request.at_most = Some(at_most);
+    }
+
+    fn messages(receipt: &ReleaseResponse) -> (Sequence, Sequence) {
+        (receipt.first, receipt.sequence)
+    }
+
+    fn told(receipt: &mut ReleaseResponse) -> (&mut Vec<NodeView>, &mut Vec<String>) {
+        (&mut receipt.nodes, &mut receipt.unconfirmed)
+    }
+
+    fn text(receipt: &ReleaseResponse, waited: bool) -> String {
+        text(receipt, waited)
     }
 }
 
@@ -98,8 +93,3 @@ fn text(receipt: &ReleaseResponse, waited: bool) -> String {
     );
     text
 }
-
-const VERB: Verb = Verb {
-    infinitive: "release",
-    going_on: "releasing",
-};

@@ -1,19 +1,23 @@
 //! `countersign renew`: the next certificate for the same names, under a new key.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_authority::api::{self, IssueResponse, OwnRenewRequest, RenewRequest};
+use countersign_pki::certificate::Certificate;
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::pem;
 
 use crate::backend::{Backend, block_on, existing};
-use crate::certificate_file::certificate_in;
+use crate::certificate_file::{certificate_in, certificates_in};
 use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
 use crate::cli::issue::{Written, deliver};
 use crate::cli::show::what_is_meant;
 use crate::fault::{Answer, Fault};
-use crate::identity_files::{CERTIFICATE, Destination, Existing, KEY};
+use crate::identity_files::{CA, CERTIFICATE, Destination, Existing, KEY};
 use crate::leaf_key::{KeyKind, LeafKey};
+use crate::output::{escaped, tell};
 
 /// Renew a certificate: a new key, the same names; a revoked one cannot be renewed
 #[derive(Debug, Args)]
@@ -28,6 +32,9 @@ pub(crate) struct RenewCommand {
     /// Replace files that are in the folder of --out
     #[arg(long, requires = "out")]
     force: bool,
+    /// Replace ca.pem too where the authority sends another CA: from then on its holder trusts that one
+    #[arg(long)]
+    replace_ca: bool,
     #[command(flatten)]
     authority: AuthorityArguments,
 }
@@ -79,8 +86,13 @@ impl RenewCommand {
             }
             Asked::Here { .. } => false,
         };
+        // Read before anything is issued: what its holder trusts is no matter of a renewal.
+        let trusted = match existing {
+            Existing::Replace if !self.replace_ca => TrustedCa::read(&out)?,
+            _ => None,
+        };
         let destination = Destination::prepare(&out, existing)?;
-        let response: IssueResponse = block_on(async {
+        let mut response: IssueResponse = block_on(async {
             let backend = Backend::connect(&asked).await?;
             backend.issuing().await?;
             if is_own {
@@ -91,9 +103,57 @@ impl RenewCommand {
                 backend.issue(api::RENEW, &request).await
             }
         })?;
+        if let Some(trusted) = trusted {
+            response.ca_pem = trusted.instead_of(response.ca_pem);
+        }
         let written = deliver(destination, &out, Some(&key), response, None)?;
         globals.output().answer(&written, Written::text)?;
         Ok(Answer::Yes)
+    }
+}
+
+/// The CA that the holder of a folder trusts.
+struct TrustedCa {
+    path: PathBuf,
+    pem: String,
+    fingerprints: Vec<Fingerprint>,
+}
+
+impl TrustedCa {
+    /// `None`: there is none yet.
+    fn read(folder: &Path) -> Result<Option<Self>, Fault> {
+        let path = folder.join(CA);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let anchors = certificates_in(&path).map_err(|fault| fault.or_hint(REPLACE))?;
+        let pem = fs::read_to_string(&path).map_err(|error| {
+            Fault::configuration(format_args!("{}: {error}", path.display())).hint(REPLACE)
+        })?;
+        Ok(Some(Self {
+            path,
+            pem,
+            fingerprints: anchors.iter().map(Certificate::fingerprint).collect(),
+        }))
+    }
+
+    /// What the file holds afterwards: as before, unless the authority sends the same.
+    fn instead_of(self, sent: String) -> String {
+        let blocks = pem::decode_all(sent.as_bytes()).unwrap_or_default();
+        let sent_ones: Vec<Fingerprint> = blocks
+            .iter()
+            .map(|block| Fingerprint::of(&block.der))
+            .collect();
+        if sent_ones == self.fingerprints {
+            return sent;
+        }
+        let list: Vec<String> = sent_ones.iter().map(ToString::to_string).collect();
+        tell(&format!(
+            "warning: the authority sent another CA ({}); {} stays as it is\nhint: {REPLACE}",
+            list.join(", "),
+            escaped(&self.path.display().to_string())
+        ));
+        self.pem
     }
 }
 
@@ -112,3 +172,6 @@ fn home_of(what: &Path) -> Option<PathBuf> {
         }
     })
 }
+
+const REPLACE: &str =
+    "ask whoever runs the authority for its CA's fingerprint; `--replace-ca` trusts what it sends";

@@ -2,15 +2,14 @@
 
 use clap::Args;
 use countersign_authority::api::{
-    self, ReceiptResponse, RevokeRequest, RevokeResponse, RevokedView,
+    self, NodeView, ReleasedView, RevokePreviewResponse, RevokeRequest, RevokeResponse, RevokedView,
 };
-use countersign_pki::feed::RevocationReason;
+use countersign_pki::feed::{RevocationReason, Sequence};
 
-use crate::backend::{Backend, block_on};
 use crate::cli::arguments::Globals;
-use crate::cli::withdrawal::{Verb, WithdrawalArguments, confirm, lines, nodes, with_patience};
+use crate::cli::withdrawal::{self, Deed, Verb, WithdrawalArguments, lines, nodes, survivors};
 use crate::fault::{Answer, Fault};
-use crate::output::escaped;
+use crate::output::{escaped, tell};
 
 /// Revoke certificates: new handshakes, resumed sessions and open connections end
 ///
@@ -37,53 +36,69 @@ pub(crate) struct RevokeCommand {
 impl RevokeCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let meant = &self.meant;
-        meant.refuse_unasked(VERB)?;
-        let asked = meant.authority.asked(globals)?;
-        let mut request = RevokeRequest {
-            what: meant.what()?,
-            selection: meant.filters().selection(),
+        withdrawal::run(&self, globals)
+    }
+
+    fn warn(&self, count: u64, first: &[ReleasedView]) {
+        let authority = &self.meant.authority;
+        if let Some(warning) = survivors(count, first, self.reason, authority) {
+            tell(&warning);
+        }
+    }
+}
+
+impl Deed for RevokeCommand {
+    type Request = RevokeRequest;
+    type Receipt = RevokeResponse;
+
+    const VERB: Verb = Verb {
+        infinitive: "revoke",
+        going_on: "revoking",
+    };
+    const PATH: &'static str = api::REVOKE;
+    const PREVIEW: &'static str = api::REVOKE_PREVIEW;
+
+    fn meant(&self) -> &WithdrawalArguments {
+        &self.meant
+    }
+
+    fn request(&self) -> Result<RevokeRequest, Fault> {
+        Ok(RevokeRequest {
+            what: self.meant.what()?,
+            selection: self.meant.filters().selection(),
             expired: self.expired,
             unrecorded: self.unrecorded,
             reason: self.reason,
             ..RevokeRequest::default()
-        };
-        let receipt = block_on(async {
-            let backend = Backend::connect(&asked).await?;
-            let client = &backend.client;
-            if meant.must_look() {
-                let after = |request: &mut RevokeRequest, next| request.after = Some(next);
-                let preview = meant
-                    .show(globals, client, api::REVOKE_PREVIEW, request.clone(), after)
-                    .await?;
-                if meant.dry_run {
-                    return Ok(None);
-                }
-                confirm(VERB, &preview)?;
-                request.at_most = Some(preview.count);
-            }
-            let call = client.post(api::REVOKE, &request);
-            let mut receipt: RevokeResponse = with_patience(VERB, request.at_most, call).await?;
-            let told = ReceiptResponse {
-                nodes: std::mem::take(&mut receipt.nodes),
-                unconfirmed: std::mem::take(&mut receipt.unconfirmed),
-            };
-            let confirmed = meant.wait_for_nodes(client, receipt.first, receipt.sequence, told);
-            ReceiptResponse {
-                nodes: receipt.nodes,
-                unconfirmed: receipt.unconfirmed,
-            } = confirmed.await?;
-            Ok(Some(receipt))
-        })?;
-        let Some(receipt) = receipt else {
-            return Ok(Answer::Yes);
-        };
-        globals
-            .output()
-            .answer(&receipt, |receipt| text(receipt, meant.wait))?;
-        Ok(Answer::from_bool(
-            !meant.wait || receipt.unconfirmed.is_empty(),
-        ))
+        })
+    }
+
+    fn go_on(request: &mut RevokeRequest, next: String) {
+        request.after = Some(next);
+    }
+
+    fn limit(request: &mut RevokeRequest, at_most: u64) {
+        request.at_most = Some(at_most);
+    }
+
+    fn messages(receipt: &RevokeResponse) -> (Sequence, Sequence) {
+        (receipt.first, receipt.sequence)
+    }
+
+    fn told(receipt: &mut RevokeResponse) -> (&mut Vec<NodeView>, &mut Vec<String>) {
+        (&mut receipt.nodes, &mut receipt.unconfirmed)
+    }
+
+    fn text(receipt: &RevokeResponse, waited: bool) -> String {
+        text(receipt, waited)
+    }
+
+    fn warn_before(&self, preview: &RevokePreviewResponse) {
+        self.warn(preview.successors_count, &preview.successors);
+    }
+
+    fn warn_after(&self, receipt: &RevokeResponse) {
+        self.warn(receipt.successors_count, &receipt.successors);
     }
 }
 
@@ -139,15 +154,9 @@ fn state(view: &RevokedView) -> &'static str {
     }
 }
 
-const VERB: Verb = Verb {
-    infinitive: "revoke",
-    going_on: "revoking",
-};
-
 #[cfg(test)]
 mod tests {
-    use countersign_authority::api::NodeView;
-    use countersign_pki::feed::{HistoryId, Sequence};
+    use countersign_pki::feed::HistoryId;
     use countersign_pki::serial::SerialNumber;
     use countersign_pki::time::UnixTime;
 
@@ -170,6 +179,8 @@ mod tests {
             revoked,
             already_revoked_count: 0,
             already_revoked: Vec::new(),
+            successors_count: 0,
+            successors: Vec::new(),
             history: HistoryId("h".to_owned()),
             first: Sequence(1),
             sequence: Sequence(1),

@@ -1,4 +1,5 @@
-//! What revocations and releases share: which certificates are meant, the look before, the question, and the wait for nodes.
+//! What revocations and releases share: which certificates are meant, the look before, the question, the deed, and the wait
+//! for nodes.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -9,15 +10,18 @@ use countersign_authority::api::{
     self, NodeView, ReceiptQuery, ReceiptResponse, ReleasedView, RevokePreviewResponse,
 };
 use countersign_authority::client::AdminClient;
-use countersign_pki::feed::Sequence;
+use countersign_pki::feed::{RevocationReason, Sequence};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, interval};
 
+use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{AuthorityArguments, Globals, duration};
 use crate::cli::filters::FilterArguments;
 use crate::cli::show::what_is_meant;
-use crate::fault::Fault;
+use crate::fault::{Answer, Fault};
 use crate::output::{ask, can_ask, escaped, stderr_is_terminal, table, tell, tell_for_now};
+use crate::shell_word::quoted;
 
 /// Which certificates, and how much to look and to wait.
 #[derive(Debug, Args)]
@@ -34,7 +38,7 @@ pub(crate) struct WithdrawalArguments {
     filters: FilterArguments,
     /// Change nothing: show how many certificates are meant, of how many identities, and the first of them
     #[arg(long, conflicts_with = "wait")]
-    pub(crate) dry_run: bool,
+    dry_run: bool,
     /// With --dry-run, every one of them; with --json each page is a line of its own
     #[arg(long, requires = "dry_run")]
     all: bool,
@@ -43,7 +47,7 @@ pub(crate) struct WithdrawalArguments {
     yes: bool,
     /// Wait until every connected gateway has confirmed; exit with 1 when one has not
     #[arg(long)]
-    pub(crate) wait: bool,
+    wait: bool,
     /// How long to wait at most
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration, requires = "wait")]
     wait_timeout: Duration,
@@ -77,12 +81,12 @@ impl WithdrawalArguments {
     }
 
     /// Whether there is anything to look at before.
-    pub(crate) fn must_look(&self) -> bool {
+    fn must_look(&self) -> bool {
         self.dry_run || (self.is_wide() && !self.yes)
     }
 
     /// Refuses at once what could only be asked about.
-    pub(crate) fn refuse_unasked(&self, verb: Verb) -> Result<(), Fault> {
+    fn refuse_unasked(&self, verb: Verb) -> Result<(), Fault> {
         if self.dry_run || !self.must_look() || can_ask() {
             return Ok(());
         }
@@ -94,7 +98,7 @@ impl WithdrawalArguments {
     }
 
     /// Shows what would change; `true`: nothing but that was asked for.
-    pub(crate) async fn show<Request: Serialize>(
+    async fn show<Request: Serialize>(
         &self,
         globals: &Globals,
         client: &AdminClient,
@@ -126,7 +130,7 @@ impl WithdrawalArguments {
     }
 
     /// Waits for the nodes, if that is asked for; the bar is for a person.
-    pub(crate) async fn wait_for_nodes(
+    async fn wait_for_nodes(
         &self,
         client: &AdminClient,
         first: Sequence,
@@ -160,8 +164,79 @@ impl WithdrawalArguments {
     }
 }
 
+/// What a command does with what is meant, from the question to the receipt.
+pub(crate) trait Deed {
+    /// What is sent.
+    type Request: Serialize + Clone;
+    /// What comes back.
+    type Receipt: Serialize + DeserializeOwned;
+
+    const VERB: Verb;
+    const PATH: &'static str;
+    const PREVIEW: &'static str;
+
+    fn meant(&self) -> &WithdrawalArguments;
+    fn request(&self) -> Result<Self::Request, Fault>;
+    /// Goes on behind the page that ends there.
+    fn go_on(request: &mut Self::Request, next: String);
+    fn limit(request: &mut Self::Request, at_most: u64);
+    fn messages(receipt: &Self::Receipt) -> (Sequence, Sequence);
+    /// What the nodes have said so far, to be taken away and put back.
+    fn told(receipt: &mut Self::Receipt) -> (&mut Vec<NodeView>, &mut Vec<String>);
+    fn text(receipt: &Self::Receipt, waited: bool) -> String;
+    /// Of what a preview shows, before the question.
+    fn warn_before(&self, _: &RevokePreviewResponse) {}
+    /// Behind the receipt.
+    fn warn_after(&self, _: &Self::Receipt) {}
+}
+
+/// Does it.
+pub(crate) fn run<D: Deed>(deed: &D, globals: &Globals) -> Result<Answer, Fault> {
+    let meant = deed.meant();
+    meant.refuse_unasked(D::VERB)?;
+    let asked = meant.authority.asked(globals)?;
+    let mut request = deed.request()?;
+    let receipt = block_on(async {
+        let backend = Backend::connect(&asked).await?;
+        let client = &backend.client;
+        let mut count = None;
+        if meant.must_look() {
+            let preview = meant
+                .show(globals, client, D::PREVIEW, request.clone(), D::go_on)
+                .await?;
+            deed.warn_before(&preview);
+            if meant.dry_run {
+                return Ok(None);
+            }
+            confirm(D::VERB, &preview)?;
+            D::limit(&mut request, preview.count);
+            count = Some(preview.count);
+        }
+        let call = client.post(D::PATH, &request);
+        let mut receipt: D::Receipt = with_patience(D::VERB, count, call).await?;
+        let (first, last) = D::messages(&receipt);
+        let (nodes, unconfirmed) = D::told(&mut receipt);
+        let told = ReceiptResponse {
+            nodes: std::mem::take(nodes),
+            unconfirmed: std::mem::take(unconfirmed),
+        };
+        let confirmed = meant.wait_for_nodes(client, first, last, told).await?;
+        (*nodes, *unconfirmed) = (confirmed.nodes, confirmed.unconfirmed);
+        Ok(Some(receipt))
+    })?;
+    let Some(mut receipt) = receipt else {
+        return Ok(Answer::Yes);
+    };
+    globals
+        .output()
+        .answer(&receipt, |receipt| D::text(receipt, meant.wait))?;
+    deed.warn_after(&receipt);
+    let (_, unconfirmed) = D::told(&mut receipt);
+    Ok(Answer::from_bool(!meant.wait || unconfirmed.is_empty()))
+}
+
 /// Asks; an answer other than yes is a no.
-pub(crate) fn confirm(verb: Verb, preview: &RevokePreviewResponse) -> Result<(), Fault> {
+fn confirm(verb: Verb, preview: &RevokePreviewResponse) -> Result<(), Fault> {
     let question = format!(
         "{} {}? Type yes:",
         verb.infinitive,
@@ -174,11 +249,7 @@ pub(crate) fn confirm(verb: Verb, preview: &RevokePreviewResponse) -> Result<(),
 }
 
 /// The answer of a call that may take long; a person sees that it goes on.
-pub(crate) async fn with_patience<T>(
-    verb: Verb,
-    count: Option<u64>,
-    call: impl Future<Output = T>,
-) -> T {
+async fn with_patience<T>(verb: Verb, count: Option<u64>, call: impl Future<Output = T>) -> T {
     tokio::pin!(call);
     let begun = Instant::now();
     let mut ticks = interval(TICK);
@@ -246,6 +317,38 @@ pub(crate) fn lines<T>(text: &mut String, count: u64, first: &[T], line: impl Fn
     if more > 0 {
         writeln!(text, "... and {more} more").expect("a String takes everything");
     }
+}
+
+/// Of a revocation that leaves certificates of the same holders alive: who stole one may have renewed it.
+pub(crate) fn survivors(
+    count: u64,
+    first: &[ReleasedView],
+    reason: RevocationReason,
+    authority: &AuthorityArguments,
+) -> Option<String> {
+    if count == 0 {
+        return None;
+    }
+    let are = match count {
+        1 => "1 certificate that was renewed from these is live".to_owned(),
+        _ => format!("{count} certificates that were renewed from these are live"),
+    };
+    let mut text = format!("warning: {are}, under a key of its own:\n");
+    lines(&mut text, count, first, |view| {
+        format!("  {} (serial {})", escaped(&view.name), view.serial)
+    });
+    text.push_str("hint: by its name every live certificate of an identity is revoked:\n");
+    let mut names: Vec<&str> = first.iter().map(|view| view.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    lines(&mut text, names.len() as u64, &names, |name| {
+        let (name, again) = (quoted(name), authority.again());
+        let command = format!("  countersign revoke {name} --reason {reason}{again}");
+        escaped(&command)
+    });
+    // `tell` ends the last one.
+    text.truncate(text.trim_end().len());
+    Some(text)
 }
 
 fn preview(page: &RevokePreviewResponse, is_first: bool, all: bool) -> String {

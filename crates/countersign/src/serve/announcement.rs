@@ -12,6 +12,7 @@ use crate::birth::{Born, FIRST_IDENTITY};
 use crate::cli::arguments::Globals;
 use crate::fault::Fault;
 use crate::identity_files::{CERTIFICATE, KEY};
+use crate::shell_word;
 
 /// The facts of a process that is ready.
 pub(crate) struct Announcement {
@@ -167,7 +168,7 @@ fn banner(
     you: &Path,
 ) -> String {
     let url = ready.gateway.map_or_else(String::new, url_of);
-    let paste = |path: &Path| quoted(&path.to_string_lossy());
+    let paste = |path: &Path| shell_word::quoted(&path.to_string_lossy());
     let ca = ready.ca.as_deref().map_or_else(String::new, paste);
     let state_flag = state.map_or_else(String::new, |state| format!(" --state {}", paste(state)));
     let first = match (&ready.client_cert, &ready.client_key) {
@@ -210,16 +211,6 @@ fn url_of(address: SocketAddr) -> String {
     }
 }
 
-/// As a shell reads it back.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,16 +224,6 @@ mod tests {
         check("0.0.0.0:443", "https://localhost:443/");
         check("[::]:8443", "https://localhost:8443/");
         check("[::1]:8443", "https://[::1]:8443/");
-    }
-
-    #[test]
-    fn pasted_paths_survive_the_shell() {
-        assert_eq!(
-            quoted("/var/lib/countersign/ca.pem"),
-            "/var/lib/countersign/ca.pem"
-        );
-        assert_eq!(quoted("/home/ada l/it's"), r"'/home/ada l/it'\''s'");
-        assert_eq!(quoted(""), "''");
     }
 
     #[test]

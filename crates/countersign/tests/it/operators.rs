@@ -472,3 +472,99 @@ fn records_of_what_operators_did_name_them() {
         "{listed}"
     );
 }
+
+/// Whoever stole the folder of an operator or a node may have renewed it: another key, and a certificate that the serial
+/// number of the stolen one does not mean.
+#[test]
+fn revocation_of_one_certificate_names_what_renewed_it_and_how_that_is_revoked() {
+    let office = Office::open();
+    let authority = &office.authority;
+    authority.issue("node", "edge", &[]);
+    for (folder, name) in [("vic", "cn:vic"), ("edge", "cn:edge")] {
+        let stolen = if folder == "vic" {
+            let stolen = authority.json(&["show", name]);
+            office.ok("vic", &["renew", text(&office.folder("vic"))]);
+            stolen
+        } else {
+            let stolen = authority.json(&["show", name]);
+            authority.ok(&[
+                "renew",
+                name,
+                "--out",
+                text(&office.desk.path().join("next")),
+            ]);
+            stolen
+        };
+        let serial = stolen["certificates"][0]["serial"]
+            .as_str()
+            .expect("a serial");
+        let arguments = ["revoke", serial, "--reason", "key-compromise"];
+        let dry = authority.run(&[&arguments[..], &["--dry-run"]].concat());
+        let done = authority.run(&arguments);
+        let command = format!("countersign revoke {name} --reason key-compromise");
+        for answer in [&dry, &done] {
+            assert_eq!(answer.code, Some(0), "{answer:#?}");
+            let told = &answer.stderr;
+            assert!(
+                told.contains("warning: 1 certificate that was renewed"),
+                "{told}"
+            );
+            assert!(told.contains(&command), "{told}");
+        }
+        // As it says.
+        let line = done.stderr.lines().find(|line| line.contains(&command));
+        let words = words_of(line.expect("the command").trim());
+        let words: Vec<&str> = words.iter().map(String::as_str).skip(1).collect();
+        let told = office.bare(&words, &[]);
+        assert_eq!(
+            (told.code, told.stderr.as_str()),
+            (Some(0), ""),
+            "{told:#?}"
+        );
+    }
+    office
+        .run("vic", &["list"])
+        .assert_fault(3, &["certificate-revoked"]);
+}
+
+/// Words without spaces in them.
+fn words_of(line: &str) -> Vec<String> {
+    line.split(' ').map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn renewal_replaces_no_ca_that_its_holder_trusts_without_being_told() {
+    let office = Office::open();
+    let authority = &office.authority;
+    let issued = authority.issue("client", "app", &[]);
+    let folder = issued.certificate().parent().expect("a folder").to_owned();
+    let ca = folder.join("ca.pem");
+    let ours = fs::read_to_string(&ca).expect("there");
+    let theirs = fs::read_to_string(office.folder("vic").join("ca.pem")).expect("there");
+    assert_ne!(ours, theirs);
+    let renew = |more: &[&str]| {
+        let before = fs::read_to_string(folder.join("cert.pem")).expect("there");
+        let answer = authority.run(&[&["renew", text(&folder)], more].concat());
+        let after = fs::read_to_string(folder.join("cert.pem")).expect("there");
+        (answer, before != after)
+    };
+    let (answer, is_renewed) = renew(&[]);
+    assert!(is_renewed && answer.stderr.is_empty(), "{answer:#?}");
+    fs::write(&ca, &theirs).expect("written");
+    let (answer, is_renewed) = renew(&[]);
+    assert!(is_renewed && answer.code == Some(0), "{answer:#?}");
+    for words in ["warning: the authority sent another CA", "--replace-ca"] {
+        assert!(answer.stderr.contains(words), "{answer:#?}");
+    }
+    assert_eq!(fs::read_to_string(&ca).expect("there"), theirs);
+    fs::write(&ca, "nothing").expect("written");
+    let (answer, is_renewed) = renew(&[]);
+    assert!(
+        !is_renewed,
+        "what cannot be read is not replaced: {answer:#?}"
+    );
+    assert_eq!(answer.code, Some(2), "{answer:#?}");
+    let (answer, is_renewed) = renew(&["--replace-ca"]);
+    assert!(is_renewed && answer.stderr.is_empty(), "{answer:#?}");
+    assert_eq!(fs::read_to_string(&ca).expect("there"), ours);
+}

@@ -28,6 +28,9 @@ pub enum Actor {
         identity: Identity,
         /// Of the certificate that was presented, as the inventory has it: a name does not tell the profile.
         profile: Profile,
+        /// Which was presented; `None`: nobody knows, and so its holder changes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        certificate: Option<Fingerprint>,
     },
     /// Somebody on the admin API's port, by an `operator` certificate and the role that the configuration gives its holder.
     Operator {
@@ -73,7 +76,9 @@ impl fmt::Display for Actor {
         match self {
             Self::LocalAdmin { uid } => write!(f, "local admin (uid {uid})"),
             Self::Authority => f.write_str("the authority"),
-            Self::Holder { identity, profile } => {
+            Self::Holder {
+                identity, profile, ..
+            } => {
                 write!(f, "the holder of {profile} certificate {identity}")
             }
             Self::Operator { identity, .. } => write!(f, "operator {}", identity.name.bare()),
@@ -123,7 +128,9 @@ pub(super) fn permit(
                 refuse(kind())
             };
         }
-        Actor::Holder { identity, profile } => (identity, profile),
+        Actor::Holder {
+            identity, profile, ..
+        } => (identity, profile),
     };
     // A node's listeners: not its own next certificate, and not its own name, but those that were bound to it.
     if *presented == Profile::NODE && *rules.profile() == Profile::SERVER {

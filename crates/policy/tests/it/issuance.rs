@@ -283,6 +283,7 @@ fn refusals_name_the_value_and_offer_a_way() {
 fn holder(identity: &str, profile: Profile) -> Actor {
     let (bundle, name) = identity.split_once(' ').unwrap();
     Actor::Holder {
+        certificate: None,
         identity: Identity {
             bundle: BundleName::parse(bundle).unwrap(),
             name: name.parse().unwrap(),
@@ -742,6 +743,7 @@ fn responders_certificate_signs_answers_and_nothing_else_and_is_the_authoritys_a
     let name = "cn:OCSP Responder".parse::<TypedName>().unwrap();
     for bundle in [BundleName::internal(), BundleName::operators()] {
         let holder = Actor::Holder {
+            certificate: None,
             identity: Identity {
                 bundle,
                 name: name.clone(),

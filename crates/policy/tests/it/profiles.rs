@@ -276,6 +276,7 @@ fn each_profile_has_its_own_issuer() {
 fn holder(bundle: BundleName, name: &str, profile: Profile) -> Actor {
     let name: TypedName = name.parse().unwrap();
     Actor::Holder {
+        certificate: None,
         identity: Identity { bundle, name },
         profile,
     }

@@ -91,7 +91,7 @@ impl Radius {
                 let candidates = places
                     .found
                     .iter()
-                    .map(|place| entry(sql, place))
+                    .map(|place| Candidate::read(sql, place.id, Some(place.clone())))
                     .collect::<rusqlite::Result<Vec<_>>>()?;
                 self.has_found |= !candidates.is_empty();
                 self.at = match places.next {
@@ -142,6 +142,40 @@ impl Radius {
 }
 
 impl Candidate {
+    /// One row of the inventory.
+    pub(super) fn read(
+        sql: &Connection,
+        id: EntryId,
+        place: Option<Cursor>,
+    ) -> rusqlite::Result<Self> {
+        sql.prepare_cached(ENTRY)?.query_row([id.0], |row| {
+            let is_imported = row.get_ref(2)?.as_str()? == IMPORTED;
+            let issuer = match row.get::<_, Option<i64>>(3)? {
+                Some(issuer) if !is_imported => Some((IssuerId(issuer), fingerprint(row, 4)?)),
+                _ => None,
+            };
+            Ok(Self {
+                entry: Some(id),
+                place,
+                issuer,
+                issuer_subject: row.get(5)?,
+                identity: Some(row.get(6)?),
+                serial: serial(row, 0)?,
+                not_after: time(row, 1)?,
+                revocation: revocation(row, 10)?,
+                status_before: Status::Unknown,
+                // Those of others are not released at all.
+                profile: if is_imported {
+                    None
+                } else {
+                    Some(word(row, 2)?)
+                },
+                name: Some(name(row, 7)?),
+                fingerprint: optional_fingerprint(row, 9)?,
+            })
+        })
+    }
+
     pub(super) fn status_at(&self, now: UnixTime) -> Status {
         match self.revocation {
             Some(revocation) if revocation.reason.is_hold() => Status::Held,
@@ -222,35 +256,6 @@ impl Candidate {
         }
         Ok(())
     }
-}
-
-fn entry(sql: &Connection, place: &Cursor) -> rusqlite::Result<Candidate> {
-    sql.prepare_cached(ENTRY)?.query_row([place.id.0], |row| {
-        let is_imported = row.get_ref(2)?.as_str()? == IMPORTED;
-        let issuer = match row.get::<_, Option<i64>>(3)? {
-            Some(issuer) if !is_imported => Some((IssuerId(issuer), fingerprint(row, 4)?)),
-            _ => None,
-        };
-        Ok(Candidate {
-            entry: Some(place.id),
-            place: Some(place.clone()),
-            issuer,
-            issuer_subject: row.get(5)?,
-            identity: Some(row.get(6)?),
-            serial: serial(row, 0)?,
-            not_after: time(row, 1)?,
-            revocation: revocation(row, 10)?,
-            status_before: Status::Unknown,
-            // Those of others are not released at all.
-            profile: if is_imported {
-                None
-            } else {
-                Some(word(row, 2)?)
-            },
-            name: Some(name(row, 7)?),
-            fingerprint: optional_fingerprint(row, 9)?,
-        })
-    })
 }
 
 fn unrecorded(row: &Row<'_>, serial: SerialNumber) -> rusqlite::Result<Candidate> {

@@ -160,10 +160,40 @@ impl Fixture {
         rules: &IssuanceRules,
         random: [u8; 20],
     ) -> Approved {
+        self.approve_for(ADMIN, request, rules, random)
+    }
+
+    /// A certificate with no name but its CN, asked for by `actor`.
+    pub(crate) fn approved_for(&self, actor: Actor, name: &str) -> Approved {
+        let rules = IssuanceRules {
+            trust_domain: TrustDomain::parse("example.com").expect("a trust domain"),
+            profiles: Profiles::built_in(),
+            publication: None,
+        };
+        let request = Request {
+            profile: Profile::CLIENT,
+            name: name.to_owned(),
+            subject_alt_names: Vec::new(),
+            lifetime: Some(HOUR),
+            spki_der: spki(&key()),
+            wishes: Wishes::default(),
+        };
+        let mut random = [0; 20];
+        aws_lc_rs::rand::fill(&mut random).expect("randomness");
+        self.approve_for(actor, &request, &rules, random)
+    }
+
+    fn approve_for(
+        &self,
+        actor: Actor,
+        request: &Request,
+        rules: &IssuanceRules,
+        random: [u8; 20],
+    ) -> Approved {
         let ca = || self.certificate.clone();
         let issuers = Issuers::new(ca(), &[], ca(), ca());
         let authorized =
-            authorize(ADMIN, request, rules, &issuers, random, now()).expect("authorized");
+            authorize(actor, request, rules, &issuers, random, now()).expect("authorized");
         let to_be_signed = authorized
             .template()
             .to_be_signed(&self.certificate, ALGORITHM)

@@ -12,6 +12,8 @@ mod ordering;
 mod publication;
 mod retention;
 mod revocations;
+mod standing;
+mod successors;
 mod tampering;
 mod torn;
 mod withdrawals;

@@ -6,6 +6,7 @@ use countersign_pki::feed::{RevocationReason, Sequence};
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
+use countersign_policy::retention::Witness;
 use countersign_store::annotation::{Annotate, Annotated, Owner};
 use countersign_store::audit::Action;
 use countersign_store::audit::log::AuditLog;
@@ -487,9 +488,20 @@ async fn counts_are_those_of_the_rows_whatever_happens_to_them() {
 #[tokio::test]
 async fn time_that_was_witnessed_is_kept() {
     let fixture = Fixture::new();
-    assert_eq!(fixture.store.witnessed_at().await, Ok(now()));
+    assert_eq!(fixture.store.witness().await, Ok(Witness::at(now(), None)));
     let later = now().plus(DAY);
-    fixture.store.witness(later).await.expect("writes");
+    let kept = Witness::at(later, None);
+    fixture.store.keep_witness(kept).await.expect("writes");
     let fixture = fixture.reopened();
-    assert_eq!(fixture.store.witnessed_at().await, Ok(later));
+    assert_eq!(fixture.store.witness().await, Ok(kept));
+    // A clock that is behind it, for an hour.
+    let doubted = kept
+        .advanced(UnixTime::from_seconds(5), Duration::ZERO)
+        .advanced(UnixTime::from_seconds(3605), HOUR);
+    assert!(doubted.doubt().is_some());
+    fixture.store.keep_witness(doubted).await.expect("writes");
+    let fixture = fixture.reopened();
+    assert_eq!(fixture.store.witness().await, Ok(doubted));
+    fixture.store.keep_witness(kept).await.expect("writes");
+    assert_eq!(fixture.store.witness().await, Ok(kept));
 }

@@ -372,7 +372,7 @@ async fn whole_radius_is_one_transaction_told_in_batches_and_bounded_by_what_was
     };
     let preview = fixture
         .store
-        .preview_withdrawal(all(), COMPROMISE, None, now())
+        .preview_withdrawal(all(), COMPROMISE, None, &ADMIN, now())
         .await
         .expect("looks");
     let seen = preview.outcome.changed.count;
@@ -447,7 +447,7 @@ async fn preview_goes_on_page_by_page_and_shows_each_once() {
         loop {
             let preview = fixture
                 .store
-                .preview_withdrawal(filtered(filter.clone()), COMPROMISE, after, now())
+                .preview_withdrawal(filtered(filter.clone()), COMPROMISE, after, &ADMIN, now())
                 .await
                 .expect("looks");
             counts.push(preview.outcome.changed.count);
