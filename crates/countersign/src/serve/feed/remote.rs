@@ -98,21 +98,9 @@ pub(crate) async fn open_remote(
     if let Some(held) = &held {
         enforcement.resume(held.position.confirmed_at());
     }
-    let connector = Connector::new(
-        ConnectorSettings {
-            host: node.url.host().to_owned(),
-            port: node.url.port(),
-            names: Vec::new(),
-            versions: Versions::Tls13,
-            feed_life: None,
-            verifier: Arc::new(node.verifier),
-            alpn: vec![b"http/1.1".to_vec()],
-            connect_timeout: CONNECT_TIMEOUT,
-        },
-        Some(node.credentials.clone()),
-        enforcement.clone(),
-    )
-    .map_err(|error| loaded.fault(&ConfigError::new("gateway.feed.url", error.to_string())))?;
+    let credentials = node.credentials.clone();
+    let connector = Connector::new(node.port(), Some(credentials), enforcement.clone())
+        .map_err(|error| loaded.fault(&ConfigError::new("gateway.feed.url", error.to_string())))?;
     let keeper = Keeper::start(log)
         .map_err(|error| Fault::world(format_args!("no thread for the feed's state: {error}")))?;
     let (in_force, has_in_force) = watch::channel(0);
@@ -366,10 +354,24 @@ impl Hearing {
 struct Node {
     url: FeedUrl,
     credentials: SharedCredentials,
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
 }
 
 impl Node {
+    /// Of the authority, whatever is known of its feed.
+    fn port(&self) -> ConnectorSettings {
+        ConnectorSettings {
+            host: self.url.host().to_owned(),
+            port: self.url.port(),
+            names: Vec::new(),
+            versions: Versions::Tls13,
+            feed_life: None,
+            verifier: Arc::clone(&self.verifier),
+            alpn: vec![b"http/1.1".to_vec()],
+            connect_timeout: CONNECT_TIMEOUT,
+        }
+    }
+
     fn load(
         state: &StateFolder,
         loaded: &Loaded,
@@ -412,7 +414,7 @@ impl Node {
         Ok(Self {
             url,
             credentials,
-            verifier,
+            verifier: Arc::new(verifier),
         })
     }
 }
