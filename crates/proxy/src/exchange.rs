@@ -349,10 +349,12 @@ async fn forward(
     match &view.serving.upstreams[admitted.route] {
         Upstream::Demo => demo::answer(&caller.session, &parts),
         // No route of requests has one.
-        Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY),
+        Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY, None),
         upstream @ Upstream::Http(address) => {
+            let (method, host) = (parts.method.clone(), Rc::clone(&admitted.host));
+            let path = parts.uri.clone();
             let asking = Asking::Request {
-                method: parts.method.clone(),
+                method: method.clone(),
                 host: admitted.host,
                 target: parts.uri.clone(),
                 upstream: upstream.clone(),
@@ -372,9 +374,24 @@ async fn forward(
                     *response.headers_mut() = head.headers;
                     response
                 }
+                Err(UpstreamFault::Refused(refusal)) => {
+                    warn_of(caller, address, &refusal.sentence());
+                    let host = String::from_utf8_lossy(host.written.as_bytes());
+                    let request = RefusedRequest::new(method, host, path.path());
+                    let session = &caller.session;
+                    let listener = &caller.listener;
+                    let id = listener.upstream_refused(*refusal, session, Some(request));
+                    problem::upstream(StatusCode::BAD_GATEWAY, Some(&id))
+                }
                 Err(fault) => unanswered(caller, address, &fault),
             }
         }
+    }
+}
+
+fn warn_of(caller: &Caller, address: &Address, error: &dyn std::fmt::Display) {
+    if caller.pool.may_warn(address) {
+        tracing::warn!(upstream = %address, listener = caller.listener.name, %error, "upstream does not answer");
     }
 }
 
@@ -468,15 +485,13 @@ fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Resp
     if fault.is_of_client() {
         return problem::broken_request();
     }
-    if caller.pool.may_warn(address) {
-        tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream does not answer");
-    }
+    warn_of(caller, address, fault);
     let status = match fault {
         UpstreamFault::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
         fault if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
-    problem::upstream(status)
+    problem::upstream(status, None)
 }
 
 /// RFC 9113 §8.2.3: HTTP/2 may split what HTTP/1.1 has in one header.

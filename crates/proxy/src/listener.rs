@@ -79,11 +79,31 @@ impl Listener {
         request: Option<RefusedRequest>,
     ) -> RefusalId {
         self.metrics.refused(refusal.cause);
+        self.record(refusal, Phase::Request, session, request)
+    }
+
+    /// Nobody was refused here, and still somebody has to be told why there was no answer.
+    pub(crate) fn upstream_refused(
+        &self,
+        refusal: Refusal,
+        session: &Session,
+        request: Option<RefusedRequest>,
+    ) -> RefusalId {
+        self.record(refusal, Phase::Upstream, session, request)
+    }
+
+    fn record(
+        &self,
+        refusal: Refusal,
+        phase: Phase,
+        session: &Session,
+        request: Option<RefusedRequest>,
+    ) -> RefusalId {
         self.refusals.record(Refused {
             refusal,
             source: session.source,
             listener: self.name.clone(),
-            phase: Phase::Request,
+            phase,
             sni: session.sni.as_ref().map(ToString::to_string),
             request,
             principal: session

@@ -24,13 +24,13 @@ pub(crate) fn refusal(status: StatusCode, class: Class, id: &RefusalId) -> Respo
     answer(status, class, class.meaning(), Some(id))
 }
 
-/// An upstream that did not answer, or could not be reached.
-pub(crate) fn upstream(status: StatusCode) -> Response<ToClient> {
+/// An upstream that did not answer, or could not be reached; with an id where it is on record why.
+pub(crate) fn upstream(status: StatusCode, id: Option<&RefusalId>) -> Response<ToClient> {
     answer(
         status,
         Class::Availability,
         "The service behind this gateway does not answer.",
-        None,
+        id,
     )
 }
 

@@ -99,6 +99,8 @@ pub enum Phase {
     Handshake,
     /// A request in an accepted connection.
     Request,
+    /// The client was admitted; its upstream is not who it has to be, or refuses us.
+    Upstream,
 }
 
 /// A refused request, bounded and escaped.

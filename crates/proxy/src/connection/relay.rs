@@ -28,7 +28,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                     tunnel.run(client, Bytes::new(), &caller).await;
                 }
                 Some(Err(fault)) => {
-                    unreached(&caller, &address, &fault);
+                    unreached(&caller, &address, fault);
                     close(client).await;
                 }
                 None => {}
@@ -59,9 +59,13 @@ fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
     None
 }
 
-fn unreached(caller: &Caller, address: &Address, fault: &UpstreamFault) {
+fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
     if caller.pool.may_warn(address) {
         tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream cannot be reached");
+    }
+    if let UpstreamFault::Refused(refusal) = fault {
+        let listener = &caller.listener;
+        listener.upstream_refused(*refusal, &caller.session, None);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use countersign_diagnose::cause::Cause;
 use countersign_pki::certificate::Certificate;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::service::Service;
@@ -142,10 +143,20 @@ async fn whoever_is_not_the_upstream_gets_no_request() {
     // A connection that is pooled for one is not for the others.
     let outcome = outer.get(Protocol::Http1Tls13, "/good").await;
     assert_eq!(outcome.status(), Some(200), "{outcome:?}");
-    for (path, _) in cases {
+    let causes = [
+        // Of the same name, as both are made alike.
+        Cause::SameNameDifferentKeyCa,
+        Cause::NameMismatch,
+        Cause::NameMismatch,
+        Cause::NameMismatch,
+        Cause::ClientCertNotSent,
+    ];
+    for ((path, _), cause) in cases.into_iter().zip(causes) {
         let outcome = outer.get(Protocol::Http1Tls13, path).await;
         assert_eq!(outcome.status(), Some(502), "{path}: {outcome:?}");
         assert!(!outcome.text().contains("127.0.0.1"), "{path}: {outcome:?}");
+        let told = outer.explained(&outcome);
+        assert_eq!(told.refusal.cause, cause, "{path}: {told:?}");
     }
     let outcome = outer.get(Protocol::Http1Tls13, "/good").await;
     assert_eq!(outcome.status(), Some(200), "{outcome:?}");
