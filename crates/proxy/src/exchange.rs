@@ -48,6 +48,8 @@ pub(crate) struct Caller {
     pub(crate) pool: Rc<UpstreamPool>,
     /// The exchange that the present poll began.
     begun: Cell<Option<u64>>,
+    /// The exchange whose answer was begun last. Over HTTP/1.1 there is no other.
+    answering: Cell<Option<u64>>,
     /// Whether what was admitted on this connection is admitted no more, and the connection has to end with it.
     is_cut: Cell<bool>,
     /// Told when it is.
@@ -90,7 +92,7 @@ impl Caller {
         activity: Rc<Activity>,
     ) -> Self {
         let (view, host, tunnel) = Default::default();
-        let (begun, is_cut, driver) = Default::default();
+        let (begun, answering, is_cut, driver) = Default::default();
         Self {
             session,
             listener,
@@ -98,6 +100,7 @@ impl Caller {
             in_flight,
             pool,
             begun,
+            answering,
             is_cut,
             driver,
             view,
@@ -134,7 +137,10 @@ impl Caller {
 
     /// Ready when the connection has to end because of what was admitted on it.
     pub(crate) fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut.get() {
+        // Each stream of HTTP/2 looks after itself.
+        let has_lost_its_upstream = !self.is_h2()
+            && (self.answering.get()).is_some_and(|exchange| self.in_flight.is_cut(exchange));
+        if self.is_cut.get() || has_lost_its_upstream {
             return Poll::Ready(());
         }
         let mut driver = self.driver.borrow_mut();
@@ -368,6 +374,10 @@ async fn forward(
                         return switch(caller, address, asked, head.headers, lease).await;
                     }
                     hop::prepare_response(&mut head.headers);
+                    if let Some(vouched) = lease.vouched() {
+                        place.depends_on(vouched);
+                        caller.answering.set(Some(place.id()));
+                    }
                     let body = ToClient::streamed(upstream, lease, busy, place);
                     let mut response = Response::new(body);
                     *response.status_mut() = head.status;

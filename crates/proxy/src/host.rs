@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use countersign_diagnose::request::Malformed;
 use countersign_pki::name::DnsName;
-use http::header::HOST;
+use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri};
 
@@ -58,11 +58,11 @@ impl Host {
     }
 }
 
-/// Whether a browser says that it sends this for a page. Each that is in use does (Fetch Metadata), to loopback too; what is typed
-/// into it comes from nobody.
+/// Whether a browser sends this for a page: it names the page's origin where it may change something (forms, WebSockets, scripts),
+/// and most say how the page is related (Fetch Metadata). What is typed into it comes from nobody, and programs say neither.
 pub(crate) fn is_from_web_page(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
-    sites.any(|site| site.as_bytes() != b"none")
+    headers.contains_key(ORIGIN) || sites.any(|site| site.as_bytes() != b"none")
 }
 
 /// The host as it is written in the request, after `Host` and target were found to agree.

@@ -14,7 +14,7 @@ use http::{Method, Uri};
 use tokio::sync::mpsc;
 
 use crate::exchange::{Caller, ReadHost};
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, Vouched};
 
 /// Held by whoever is told to end, dropped when it has ended.
 pub(crate) type Awaited = mpsc::Sender<Infallible>;
@@ -45,6 +45,8 @@ struct Exchange {
     /// The task of an HTTP/2 stream; without one the connection ends with the exchange.
     stream: Option<Waker>,
     is_cut: bool,
+    /// Of an upstream over TLS: what stands behind the connection that it uses.
+    vouched: Option<Rc<Vouched>>,
     /// Whether a frame of the answer was handed to HTTP/2, which has asked for no other since.
     is_handed_out: bool,
     /// How many sweeps found it so.
@@ -76,6 +78,7 @@ impl InFlight {
             asking,
             stream: None,
             is_cut: false,
+            vouched: None,
             is_handed_out: false,
             sweeps: 0,
             awaited_by: None,
@@ -97,10 +100,9 @@ impl InFlight {
     }
 
     pub(crate) fn is_cut(&self, id: u64) -> bool {
-        self.exchanges
-            .borrow()
-            .get(&id)
-            .is_some_and(|exchange| exchange.is_cut)
+        self.exchanges.borrow().get(&id).is_some_and(|exchange| {
+            exchange.is_cut || exchange.vouched.as_ref().is_some_and(|it| it.is_cut())
+        })
     }
 
     /// Ends those that what is served now does not admit to where they went.
@@ -157,6 +159,17 @@ impl Place {
     /// A frame of the answer was handed out: until the next is asked for, the client's flow control holds it.
     pub(crate) fn note_handed_out(&self) {
         self.note(true);
+    }
+
+    /// The answer comes over this connection, and ends with the trust in it, whether somebody takes the answer or not.
+    pub(crate) fn depends_on(&self, vouched: Rc<Vouched>) {
+        if let Some(exchange) = self.in_flight.exchanges.borrow_mut().get_mut(&self.id) {
+            exchange.vouched = Some(vouched);
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     fn note(&self, is_handed_out: bool) {

@@ -161,7 +161,9 @@ impl Serving {
     pub(crate) fn still_allows(&self, asked: &Asked<'_>, upstream: &Upstream) -> bool {
         match self.decide(asked).0 {
             Decision::Allow { route } => {
-                !self.is_ambiguous(asked.path) && self.upstreams.get(route) == Some(upstream)
+                let leads_there = self.upstreams.get(route);
+                !self.is_ambiguous(asked.path)
+                    && leads_there.is_some_and(|it| it.is_still(upstream))
             }
             _ => false,
         }
@@ -174,7 +176,7 @@ impl Serving {
         upstream: &Upstream,
     ) -> bool {
         matches!(self.decide_connection(peer).0, Decision::Allow { .. })
-            && self.upstreams.first() == Some(upstream)
+            && (self.upstreams.first()).is_some_and(|it| it.is_still(upstream))
     }
 
     /// This, without what `former` refuses.
@@ -252,6 +254,21 @@ pub(crate) fn trust_the_same(one: &Verifier, other: &Verifier) -> bool {
     }
     let [one_set, other_set] = sets;
     one_set == other_set && one.limits() == other.limits()
+}
+
+/// Whether `now` has every anchor of `before`, to the byte, for the same names.
+pub(crate) fn trusts_as_much(now: &Verifier, before: &Verifier) -> bool {
+    before.limits() == now.limits()
+        && before.bundles().iter().all(|earlier| {
+            now.bundles().iter().any(|bundle| {
+                bundle.name() == earlier.name()
+                    && bundle.trust_domain() == earlier.trust_domain()
+                    && earlier
+                        .anchors()
+                        .iter()
+                        .all(|anchor| bundle.anchors().iter().any(|it| it.der() == anchor.der()))
+            })
+        })
 }
 
 /// What a connection is judged and told of by is what its first handshake found: anything else takes a new one.

@@ -41,7 +41,7 @@ pub(crate) enum Upstream {
     Bytes(Arc<Address>),
     /// The built-in page that shows who the client is.
     Demo,
-    /// An HTTP/1.1 server, without TLS.
+    /// An HTTP/1.1 server.
     Http(Arc<Address>),
 }
 
@@ -127,6 +127,21 @@ pub(crate) enum UpstreamFault {
     Switched,
 }
 
+impl Upstream {
+    /// Whether what went to `before` may go on there.
+    pub(crate) fn is_still(&self, before: &Self) -> bool {
+        let (Self::Bytes(now) | Self::Http(now), Self::Bytes(then) | Self::Http(then)) =
+            (self, before)
+        else {
+            return self == before;
+        };
+        match (&**now, &**then) {
+            (Address::Tls(now), Address::Tls(then)) => now.still_accepts(then),
+            (now, then) => now == then,
+        }
+    }
+}
+
 impl UpstreamFault {
     /// Whether the upstream was too slow, and not wrong.
     pub(crate) fn is_timeout(&self) -> bool {
@@ -183,7 +198,8 @@ impl UpstreamPool {
         self: &Rc<Self>,
         address: &Arc<Address>,
     ) -> Result<Lease, UpstreamFault> {
-        let (stream, open) = self.connect(address).await?;
+        let limit = self.bounds.upstream_connections;
+        let (stream, open) = self.connect(address, limit).await?;
         let vouched = stream.vouched();
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -200,7 +216,8 @@ impl UpstreamPool {
 
     /// A connection for bytes, which is nobody's after this one.
     pub(crate) async fn open(&self, address: &Arc<Address>) -> Result<Switched, UpstreamFault> {
-        let (stream, open) = self.connect(address).await?;
+        // As many as the listener has clients, each of which has one.
+        let (stream, open) = self.connect(address, usize::MAX).await?;
         Ok(Switched {
             stream,
             first: Bytes::new(),
@@ -208,8 +225,12 @@ impl UpstreamPool {
         })
     }
 
-    async fn connect(&self, address: &Arc<Address>) -> Result<(Link, Open), UpstreamFault> {
-        let open = self.count(address)?;
+    async fn connect(
+        &self,
+        address: &Arc<Address>,
+        limit: usize,
+    ) -> Result<(Link, Open), UpstreamFault> {
+        let open = self.count(address, limit)?;
         let stream = Link::connect(address, &self.enforcement).await?;
         Ok((stream, open))
     }
@@ -238,10 +259,9 @@ impl UpstreamPool {
         true
     }
 
-    fn count(&self, address: &Arc<Address>) -> Result<Open, UpstreamFault> {
+    fn count(&self, address: &Arc<Address>, limit: usize) -> Result<Open, UpstreamFault> {
         let mut open = self.open.borrow_mut();
         let open = open.entry(Arc::clone(address)).or_default();
-        let limit = self.bounds.upstream_connections;
         if open.get() >= limit {
             return Err(UpstreamFault::Exhausted { limit });
         }
@@ -329,6 +349,11 @@ impl Line {
 impl Lease {
     pub(crate) fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// What stands behind the connection, if it is over TLS.
+    pub(crate) fn vouched(&self) -> Option<Rc<Vouched>> {
+        self.line.vouched.clone()
     }
 
     /// To be called when the connection itself has been authenticated, or may have been.

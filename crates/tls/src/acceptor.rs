@@ -208,7 +208,9 @@ impl Acceptor {
                     .iter()
                     .map(|der| CertificateDer::from_slice(der))
                     .collect();
-                Some(scope.verify(&chain, &self.enforcement)?)
+                let peer = scope.verify(&chain, &self.enforcement)?;
+                scope.admit(&peer)?;
+                Some(peer)
             }
         };
         Ok(Origin {

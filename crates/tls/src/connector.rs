@@ -42,6 +42,8 @@ pub struct Connector {
     enforcement: Enforcement,
     name: ServerName<'static>,
     expected: Vec<ExpectedName>,
+    /// Stands for its connections where those of a listener would have its name.
+    label: Arc<str>,
 }
 
 /// Whom to connect to.
@@ -159,13 +161,23 @@ impl Connector {
             let host = ExpectedName::parse(&settings.host, Purpose::ServerAuth);
             expected.push(host.map_err(|_| invalid())?);
         }
+        let life = settings.feed_life.map_or(u64::MAX, |life| life.as_secs());
+        // With a blank, which no listener's name has.
+        let label = format!("upstream {}:{} {life}", settings.host, settings.port).into();
+        enforcement.set_life(&label, settings.feed_life);
         Ok(Self {
             settings,
             credentials,
             enforcement,
             name,
             expected,
+            label,
         })
+    }
+
+    /// Whether a host can be asked for by server name indication: [`Connector::new`] fails for no other reason where names are given.
+    pub fn can_ask_for(host: &str) -> bool {
+        ServerName::try_from(host).is_ok()
     }
 
     /// `host:port`.
@@ -285,8 +297,8 @@ impl Connector {
     /// What cuts a connection to this server from now on; `None`: it is revoked, or its certificate has ended. A connection that
     /// rests need not hold one, and is asked about when it is taken up again.
     pub fn still_trusts(&self, server: &Arc<VerifiedPeer>) -> Option<Lifeline> {
-        let target = self.target().into();
-        let lifeline = self.enforcement.register(target, Some(Arc::clone(server)));
+        let label = Arc::clone(&self.label);
+        let lifeline = self.enforcement.register(label, Some(Arc::clone(server)));
         let is_trusted = !self.enforcement.is_revoked(server)
             && self.enforcement.now() <= server.not_after()
             && self.enforcement.stale(self.settings.feed_life).is_none();

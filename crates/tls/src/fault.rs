@@ -151,9 +151,6 @@ pub(crate) fn refusal(
         }
         Fault::Policy(refusal, fingerprint) => {
             let mut refusal = (**refusal).clone();
-            refusal
-                .evidence
-                .push("alert_sent", alert_name(ACCESS_DENIED).unwrap_or_default());
             offer.describe(source, &mut refusal.evidence);
             (refusal, Some(*fingerprint))
         }
@@ -171,6 +168,4 @@ pub(crate) fn refusal(
     }
 }
 
-/// RFC 8446 §6.2: a valid certificate, and access control that lets the client no further.
-const ACCESS_DENIED: u8 = 49;
 const TLS_1_2: u16 = 0x0303;

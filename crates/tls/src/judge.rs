@@ -7,15 +7,15 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_diagnose::handshake::HandshakeFault;
+use countersign_diagnose::handshake::{HandshakeFault, alert_name};
 use countersign_pki::identity::VerifiedPeer;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind, ServerConfig,
-    ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
+    HandshakeKind, ServerConfig, ServerConnection, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -142,8 +142,24 @@ impl Judge {
             let mut found = self.found();
             let leaf = found.peer.take().map(|peer| peer.fingerprint());
             found.fault = Some(Fault::Handshake(HandshakeFault::PossessionUnproved, leaf));
+            return proof;
         }
+        self.admit()?;
         proof
+    }
+
+    /// Only now: what the policy says of somebody is for nobody else.
+    fn admit(&self) -> Result<(), Error> {
+        let peer = self.found().peer.clone();
+        let Some(Err(mut fault)) = peer.map(|peer| self.scope.admit(&peer)) else {
+            return Ok(());
+        };
+        if let Fault::Policy(refusal, _) = &mut fault {
+            let sent = alert_name(AlertDescription::AccessDenied.into()).unwrap_or_default();
+            refusal.evidence.push("alert_sent", sent);
+        }
+        self.found().fault = Some(fault);
+        Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -190,11 +206,10 @@ impl ClientCertVerifier for Judge {
                 let error = match &fault {
                     Fault::Chain(fault) => certificate_error(&fault.kind),
                     // access_denied: it is not the client's certificate that is at fault.
-                    Fault::Policy(..)
-                    | Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
+                    Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
                         CertificateError::ApplicationVerificationFailure
                     }
-                    Fault::Handshake(..) => CertificateError::UnknownIssuer,
+                    Fault::Handshake(..) | Fault::Policy(..) => CertificateError::UnknownIssuer,
                 };
                 self.found().fault = Some(fault);
                 Err(error.into())

@@ -234,21 +234,25 @@ impl Scope {
             .as_ref()
             .ok_or(HandshakeFault::TrustMissing)?;
         self.refuse_stale(enforcement)?;
-        let peer = verifier
+        verifier
             .verify(
                 chain,
                 Purpose::ClientAuth,
                 &enforcement.revocations(),
                 enforcement.now(),
             )
-            .map_err(|fault| Fault::Chain(Box::new(fault)))?;
-        match self.refusal(&peer) {
+            .map(Arc::new)
+            .map_err(|fault| Fault::Chain(Box::new(fault)))
+    }
+
+    /// Where the policy judges connections: whether it lets in this peer, who has proved to hold the key.
+    pub(crate) fn admit(&self, peer: &VerifiedPeer) -> Result<(), Fault> {
+        match self.refusal(peer) {
             Some(refusal) => Err(Fault::Policy(refusal, peer.fingerprint())),
-            None => Ok(Arc::new(peer)),
+            None => Ok(()),
         }
     }
 
-    /// Where the policy judges connections: what it says to this one.
     fn refusal(&self, peer: &VerifiedPeer) -> Option<Box<Refusal>> {
         if self.settings.admits == Admits::Requests {
             return None;

@@ -90,13 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn upstream_is_a_plaintext_origin() {
+    fn upstream_is_an_origin_without_a_path() {
         for good in [
             "demo",
             "http://127.0.0.1:3000",
             "http://localhost",
             "http://[::1]:80/",
             "http://api.internal:8080",
+            "unix:/run/s",
         ] {
             assert_eq!(check_upstream(good), Ok(()), "{good}");
         }
@@ -106,14 +107,13 @@ mod tests {
             "localhost",
             "/path",
             "ftp://a",
-            "https://a",
             "http://",
             "http://a:port",
             "http://a:99999",
             "http://a b",
             "http://u:p@a",
             "http://a?q",
-            "unix:/run/s",
+            "unix:run/s",
         ] {
             assert_eq!(check_upstream(bad).expect_err(bad).exit_code(), 2, "{bad}");
         }

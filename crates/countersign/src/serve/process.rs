@@ -8,6 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use countersign_authority::api::Risk;
 use countersign_pki::time::spoken;
+use countersign_proxy::config::EgressConfig;
 use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -87,9 +88,10 @@ impl Process {
 }
 
 fn shortest_feed_life(loaded: &Loaded) -> Duration {
-    let listeners = loaded.configuration.gateway.listener.iter();
+    let gateway = &loaded.configuration.gateway;
+    let listeners = gateway.listener.iter().map(|it| it.feed_life.duration());
     listeners
-        .map(|listener| listener.feed_life.duration())
+        .chain(gateway.egress.iter().map(|_| EgressConfig::FEED_LIFE))
         .min()
         .unwrap_or(Duration::MAX)
 }

@@ -19,7 +19,7 @@ use countersign_tls::scope::{Admits, ScopeSettings};
 
 use crate::config::route::{Admission, build_route, bytes_route};
 use crate::config::{
-    ClientCertificateMode, GatewayConfig, IdentityHeader, ListenerConfig, upstream,
+    ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig, upstream,
 };
 use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::upstream::Upstream;
@@ -67,7 +67,7 @@ impl GatewayConfig {
         for (index, config) in self.egress.iter().enumerate() {
             let context = upstream::Context {
                 bundles,
-                feed_life: EGRESS_FEED_LIFE,
+                feed_life: EgressConfig::FEED_LIFE,
                 read: &build.read,
             };
             let plan = config.build(index, &context)?;
@@ -395,9 +395,6 @@ pub(super) const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// Of programs on this host, as of clients that come from elsewhere.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long servers are trusted on when the feed is silent: as long as clients are, by default.
-const EGRESS_FEED_LIFE: Duration = Duration::from_hours(24);
 
 /// One confirmation and half of the next.
 const MIN_FEED_LIFE: Duration = Duration::from_secs(15);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_pki::identity::BundleName;
 use countersign_policy::access::{AccessPolicy, Allow, Route};
@@ -12,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::config::{UpstreamTlsConfig, upstream};
-use crate::plan::{Direction, EgressPlan, Serving};
+use crate::plan::{Direction, EgressPlan, Protocol, Serving};
 
 /// A plaintext address of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this host.
+/// Servers are trusted for 24 hours after the authority's feed was last confirmed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EgressConfig {
@@ -34,6 +36,9 @@ pub struct EgressConfig {
 }
 
 impl EgressConfig {
+    /// How long servers are trusted on when the feed is confirmed no more: as long as clients are where nothing else is said.
+    pub const FEED_LIFE: Duration = Duration::from_hours(24);
+
     pub(super) fn build(
         &self,
         index: usize,
@@ -93,7 +98,10 @@ impl EgressConfig {
                 identity_headers: Vec::new(),
                 header_timeout: HEADER_TIMEOUT,
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
-                tunnel_idle_timeout: idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
+                tunnel_idle_timeout: match protocol {
+                    Protocol::Bytes => idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
+                    Protocol::Http => TUNNEL_IDLE_TIMEOUT,
+                },
             }),
         })
     }

@@ -10,7 +10,7 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{ExpectedName, Limits, Purpose, Verifier};
 use countersign_pki::identity::BundleName;
 use countersign_runtime::config::ConfigError;
-use countersign_tls::connector::{ConnectorSettings, Versions};
+use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use http::{HeaderValue, Uri};
 
@@ -226,6 +226,10 @@ impl Written<'_> {
         context: &Context<'_>,
     ) -> Result<TlsTarget, ConfigError> {
         let place = format!("{}.upstream_tls", self.place);
+        if !Connector::can_ask_for(&host) {
+            let why = format!("{host:?} is neither a DNS name nor an IP address");
+            return Err(ConfigError::new(format!("{}.upstream", self.place), why));
+        }
         let default = UpstreamTlsConfig::default();
         let config = self.tls.unwrap_or(&default);
         let bundle = BundleName::parse(&config.trust)

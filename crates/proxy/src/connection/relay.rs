@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_diagnose::request::refused_connection;
 use countersign_policy::access::Decision;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::Tunnel;
 use crate::activity::Observed;
@@ -69,9 +71,22 @@ fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
     }
 }
 
-/// In good order, so that the client does not take it for an attack that cuts the stream short.
-async fn close<S: AsyncWrite + Unpin>(mut client: Observed<S>) {
+/// In good order, so that the client does not take it for an attack that cuts the stream short. What it has sent meanwhile is read:
+/// a socket that is closed over unread bytes is reset, and the close alert may be lost with it.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut client: Observed<S>) {
     if let Err(error) = client.shutdown().await {
         tracing::debug!(%error, "a client was gone before it was told");
+        return;
     }
+    let mut rest = client.take(MAX_LAST_BYTES);
+    // Whatever comes of it.
+    let _ = timeout(
+        LAST_WAIT,
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()),
+    )
+    .await;
 }
+
+/// As after a refused handshake.
+const MAX_LAST_BYTES: u64 = 64 * 1024;
+const LAST_WAIT: Duration = Duration::from_secs(1);

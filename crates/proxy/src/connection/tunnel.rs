@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::activity::Observed;
 use crate::exchange::Caller;
 use crate::in_flight::Place;
-use crate::upstream::Switched;
+use crate::upstream::{Switched, UpstreamFault};
 
 /// The upstream's half.
 pub(crate) struct Tunnel {
@@ -48,13 +48,32 @@ impl Tunnel {
             () = abandoned(caller) => false,
             passed = pass(&mut self.upstream, client, read) => {
                 if let Err(error) = &passed {
-                    tracing::debug!(src.addr = %caller.session.source, %error, "tunnel broke");
+                    self.note_broken(error, caller);
                 }
                 passed.is_ok()
             }
         };
         if !has_ended {
             self.upstream.stream.reset_on_close();
+        }
+    }
+}
+
+impl Tunnel {
+    fn note_broken(&self, error: &io::Error, caller: &Caller) {
+        tracing::debug!(src.addr = %caller.session.source, %error, "tunnel broke");
+        // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
+        let vouched = self.upstream.stream.vouched();
+        if let Some(UpstreamFault::Refused(refusal)) =
+            vouched.and_then(|vouched| vouched.refusal_behind(error))
+        {
+            let listener = &caller.listener;
+            tracing::warn!(
+                listener = listener.name,
+                error = refusal.sentence(),
+                "an upstream refuses us"
+            );
+            listener.upstream_refused(*refusal, &caller.session, None);
         }
     }
 }

@@ -97,7 +97,7 @@ impl Link {
                     Ok(Self::Tcp(stream))
                 }
                 Address::Tls(target) => {
-                    let connected = target.connect(enforcement, CONNECT_LIMIT).await;
+                    let connected = target.connect(enforcement).await;
                     let (connected, connector) = connected.map_err(UpstreamFault::Refused)?;
                     let Connected {
                         stream,

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::time::Duration;
 
 use countersign_diagnose::refusal::Refusal;
 use countersign_tls::connector::{Connected, Connector, ConnectorSettings};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
 
-use crate::plan::trust_the_same;
+use crate::plan::{trust_the_same, trusts_as_much};
 
 /// Two are the same, and may share connections, if whoever is accepted by one is accepted by the other and sees the same
 /// certificate.
@@ -31,19 +30,30 @@ impl TlsTarget {
         }
     }
 
+    /// Whoever calls has a limit of time for all of it.
     pub(super) async fn connect(
         &self,
         enforcement: &Enforcement,
-        limit: Duration,
     ) -> Result<(Connected, Connector), Box<Refusal>> {
-        let settings = ConnectorSettings {
-            connect_timeout: limit,
-            ..self.settings.clone()
-        };
-        let connector = Connector::new(settings, self.credentials.clone(), enforcement.clone())
-            .expect("the host was read when the configuration was loaded");
+        let connector = Connector::new(
+            self.settings.clone(),
+            self.credentials.clone(),
+            enforcement.clone(),
+        )
+        .expect("the host was tried when the configuration was loaded");
         let connected = connector.connect().await?;
         Ok((connected, connector))
+    }
+}
+
+impl TlsTarget {
+    /// Whether whoever was accepted there by `before` would be accepted now. What it is shown, and how long without the feed, is
+    /// for the connections that come.
+    pub(crate) fn still_accepts(&self, before: &Self) -> bool {
+        let (now, then) = (&self.settings, &before.settings);
+        (&now.host, now.port, &now.names, &now.alpn)
+            == (&then.host, then.port, &then.names, &then.alpn)
+            && trusts_as_much(&now.verifier, &then.verifier)
     }
 }
 

@@ -365,6 +365,16 @@ fn upstream_over_tls_has_to_be_somebody() {
     for upstream in ["http://127.0.0.1:3000", "unix:/run/app.sock", "demo"] {
         check_refused(&route(upstream, ""), place, "is not spoken to over TLS");
     }
+    for host in ["10.0.0", "my~host", "a..b"] {
+        check_refused(
+            &route(
+                &format!("https://{host}:443"),
+                "name = [\"spiffe://example.com/a\"]",
+            ),
+            "gateway.listener[0].route[0].upstream",
+            "neither a DNS name nor an IP address",
+        );
+    }
     // These know no trust bundle at all.
     check_refused(
         &route("https://127.0.0.1:3000", ""),

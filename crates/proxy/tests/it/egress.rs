@@ -92,6 +92,14 @@ async fn web_pages_of_others_get_nothing_out() {
     let (_folder, outer) = way_out(&server, "https", HOST);
     let out = outer.handle.egress_addresses()[0];
     for head in [
+        // A form of a browser that knows no Fetch Metadata, and a WebSocket, which has none in any browser.
+        format!(
+            "POST /hook HTTP/1.1\r\nhost: {out}\r\norigin: https://evil.example\r\ncontent-length: 0"
+        ),
+        format!(
+            "GET /hook HTTP/1.1\r\nhost: {out}\r\norigin: https://evil.example\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
+        ),
+        format!("POST /hook HTTP/1.1\r\nhost: {out}\r\norigin: null\r\ncontent-length: 0"),
         "GET / HTTP/1.1\r\nhost: evil.example".to_owned(),
         format!(
             "POST /hook HTTP/1.1\r\nhost: {out}\r\nsec-fetch-site: cross-site\r\ncontent-length: 0"

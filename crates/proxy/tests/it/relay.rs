@@ -132,6 +132,33 @@ async fn whoever_is_not_admitted_gets_an_alert_and_reaches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_certificate_learns_nothing_of_the_policy() {
+    let service = echo();
+    let mut alerts = Vec::new();
+    for admitted in ["billing", "order-service"] {
+        let gateway = Harness::bytes(&to(&service, &format!("{{ cn = \"{admitted}\" }}")));
+        let stolen = gateway
+            .ca
+            .issue(Leaf::client("order-service"))
+            .with_other_key();
+        for protocol in PROTOCOLS {
+            let client = Client::new(gateway.ca.root.der(), Some(&stolen), protocol, HOST);
+            alerts.push((protocol, refused(&client, &gateway).await));
+        }
+        let refusals = gateway.refusals();
+        assert!(
+            refusals
+                .iter()
+                .all(|it| it.refusal.cause == Cause::BadSignature),
+            "{refusals:?}"
+        );
+    }
+    let (not_admitted, admitted) = alerts.split_at(PROTOCOLS.len());
+    assert_eq!(not_admitted, admitted);
+    assert_eq!(service.accepted(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn deny_wins_and_anonymous_clients_need_a_word() {
     let service = echo();
     let upstream = to(&service, "\"any-trusted\"");
@@ -229,8 +256,12 @@ async fn unreachable_upstream_ends_the_connection_in_good_order() {
         "upstream = \"tcp://{}\"\nallow = [\"any-trusted\"]\n",
         ephemeral::address()
     ));
-    let (text, ended) = rest(&mut gateway.connect().await).await;
-    assert!(text.is_empty() && ended.is_ok(), "{text:?} {ended:?}");
+    for first in ["", "SET a 1\r\n"] {
+        let mut stream = gateway.connect().await;
+        stream.write_all(first.as_bytes()).await.expect("open");
+        let (text, ended) = rest(&mut stream).await;
+        assert!(text.is_empty() && ended.is_ok(), "{text:?} {ended:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -216,6 +216,56 @@ async fn answer_under_way_ends_when_its_upstream_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn withdrawal_of_an_upstream_does_not_wait_for_a_client_that_takes_nothing() {
+    let service = Service::start(|mut conversation| {
+        conversation.head();
+        conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while conversation.send_chunk(&[b'a'; 64 * 1024]) {}
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    let folder = tempfile::tempdir().expect("a folder");
+    let inner = Inner {
+        service,
+        gateway,
+        folder,
+    };
+    let outer = Harness::before(&inner.gateway, &inner.route("/**", &inner.tls(&trusted())));
+    for protocol in [Protocol::Http1Tls13, Protocol::Http2Tls13] {
+        let mut stalled = outer
+            .client(protocol)
+            .connect(outer.address())
+            .await
+            .expect("a connection");
+        if protocol == Protocol::Http1Tls13 {
+            let request = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+            stalled.write_all(request.as_bytes()).await.expect("open");
+            read_until(&mut stalled, "aaaa").await;
+        } else {
+            let io = hyper_util::rt::TokioIo::new(stalled);
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+                .await
+                .expect("h2");
+            tokio::spawn(connection);
+            let answer = sender
+                .send_request(crate::harness::get(protocol, "/"))
+                .await;
+            // Held, and nothing of its body taken.
+            std::mem::forget((answer.expect("an answer"), sender));
+        }
+    }
+    // Until nothing moves any more: buffers on the way take some megabytes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let server = inner.gateway.server.chain[0].as_ref();
+    let begun = std::time::Instant::now();
+    outer.revoke_of(&inner.gateway.ca, server).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "it waited to the end"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_go_on_over_tls() {
     let service = Service::start(|mut conversation| {
         while let Some(line) = conversation.line() {

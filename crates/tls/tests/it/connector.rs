@@ -315,3 +315,35 @@ fn host_that_no_certificate_can_name_is_refused() {
         assert!(outcome.is_err(), "{host:?}");
     }
 }
+
+#[tokio::test]
+async fn server_is_trusted_no_longer_than_the_feed_lives() {
+    let site = Site::new();
+    let life = Duration::from_hours(1);
+    site.enforcement.confirm(UnixTime::from_seconds(now()));
+    let address = serve(&site.ca.issue(Leaf::server(&["localhost"])), |_| ()).await;
+    let settings = ConnectorSettings {
+        host: "localhost".to_owned(),
+        port: address.port(),
+        names: Vec::new(),
+        versions: Versions::Tls12AndTls13,
+        feed_life: Some(life),
+        verifier: Arc::new(trusting(&site.ca)),
+        alpn: Vec::new(),
+        connect_timeout: Duration::from_secs(10),
+    };
+    let connector = Connector::new(settings, None, site.enforcement.clone()).expect("a host");
+    let connected = connector.connect().await.expect("trusted");
+    site.clock.advance(life - Duration::from_secs(1));
+    assert_eq!(site.enforcement.end_stale(), 0);
+    assert!(connector.still_trusts(&connected.server).is_some());
+    site.clock.advance(Duration::from_secs(1));
+    assert_eq!(site.enforcement.end_stale(), 1);
+    assert!(connected.lifeline.is_cut());
+    assert!(connector.still_trusts(&connected.server).is_none());
+    let refusal = connector
+        .connect()
+        .await
+        .expect_err("what is known is too old");
+    assert_eq!(refusal.cause, Cause::TrustDataStale);
+}
