@@ -58,7 +58,7 @@ impl Host {
     }
 }
 
-/// Whether a browser sends this for a page: it names the page's origin where it may change something (forms, WebSockets, scripts),
+/// Whether a browser sends this for a page: it names the page's origin where it may change something (forms, scripts, upgrades),
 /// and most say how the page is related (Fetch Metadata). What is typed into it comes from nobody, and programs say neither.
 pub(crate) fn is_from_web_page(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
