@@ -297,11 +297,8 @@ async fn greet(
 ) -> Result<(Option<Start>, Accepted), Rejected> {
     let start = match admits {
         Admits::Connections | Admits::Requests => None,
-        Admits::Logins => Some(preamble::read(socket).await?),
+        Admits::Logins => Some(preamble::read(socket, greeting).await?),
     };
-    if start == Some(Start::Asked) {
-        greeting.note_asked();
-    }
     let accepted = greeting.read(socket).await?;
     Ok((start, accepted))
 }

@@ -29,7 +29,7 @@ pub(crate) struct Rejected {
 }
 
 impl Greeting {
-    /// TLS was asked for, so that the client has sent something.
+    /// The client begins to ask for TLS, so that it has sent something.
     pub(crate) fn note_asked(&mut self) {
         self.has_asked = true;
     }

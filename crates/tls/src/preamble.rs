@@ -10,7 +10,7 @@ use countersign_policy::postgresql::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::hello::Rejected;
+use crate::hello::{Greeting, Rejected};
 
 /// How TLS begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +22,22 @@ pub(crate) enum Start {
 }
 
 /// Answers what comes before TLS. The `ClientHello` is left in the socket.
-pub(crate) async fn read(socket: &mut TcpStream) -> Result<Start, Rejected> {
+pub(crate) async fn read(
+    socket: &mut TcpStream,
+    greeting: &mut Greeting,
+) -> Result<Start, Rejected> {
     let mut has_asked_for_gss = false;
     loop {
         let mut first = [0];
         match socket.peek(&mut first).await {
             Ok(1) => {}
-            Ok(_) | Err(_) if has_asked_for_gss => return Err(gone(Stage::InClientHello)),
-            Ok(_) | Err(_) => return Err(gone(Stage::BeforeFirstByte)),
+            Ok(_) | Err(_) => return Err(gone(greeting.stage())),
         }
         // Each packet begins with its length, which is far below 2²⁴. What else this is, the hello's reader tells.
         if first[0] != 0 {
             return Ok(Start::Direct);
         }
+        greeting.note_asked();
         let mut opening = [0; OPENING_BYTES];
         if socket.read_exact(&mut opening).await.is_err() {
             return Err(gone(Stage::InClientHello));

@@ -16,6 +16,8 @@ use crate::plan::trust_the_same;
 #[derive(Clone)]
 pub(crate) struct TlsTarget {
     pub(crate) settings: ConnectorSettings,
+    /// Whether it is asked for TLS as PostgreSQL wants to be, before TLS begins.
+    pub(crate) asks_first: bool,
     /// What it is shown if it asks.
     pub(crate) credentials: Option<SharedCredentials>,
 }
@@ -42,6 +44,11 @@ impl TlsTarget {
         };
         let connector = Connector::new(settings, self.credentials.clone(), enforcement.clone())
             .expect("the host was read when the configuration was loaded");
+        let connector = if self.asks_first {
+            connector.asking_first()
+        } else {
+            connector
+        };
         let connected = connector.connect().await?;
         Ok((connected, connector))
     }
@@ -71,6 +78,7 @@ impl PartialEq for TlsTarget {
             &two.alpn,
             two.feed_life,
         ) && trust_the_same(&one.verifier, &two.verifier)
+            && self.asks_first == other.asks_first
             && shown(self) == shown(other)
     }
 }
