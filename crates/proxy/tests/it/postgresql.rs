@@ -612,3 +612,94 @@ async fn each_identity_has_its_own_users() {
     assert_eq!(refused(&gateway, &login("billing")).await.0, "28000");
     assert_eq!(service.accepted(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rule_that_leaves_open_who_may_be_whom_is_refused_at_load() {
+    let gateway = Harness::bytes(&to(&echo(), APP));
+    let service = echo();
+    let postgresql = |rules: &str| {
+        format!(
+            "protocol = \"postgresql\"\nupstream = \"tcp://{}\"\n{rules}\n",
+            service.address()
+        )
+    };
+    let bytes = |rules: &str| {
+        format!(
+            "protocol = \"bytes\"\nupstream = \"tcp://{}\"\n{rules}\n",
+            service.address()
+        )
+    };
+    let route = |rules: &str| format!("[[gateway.listener.route]]\nupstream = \"demo\"\n{rules}\n");
+    let app = "allow = [{ cn = \"a\", user = [\"app\"] }]";
+    for (listener, key, why) in [
+        (
+            postgresql("allow = [\"any-trusted\"]"),
+            "allow[0]",
+            "names no database user",
+        ),
+        (
+            postgresql("allow = [{ cn = \"a\", user = [\"app\"] }, { cn = \"b\" }]"),
+            "allow[1]",
+            "names no database user",
+        ),
+        (
+            postgresql("allow = [{ cn = \"a\", database = [\"shop\"] }]"),
+            "allow[0]",
+            "names no database user",
+        ),
+        (
+            postgresql("allow = [{ cn = \"a\", not = { user = [\"x\"] } }]"),
+            "allow[0]",
+            "names no database user",
+        ),
+        (
+            postgresql(&format!("client_certificate = \"off\"\n{app}")),
+            "allow[0]",
+            "never asks for a certificate",
+        ),
+        (
+            postgresql(&format!("{app}\ndeny = [{{ path = \"/a\" }}]")),
+            "deny[0]",
+            "takes logins, which have neither",
+        ),
+        (
+            postgresql("allow = [{ user = [\"a*b\"] }]"),
+            "allow[0].user[0]",
+            "at the end only",
+        ),
+        (
+            postgresql("allow = [{ user = [\"app\", \"\"] }]"),
+            "allow[0].user[1]",
+            "it is empty",
+        ),
+        (
+            postgresql("allow = [{ user = [\"app\", \"a*\"] }]"),
+            "",
+            "stands for already",
+        ),
+        (
+            bytes(app),
+            "allow[0]",
+            "only logins to PostgreSQL have those",
+        ),
+        (
+            bytes("allow = [\"any-trusted\"]\ndeny = [{ not = { database = [\"x\"] } }]"),
+            "deny[0]",
+            "only logins to PostgreSQL have those",
+        ),
+        (
+            route(app),
+            "route[0].allow[0]",
+            "only logins to PostgreSQL have those",
+        ),
+    ] {
+        let error = gateway.refused_plan(&listener);
+        let place = format!("gateway.listener[0].{key}");
+        assert!(
+            error.place == place.trim_end_matches('.') && error.why.contains(why),
+            "{error}\n{listener}"
+        );
+    }
+    gateway.bytes_plan(&postgresql("allow = [{ user = [\"*\"] }]"));
+    gateway.bytes_plan(&bytes("allow = [\"any-trusted\"]"));
+}
