@@ -172,24 +172,7 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
     let plain = |cause, sentence: &str| Refusal::new(cause, sentence, Evidence::new());
     match fault {
         HandshakeFault::Alert { code } => alert::refusal(*code),
-        HandshakeFault::AlpnMismatch { served } => {
-            let served = protocol_list(served);
-            let sentence = if offer.protocols.is_empty() {
-                format!(
-                    "the client names no application protocol, this listener speaks {served} and has to be asked for it"
-                )
-            } else {
-                let offered = protocol_list(&offer.protocols);
-                format!(
-                    "the client offers the application protocols {offered}, this listener speaks {served}"
-                )
-            };
-            Refusal::new(
-                Cause::AlpnMismatch,
-                sentence,
-                Evidence::new().with("alpn_served", served),
-            )
-        }
+        HandshakeFault::AlpnMismatch { served } => alpn_mismatch(served, offer),
         HandshakeFault::CertificateMissing => plain(
             Cause::ClientCertNotSent,
             "this listener requires a client certificate, the client sent none",
@@ -278,6 +261,22 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             Evidence::new().with("tls_versions_served", SPOKEN_VERSIONS),
         ),
     }
+}
+
+fn alpn_mismatch(served: &[Vec<u8>], offer: &Offer) -> Refusal {
+    let served = protocol_list(served);
+    let sentence = if offer.protocols.is_empty() {
+        format!(
+            "the client names no application protocol, this listener speaks {served} and has to be asked for it"
+        )
+    } else {
+        let offered = protocol_list(&offer.protocols);
+        format!(
+            "the client offers the application protocols {offered}, this listener speaks {served}"
+        )
+    };
+    let evidence = Evidence::new().with("alpn_served", served);
+    Refusal::new(Cause::AlpnMismatch, sentence, evidence)
 }
 
 fn stale(age: Duration, life: Duration) -> Refusal {

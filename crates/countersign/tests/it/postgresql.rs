@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use crate::installation::{Answer, Installation, Issued, text};
 use crate::peers::peer;
 
-/// A database of its own, which ends with the value. It listens on a socket of the file system and, over TLS, on loopback.
+/// A database of its own, which ends with the value. It listens on a socket of the file system and, over mutual TLS, on
+/// loopback.
 pub(crate) struct Postgresql {
     child: Child,
     psql: PathBuf,
@@ -23,7 +24,7 @@ pub(crate) struct Postgresql {
 }
 
 impl Postgresql {
-    /// With the users `app`, `report_daily` and `secret`, whose password is `secret`, and the database `shop`.
+    /// With no user but `postgres`.
     pub(crate) fn start(test: &str, server: &Issued) -> Option<Self> {
         let psql = peer(test, "psql")?;
         let (initdb, postgres) = (peer(test, "initdb")?, peer(test, "postgres")?);
@@ -31,8 +32,10 @@ impl Postgresql {
         let at = |name: &str| folder.path().join(name);
         fs::copy(server.certificate(), at("cert.pem")).expect("copied");
         fs::copy(server.key(), at("key.pem")).expect("copied");
+        fs::copy(server.ca(), at("ca.pem")).expect("copied");
         let hba = "local all secret scram-sha-256\nlocal all all trust\n\
-                   hostssl all secret 127.0.0.1/32 scram-sha-256\nhostssl all all 127.0.0.1/32 trust\n";
+                   hostssl all secret 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n\
+                   hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n";
         fs::write(at("hba"), hba).expect("writable");
         if geteuid().is_root() {
             let mut command = Command::new("chown");
@@ -55,6 +58,7 @@ impl Postgresql {
             "ssl=on",
             &format!("ssl_cert_file={}", text(&at("cert.pem"))),
             &format!("ssl_key_file={}", text(&at("key.pem"))),
+            &format!("ssl_ca_file={}", text(&at("ca.pem"))),
             &format!("hba_file={}", text(&at("hba"))),
             &format!("unix_socket_directories={}", text(folder.path())),
         ] {
@@ -73,15 +77,6 @@ impl Postgresql {
             folder,
         };
         database.wait_until_ready();
-        for statement in [
-            "CREATE ROLE app LOGIN",
-            "CREATE ROLE report_daily LOGIN",
-            "CREATE ROLE secret LOGIN PASSWORD 'secret'",
-            "CREATE DATABASE shop",
-        ] {
-            let answer = database.sql(statement);
-            assert_eq!(answer.code, Some(0), "{answer:#?}");
-        }
         Some(database)
     }
 
@@ -161,7 +156,17 @@ impl Site {
         let installation = Installation::new();
         let server = installation.issue("server", "db.example.com", &[]);
         let database = Postgresql::start(test, &server)?;
+        for statement in [
+            "CREATE ROLE app LOGIN",
+            "CREATE ROLE report_daily LOGIN",
+            "CREATE ROLE secret LOGIN PASSWORD 'secret'",
+            "CREATE DATABASE shop",
+        ] {
+            let answer = database.sql(statement);
+            assert_eq!(answer.code, Some(0), "{answer:#?}");
+        }
         let shop = installation.issue("client", "shop", &[]);
+        let own = installation.issue("client", "gateway", &[]);
         let (socket, tls) = (ephemeral::address(), ephemeral::address());
         let rules = "protocol = \"postgresql\"\n\
             allow = [{ cn = \"shop\", user = [\"app\", \"report_*\", \"secret\"], database = [\"shop\"] }]\n";
@@ -169,9 +174,11 @@ impl Site {
             "[gateway]\nmetrics_address = \"{}\"\n\
              [[gateway.listener]]\naddress = \"{socket}\"\nupstream = \"unix:{}/.s.PGSQL.{port}\"\n{rules}\
              [[gateway.listener]]\naddress = \"{tls}\"\nupstream = \"tls://127.0.0.1:{port}\"\n\
-             upstream_tls = {{ name = [\"db.example.com\"] }}\n{rules}",
+             upstream_tls = {{ name = [\"db.example.com\"], certificate = \"{}\", key = \"{}\" }}\n{rules}",
             ephemeral::address(),
             text(database.socket_folder()),
+            text(&own.certificate()),
+            text(&own.key()),
             port = database.port(),
         ));
         Some(Self {

@@ -583,8 +583,8 @@ async fn database_over_tls_is_asked_for_it_and_verified() {
         conversation.send(b"N");
         told.send((request, conversation.bytes(1))).expect("heard");
     });
-    let declined = before(declines.address(), HOST);
-    assert_eq!(refused(&declined, &login("app/shop")).await.0, "57P03");
+    let outer = before(declines.address(), HOST);
+    assert_eq!(refused(&outer, &login("app/shop")).await.0, "57P03");
     let heard = tokio::task::block_in_place(|| heard.recv_timeout(Duration::from_secs(10)));
     assert_eq!(heard, Ok((Some(TLS_REQUEST.to_vec()), None)));
     assert_eq!(service.accepted(), 1);
