@@ -13,5 +13,6 @@ mod ocsp;
 mod path;
 mod pem;
 mod pkcs12;
+mod postgresql;
 mod publication;
 mod request;

@@ -233,7 +233,7 @@ causes! {
         "Use the TLS port, or turn TLS on there.";
     PlainHttpToTlsPort = "plain-http-to-tls-port", Protocol,
         "The client speaks plaintext to a TLS port.",
-        "Use https://.";
+        "Use https://, for PostgreSQL sslmode=verify-full.";
     StarttlsRequired = "starttls-required", Protocol,
         "TLS starts only after a plaintext command.",
         "Use STARTTLS mode (openssl s_client -starttls ...).";
@@ -325,7 +325,7 @@ causes! {
         "The listener serves no such name.",
         "Connect by a name it serves, or add a route.";
     RequestNotAllowed = "request-not-allowed", Request,
-        "The identity is known and admitted, this method, path or time is not.",
+        "The identity is known and admitted, this method, path, time or login is not.",
         "Correct the rule or the request.";
     TokenNotAllowed = "token-not-allowed", Request,
         "The bearer token is missing, invalid, or not bound to this certificate.",
@@ -340,10 +340,10 @@ causes! {
         "The cap on unfinished handshakes is reached.",
         "Find the flood, or raise the cap.";
     MalformedRequest = "malformed-request", Request,
-        "The HTTP request breaks RFC 9112/9113.",
+        "The request breaks its protocol: HTTP (RFC 9112/9113) or a PostgreSQL login.",
         "Look at the client or what stands before it.";
     RequestLimit = "request-limit", Request,
-        "A limit on headers, streams, resets or body rate was hit.",
+        "A limit on headers, streams, resets, body rate or a login was hit.",
         "Reduce it at the client, or raise the limit for the route.";
     PinMismatch = "pin-mismatch", Identity,
         "The certificate is valid, but its key is not the pinned one.",

@@ -56,8 +56,15 @@ pub enum HandshakeFault {
         /// Its method.
         method: &'static str,
     },
+    /// A packet of PostgreSQL that has to come inside TLS.
+    PlainPostgresql {
+        /// Its name in PostgreSQL's documentation.
+        packet: &'static str,
+    },
     /// The first bytes are a PROXY header.
     ProxyHeader,
+    /// More came behind a request for TLS than a client may send before the answer.
+    SentAhead,
     /// The TLS library restored another certificate than the session was admitted with.
     SessionMixedUp,
     /// The client took too long.
@@ -165,17 +172,7 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
     let plain = |cause, sentence: &str| Refusal::new(cause, sentence, Evidence::new());
     match fault {
         HandshakeFault::Alert { code } => alert::refusal(*code),
-        HandshakeFault::AlpnMismatch { served } => {
-            let (served, offered) = (protocol_list(served), protocol_list(&offer.protocols));
-            let sentence = format!(
-                "the client offers the application protocols {offered}, this listener speaks {served}"
-            );
-            Refusal::new(
-                Cause::AlpnMismatch,
-                sentence,
-                Evidence::new().with("alpn_served", served),
-            )
-        }
+        HandshakeFault::AlpnMismatch { served } => alpn_mismatch(served, offer),
         HandshakeFault::CertificateMissing => plain(
             Cause::ClientCertNotSent,
             "this listener requires a client certificate, the client sent none",
@@ -226,9 +223,18 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             format!("the client sent a plaintext HTTP request ({method}) to a TLS port"),
             Evidence::new().with("method", method),
         ),
+        HandshakeFault::PlainPostgresql { packet } => Refusal::new(
+            Cause::PlainHttpToTlsPort,
+            format!("the client sent a plaintext {packet} of PostgreSQL to a TLS port"),
+            Evidence::new().with("packet", packet),
+        ),
         HandshakeFault::ProxyHeader => plain(
             Cause::ProxyHeaderUntrusted,
             "the connection begins with a PROXY header, which this listener takes from nobody",
+        ),
+        HandshakeFault::SentAhead => plain(
+            Cause::MalformedHandshake,
+            "the client sent more behind its request for encryption than it may before the answer",
         ),
         HandshakeFault::SessionMixedUp => plain(
             Cause::ResumptionSkipsCheck,
@@ -255,6 +261,22 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             Evidence::new().with("tls_versions_served", SPOKEN_VERSIONS),
         ),
     }
+}
+
+fn alpn_mismatch(served: &[Vec<u8>], offer: &Offer) -> Refusal {
+    let served = protocol_list(served);
+    let sentence = if offer.protocols.is_empty() {
+        format!(
+            "the client names no application protocol, this listener speaks {served} and has to be asked for it"
+        )
+    } else {
+        let offered = protocol_list(&offer.protocols);
+        format!(
+            "the client offers the application protocols {offered}, this listener speaks {served}"
+        )
+    };
+    let evidence = Evidence::new().with("alpn_served", served);
+    Refusal::new(Cause::AlpnMismatch, sentence, evidence)
 }
 
 fn stale(age: Duration, life: Duration) -> Refusal {
@@ -426,6 +448,18 @@ mod tests {
             &HandshakeFault::PlainHttp { method: "GET" },
             Cause::PlainHttpToTlsPort,
             "the client sent a plaintext HTTP request (GET) to a TLS port",
+        );
+        check(
+            &HandshakeFault::PlainPostgresql {
+                packet: "CancelRequest",
+            },
+            Cause::PlainHttpToTlsPort,
+            "the client sent a plaintext CancelRequest of PostgreSQL to a TLS port",
+        );
+        check(
+            &HandshakeFault::SentAhead,
+            Cause::MalformedHandshake,
+            "the client sent more behind its request for encryption than it may before the answer",
         );
         check(
             &HandshakeFault::NotTls {

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::DnsName;
-use countersign_policy::access::{Asked, Decision};
+use countersign_policy::access::{Asked, Decision, Login};
+use countersign_policy::postgresql::InvalidPacket;
 
 use crate::cause::Cause;
 use crate::evidence::Evidence;
@@ -120,6 +121,31 @@ pub fn refused_connection(
         ),
     };
     Some(Refusal::new(cause, sentence, evidence.with("route", route)))
+}
+
+/// A login that the policy of a listener of logins said no to; `None` if it said yes.
+pub fn refused_login(
+    decision: &Decision,
+    peer: Option<&VerifiedPeer>,
+    login: &Login,
+    route: &str,
+) -> Option<Refusal> {
+    let mut refusal = refused_connection(decision, peer, route)?;
+    if let Decision::RequestNotAllowed { nearest, .. } = decision {
+        let sentence = format!("{} may not log in on {route}: {nearest}", who(peer));
+        refusal = Refusal::new(Cause::RequestNotAllowed, sentence, refusal.evidence);
+    }
+    refusal.evidence.push("user", login.user());
+    refusal.evidence.push("database", login.database());
+    Some(refusal)
+}
+
+/// A first packet inside TLS that is no login, or one that two servers could read in two ways.
+pub fn malformed_login(invalid: &InvalidPacket, peer: Option<&VerifiedPeer>) -> Refusal {
+    let mut evidence = Evidence::new();
+    describe(peer, &mut evidence);
+    let sentence = format!("the login to PostgreSQL cannot be passed on: {invalid}");
+    Refusal::new(Cause::MalformedRequest, sentence, evidence)
 }
 
 fn who(peer: Option<&VerifiedPeer>) -> String {

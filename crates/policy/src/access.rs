@@ -6,6 +6,7 @@
 mod canonical;
 mod condition;
 mod load;
+pub(crate) mod login;
 mod nearest;
 mod path;
 mod pattern;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::name::DnsName;
 
-use self::condition::{Holds, Known};
+use self::condition::{Holds, Known, Requested};
+pub use self::login::{Login, LoginPattern};
 pub use self::path::{PathPattern, unambiguous_path};
 pub use self::pattern::NamePattern;
 
@@ -66,6 +68,10 @@ pub struct Condition {
     pub methods: Vec<String>,
     /// The path.
     pub path: Option<PathPattern>,
+    /// Any of these database users; empty: any. Where it is not empty, the condition holds for logins alone.
+    pub users: Vec<LoginPattern>,
+    /// Any of these databases; empty: any.
+    pub databases: Vec<LoginPattern>,
     /// A conjunction too, which must not hold.
     pub not: Option<Box<Condition>>,
 }
@@ -146,10 +152,12 @@ impl AccessPolicy {
         }
         match route.admits(Known {
             peer: asked.peer,
-            request: Some((asked.method, asked.path)),
+            request: Some(asked.into()),
         }) {
             Holds::Always => Decision::Allow { route: index },
-            Holds::Depends | Holds::Never => nearest::refusal(index, route, asked),
+            Holds::Depends | Holds::Never => {
+                nearest::refusal(index, route, asked.peer, asked.into())
+            }
         }
     }
 
@@ -168,6 +176,40 @@ impl AccessPolicy {
         }) {
             Holds::Always => Decision::Allow { route: 0 },
             Holds::Depends | Holds::Never => nearest::identity_refusal(0, route, peer),
+        }
+    }
+
+    /// What [`AccessPolicy::decide_connection`] is for a listener of logins, before the login is read: whoever could log in
+    /// as anybody goes on.
+    pub fn decide_before_login(&self, peer: Option<&VerifiedPeer>) -> Decision {
+        match (self.decide_connection(peer), self.routes.first()) {
+            (Decision::IdentityNotAllowed { .. }, Some(route))
+                if route.admits(Known {
+                    peer,
+                    request: None,
+                }) == Holds::Depends =>
+            {
+                Decision::Allow { route: 0 }
+            }
+            (decision, _) => decision,
+        }
+    }
+
+    /// [`AccessPolicy::decide`] for a login to a database: a rule that looks at a request of HTTP holds for nobody there.
+    pub fn decide_login(&self, peer: Option<&VerifiedPeer>, login: &Login) -> Decision {
+        let Some(route) = self.routes.first() else {
+            return Decision::NoRoute;
+        };
+        if peer.is_none() && route.needs_certificate() {
+            return Decision::CertificateNeeded { route: 0 };
+        }
+        let requested = Requested::Login(login);
+        match route.admits(Known {
+            peer,
+            request: Some(requested),
+        }) {
+            Holds::Always => Decision::Allow { route: 0 },
+            Holds::Depends | Holds::Never => nearest::refusal(0, route, peer, requested),
         }
     }
 

@@ -8,5 +8,6 @@ pub mod administration;
 pub mod adoption;
 pub mod given_lists;
 pub mod issuance;
+pub mod postgresql;
 pub mod renewal;
 pub mod retention;

@@ -108,7 +108,7 @@ pub struct ListenerConfig {
     /// From the first byte to the finished handshake. Default: "10s".
     #[serde(default = "default_handshake_timeout")]
     pub handshake_timeout: TimeSpan,
-    /// How long the headers of a request may take. Default: "10s".
+    /// How long the headers of a request may take, or a login to PostgreSQL. Default: "10s".
     #[serde(default = "default_header_timeout")]
     pub header_timeout: TimeSpan,
     /// A connection without a request for so long is closed; on a listener of bytes, one without a byte.
@@ -123,6 +123,9 @@ pub struct ListenerConfig {
     /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroUsize,
+    /// What the listener's own upstream speaks. Default: "bytes".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<UpstreamProtocol>,
     /// For bytes instead of HTTP: where each connection goes, `tcp://host:port`, `tls://host:port` or `unix:/path`. Then `allow` stands here,
     /// and there is no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +133,7 @@ pub struct ListenerConfig {
     /// Of an upstream over TLS (`tls://…`): whom it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
-    /// Whom a listener of bytes admits; one entry that holds is enough.
+    /// Whom a listener of bytes admits; one entry that holds is enough. For PostgreSQL each entry names the users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<AllowEntry>,
     /// Whom a listener of bytes refuses, whatever `allow` says. Default: nobody.
@@ -139,6 +142,16 @@ pub struct ListenerConfig {
     /// What is served there; the most specific route decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteConfig>,
+}
+
+/// What a listener without routes passes to its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpstreamProtocol {
+    /// Whatever comes inside TLS.
+    Bytes,
+    /// Logins to PostgreSQL as rules name them by `user`, and what follows them.
+    Postgresql,
 }
 
 /// Whether a listener asks for client certificates.
@@ -302,6 +315,7 @@ impl ListenerConfig {
             idle_timeout: None,
             feed_life: default_feed_life(),
             max_connections: default_max_connections(),
+            protocol: None,
             upstream: None,
             upstream_tls: None,
             allow: Vec::new(),

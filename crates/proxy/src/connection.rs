@@ -3,6 +3,7 @@
 //! It ends when the client or its last request ends it, when it idles or dawdles, when the process drains, and at once
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
+mod login;
 mod relay;
 mod tunnel;
 
@@ -75,8 +76,10 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         activity,
         read_ahead: BytesMut::new(),
     };
-    if caller.listener.protocol == Protocol::Bytes {
-        return Box::pin(relay::serve(observed, caller)).await;
+    match caller.listener.protocol {
+        Protocol::Bytes => return Box::pin(relay::serve(observed, caller)).await,
+        Protocol::Postgresql => return Box::pin(login::serve(observed, caller)).await,
+        Protocol::Http => {}
     }
     let io = TokioIo::new(observed);
     if caller.is_h2() {

@@ -158,7 +158,15 @@ impl Caller {
         let peer = self.session.peer.as_deref();
         let serving = self.listener.serving.load();
         match asking {
-            Asking::Connection { upstream } => serving.still_allows_connection(peer, upstream),
+            Asking::Cancel { upstream } => {
+                is_allowed(&serving.decide_before_login(peer).0) && serving.forwards_to(upstream)
+            }
+            Asking::Connection { upstream } => {
+                is_allowed(&serving.decide_connection(peer).0) && serving.forwards_to(upstream)
+            }
+            Asking::Login { login, upstream } => {
+                is_allowed(&serving.decide_login(peer, login).0) && serving.forwards_to(upstream)
+            }
             Asking::Request {
                 method,
                 host,
@@ -250,6 +258,10 @@ pub(crate) async fn exchange(
         access.end(&caller, response.status());
     }
     Ok(response)
+}
+
+fn is_allowed(decision: &Decision) -> bool {
+    matches!(decision, Decision::Allow { .. })
 }
 
 fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {

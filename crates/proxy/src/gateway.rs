@@ -426,7 +426,7 @@ fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), Reload
             .collect::<Vec<_>>()
     };
     if protocols(running) != protocols(planned) {
-        return changed("whether a listener takes bytes or HTTP");
+        return changed("whether a listener takes bytes, PostgreSQL or HTTP");
     }
     let limits = |plan: &GatewayPlan| {
         plan.listeners

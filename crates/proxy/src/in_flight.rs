@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
+use countersign_policy::access::Login;
 use http::{Method, Uri};
 use tokio::sync::mpsc;
 
@@ -27,8 +28,18 @@ pub(crate) struct InFlight {
 
 /// What was asked for and admitted.
 pub(crate) enum Asking {
+    /// On a listener of logins: to end what another connection does.
+    Cancel {
+        upstream: Upstream,
+    },
     /// On a listener of bytes.
-    Connection { upstream: Upstream },
+    Connection {
+        upstream: Upstream,
+    },
+    Login {
+        login: Login,
+        upstream: Upstream,
+    },
     Request {
         method: Method,
         host: Rc<ReadHost>,

@@ -8,7 +8,7 @@ use countersign_pki::chain::{Purpose, Verifier};
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
-use countersign_policy::access::{AccessPolicy, Asked, Decision, unambiguous_path};
+use countersign_policy::access::{AccessPolicy, Asked, Decision, Login, unambiguous_path};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
@@ -77,6 +77,8 @@ pub(crate) enum Protocol {
     Bytes,
     /// HTTP/1.1 or HTTP/2.
     Http,
+    /// Logins to PostgreSQL, and then whatever.
+    Postgresql,
 }
 
 /// What a connection looks at for each request; replaced as a whole by a reload.
@@ -125,14 +127,7 @@ impl Default for Bounds {
 impl Serving {
     /// The decision, and the policy that made it.
     pub(crate) fn decide(&self, asked: &Asked<'_>) -> (Decision, &AccessPolicy) {
-        let decision = self.policy.decide(asked);
-        if let (Decision::Allow { .. }, Some(former)) = (&decision, &self.former) {
-            let before = former.decide(asked);
-            if !matches!(before, Decision::Allow { .. }) {
-                return (before, former);
-            }
-        }
-        (decision, &self.policy)
+        self.by_both(|policy| policy.decide(asked))
     }
 
     /// [`Serving::decide`] on a listener of bytes.
@@ -140,9 +135,30 @@ impl Serving {
         &self,
         peer: Option<&VerifiedPeer>,
     ) -> (Decision, &AccessPolicy) {
-        let decision = self.policy.decide_connection(peer);
+        self.by_both(|policy| policy.decide_connection(peer))
+    }
+
+    /// [`Serving::decide`] on a listener of logins, of whoever has not said yet as whom.
+    pub(crate) fn decide_before_login(
+        &self,
+        peer: Option<&VerifiedPeer>,
+    ) -> (Decision, &AccessPolicy) {
+        self.by_both(|policy| policy.decide_before_login(peer))
+    }
+
+    /// [`Serving::decide`] on a listener of logins.
+    pub(crate) fn decide_login(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        login: &Login,
+    ) -> (Decision, &AccessPolicy) {
+        self.by_both(|policy| policy.decide_login(peer, login))
+    }
+
+    fn by_both(&self, decide: impl Fn(&AccessPolicy) -> Decision) -> (Decision, &AccessPolicy) {
+        let decision = decide(&self.policy);
         if let (Decision::Allow { .. }, Some(former)) = (&decision, &self.former) {
-            let before = former.decide_connection(peer);
+            let before = decide(former);
             if !matches!(before, Decision::Allow { .. }) {
                 return (before, former);
             }
@@ -169,14 +185,9 @@ impl Serving {
         }
     }
 
-    /// Whether a connection admitted before would be now, and go to the same upstream.
-    pub(crate) fn still_allows_connection(
-        &self,
-        peer: Option<&VerifiedPeer>,
-        upstream: &Upstream,
-    ) -> bool {
-        matches!(self.decide_connection(peer).0, Decision::Allow { .. })
-            && (self.upstreams.first()).is_some_and(|it| it.is_still(upstream))
+    /// Whether what passes here without a route goes to this upstream.
+    pub(crate) fn forwards_to(&self, upstream: &Upstream) -> bool {
+        (self.upstreams.first()).is_some_and(|it| it.is_still(upstream))
     }
 
     /// This, without what `former` refuses.

@@ -9,6 +9,7 @@ use countersign_diagnose::refusal::Refusal;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::DnsName;
+use countersign_policy::postgresql;
 use rustls::ProtocolVersion;
 use rustls::server::Accepted;
 use rustls_pki_types::CertificateDer;
@@ -21,12 +22,13 @@ use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::farewell::{alert_record, part};
 use crate::fault::{self, Fault};
-use crate::hello::Greeting;
+use crate::hello::{Greeting, Rejected};
 use crate::judge::Judge;
 pub use crate::live::Lifeline;
 use crate::pending::Pending;
 pub use crate::pending::PendingLimits;
-use crate::scope::{ClientCertificate, Scope, ScopeSettings};
+use crate::preamble::{self, Start};
+use crate::scope::{Admits, ClientCertificate, Scope, ScopeSettings};
 use crate::sessions::Origin;
 pub use crate::stream::Stream;
 
@@ -109,8 +111,22 @@ impl Acceptor {
         };
         let scope = self.scope.load_full();
         let deadline = Instant::now() + scope.settings.handshake_timeout;
-        let outcome = match timeout_at(deadline, greeting.read(&mut socket)).await {
-            Ok(Ok(accepted)) => self.answer(scope, accepted, socket, source, deadline).await,
+        let greeted = greet(&mut greeting, &mut socket, scope.settings.admits);
+        let outcome = match timeout_at(deadline, greeted).await {
+            Ok(Ok((start, accepted))) => {
+                let offered = accepted.client_hello().alpn();
+                let names_protocol =
+                    offered.is_some_and(|mut offered| offered.any(|it| it == postgresql::ALPN));
+                if start == Some(Start::Direct) && !names_protocol {
+                    part(socket, &alert_record(NO_APPLICATION_PROTOCOL)).await;
+                    let served = scope.settings.alpn.clone();
+                    return (
+                        greeting,
+                        Err(HandshakeFault::AlpnMismatch { served }.into()),
+                    );
+                }
+                self.answer(scope, accepted, socket, source, deadline).await
+            }
             Ok(Err(rejected)) => {
                 if let Some(answer) = rejected.answer {
                     part(socket, &answer).await;
@@ -275,6 +291,20 @@ pub struct HandshakeRefusal {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// With how TLS began where that is told.
+async fn greet(
+    greeting: &mut Greeting,
+    socket: &mut TcpStream,
+    admits: Admits,
+) -> Result<(Option<Start>, Accepted), Rejected> {
+    let start = match admits {
+        Admits::Connections | Admits::Requests => None,
+        Admits::Logins => Some(preamble::read(socket, greeting).await?),
+    };
+    let accepted = greeting.read(socket).await?;
+    Ok((start, accepted))
+}
+
 fn connection(
     scope: &Scope,
     tls: TlsStream<TcpStream>,
@@ -331,5 +361,7 @@ async fn turn_away(mut tls: TlsStream<TcpStream>) {
     part(socket, &last_words).await;
 }
 
+/// RFC 7301 §3.2.
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// RFC 6066 §3.
 const UNRECOGNIZED_NAME: u8 = 112;

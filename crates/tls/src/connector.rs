@@ -33,6 +33,7 @@ use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::certificate_error;
 use crate::live::Lifeline;
+use crate::preamble;
 use crate::provider::provider;
 
 /// Connects to one server, as often as it is asked to.
@@ -44,6 +45,7 @@ pub struct Connector {
     expected: Vec<ExpectedName>,
     /// Stands for its connections where those of a listener would have its name.
     label: Arc<str>,
+    asks_first: bool,
 }
 
 /// Whom to connect to.
@@ -172,12 +174,20 @@ impl Connector {
             name,
             expected,
             label,
+            asks_first: false,
         })
     }
 
     /// Whether a host can be asked for by server name indication: [`Connector::new`] fails for no other reason where names are given.
     pub fn can_ask_for(host: &str) -> bool {
         ServerName::try_from(host).is_ok()
+    }
+
+    /// For a server of PostgreSQL, which wants to be asked for TLS before it begins.
+    #[must_use]
+    pub fn asking_first(mut self) -> Self {
+        self.asks_first = true;
+        self
     }
 
     /// `host:port`.
@@ -236,7 +246,7 @@ impl Connector {
                 })?
                 .take(MAX_ADDRESSES);
         let mut last = None;
-        let socket = loop {
+        let mut socket = loop {
             let Some(address) = addresses.next() else {
                 return Err(self.refused(&last.unwrap_or(ConnectFault::NameNotResolved {
                     why: "it has none".to_owned(),
@@ -249,6 +259,14 @@ impl Connector {
         };
         // Without it an acknowledgement waits for the server's delayed ACK. Not worth a failure.
         let _ = socket.set_nodelay(true);
+        if self.asks_first {
+            let answer = preamble::request(&mut socket).await;
+            match answer {
+                Ok(b'S') => {}
+                Ok(_) => return Err(self.refused(&ConnectFault::NotTls)),
+                Err(_) => return Err(self.refused(&ConnectFault::Closed)),
+            }
+        }
         let judge = Arc::new(Judge {
             verifier: Arc::clone(&self.settings.verifier),
             expected: self.expected.clone(),

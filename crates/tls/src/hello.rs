@@ -17,6 +17,8 @@ use crate::fault;
 #[derive(Default)]
 pub(crate) struct Greeting {
     received: Vec<u8>,
+    /// Whether the client has asked for TLS in its protocol's own way before.
+    has_asked: bool,
 }
 
 /// A greeting that leads to no handshake.
@@ -27,6 +29,11 @@ pub(crate) struct Rejected {
 }
 
 impl Greeting {
+    /// The client begins to ask for TLS, so that it has sent something.
+    pub(crate) fn note_asked(&mut self) {
+        self.has_asked = true;
+    }
+
     /// Reads until the `ClientHello` is whole.
     pub(crate) async fn read(&mut self, socket: &mut TcpStream) -> Result<Accepted, Rejected> {
         let mut acceptor = Acceptor::default();
@@ -54,7 +61,7 @@ impl Greeting {
 
     /// How far the client came, given that it has not been answered.
     pub(crate) fn stage(&self) -> Stage {
-        if self.received.is_empty() {
+        if self.received.is_empty() && !self.has_asked {
             Stage::BeforeFirstByte
         } else {
             Stage::InClientHello
@@ -120,7 +127,7 @@ impl Greeting {
                 answer: None,
             },
             _ if self.received.is_empty() => Rejected {
-                fault: HandshakeFault::Closed(Stage::BeforeFirstByte),
+                fault: HandshakeFault::Closed(self.stage()),
                 answer: None,
             },
             _ => Rejected {
@@ -132,7 +139,7 @@ impl Greeting {
 }
 
 impl Rejected {
-    fn new(fault: HandshakeFault, answer: Vec<u8>) -> Self {
+    pub(crate) fn new(fault: HandshakeFault, answer: Vec<u8>) -> Self {
         Self {
             fault,
             answer: Some(answer),

@@ -15,6 +15,7 @@ mod hello;
 mod judge;
 mod live;
 mod pending;
+mod preamble;
 mod provider;
 pub mod scope;
 mod sessions;

@@ -38,6 +38,9 @@ pub enum Admits {
     Requests,
     /// The connection: whom the policy does not admit is refused in the handshake, by an alert that says so.
     Connections,
+    /// Logins to PostgreSQL, each when it comes; who could log in as nobody is refused in the handshake. TLS may be asked for
+    /// first, as clients of PostgreSQL do.
+    Logins,
 }
 
 /// The settings that a scope is made from.
@@ -84,6 +87,7 @@ impl ScopeId {
         fields.add(match settings.admits {
             Admits::Requests => b"requests",
             Admits::Connections => b"connections",
+            Admits::Logins => b"logins",
         });
         fields.count(settings.alpn.len());
         for protocol in &settings.alpn {
@@ -254,11 +258,12 @@ impl Scope {
     }
 
     fn refusal(&self, peer: &VerifiedPeer) -> Option<Box<Refusal>> {
-        if self.settings.admits == Admits::Requests {
-            return None;
-        }
         let policy = &self.settings.policy;
-        let decision = policy.decide_connection(Some(peer));
+        let decision = match self.settings.admits {
+            Admits::Requests => return None,
+            Admits::Connections => policy.decide_connection(Some(peer)),
+            Admits::Logins => policy.decide_before_login(Some(peer)),
+        };
         let route = policy.routes().first();
         let label = route.map_or(self.listener.as_ref(), |route| route.label.as_str());
         refused_connection(&decision, Some(peer), label).map(Box::new)

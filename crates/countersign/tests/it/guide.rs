@@ -5,7 +5,9 @@ use std::path::Path;
 
 use countersign_testkit::ephemeral;
 
+use crate::installation::{Installation, text};
 use crate::peers::peer;
+use crate::postgresql::Postgresql;
 use crate::readme::{Session, transcripts};
 
 #[test]
@@ -39,6 +41,30 @@ fn guide_to_tcp_services_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_postgresql_does_what_it_says() {
+    let test = "guide_to_postgresql_does_what_it_says";
+    let installation = Installation::new();
+    let server = installation.issue("server", "db.example.com", &[]);
+    let Some(database) = Postgresql::start(test, &server) else {
+        return;
+    };
+    let socket = format!(
+        "{}/.s.PGSQL.{}",
+        text(database.socket_folder()),
+        database.port()
+    );
+    let options = format!(
+        "-h {} -p {}",
+        text(database.socket_folder()),
+        database.port()
+    );
+    check_with("postgresql.md", |page| {
+        page.replace("/run/postgresql/.s.PGSQL.5432", &socket)
+            .replace("-h /run/postgresql", &options)
+    });
+}
+
+#[test]
 fn guide_to_webhooks_does_what_it_says() {
     if peer("guide_to_webhooks_does_what_it_says", "curl").is_some() {
         check("webhooks.md");
@@ -58,9 +84,14 @@ fn guide_to_operators_does_what_it_says() {
 }
 
 fn check(page: &str) {
+    check_with(page, str::to_owned);
+}
+
+/// `change`: what stands elsewhere on this machine.
+fn check_with(page: &str, change: impl FnOnce(&str) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide");
     let page = fs::read_to_string(path.join(page)).expect("there is such a page");
-    let page = with_free_ports(&page);
+    let page = with_free_ports(&change(&page));
     let mut session = Session::new();
     for (name, text) in files(&page) {
         session.write(name, text);
@@ -87,7 +118,7 @@ fn with_free_ports(page: &str) -> String {
         page = page.replace(port, &free.to_string());
         // As options of other programs say it.
         if let Some((_, number)) = port.split_once(':') {
-            for before in ["--port ", "localhost:"] {
+            for before in ["--port ", "localhost:", "port="] {
                 page = page.replace(
                     &format!("{before}{number}"),
                     &format!("{before}{}", free.port()),
@@ -107,10 +138,15 @@ fn with_free_ports(page: &str) -> String {
     )
 }
 
-/// Blocks whose first line is a comment with nothing but a file's name.
+/// Blocks of TOML and INI whose first line is a comment with nothing but a file's name.
 fn files(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    let blocks = page.split("\n```toml\n").skip(1);
+    let blocks = ["toml", "ini"].map(|kind| format!("\n```{kind}\n"));
+    let blocks = blocks
+        .iter()
+        .flat_map(|opening| page.split(opening.as_str()).skip(1).collect::<Vec<_>>());
+    let blocks: Vec<&str> = blocks.collect();
     blocks
+        .into_iter()
         .filter_map(|block| block.split("```").next())
         .filter_map(|block| {
             let (first, _) = block.split_once('\n')?;

@@ -29,6 +29,7 @@ mod nodes;
 mod openssl;
 mod operators;
 mod peers;
+mod postgresql;
 mod profiles;
 mod publishing;
 mod puppet;

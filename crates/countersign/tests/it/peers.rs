@@ -40,9 +40,9 @@ pub(crate) fn script_of_pypi(name: &str) -> PathBuf {
 
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps nginx where only root's PATH looks.
-    let folders =
-        std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/bin")]);
+    // Debian keeps nginx where only root's PATH looks, and PostgreSQL's server where nobody's does.
+    let elsewhere = ["/usr/sbin", "/usr/bin", "/usr/lib/postgresql/15/bin"];
+    let folders = std::env::split_paths(&path).chain(elsewhere.map(PathBuf::from));
     folders
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())

@@ -1,10 +1,10 @@
 //! The bytes that two policies share only if they decide alike: every field tagged or counted, every text with its length.
 
-use super::{Allow, Condition, NamePattern, PathPattern, Route};
+use super::{Allow, Condition, LoginPattern, NamePattern, PathPattern, Route};
 
 pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
     let mut out = Canonical(Vec::new());
-    out.text("countersign access policy 1");
+    out.text("countersign access policy 2");
     out.list(routes, |out, route| {
         // The label is for people.
         let Route {
@@ -44,12 +44,16 @@ impl Canonical {
             names,
             methods,
             path,
+            users,
+            databases,
             not,
         } = condition;
         self.option(bundle.as_ref(), |out, bundle| out.text(bundle.as_str()));
         self.list(names, Self::name);
         self.list(methods, |out, method| out.text(method));
         self.option(path.as_ref(), Self::path);
+        self.list(users, Self::account);
+        self.list(databases, Self::account);
         self.option(not.as_deref(), Self::condition);
     }
 
@@ -74,6 +78,11 @@ impl Canonical {
                 self.text(word);
             }
         }
+    }
+
+    fn account(&mut self, pattern: &LoginPattern) {
+        // No name contains `*` but as the pattern's end.
+        self.text(&pattern.to_string());
     }
 
     fn path(&mut self, path: &PathPattern) {

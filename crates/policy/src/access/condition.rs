@@ -4,7 +4,7 @@ use std::fmt;
 
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 
-use super::{Allow, Condition, Route};
+use super::{Allow, Asked, Condition, Login, Route};
 
 /// Whether something holds, given what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +20,33 @@ pub(super) enum Holds {
 pub(super) struct Known<'a> {
     /// `None`: anonymous.
     pub(super) peer: Option<&'a VerifiedPeer>,
-    /// Method and path; `None`: any request that could come.
-    pub(super) request: Option<(&'a str, &'a str)>,
+    /// `None`: any request that could come.
+    pub(super) request: Option<Requested<'a>>,
+}
+
+/// What a peer wants.
+#[derive(Clone, Copy)]
+pub(super) enum Requested<'a> {
+    Http { method: &'a str, path: &'a str },
+    Login(&'a Login),
+}
+
+impl<'a> From<&Asked<'a>> for Requested<'a> {
+    fn from(asked: &Asked<'a>) -> Self {
+        Self::Http {
+            method: asked.method,
+            path: asked.path,
+        }
+    }
+}
+
+impl fmt::Display for Requested<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { method, path } => f.write_str(&cut(&format!("{method} {path}"))),
+            Self::Login(login) => login.fmt(f),
+        }
+    }
 }
 
 /// Which bundle a condition means that names none.
@@ -107,11 +132,9 @@ impl Condition {
             return Holds::Never;
         }
         let request = match known.request {
-            None if self.methods.is_empty() && self.path.is_none() => Holds::Always,
+            None if !self.asks_of_requests() => Holds::Always,
             None => Holds::Depends,
-            Some((method, path)) => {
-                Holds::certainly(self.has_method(method) && self.has_path(path))
-            }
+            Some(requested) => Holds::certainly(self.is_met_by(requested)),
         };
         let exception = self
             .not
@@ -120,14 +143,52 @@ impl Condition {
         request.min(exception.not())
     }
 
-    pub(super) fn has_method(&self, method: &str) -> bool {
-        self.methods.is_empty() || self.methods.iter().any(|one| one == method)
+    /// How much of what it asks of a request this one does not have.
+    pub(super) fn misses(&self, requested: Requested<'_>) -> usize {
+        let met = [
+            self.has_method(requested),
+            self.has_path(requested),
+            self.has_user(requested),
+            self.has_database(requested),
+        ];
+        met.iter().filter(|is_met| !**is_met).count()
     }
 
-    pub(super) fn has_path(&self, path: &str) -> bool {
-        self.path
-            .as_ref()
-            .is_none_or(|pattern| pattern.matches(path))
+    /// Whether this request has what it asks for. What only the other kind of request has, this one has not.
+    fn is_met_by(&self, requested: Requested<'_>) -> bool {
+        self.has_method(requested)
+            && self.has_path(requested)
+            && self.has_user(requested)
+            && self.has_database(requested)
+    }
+
+    fn has_method(&self, requested: Requested<'_>) -> bool {
+        self.methods.is_empty()
+            || matches!(requested, Requested::Http { method, .. } if self.methods.iter().any(|one| one == method))
+    }
+
+    fn has_path(&self, requested: Requested<'_>) -> bool {
+        self.path.as_ref().is_none_or(
+            |pattern| matches!(requested, Requested::Http { path, .. } if pattern.matches(path)),
+        )
+    }
+
+    fn has_user(&self, requested: Requested<'_>) -> bool {
+        let among = |name| self.users.iter().any(|pattern| pattern.matches(name));
+        self.users.is_empty() || matches!(requested, Requested::Login(login) if among(login.user()))
+    }
+
+    fn has_database(&self, requested: Requested<'_>) -> bool {
+        let among = |name| self.databases.iter().any(|pattern| pattern.matches(name));
+        self.databases.is_empty()
+            || matches!(requested, Requested::Login(login) if among(login.database()))
+    }
+
+    fn asks_of_requests(&self) -> bool {
+        !self.methods.is_empty()
+            || self.path.is_some()
+            || !self.users.is_empty()
+            || !self.databases.is_empty()
     }
 
     /// The bundle that must vouch; `None`: whichever does, or none.
@@ -142,7 +203,14 @@ impl Condition {
         }
     }
 
-    /// Whether it asks for anything that only a request has.
+    /// Whether it asks for anything that only a login has.
+    pub fn looks_at_logins(&self) -> bool {
+        !self.users.is_empty()
+            || !self.databases.is_empty()
+            || self.not.as_ref().is_some_and(|not| not.looks_at_logins())
+    }
+
+    /// Whether it asks for anything that only a request of HTTP has.
     pub fn looks_at_requests(&self) -> bool {
         !self.methods.is_empty()
             || self.path.is_some()
@@ -171,6 +239,12 @@ impl fmt::Display for Condition {
         }
         if let Some(path) = &self.path {
             parts.push(cut(&path.to_string()));
+        }
+        for (kind, patterns) in [("user", &self.users), ("database", &self.databases)] {
+            if !patterns.is_empty() {
+                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                parts.push(cut(&format!("{kind} {}", patterns.join("|"))));
+            }
         }
         if let Some(bundle) = &self.bundle {
             parts.push(format!("under bundle {bundle}"));

@@ -3,7 +3,7 @@
 
 use countersign_pki::name::{NameKind, TypedName};
 
-use super::{Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route};
+use super::{Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route};
 
 pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
     if routes.is_empty() {
@@ -113,6 +113,18 @@ fn check_condition(
             return refuse(format!("it names method {method} twice"));
         }
     }
+    for (kind, patterns) in [
+        ("user", &condition.users),
+        ("database", &condition.databases),
+    ] {
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Some(wider) = hides(patterns, index) {
+                return refuse(format!(
+                    "it names {kind} {pattern}, which {wider} stands for already"
+                ));
+            }
+        }
+    }
     if let (Some(path), Some(within)) = (&condition.path, within)
         && !path.overlaps(within)
     {
@@ -169,6 +181,8 @@ impl Condition {
                         .methods
                         .iter()
                         .all(|method| self.methods.contains(method))))
+            && all_cover(&self.users, &other.users)
+            && all_cover(&self.databases, &other.databases)
             && self.path.as_ref().is_none_or(|path| {
                 path.is_everything()
                     || other
@@ -177,6 +191,24 @@ impl Condition {
                         .is_some_and(|narrower| path.covers(narrower))
             })
     }
+}
+
+/// Another of the patterns, which holds wherever this one does.
+fn hides(patterns: &[LoginPattern], index: usize) -> Option<&LoginPattern> {
+    let others = patterns.iter().enumerate();
+    others
+        .filter(|(other, _)| *other != index)
+        .map(|(_, pattern)| pattern)
+        .find(|pattern| pattern.covers(&patterns[index]))
+}
+
+/// Whether whatever is among `narrower` is among `wider`; of none, everything is.
+fn all_cover(wider: &[LoginPattern], narrower: &[LoginPattern]) -> bool {
+    wider.is_empty()
+        || (!narrower.is_empty()
+            && narrower
+                .iter()
+                .all(|one| wider.iter().any(|pattern| pattern.covers(one))))
 }
 
 /// Whether no certificate that is verified here meets both: it has at most one SPIFFE ID, CN, DN, key and serial.

@@ -3,26 +3,31 @@
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::{NameKind, TypedName};
 
-use super::condition::{Holds, Known, Unnamed, cut};
-use super::{Allow, Asked, Condition, Decision, NamePattern, Route};
+use super::condition::{Holds, Known, Requested, Unnamed, cut};
+use super::{Allow, Condition, Decision, NamePattern, Route};
 
 /// Words a refusal that [`Route::admits`] has decided.
-pub(super) fn refusal(index: usize, route: &Route, asked: &Asked<'_>) -> Decision {
+pub(super) fn refusal(
+    index: usize,
+    route: &Route,
+    peer: Option<&VerifiedPeer>,
+    requested: Requested<'_>,
+) -> Decision {
     let anyhow = Known {
-        peer: asked.peer,
+        peer,
         request: None,
     };
     let now = Known {
-        peer: asked.peer,
-        request: Some((asked.method, asked.path)),
+        peer,
+        request: Some(requested),
     };
     if route.admits(anyhow) == Holds::Never {
-        return identity_refusal(index, route, asked.peer);
+        return identity_refusal(index, route, peer);
     }
-    let request = cut(&format!("{} {}", asked.method, asked.path));
-    let nearest = match denied_by(route, now).or_else(|| nearest_request(route, asked)) {
-        Some(sentence) => format!("{sentence}; this is {request}"),
-        None => format!("does not admit {request}"),
+    let denied = denied_by(route, now);
+    let nearest = match denied.or_else(|| nearest_request(route, anyhow, requested)) {
+        Some(sentence) => format!("{sentence}; this is {requested}"),
+        None => format!("does not admit {requested}"),
     };
     Decision::RequestNotAllowed {
         route: index,
@@ -60,11 +65,7 @@ fn denied_by(route: &Route, known: Known<'_>) -> Option<String> {
 }
 
 /// The entry that admits this identity and asks for the least other request.
-fn nearest_request(route: &Route, asked: &Asked<'_>) -> Option<String> {
-    let anyhow = Known {
-        peer: asked.peer,
-        request: None,
-    };
+fn nearest_request(route: &Route, anyhow: Known<'_>, requested: Requested<'_>) -> Option<String> {
     let admitting = route
         .allow
         .iter()
@@ -77,10 +78,7 @@ fn nearest_request(route: &Route, asked: &Asked<'_>) -> Option<String> {
             }
             _ => None,
         });
-    let nearest = admitting.min_by_key(|condition| {
-        usize::from(!condition.has_method(asked.method))
-            + usize::from(!condition.has_path(asked.path))
-    })?;
+    let nearest = admitting.min_by_key(|condition| condition.misses(requested))?;
     Some(format!("allows {nearest}"))
 }
 

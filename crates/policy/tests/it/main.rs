@@ -11,6 +11,7 @@ mod canonical;
 mod given_lists;
 mod issuance;
 mod load;
+mod login;
 mod nearest;
 mod path;
 mod pattern;

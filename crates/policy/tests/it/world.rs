@@ -14,7 +14,7 @@ use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
+    AccessPolicy, Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
 };
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::CertificateDer;
@@ -156,7 +156,7 @@ pub(crate) fn path(text: &str) -> PathPattern {
     PathPattern::parse(text).unwrap()
 }
 
-/// `cn:a dns:*.b @acme-corp GET|PUT /path/** ! cn:c`: names, bundle, methods, path, and behind `!` the exception.
+/// `cn:a dns:*.b @acme-corp GET|PUT /path/** ! cn:c`: names, bundle, methods, path, `user=app|report_*`, and behind `!` the exception.
 pub(crate) fn condition(text: &str) -> Condition {
     let mut condition = Condition::default();
     let (fields, not) = match text.split_once('!') {
@@ -167,6 +167,10 @@ pub(crate) fn condition(text: &str) -> Condition {
     for field in fields.split_whitespace() {
         if let Some(bundle) = field.strip_prefix('@') {
             condition.bundle = Some(BundleName::parse(bundle).unwrap());
+        } else if let Some(users) = field.strip_prefix("user=") {
+            condition.users = accounts(users);
+        } else if let Some(databases) = field.strip_prefix("database=") {
+            condition.databases = accounts(databases);
         } else if field.starts_with('/') {
             condition.path = Some(path(field));
         } else if field
@@ -179,6 +183,12 @@ pub(crate) fn condition(text: &str) -> Condition {
         }
     }
     condition
+}
+
+fn accounts(text: &str) -> Vec<LoginPattern> {
+    text.split('|')
+        .map(|text| LoginPattern::parse(text).unwrap())
+        .collect()
 }
 
 pub(crate) fn allow(text: &str) -> Allow {

@@ -12,14 +12,16 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::identity::BundleName;
 use countersign_policy::access::{AccessPolicy, Route};
+use countersign_policy::postgresql;
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, ScopeSettings};
 
-use crate::config::route::{Admission, build_route, bytes_route};
+use crate::config::route::{Admission, build_route, bytes_route, login_route};
 use crate::config::{
-    ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig, upstream,
+    ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
+    UpstreamProtocol, upstream,
 };
 use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::upstream::Upstream;
@@ -169,11 +171,13 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 admits: match served.protocol {
                     Protocol::Bytes => Admits::Connections,
                     Protocol::Http => Admits::Requests,
+                    Protocol::Postgresql => Admits::Logins,
                 },
                 // Of bytes nobody knows what they are: whatever a client offers, none is chosen (RFC 7301 §3.2).
                 alpn: match served.protocol {
                     Protocol::Bytes => Vec::new(),
                     Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+                    Protocol::Postgresql => vec![postgresql::ALPN.to_vec()],
                 },
                 session_lifetime: listener.session_lifetime.duration(),
                 handshake_timeout: listener.handshake_timeout.duration(),
@@ -191,7 +195,9 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 header_timeout: listener.header_timeout.duration(),
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
                 tunnel_idle_timeout: match served.protocol {
-                    Protocol::Bytes => idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
+                    Protocol::Bytes | Protocol::Postgresql => {
+                        idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT)
+                    }
                     Protocol::Http => TUNNEL_IDLE_TIMEOUT,
                 },
             }),
@@ -313,6 +319,7 @@ fn served(
     upstreams: &upstream::Context<'_>,
 ) -> Result<Served, ConfigError> {
     let of_bytes = [
+        ("protocol", listener.protocol.is_some()),
         ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
@@ -325,7 +332,16 @@ fn served(
             )
             .hint("leave upstream, allow and deny of the listener out, or its routes"));
         }
-        let route = bytes_route(place, name, listener, admission)?;
+        let (protocol, route) = match listener.protocol {
+            Some(UpstreamProtocol::Postgresql) => (
+                Protocol::Postgresql,
+                login_route(place, name, listener, admission)?,
+            ),
+            Some(UpstreamProtocol::Bytes) | None => (
+                Protocol::Bytes,
+                bytes_route(place, name, listener, admission)?,
+            ),
+        };
         let written = upstream::Written {
             place,
             text,
@@ -333,9 +349,9 @@ fn served(
         };
         return Ok(Served {
             place: place.to_owned(),
-            protocol: Protocol::Bytes,
+            protocol,
             routes: vec![route],
-            upstreams: vec![upstream::of_bytes(&written, upstreams)?],
+            upstreams: vec![upstream::of_listener(&written, protocol, upstreams)?],
         });
     }
     if let Some((key, _)) = of_bytes.iter().find(|(_, is_given)| *is_given) {

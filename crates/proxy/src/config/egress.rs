@@ -99,8 +99,10 @@ impl EgressConfig {
                 header_timeout: HEADER_TIMEOUT,
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
                 tunnel_idle_timeout: match protocol {
-                    Protocol::Bytes => idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT),
                     Protocol::Http => TUNNEL_IDLE_TIMEOUT,
+                    Protocol::Bytes | Protocol::Postgresql => {
+                        idle_timeout.unwrap_or(TUNNEL_IDLE_TIMEOUT)
+                    }
                 },
             }),
         })

@@ -6,7 +6,7 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::identity::BundleName;
 use countersign_pki::name::{DnsName, NameKind, TypedName};
 use countersign_policy::access::{
-    Allow, Condition, InvalidPolicy, NamePattern, PathPattern, Route,
+    Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
 };
 use countersign_runtime::config::ConfigError;
 
@@ -71,6 +71,7 @@ pub(super) fn build_route(
         allow,
         deny,
     };
+    refuse_of_logins(place, &built)?;
     Ok((built, upstream))
 }
 
@@ -81,28 +82,40 @@ pub(super) fn bytes_route(
     listener: &ListenerConfig,
     admission: &Admission<'_>,
 ) -> Result<Route, ConfigError> {
-    let (allow, deny) = rules(place, &listener.allow, &listener.deny, admission)?;
-    let looks_at_requests = |condition: &Condition| condition.looks_at_requests();
-    let conditions = allow.iter().enumerate().filter_map(|(index, entry)| {
-        let Allow::When(condition) = entry else {
-            return None;
-        };
-        Some((format!("{place}.allow[{index}]"), condition))
-    });
-    let denying = deny
-        .iter()
-        .enumerate()
-        .map(|(index, condition)| (format!("{place}.deny[{index}]"), condition));
-    if let Some((place, _)) = conditions
-        .chain(denying)
-        .find(|(_, condition)| looks_at_requests(condition))
-    {
-        return Err(ConfigError::new(
-            place,
-            "it looks at method or path, and this listener takes bytes, which have neither",
-        )
-        .hint("leave them out, or serve HTTP with [[gateway.listener.route]]"));
+    let route = listener_route(place, name, listener, admission)?;
+    refuse_of_logins(place, &route)?;
+    refuse_of_requests(place, &route, "bytes, which have neither")?;
+    Ok(route)
+}
+
+/// The one route of a listener of logins to PostgreSQL.
+pub(super) fn login_route(
+    place: &str,
+    name: &str,
+    listener: &ListenerConfig,
+    admission: &Admission<'_>,
+) -> Result<Route, ConfigError> {
+    let route = listener_route(place, name, listener, admission)?;
+    refuse_of_requests(place, &route, "logins, which have neither")?;
+    for (index, entry) in route.allow.iter().enumerate() {
+        if !matches!(entry, Allow::When(condition) if !condition.users.is_empty()) {
+            return Err(ConfigError::new(
+                format!("{place}.allow[{index}]"),
+                "it names no database user: whom it admits could log in as anybody",
+            )
+            .hint("write { …, user = [\"app\"] }, or user = [\"*\"] for every user"));
+        }
     }
+    Ok(route)
+}
+
+fn listener_route(
+    place: &str,
+    name: &str,
+    listener: &ListenerConfig,
+    admission: &Admission<'_>,
+) -> Result<Route, ConfigError> {
+    let (allow, deny) = rules(place, &listener.allow, &listener.deny, admission)?;
     Ok(Route {
         label: format!("listener {name}"),
         host: None,
@@ -111,6 +124,40 @@ pub(super) fn bytes_route(
         allow,
         deny,
     })
+}
+
+fn refuse_of_requests(place: &str, route: &Route, taken: &str) -> Result<(), ConfigError> {
+    match first(place, route, Condition::looks_at_requests) {
+        Some(place) => Err(ConfigError::new(
+            place,
+            format!("it looks at method or path, and this listener takes {taken}"),
+        )
+        .hint("leave them out, or serve HTTP with [[gateway.listener.route]]")),
+        None => Ok(()),
+    }
+}
+
+fn refuse_of_logins(place: &str, route: &Route) -> Result<(), ConfigError> {
+    match first(place, route, Condition::looks_at_logins) {
+        Some(place) => Err(ConfigError::new(
+            place,
+            "it looks at a database user or a database, and only logins to PostgreSQL have those",
+        )
+        .hint("leave them out, or give a listener protocol = \"postgresql\" and an upstream")),
+        None => Ok(()),
+    }
+}
+
+/// The key of the first rule for which `is_wrong` holds.
+fn first(place: &str, route: &Route, is_wrong: fn(&Condition) -> bool) -> Option<String> {
+    let allow = route
+        .allow
+        .iter()
+        .position(|entry| matches!(entry, Allow::When(condition) if is_wrong(condition)));
+    let deny = || route.deny.iter().position(is_wrong);
+    allow
+        .map(|index| format!("{place}.allow[{index}]"))
+        .or_else(|| deny().map(|index| format!("{place}.deny[{index}]")))
 }
 
 fn rules(
@@ -236,8 +283,18 @@ fn condition(
         names,
         methods: entry.method.clone(),
         path,
+        users: logins(&format!("{place}.user"), &entry.user)?,
+        databases: logins(&format!("{place}.database"), &entry.database)?,
         not,
     })
+}
+
+fn logins(place: &str, written: &[String]) -> Result<Vec<LoginPattern>, ConfigError> {
+    let patterns = written.iter().enumerate().map(|(index, text)| {
+        LoginPattern::parse(text)
+            .map_err(|invalid| of_policy(&format!("{place}[{index}]"), &invalid))
+    });
+    patterns.collect()
 }
 
 fn names(place: &str, entry: &ConditionConfig) -> Result<Vec<NamePattern>, ConfigError> {

@@ -59,6 +59,12 @@ pub struct ConditionConfig {
     /// The path, written as a route's. Default: every path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Any of these database users, on a listener with protocol = "postgresql"; "*" at the end stands for any rest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub user: Vec<String>,
+    /// Any of these databases there, written as users are. Default: every database.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub database: Vec<String>,
     /// What must not hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not: Option<Box<ConditionConfig>>,

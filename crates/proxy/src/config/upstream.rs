@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{ExpectedName, Limits, Purpose, Verifier};
 use countersign_pki::identity::BundleName;
+use countersign_policy::postgresql;
 use countersign_runtime::config::ConfigError;
 use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
@@ -50,9 +51,10 @@ pub(super) fn of_requests(
     Ok(Upstream::Http(Arc::new(written.address(&FORMS, context)?)))
 }
 
-/// Of a listener of bytes.
-pub(super) fn of_bytes(
+/// Of a listener itself, which takes no requests.
+pub(super) fn of_listener(
     written: &Written<'_>,
+    protocol: Protocol,
     context: &Context<'_>,
 ) -> Result<Upstream, ConfigError> {
     const FORMS: Forms = Forms {
@@ -61,7 +63,18 @@ pub(super) fn of_bytes(
         alpn: &[],
         hint: "write \"tcp://HOST:PORT\", \"tls://HOST:PORT\" or \"unix:/PATH\"; for HTTP, add [[gateway.listener.route]] with upstream and allow",
     };
-    Ok(Upstream::Bytes(Arc::new(written.address(&FORMS, context)?)))
+    const POSTGRESQL: Forms = Forms {
+        alpn: &[postgresql::ALPN],
+        ..FORMS
+    };
+    if protocol != Protocol::Postgresql {
+        return Ok(Upstream::Bytes(Arc::new(written.address(&FORMS, context)?)));
+    }
+    let mut address = written.address(&POSTGRESQL, context)?;
+    if let Address::Tls(target) = &mut address {
+        target.asks_first = true;
+    }
+    Ok(Upstream::Bytes(Arc::new(address)))
 }
 
 /// Of an egress: over TLS in any case. With what `Host` says there, and what is spoken.
@@ -274,6 +287,7 @@ impl Written<'_> {
                 connect_timeout: Duration::MAX,
                 feed_life: Some(context.feed_life),
             },
+            asks_first: false,
             credentials: credentials(&place, config, context)?,
         })
     }

@@ -61,7 +61,7 @@ fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
     None
 }
 
-fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
+pub(super) fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
     if caller.pool.may_warn(address) {
         tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream cannot be reached");
     }
@@ -73,7 +73,7 @@ fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
 
 /// In good order, so that the client does not take it for an attack that cuts the stream short. What it has sent meanwhile is read:
 /// a socket that is closed over unread bytes is reset, and the close alert may be lost with it.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut client: Observed<S>) {
+pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut client: Observed<S>) {
     if let Err(error) = client.shutdown().await {
         tracing::debug!(%error, "a client was gone before it was told");
         return;

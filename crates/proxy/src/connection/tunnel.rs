@@ -87,6 +87,7 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     client.write_all(first).await?;
     client.flush().await?;
     stream.write_all(&read).await?;
+    stream.flush().await?;
     copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
     Ok(())
 }

@@ -260,6 +260,9 @@ fn request_of(refused: &Refused) -> u64 {
     if let Some(request) = &refused.request {
         (&request.method, &request.host, &request.path).hash(&mut hasher);
     }
+    // What a login asked for.
+    let evidence = &refused.refusal.evidence;
+    (evidence.get("user"), evidence.get("database")).hash(&mut hasher);
     hasher.finish()
 }
 

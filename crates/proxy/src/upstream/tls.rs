@@ -15,6 +15,8 @@ use crate::plan::{trust_the_same, trusts_as_much};
 #[derive(Clone)]
 pub(crate) struct TlsTarget {
     pub(crate) settings: ConnectorSettings,
+    /// Whether it is asked for TLS as PostgreSQL wants to be, before TLS begins.
+    pub(crate) asks_first: bool,
     /// What it is shown if it asks.
     pub(crate) credentials: Option<SharedCredentials>,
 }
@@ -41,6 +43,11 @@ impl TlsTarget {
             enforcement.clone(),
         )
         .expect("the host was tried when the configuration was loaded");
+        let connector = if self.asks_first {
+            connector.asking_first()
+        } else {
+            connector
+        };
         let connected = connector.connect().await?;
         Ok((connected, connector))
     }
@@ -81,6 +88,7 @@ impl PartialEq for TlsTarget {
             &two.alpn,
             two.feed_life,
         ) && trust_the_same(&one.verifier, &two.verifier)
+            && self.asks_first == other.asks_first
             && shown(self) == shown(other)
     }
 }

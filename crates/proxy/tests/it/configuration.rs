@@ -302,6 +302,15 @@ fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
         "nobody would be admitted",
     );
     check_refused(
+        &format!("{listener}protocol = \"postgresql\"\n{ROUTE}allow = [\"anyone\"]\n"),
+        &format!("{place}.protocol"),
+        "listener of bytes",
+    );
+    check_unreadable(
+        &format!("{listener}protocol = \"mysql\"\n"),
+        "unknown variant `mysql`",
+    );
+    check_refused(
         listener,
         &format!("{place}.route"),
         "every request would be refused",

@@ -18,6 +18,7 @@ use countersign_proxy::metrics::Metrics;
 use countersign_proxy::plan::{Bounds, GatewayPlan};
 use countersign_proxy::refusals::{Query, RefusalLog, RefusalWriter, StoredRefusal, search};
 use countersign_runtime::clock::{Clock, SharedClock, SystemClock};
+use countersign_runtime::config::ConfigError;
 use countersign_runtime::drain::{DrainTrigger, drain};
 use countersign_runtime::readiness::Readiness;
 use countersign_testkit::bypass::Protocol;
@@ -157,6 +158,14 @@ impl Harness {
         plan(listener, &self.bundles, &self.own)
     }
 
+    /// Why there is no plan for a listener with these keys.
+    pub(crate) fn refused_plan(&self, listener: &str) -> ConfigError {
+        let built = build(listener, &self.bundles, &self.own);
+        built
+            .err()
+            .unwrap_or_else(|| panic!("accepted: {listener}"))
+    }
+
     pub(crate) async fn revoke(&self, identity: &TestIdentity) {
         self.revoke_of(&self.ca, &identity.chain[0]).await;
     }
@@ -263,6 +272,14 @@ fn plan(
     bundles: &BTreeMap<BundleName, Arc<TrustBundle>>,
     own: &SharedCredentials,
 ) -> GatewayPlan {
+    build(listener, bundles, own).unwrap_or_else(|error| panic!("{error}\n{listener}"))
+}
+
+fn build(
+    listener: &str,
+    bundles: &BTreeMap<BundleName, Arc<TrustBundle>>,
+    own: &SharedCredentials,
+) -> Result<GatewayPlan, ConfigError> {
     let text = format!(
         "[gateway]\nworkers = 1\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{listener}"
     );
@@ -270,7 +287,6 @@ fn plan(
     let read = |path: &Path| std::fs::read(path);
     file.gateway
         .build(bundles, Vec::new(), Some(own.clone()), read)
-        .unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// `upstream = …` for a route.

@@ -6,6 +6,7 @@ mod egress;
 mod forwarding;
 mod harness;
 mod limits;
+mod postgresql;
 mod refusals;
 mod relay;
 mod requests;

@@ -143,7 +143,7 @@ async fn whoever_is_not_the_upstream_gets_no_request() {
     // A connection that is pooled for one is not for the others.
     let outcome = outer.get(Protocol::Http1Tls13, "/good").await;
     assert_eq!(outcome.status(), Some(200), "{outcome:?}");
-    let causes = [
+    let reasons = [
         // Of the same name, as both are made alike.
         Cause::SameNameDifferentKeyCa,
         Cause::NameMismatch,
@@ -151,7 +151,7 @@ async fn whoever_is_not_the_upstream_gets_no_request() {
         Cause::NameMismatch,
         Cause::ClientCertNotSent,
     ];
-    for ((path, _), cause) in cases.into_iter().zip(causes) {
+    for ((path, _), cause) in cases.into_iter().zip(reasons) {
         let outcome = outer.get(Protocol::Http1Tls13, path).await;
         assert_eq!(outcome.status(), Some(502), "{path}: {outcome:?}");
         assert!(!outcome.text().contains("127.0.0.1"), "{path}: {outcome:?}");
@@ -220,7 +220,7 @@ async fn withdrawal_of_an_upstream_does_not_wait_for_a_client_that_takes_nothing
     let service = Service::start(|mut conversation| {
         conversation.head();
         conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        while conversation.send_chunk(&[b'a'; 64 * 1024]) {}
+        while conversation.send_chunk(&"a".repeat(64 * 1024).into_bytes()) {}
     });
     let gateway = Harness::start("", &to(service.address()));
     let folder = tempfile::tempdir().expect("a folder");
