@@ -157,6 +157,19 @@ impl Session {
     }
 
     fn run(&self, step: &Step) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let outcome = self.run_once(step);
+            // A refusal is on record when its client has gone, which the command before does not wait for.
+            let may_change = step.command.contains("countersign explain");
+            if outcome.is_ok() || !may_change || begun.elapsed() > HANG {
+                return outcome;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn run_once(&self, step: &Step) -> Result<(), String> {
         // One file for both outputs keeps their order.
         let output = self.path("output");
         let file = fs::File::create(&output).expect("the folder is ours");

@@ -60,6 +60,7 @@ impl TlsTarget {
         let (now, then) = (&self.settings, &before.settings);
         (&now.host, now.port, &now.names, &now.alpn)
             == (&then.host, then.port, &then.names, &then.alpn)
+            && self.asks_first == before.asks_first
             && trusts_as_much(&now.verifier, &then.verifier)
     }
 }
