@@ -36,11 +36,16 @@ fn distinguished_name_reads_back_as_written_in_text_and_der() {
             .into_iter()
             .chain(DistinguishedName::from_der(bytes))
         {
-            assert_eq!(
-                DistinguishedName::parse(&name.to_string()).as_ref(),
-                Ok(&name),
-                "{name}"
-            );
+            // The empty one (30 00) is a name in DER alone: nobody means it by writing nothing.
+            if name.is_empty() {
+                assert_eq!(name.to_string(), "");
+            } else {
+                assert_eq!(
+                    DistinguishedName::parse(&name.to_string()).as_ref(),
+                    Ok(&name),
+                    "{name}"
+                );
+            }
             assert_eq!(
                 DistinguishedName::from_der(&name.to_der()).as_ref(),
                 Ok(&name),
