@@ -51,9 +51,7 @@ impl TlsTarget {
         let connected = connector.connect().await?;
         Ok((connected, connector))
     }
-}
 
-impl TlsTarget {
     /// Whether whoever was accepted there by `before` would be accepted now. What it is shown, and how long without the feed, is
     /// for the connections that come.
     pub(crate) fn still_accepts(&self, before: &Self) -> bool {
