@@ -10,8 +10,8 @@ use crate::time::UnixTime;
 
 /// Immutable; a change makes a new one, which the shell swaps in atomically.
 ///
-/// Invariant: each list is sorted by serial and holds a serial once. Lists are shared between generations, so a
-/// revocation copies those of its own issuer only (1 million entries: 32 MB).
+/// What an issuer has revoked is shared between generations, so a revocation copies what is recent of its own issuer, and not
+/// all that it ever revoked (1 million entries: 32 MB).
 #[derive(Clone, Debug, Default)]
 pub struct RevocationIndex {
     // Issuers are few, their serials many; a tree needs no random seed, which a pure crate cannot draw.
@@ -19,7 +19,7 @@ pub struct RevocationIndex {
     generation: u64,
 }
 
-type ByIssuer = BTreeMap<Fingerprint, Arc<[Entry]>>;
+type ByIssuer = BTreeMap<Fingerprint, Entries>;
 
 /// When and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,17 @@ struct Entry {
 
 /// A million entries stay within 32 MB.
 const _: () = assert!(size_of::<Entry>() <= 32);
+
+/// What one issuer has revoked. Invariant: both lists are sorted by serial, and a serial stands once in one of them.
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    settled: Arc<[Entry]>,
+    /// At most [`MAX_RECENT`].
+    recent: Arc<[Entry]>,
+}
+
+/// 32 KB to copy with each revocation; each thousandth copies the rest.
+const MAX_RECENT: usize = if cfg!(test) { 8 } else { 1024 };
 
 impl RevocationIndex {
     /// Sorts per issuing key; of statements about one serial the first stands, but a hold gives way to any other reason.
@@ -91,15 +102,12 @@ impl RevocationIndex {
         }
     }
 
-    /// Binary search.
+    /// Two binary searches.
     pub fn find(&self, issuer_key: &Fingerprint, serial: SerialNumber) -> Option<Revocation> {
-        let entries = self.by_issuer.get(issuer_key)?;
-        let at = entries
-            .binary_search_by(|entry| entry.serial.cmp(&serial))
-            .ok()?;
+        let entry = self.by_issuer.get(issuer_key)?.find(serial)?;
         Some(Revocation {
-            revoked_at: entries[at].revoked_at,
-            reason: entries[at].reason,
+            revoked_at: entry.revoked_at,
+            reason: entry.reason,
         })
     }
 
@@ -118,7 +126,7 @@ impl RevocationIndex {
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.by_issuer.values().map(|entries| entries.len()).sum()
+        self.by_issuer.values().map(Entries::len).sum()
     }
 
     /// None.
@@ -147,15 +155,8 @@ fn union(mut by_issuer: ByIssuer, revoked: impl IntoIterator<Item = Revoked>) ->
             revoked_at,
         });
     }
-    for (issuer_key, mut new) in added {
-        let held = by_issuer.entry(issuer_key).or_default();
-        // The sort is stable: of those that are for good, and of holds, the earlier statement survives.
-        let mut all = Vec::with_capacity(held.len() + new.len());
-        all.extend_from_slice(held);
-        all.append(&mut new);
-        all.sort_by_key(|entry| (entry.serial, entry.reason.is_hold()));
-        all.dedup_by_key(|entry| entry.serial);
-        *held = all.into();
+    for (issuer_key, new) in added {
+        by_issuer.entry(issuer_key).or_default().add(new);
     }
     by_issuer
 }
@@ -165,19 +166,56 @@ fn retain(by_issuer: &mut ByIssuer, issuer_key: &Fingerprint, keep: impl Fn(&Ent
     let Some(entries) = by_issuer.get_mut(issuer_key) else {
         return;
     };
-    if entries.iter().all(&keep) {
-        return;
+    for list in [&mut entries.settled, &mut entries.recent] {
+        if !list.iter().all(&keep) {
+            *list = list.iter().copied().filter(|entry| keep(entry)).collect();
+        }
     }
-    let kept: Arc<[Entry]> = entries
-        .iter()
-        .copied()
-        .filter(|entry| keep(entry))
-        .collect();
-    if kept.is_empty() {
+    if entries.len() == 0 {
         by_issuer.remove(issuer_key);
-    } else {
-        *entries = kept;
     }
+}
+
+impl Entries {
+    fn len(&self) -> usize {
+        self.settled.len() + self.recent.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.settled.iter().chain(&*self.recent)
+    }
+
+    fn find(&self, serial: SerialNumber) -> Option<&Entry> {
+        find(&self.recent, serial).or_else(|| find(&self.settled, serial))
+    }
+
+    fn add(&mut self, mut new: Vec<Entry>) {
+        new.retain(|entry| {
+            find(&self.settled, entry.serial)
+                .is_none_or(|held| held.reason.is_hold() && !entry.reason.is_hold())
+        });
+        let replaces = |entry: &Entry| find(&self.settled, entry.serial).is_some();
+        if self.recent.len() + new.len() > MAX_RECENT || new.iter().any(replaces) {
+            self.settled = merged([&self.settled, &self.recent, &new]);
+            self.recent = Arc::default();
+        } else {
+            self.recent = merged([&self.recent, &new, &[]]);
+        }
+    }
+}
+
+fn find(list: &[Entry], serial: SerialNumber) -> Option<&Entry> {
+    let at = list.binary_search_by(|entry| entry.serial.cmp(&serial));
+    Some(&list[at.ok()?])
+}
+
+/// One list, in which of what says something of one serial the earlier list's survives, and what is for good before a hold.
+fn merged(lists: [&[Entry]; 3]) -> Arc<[Entry]> {
+    let mut all = lists.concat();
+    // The sort is stable.
+    all.sort_by_key(|entry| (entry.serial, entry.reason.is_hold()));
+    all.dedup_by_key(|entry| entry.serial);
+    all.into()
 }
 
 #[cfg(test)]
@@ -315,6 +353,25 @@ mod tests {
     }
 
     #[test]
+    fn revocation_copies_what_is_recent_alone() {
+        let settled = |index: &RevocationIndex| {
+            let key = revoked(1, 1, 0).issuer_key;
+            Arc::clone(&index.by_issuer[&key].settled)
+        };
+        let many = (1..=100).map(|serial| revoked(1, serial, 0));
+        let index = RevocationIndex::new(many);
+        let mut next = index.clone();
+        for serial in 101..=100 + MAX_RECENT as u64 {
+            next = next.with([revoked(1, serial, 0), revoked(1, serial - 100, 0)]);
+            next = next.with([hold(1, serial - 100, 0)]);
+            assert!(Arc::ptr_eq(&settled(&index), &settled(&next)), "{serial}");
+        }
+        assert_eq!(settled(&index).len(), 100);
+        let next = next.with([revoked(1, 1000, 0)]);
+        assert_eq!(settled(&next).len(), 101 + MAX_RECENT);
+    }
+
+    #[test]
     fn any_sequence_of_batches_says_what_a_plain_map_says() {
         let mut random = 0x5eed_u64;
         let mut next = |bound: u64| {
@@ -325,25 +382,46 @@ mod tests {
             (random >> 33) % bound
         };
         let mut index = RevocationIndex::default();
-        let mut model: BTreeMap<(u8, u64), u64> = BTreeMap::new();
-        for generation in 1..=200 {
-            let batch: Vec<_> = (0..next(20))
+        let mut model: BTreeMap<(u8, u64), (bool, u64)> = BTreeMap::new();
+        for generation in 1..=400 {
+            // Mostly a few, so that both what is recent and what has settled is met.
+            let count = if next(8) == 0 { next(20) } else { next(4) };
+            let batch: Vec<_> = (0..count)
                 .map(|_| {
                     let issuer = if next(3) == 0 { 1 } else { 2 };
                     // Serials of every length, and near each other so that they collide.
                     let serial = (next(40) + 1) << (8 * next(7));
-                    (issuer, serial, next(1000))
+                    (issuer, serial, next(2) == 0, next(1000))
                 })
                 .collect();
-            for &(issuer, serial, at) in &batch {
-                model.entry((issuer, serial)).or_insert(at);
+            if next(5) == 0 {
+                index = index.without(batch.iter().map(|it| released(it.0, it.1)));
+                for it in &batch {
+                    if model
+                        .get(&(it.0, it.1))
+                        .is_some_and(|(is_hold, _)| *is_hold)
+                    {
+                        model.remove(&(it.0, it.1));
+                    }
+                }
+            } else {
+                // Within a batch a hold gives way too: those for good are told first here.
+                let (holds, for_good): (Vec<_>, Vec<_>) =
+                    batch.iter().copied().partition(|it| it.2);
+                for it in for_good.iter().chain(&holds) {
+                    let held = model.entry((it.0, it.1)).or_insert((it.2, it.3));
+                    if held.0 && !it.2 {
+                        *held = (false, it.3);
+                    }
+                }
+                index = index.with(batch.iter().map(|it| {
+                    let statement = if it.2 { hold } else { revoked };
+                    statement(it.0, it.1, it.3)
+                }));
             }
-            index = index.with(
-                batch
-                    .iter()
-                    .map(|&(issuer, serial, at)| revoked(issuer, serial, at)),
-            );
             assert_eq!((index.generation(), index.len()), (generation, model.len()));
+            let held = model.values().filter(|(is_hold, _)| *is_hold).count();
+            assert_eq!(index.holds().count(), held);
         }
         for issuer in 1..=3 {
             for serial in
@@ -351,7 +429,7 @@ mod tests {
             {
                 assert_eq!(
                     since(&index, issuer, serial),
-                    model.get(&(issuer, serial)).copied(),
+                    model.get(&(issuer, serial)).map(|(_, at)| *at),
                     "{issuer} {serial:x}"
                 );
             }
