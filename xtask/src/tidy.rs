@@ -28,10 +28,10 @@ pub(crate) fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
         faults.extend(borders::check(&file.path, &file.text));
         faults.extend(docs::check(&file.path, &file.text));
     }
-    faults.extend(guards::check(
-        &read(root, "ARCHITECTURE.md")?,
-        sources.iter().map(|file| file.text.as_str()),
-    ));
+    for page in ["ARCHITECTURE.md", "docs/lessons.md"] {
+        let texts = sources.iter().map(|file| file.text.as_str());
+        faults.extend(guards::check(page, &read(root, page)?, texts));
+    }
     let metadata = tree::cargo(root, &["metadata", "--no-deps", "--format-version", "1"])?;
     let crates = arrows::crates(&metadata)?;
     faults.extend(arrows::check(&crates));

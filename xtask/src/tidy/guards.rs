@@ -1,23 +1,25 @@
-//! ARCHITECTURE.md names a test for each invariant; a name without a test guards nothing.
+//! Pages that name a test for each thing that must stay true; a name without a test guards nothing.
 
-/// Says which names in the tables of `page` are those of no function in `sources`.
+/// Says which names in the tables of `page`, which is called `name`, are those of no function in `sources`.
 pub(crate) fn check<'a>(
+    name: &'a str,
     page: &str,
     sources: impl Iterator<Item = &'a str> + Clone,
 ) -> impl Iterator<Item = String> {
-    let guards: Vec<&str> = page
+    let guards: Vec<String> = page
         .lines()
         .filter(|line| line.starts_with('|'))
         .flat_map(|line| line.split('`').skip(1).step_by(2))
         .filter(|name| is_test_name(name))
+        .map(str::to_owned)
         .collect();
     let none = guards
         .is_empty()
-        .then(|| "ARCHITECTURE.md: no invariant names a test".to_owned());
-    let missing = guards.into_iter().filter_map(move |name| {
-        let definition = format!("fn {name}(");
+        .then(|| format!("{name}: no line names a test"));
+    let missing = guards.into_iter().filter_map(move |guard| {
+        let definition = format!("fn {guard}(");
         let is_there = sources.clone().any(|text| text.contains(&definition));
-        (!is_there).then(|| format!("ARCHITECTURE.md: there is no test {name}"))
+        (!is_there).then(|| format!("{name}: there is no test {guard}"))
     });
     none.into_iter().chain(missing)
 }
@@ -34,6 +36,7 @@ mod tests {
 
     fn faults(page: &str) -> Vec<String> {
         check(
+            "PAGE.md",
             page,
             ["fn a_b_c_d() {}", "async fn e_f_g_h() {}"].into_iter(),
         )
@@ -45,7 +48,7 @@ mod tests {
         assert!(faults("| 1 | x | `a_b_c_d`, `e_f_g_h`; `tls::Acceptor` |").is_empty());
         assert_eq!(
             faults("| 1 | x | `a_b_c_d`, `a_b_c_e` |"),
-            ["ARCHITECTURE.md: there is no test a_b_c_e"]
+            ["PAGE.md: there is no test a_b_c_e"]
         );
         // A part of a name is not the name.
         assert_eq!(faults("| 1 | x | `b_c_d_x` |").len(), 1);

@@ -197,6 +197,44 @@ fn openssl_session_of_one_client_is_no_ticket_for_another_listener() {
     }
 }
 
+#[test]
+fn client_that_would_show_a_certificate_later_is_never_asked_to() {
+    let name = "client_that_would_show_a_certificate_later_is_never_asked_to";
+    let Some(openssl) = peer(name, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let gateway = installation.serve(
+        "[gateway]\nmetrics_address = \"127.0.0.1:0\"\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n\
+         client_certificate = \"request\"\n[[gateway.listener.route]]\nupstream = \"demo\"\n\
+         client_certificate = \"require\"\nallow = [\"any-trusted\"]\n",
+    );
+    let options = ["-tls1_3", "-enable_pha", "-msg"];
+    let anonymous = s_client(
+        &openssl,
+        gateway.gateway(),
+        None,
+        &options,
+        SessionUse::None,
+    );
+    assert!(anonymous.output.contains("HTTP/1.1 403"), "{anonymous:#?}");
+    // Asked in the handshake, once, and not for the route behind it (RFC 8446 §4.6.2).
+    let messages: Vec<&str> = anonymous
+        .output
+        .lines()
+        .filter(|line| line.starts_with("<<< ") && line.contains(", Handshake [length "))
+        .collect();
+    let places = |message: &str| {
+        let all = messages.iter().enumerate();
+        all.filter(|(_, line)| line.ends_with(message))
+            .map(|(at, _)| at)
+            .collect::<Vec<_>>()
+    };
+    let (asked, finished) = (places(", CertificateRequest"), places(", Finished"));
+    assert_eq!((asked.len(), finished.len()), (1, 1), "{anonymous:#?}");
+    assert!(asked < finished, "{anonymous:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn post_quantum_key_exchange_comes_first() {
     let installation = Installation::new();

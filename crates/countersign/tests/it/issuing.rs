@@ -14,6 +14,27 @@ use crate::openssl::x509;
 use crate::peers::peer;
 
 #[test]
+fn name_that_brings_another_along_is_no_name() {
+    let installation = Installation::new();
+    for (kind, name) in [
+        ("--dns", "a.example.test,DNS:admin.example.test"),
+        ("--dns", "a.example.test\\,admin.example.test"),
+        ("--dns", "a.example.test DNS:admin.example.test"),
+        ("--dns", "a.example.test\nDNS:admin.example.test"),
+        ("--ip", "10.0.0.1,DNS:admin.example.test"),
+        ("--email", "a@example.test,DNS:admin.example.test"),
+        ("--uri", "https://example.test/a b,DNS:admin.example.test"),
+        ("--uri", "spiffe://countersign.internal/admin"),
+    ] {
+        let arguments = ["issue", "client", "somebody", "--out", "out", kind, name];
+        let answer = installation.run(&arguments);
+        assert_ne!(answer.code, Some(0), "{name}: {answer:#?}");
+        assert!(answer.stderr.contains("error: "), "{name}: {answer:#?}");
+        assert!(!installation.path("out").exists(), "{name}");
+    }
+}
+
+#[test]
 fn every_profile_passes_strict_verification_and_says_what_it_is() {
     let name = "every_profile_passes_strict_verification_and_says_what_it_is";
     let Some(openssl) = peer(name, "openssl") else {

@@ -15,9 +15,9 @@ use countersign_pki::time::UnixTime;
 use rustls_pki_types::CertificateDer;
 
 use self::forge::{
-    ANY_PURPOSE, CLIENT_AUTH, CODE_SIGNING, DAY, DIGITAL_SIGNATURE, Issued, KEY_CERT_SIGN, NOW,
-    Plan, SERVER_AUTH, ca, certicom_spki, common_name, dns, email, extension, ip, leaf,
-    name_constraints, rsa_spki, tlv, uri,
+    ANY_PURPOSE, CLIENT_AUTH, CODE_SIGNING, DAY, DIGITAL_SIGNATURE, EMAIL_PROTECTION, Issued,
+    KEY_CERT_SIGN, NOW, Plan, SERVER_AUTH, ca, certicom_spki, common_name, dns, email, extension,
+    ip, leaf, name_constraints, rsa_spki, tlv, uri,
 };
 
 type Bundle<'a> = (&'a str, Option<&'a str>, &'a [&'a Issued]);
@@ -1193,6 +1193,87 @@ fn what_ended_first_is_told_leaf_then_intermediate_then_root() {
     check(&[&both.signed_by(&root)], &root, &leaf_expired(&old_leaf));
 }
 
+// ---- names in odd encodings ----
+
+/// A name of one RDN for each value of a common name.
+fn common_names(values: &[(u8, &[u8])]) -> Vec<u8> {
+    let rdns: Vec<u8> = values
+        .iter()
+        .flat_map(|(tag, value)| {
+            let attribute = [tlv(0x06, &[0x55, 4, 3]), tlv(*tag, value)].concat();
+            tlv(0x31, &tlv(0x30, &attribute))
+        })
+        .collect();
+    tlv(0x30, &rdns)
+}
+
+/// What somebody's subject may be taken for: its `cn:` names, none of one that is refused.
+fn taken_for(subject: Vec<u8>) -> Option<Vec<String>> {
+    let root = ca("Root").self_signed();
+    let somebody = Plan {
+        subject,
+        ..leaf("", &[dns("somebody.example.com")])
+    };
+    let peer = Scene::new(
+        &[&somebody.signed_by(&root)],
+        &[("internal", None, &[&root])],
+    )
+    .verify()
+    .ok()?;
+    let names = peer.names().iter().map(ToString::to_string);
+    Some(names.filter(|name| name.starts_with("cn:")).collect())
+}
+
+#[test]
+fn a_name_is_taken_whole_or_not_at_all_whatever_its_encoding() {
+    const UTF8: u8 = 0x0c;
+    const PRINTABLE: u8 = 0x13;
+    const T61: u8 = 0x14;
+    const IA5: u8 = 0x16;
+    const UNIVERSAL: u8 = 0x1c;
+    const BMP: u8 = 0x1e;
+    let admin = Some(vec!["cn:admin".to_owned()]);
+    let wide: Vec<u8> = b"admin".iter().flat_map(|byte| [0, *byte]).collect();
+    for (tag, value) in [(UTF8, &b"admin"[..]), (PRINTABLE, b"admin")] {
+        assert_eq!(taken_for(common_names(&[(tag, value)])), admin, "{tag:x}");
+    }
+    let long = vec![b'a'; 65_536];
+    let not_admin: [(&str, Vec<(u8, &[u8])>); 15] = [
+        ("nothing", vec![(UTF8, b"")]),
+        ("a trailing NUL", vec![(UTF8, b"admin\0")]),
+        ("a NUL within", vec![(UTF8, b"admin\0.example.com")]),
+        ("a NUL, printable", vec![(PRINTABLE, b"admin\0x")]),
+        ("an overlong a", vec![(UTF8, b"\xc1\xa1dmin")]),
+        ("an overlong NUL", vec![(UTF8, b"admin\xc0\x80x")]),
+        ("half a character", vec![(UTF8, b"admin\xc3")]),
+        ("half a wide character", vec![(BMP, &wide[1..])]),
+        ("bytes for wide characters", vec![(BMP, b"admin\0")]),
+        (
+            "bytes for wider characters",
+            vec![(UNIVERSAL, b"\0\0admin\0")],
+        ),
+        ("no alphabet that anybody knows", vec![(T61, b"\xa4admin")]),
+        ("a Cyrillic a", vec![(UTF8, "\u{430}dmin".as_bytes())]),
+        ("a space before it", vec![(IA5, b" admin")]),
+        ("two", vec![(UTF8, b"admin"), (UTF8, b"user")]),
+        ("too long", vec![(UTF8, &long)]),
+    ];
+    for (what, values) in not_admin {
+        assert_ne!(taken_for(common_names(&values)), admin, "{what}");
+    }
+    // Of two that are the same there is still no one.
+    let twice = [(UTF8, &b"admin"[..]), (UTF8, b"admin")];
+    assert_ne!(taken_for(common_names(&twice)), admin);
+    // What is read in another alphabet is the same name or none.
+    for (tag, value) in [(BMP, &wide[..]), (T61, b"admin"), (IA5, b"admin")] {
+        let names = taken_for(common_names(&[(tag, value)]));
+        assert!(
+            names.is_none_or(|it| it.is_empty() || Some(&it) == admin.as_ref()),
+            "{tag:x}"
+        );
+    }
+}
+
 // ---- refused: the leaf ----
 
 #[test]
@@ -1232,6 +1313,13 @@ fn a_leaf_must_be_meant_for_this() {
             ..leaf("api", &[])
         },
         &missing(&["1.3.6.1.5.5.7.3.3"]),
+    );
+    check_leaf(
+        Plan {
+            purposes: vec![EMAIL_PROTECTION],
+            ..leaf("api", &[])
+        },
+        &missing(&["1.3.6.1.5.5.7.3.4"]),
     );
     check_leaf(
         Plan {
