@@ -1226,6 +1226,7 @@ fn taken_for(subject: Vec<u8>) -> Option<Vec<String>> {
 
 #[test]
 fn a_name_is_taken_whole_or_not_at_all_whatever_its_encoding() {
+    type Values<'a> = Vec<(u8, &'a [u8])>;
     const UTF8: u8 = 0x0c;
     const PRINTABLE: u8 = 0x13;
     const T61: u8 = 0x14;
@@ -1238,7 +1239,7 @@ fn a_name_is_taken_whole_or_not_at_all_whatever_its_encoding() {
         assert_eq!(taken_for(common_names(&[(tag, value)])), admin, "{tag:x}");
     }
     let long = vec![b'a'; 65_536];
-    let not_admin: [(&str, Vec<(u8, &[u8])>); 15] = [
+    let not_admin: [(&str, Values<'_>); 15] = [
         ("nothing", vec![(UTF8, b"")]),
         ("a trailing NUL", vec![(UTF8, b"admin\0")]),
         ("a NUL within", vec![(UTF8, b"admin\0.example.com")]),
