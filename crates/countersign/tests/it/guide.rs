@@ -65,6 +65,21 @@ fn guide_to_postgresql_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_http_services_does_what_it_says() {
+    let test = "guide_to_http_services_does_what_it_says";
+    if peer(test, "curl").is_some() && peer(test, "python3").is_some() {
+        check("http-services.md");
+    }
+}
+
+#[test]
+fn guide_to_a_cron_endpoint_does_what_it_says() {
+    if peer("guide_to_a_cron_endpoint_does_what_it_says", "curl").is_some() {
+        check("cron.md");
+    }
+}
+
+#[test]
 fn guide_to_webhooks_does_what_it_says() {
     if peer("guide_to_webhooks_does_what_it_says", "curl").is_some() {
         check("webhooks.md");
@@ -118,7 +133,7 @@ fn with_free_ports(page: &str) -> String {
         page = page.replace(port, &free.to_string());
         // As options of other programs say it.
         if let Some((_, number)) = port.split_once(':') {
-            for before in ["--port ", "localhost:", "port="] {
+            for before in ["--port ", "localhost:", "port=", "http.server "] {
                 page = page.replace(
                     &format!("{before}{number}"),
                     &format!("{before}{}", free.port()),
