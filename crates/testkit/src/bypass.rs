@@ -23,6 +23,10 @@ pub enum Protocol {
     Http1Tls13,
     /// HTTP/2 in TLS 1.3.
     Http2Tls13,
+    /// Bytes in TLS 1.2, to a listener that passes them on.
+    BytesTls12,
+    /// Bytes in TLS 1.3.
+    BytesTls13,
 }
 
 /// What the client tries.
@@ -76,6 +80,10 @@ pub enum Attack {
     AmbiguousPath,
     /// CONNECT to somewhere else.
     Connect,
+    /// A leaf of the partner with the name of an internal client.
+    PartnerWithInternalName,
+    /// A session of a listener where nobody needs a certificate.
+    SessionOfAnotherListener,
     /// A good certificate, at a gateway whose feed has not been confirmed for all of its life.
     StaleFeed,
 }
@@ -86,8 +94,22 @@ impl Mode {
 }
 
 impl Protocol {
+    /// Those with requests.
+    pub const HTTP: [Self; 3] = [Self::Http1Tls12, Self::Http1Tls13, Self::Http2Tls13];
+
     /// Every protocol.
-    pub const ALL: [Self; 3] = [Self::Http1Tls12, Self::Http1Tls13, Self::Http2Tls13];
+    pub const ALL: [Self; 5] = [
+        Self::Http1Tls12,
+        Self::Http1Tls13,
+        Self::Http2Tls13,
+        Self::BytesTls12,
+        Self::BytesTls13,
+    ];
+
+    /// To a listener that passes bytes on, where there are no requests.
+    pub fn is_bytes(self) -> bool {
+        matches!(self, Self::BytesTls12 | Self::BytesTls13)
+    }
 }
 
 /// What has to happen. In every case no byte reaches the upstream.
@@ -139,7 +161,14 @@ pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::NoCertificate if mode == Mode::Require => {
             Alert(A::CertificateRequired, Cause::ClientCertNotSent)
         }
+        // In TLS 1.2 and 1.3 alike: the handshake is done before anybody could say that nobody came.
+        Attack::NoCertificate if protocol.is_bytes() => Closed(Cause::ClientCertNotSent),
         Attack::NoCertificate => Status(403, Cause::ClientCertNotSent),
+        Attack::SessionOfAnotherListener if mode == Mode::Require => {
+            Alert(A::CertificateRequired, Cause::ClientCertNotSent)
+        }
+        // The other way round, the client would not offer it.
+        Attack::SessionOfAnotherListener => Impossible,
         Attack::Expired => Alert(A::CertificateExpired, Cause::LeafExpired),
         Attack::NotYetValid => Alert(A::CertificateExpired, Cause::NotYetValid),
         Attack::UnknownCa => Alert(A::UnknownCa, Cause::ClientCaNotTrusted),
@@ -154,11 +183,26 @@ pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::CaAsLeaf => Alert(A::UnsupportedCertificate, Cause::CaUsedAsEndEntity),
         Attack::StaleFeed => Alert(A::AccessDenied, Cause::TrustDataStale),
         Attack::StolenCertificate => Alert(A::DecryptError, Cause::BadSignature),
-        Attack::NotAllowed => Status(403, Cause::IdentityNotAllowed),
+        Attack::NotAllowed | Attack::PartnerWithInternalName if protocol.is_bytes() => {
+            Alert(A::AccessDenied, Cause::IdentityNotAllowed)
+        }
+        Attack::NotAllowed | Attack::PartnerWithInternalName => {
+            Status(403, Cause::IdentityNotAllowed)
+        }
         Attack::PlainHttp => Closed(Cause::PlainHttpToTlsPort),
         Attack::Tls11 => Alert(A::ProtocolVersion, Cause::TlsVersionMismatch),
         Attack::Garbage => Closed(Cause::MalformedHandshake),
         Attack::Slowloris => Closed(Cause::HandshakeTimeout),
+        // Bytes have no host, and their listener takes any name.
+        Attack::SniIsNotHost
+        | Attack::UnknownSni
+        | Attack::TwoHosts
+        | Attack::AmbiguousPath
+        | Attack::Connect
+            if protocol.is_bytes() =>
+        {
+            Impossible
+        }
         Attack::SniIsNotHost => Status(421, Cause::SniHostMismatch),
         Attack::UnknownSni => Alert(A::UnrecognizedName, Cause::SniUnknown),
         // RFC 9113 §8.3.1: one :authority, and no Host beside it that differs.

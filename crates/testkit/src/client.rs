@@ -60,8 +60,10 @@ impl Client {
     ) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions: &[&SupportedProtocolVersion] = match protocol {
-            Protocol::Http1Tls12 => &[&rustls::version::TLS12],
-            Protocol::Http1Tls13 | Protocol::Http2Tls13 => &[&rustls::version::TLS13],
+            Protocol::Http1Tls12 | Protocol::BytesTls12 => &[&rustls::version::TLS12],
+            Protocol::Http1Tls13 | Protocol::Http2Tls13 | Protocol::BytesTls13 => {
+                &[&rustls::version::TLS13]
+            }
         };
         let mut roots = RootCertStore::empty();
         roots.add(root.clone()).expect("the root is a certificate");

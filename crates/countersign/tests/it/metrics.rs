@@ -64,7 +64,7 @@ fn metrics_after_a_request_and_a_refusal(gateway: &Process) -> String {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let you = Issued::of_first_run(gateway);
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::HTTP {
             let mut connection =
                 Connection::open(&you.client(protocol), protocol, gateway.gateway())
                     .await

@@ -389,7 +389,7 @@ async fn at_the_end_of_the_feeds_life_nobody_is_admitted_until_it_is_heard_again
 
     gateway.wait_for_log(&["ERROR", "trust-data-stale"]);
     for mode in Mode::ALL {
-        for protocol in Protocol::ALL {
+        for protocol in Protocol::HTTP {
             let outcome = attempt_as(&you, protocol, listener(&gateway, mode)).await;
             let Expected::Alert(alert, cause) = expected(mode, protocol, Attack::StaleFeed) else {
                 panic!("the table says an alert");

@@ -468,7 +468,7 @@ pub(crate) async fn open(client: &Client, protocol: Protocol, gateway: SocketAdd
 }
 
 async fn check_refused(issued: &Issued, gateway: &Process) {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let answer = issued
             .client(protocol)
             .request(gateway.gateway(), for_client(protocol, "/"))

@@ -20,7 +20,7 @@ use crate::installation::{Installation, Issued};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_piece_of_a_body_is_echoed_before_the_next_is_sent() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let gateway = Gateway::before(echo());
         let mut connection = gateway.connect(protocol).await;
         let (pieces, body) = piecewise();
@@ -58,7 +58,7 @@ async fn each_piece_of_a_body_is_echoed_before_the_next_is_sent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upload_waits_for_a_slow_upstream_instead_of_filling_memory() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let (go, wait) = channel::<()>();
         let wait = Mutex::new(wait);
         let gateway = Gateway::before(Service::start(move |mut conversation| {
@@ -128,7 +128,7 @@ async fn upload_waits_for_a_slow_upstream_instead_of_filling_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_sent_events_arrive_before_the_response_ends() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let (next, wait) = channel::<()>();
         let wait = Mutex::new(wait);
         let gateway = Gateway::before(Service::start(move |mut conversation| {
@@ -155,7 +155,7 @@ async fn server_sent_events_arrive_before_the_response_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trailers_pass_both_ways() {
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let (seen, request_trailers) = channel();
         let gateway = Gateway::before(Service::start(move |mut conversation| {
             let Some(_) = conversation.head() else { return };
@@ -221,7 +221,7 @@ async fn large_headers_pass_both_ways() {
             conversation.send(answer.as_bytes());
         }
     }));
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let mut connection = gateway.connect(protocol).await;
         let mut asked = get("/");
         asked
@@ -245,7 +245,7 @@ async fn large_headers_pass_both_ways() {
 async fn headers_without_bound_are_refused_and_the_next_client_is_served() {
     let upstream = Upstream::start();
     let gateway = Gateway::before_address(upstream.address());
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let mut connection = gateway.connect(protocol).await;
         let mut asked = get("/flood");
         for number in 0..64 {
@@ -292,7 +292,7 @@ async fn bodies_without_length_head_and_no_content_arrive_as_sent() {
             }
         }
     }));
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let mut connection = gateway.connect(protocol).await;
         let head = connection
             .send(request(Method::HEAD, "/head", whole("")))
@@ -338,7 +338,7 @@ async fn response_that_breaks_off_is_not_taken_for_a_whole_one() {
         };
         conversation.send(answer);
     }));
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         for path in ["/length", "/chunked"] {
             let response = gateway.connect(protocol).await.get(path).await;
             assert!(
@@ -387,7 +387,7 @@ async fn client_that_expects_100_continue_gets_it_before_it_sends() {
 async fn upstream_connections_are_kept_and_used_again() {
     let service = Service::start(answer_forever);
     let gateway = Gateway::before_address(service.address());
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let mut connection = gateway.connect(protocol).await;
         for _ in 0..5 {
             assert_eq!(connection.get("/").await.expect("an answer").0, 200);
@@ -423,7 +423,7 @@ async fn upstream_that_closes_kept_connections_does_not_show() {
 async fn upstream_that_is_down_is_502_and_comes_back() {
     let address = countersign_testkit::ephemeral::address();
     let gateway = Gateway::before_address(address);
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let mut connection = gateway.connect(protocol).await;
         let (status, body) = connection.get("/down").await.expect("an answer");
         assert_eq!(status, 502, "{protocol:?}");
@@ -444,7 +444,7 @@ async fn upstream_that_answers_nonsense_is_502() {
         let _ = conversation.head();
         conversation.send(b"SSH-2.0-OpenSSH_9.2\r\n\r\n");
     }));
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let answer = gateway
             .connect(protocol)
             .await
@@ -481,7 +481,7 @@ async fn upstream_that_is_slow_to_accept_is_waited_for() {
 async fn demo_service_shows_the_caller_who_it_is() {
     let installation = Installation::new();
     let process = installation.up(&[]);
-    for protocol in Protocol::ALL {
+    for protocol in Protocol::HTTP {
         let client = Issued::of_first_run(&process).client(protocol);
         let mut connection = Connection::open(&client, protocol, process.gateway())
             .await

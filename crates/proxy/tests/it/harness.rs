@@ -303,8 +303,6 @@ pub(crate) fn get(protocol: Protocol, path: &str) -> Request<Full<Bytes>> {
 pub(crate) fn request(protocol: Protocol, host: &str, path: &str) -> http::request::Builder {
     match protocol {
         Protocol::Http2Tls13 => Request::builder().uri(format!("https://{host}{path}")),
-        Protocol::Http1Tls12 | Protocol::Http1Tls13 => {
-            Request::builder().uri(path).header("host", host)
-        }
+        _ => Request::builder().uri(path).header("host", host),
     }
 }
