@@ -158,15 +158,12 @@ pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
     match attack {
         // rustls sends certificate_required (RFC 8446 §6.2) in TLS 1.2 too, where RFC 5246 has only handshake_failure:
         // clients name it all the same, and it says more.
-        Attack::NoCertificate if mode == Mode::Require => {
+        Attack::NoCertificate | Attack::SessionOfAnotherListener if mode == Mode::Require => {
             Alert(A::CertificateRequired, Cause::ClientCertNotSent)
         }
         // In TLS 1.2 and 1.3 alike: the handshake is done before anybody could say that nobody came.
         Attack::NoCertificate if protocol.is_bytes() => Closed(Cause::ClientCertNotSent),
         Attack::NoCertificate => Status(403, Cause::ClientCertNotSent),
-        Attack::SessionOfAnotherListener if mode == Mode::Require => {
-            Alert(A::CertificateRequired, Cause::ClientCertNotSent)
-        }
         // The other way round, the client would not offer it.
         Attack::SessionOfAnotherListener => Impossible,
         Attack::Expired => Alert(A::CertificateExpired, Cause::LeafExpired),
