@@ -11,6 +11,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::access::Passed;
+
 /// One connection's. Written on each request and read, so without locks or clocks where those can be spared.
 pub(crate) struct Activity {
     in_flight: Cell<u32>,
@@ -26,6 +28,7 @@ pub(crate) struct Activity {
     is_unflushed: Cell<bool>,
     /// Whether the last request has a body whose end was not read.
     has_body: Cell<bool>,
+    pub(crate) passed: Passed,
 }
 
 /// What is waited for, and until when.
@@ -69,6 +72,7 @@ impl Activity {
             blocked_since: Cell::new(None),
             is_unflushed: Cell::new(false),
             has_body: Cell::new(false),
+            passed: Passed::default(),
         })
     }
 
@@ -125,9 +129,10 @@ impl Activity {
         self.has_moved.replace(false)
     }
 
-    fn note_written<T>(&self, polled: &Poll<T>) {
+    fn note_written(&self, polled: &Poll<io::Result<usize>>) {
         self.is_unflushed.set(true);
-        if polled.is_ready() {
+        if let Poll::Ready(written) = polled {
+            self.passed.note_sent(written.as_ref().map_or(0, |it| *it));
             self.has_moved.set(true);
             self.blocked_since.set(None);
         } else if self.blocked_since.get().is_none() {
@@ -175,6 +180,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
+            self.activity
+                .passed
+                .note_received(buf.filled().len() - before);
             self.activity.note_read();
         }
         polled

@@ -19,8 +19,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body, Incoming};
-use tokio::time::Instant;
 
+use crate::access::RequestEvent;
 use crate::activity::{Activity, Busy};
 use crate::body::{ToClient, ToUpstream};
 use crate::connection::Tunnel;
@@ -246,7 +246,7 @@ pub(crate) async fn exchange(
         return Err(Withdrawn);
     }
     let busy = caller.activity.begin(!request.body().is_end_stream());
-    let access = AccessEvent::begin(&request);
+    let access = RequestEvent::begin(&request);
     let (parts, body) = request.into_parts();
     let view = caller.view();
     let response = match judge(&caller, &view, &parts) {
@@ -552,42 +552,6 @@ fn shown_host(parts: &Parts) -> String {
     header
         .or_else(|| parts.uri.authority().map(ToString::to_string))
         .unwrap_or_default()
-}
-
-/// One event per request, at debug level: what is not asked for costs nothing.
-struct AccessEvent {
-    begun: Instant,
-    method: Method,
-    uri: Uri,
-}
-
-impl AccessEvent {
-    fn begin(request: &Request<Incoming>) -> Option<Self> {
-        tracing::enabled!(target: "access", tracing::Level::DEBUG).then(|| Self {
-            begun: Instant::now(),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-        })
-    }
-
-    fn end(self, caller: &Caller, status: StatusCode) {
-        let principal = caller
-            .session
-            .peer
-            .as_ref()
-            .map(|peer| peer.principal().to_string());
-        tracing::debug!(
-            target: "access",
-            listener = caller.listener.name,
-            src.addr = %caller.session.source,
-            src.id = principal,
-            method = %self.method,
-            path = self.uri.path(),
-            status = status.as_u16(),
-            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "request"
-        );
-    }
 }
 
 #[cfg(test)]

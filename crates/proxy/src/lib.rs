@@ -5,6 +5,7 @@
 //!
 //! Read [`gateway::Gateway`] first, then `exchange`, one request's way through.
 
+mod access;
 mod activity;
 pub mod admin;
 mod body;

@@ -1,5 +1,6 @@
 //! The whole binary against real peers: what it does at start, while it serves, when access is withdrawn, when it is killed.
 
+mod access;
 mod adoption;
 mod audit;
 mod backup;

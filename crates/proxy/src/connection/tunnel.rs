@@ -8,6 +8,7 @@ use futures_util::future::Either;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::time::sleep;
 
+use crate::access::{TunnelEnd, TunnelEvent};
 use crate::activity::Observed;
 use crate::exchange::Caller;
 use crate::in_flight::Place;
@@ -39,21 +40,24 @@ impl Tunnel {
             Some(vouched) => Either::Left(vouched.cut()),
             None => Either::Right(pending()),
         };
-        let has_ended = tokio::select! {
+        let event = TunnelEvent::begin();
+        let end = tokio::select! {
             biased;
-            () = caller.session.lifeline.cut() => false,
-            () = upstream_cut => false,
-            () = poll_fn(|cx| caller.poll_cut(cx)) => false,
-            () = drained(caller) => false,
-            () = abandoned(caller) => false,
-            passed = pass(&mut self.upstream, client, read) => {
-                if let Err(error) = &passed {
-                    self.note_broken(error, caller);
+            () = caller.session.lifeline.cut() => TunnelEnd::Cut,
+            () = upstream_cut => TunnelEnd::Cut,
+            () = poll_fn(|cx| caller.poll_cut(cx)) => TunnelEnd::Cut,
+            () = drained(caller) => TunnelEnd::Drained,
+            () = abandoned(caller) => TunnelEnd::Idle,
+            passed = pass(&mut self.upstream, client, read) => match passed {
+                Ok(()) => TunnelEnd::Ended,
+                Err(error) => {
+                    self.note_broken(&error, caller);
+                    TunnelEnd::Broken
                 }
-                passed.is_ok()
             }
         };
-        if !has_ended {
+        event.end(caller, end, &caller.activity.passed);
+        if end != TunnelEnd::Ended {
             self.upstream.stream.reset_on_close();
         }
     }
