@@ -80,6 +80,24 @@ fn guide_to_a_cron_endpoint_does_what_it_says() {
 }
 
 #[test]
+fn guide_from_nginx_does_what_it_says() {
+    let test = "guide_from_nginx_does_what_it_says";
+    let peers = ["openssl", "nginx", "curl", "python3"];
+    if peers.iter().all(|name| peer(test, name).is_some()) {
+        check("from-nginx.md");
+    }
+}
+
+#[test]
+fn guide_from_envoy_does_what_it_says() {
+    let test = "guide_from_envoy_does_what_it_says";
+    let peers = ["openssl", "curl", "python3"];
+    if peers.iter().all(|name| peer(test, name).is_some()) {
+        check("from-envoy.md");
+    }
+}
+
+#[test]
 fn guide_to_webhooks_does_what_it_says() {
     if peer("guide_to_webhooks_does_what_it_says", "curl").is_some() {
         check("webhooks.md");
@@ -142,20 +160,21 @@ fn with_free_ports(page: &str) -> String {
         }
     }
     // The default is not in the file.
-    let metrics = format!(
-        "[gateway]\nmetrics_address = \"{}\"\n",
-        ephemeral::address()
-    );
-    page.replacen(
-        "[[gateway.listener]]",
-        &format!("{metrics}\n[[gateway.listener]]"),
-        1,
-    )
+    let metrics = format!("metrics_address = \"{}\"\n", ephemeral::address());
+    let Some((before, from)) = page.split_once("[[gateway.listener]]") else {
+        return page;
+    };
+    let (others, file) = before.rsplit_once("```toml").unwrap_or(("", before));
+    let file = match file.split_once("[gateway]\n") {
+        Some((comment, keys)) => format!("{comment}[gateway]\n{metrics}{keys}"),
+        None => format!("{file}[gateway]\n{metrics}\n"),
+    };
+    format!("{others}```toml{file}[[gateway.listener]]{from}")
 }
 
-/// Blocks of TOML and INI whose first line is a comment with nothing but a file's name.
+/// Blocks of TOML, INI and nginx's own whose first line is a comment with nothing but a file's name.
 fn files(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    let blocks = ["toml", "ini"].map(|kind| format!("\n```{kind}\n"));
+    let blocks = ["toml", "ini", "nginx"].map(|kind| format!("\n```{kind}\n"));
     let blocks = blocks
         .iter()
         .flat_map(|opening| page.split(opening.as_str()).skip(1).collect::<Vec<_>>());
