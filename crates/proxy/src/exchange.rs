@@ -23,11 +23,13 @@ use self::judging::{judge, refuse};
 use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::Tunnel;
+use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
 use crate::host::{self, Host};
 use crate::in_flight::{Asking, InFlight};
 use crate::listener::Listener;
 use crate::plan::Serving;
+use crate::problem::Said;
 use crate::upstream::UpstreamPool;
 
 /// Access was withdrawn: no request of this connection goes through any more.
@@ -230,14 +232,18 @@ pub(crate) async fn exchange(
     let busy = caller.activity.begin(!request.body().is_end_stream());
     let access = AccessEvent::begin(&request);
     let (parts, body) = request.into_parts();
+    let is_grpc = grpc::is_grpc(&parts.headers);
     let view = caller.view();
-    let response = match judge(&caller, &view, &parts) {
+    let mut response = match judge(&caller, &view, &parts) {
         Ok(admitted) => forward(&caller, &view, admitted, parts, body, busy).await,
         Err(refusing) => refuse(&caller, refusing, &parts),
     };
     caller.listener.metrics.answered(response.status());
     if let Some(access) = access {
         access.end(&caller, response.status());
+    }
+    if is_grpc && let Some(said) = response.extensions_mut().remove::<Said>() {
+        response = grpc::answer(&said);
     }
     Ok(response)
 }

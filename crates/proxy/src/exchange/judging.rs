@@ -17,6 +17,7 @@ use crate::headers::identity::X_FORWARDED_HOST;
 use crate::headers::{hop, stripped};
 use crate::plan::Direction;
 use crate::refusals::RefusedRequest;
+use crate::upstream::Upstream;
 use crate::{host, problem};
 
 /// A request that goes through.
@@ -90,13 +91,13 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
 
 pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Response<ToClient> {
     let Refusing { status, refusal } = refusing;
-    let class = refusal.class();
-    let needs_new_connection = refusal.cause == Cause::SniHostMismatch;
+    let cause = refusal.cause;
+    let needs_new_connection = cause == Cause::SniHostMismatch;
     let request = RefusedRequest::new(&parts.method, shown_host(parts), parts.uri.path());
     let id = caller
         .listener
         .refuse_request(refusal, &caller.session, Some(request));
-    let mut response = problem::refusal(status, class, &id);
+    let mut response = problem::refusal(status, cause, &id);
     if needs_new_connection && parts.version < http::Version::HTTP_2 {
         response
             .headers_mut()
@@ -104,11 +105,20 @@ pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Resp
     }
     response
 }
-/// Makes an admitted request fit to forward; true when it asks for a WebSocket, which then stays asked for.
-pub(super) fn prepare(view: &View, admitted: &Admitted, parts: &mut Parts) -> bool {
+/// Makes an admitted request fit to forward. The protocol that it asks to switch to, where the route allows that, stays asked for.
+pub(super) fn prepare(
+    view: &View,
+    admitted: &Admitted,
+    upstream: &Upstream,
+    parts: &mut Parts,
+) -> Option<HeaderValue> {
     // First what the client named for removal, then its identity headers, then ours: so that nothing a client names can
     // take ours away, and nothing it sends can stand beside them.
-    let websocket = hop::prepare_request(&parts.method, parts.version, &mut parts.headers);
+    let upgrades = match upstream {
+        Upstream::Http(origin) => &origin.upgrades[..],
+        Upstream::Bytes(_) | Upstream::Demo => &[],
+    };
+    let upgrade = hop::prepare_request(&parts.method, parts.version, &mut parts.headers, upgrades);
     stripped::strip(&mut parts.headers);
     match &view.serving.direction {
         Direction::Ingress => {
@@ -124,7 +134,7 @@ pub(super) fn prepare(view: &View, admitted: &Admitted, parts: &mut Parts) -> bo
     }
     join_cookies(&mut parts.headers);
     parts.uri = origin_form(std::mem::take(&mut parts.uri));
-    websocket
+    upgrade
 }
 
 /// RFC 9113 §8.2.3: HTTP/2 may split what HTTP/1.1 has in one header.

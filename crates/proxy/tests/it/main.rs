@@ -5,6 +5,7 @@ mod configuration;
 mod egress;
 mod forwarding;
 mod harness;
+mod http2;
 mod limits;
 mod postgresql;
 mod refusals;
