@@ -94,8 +94,10 @@ impl Multiplexed {
             // Only when it is gone does its sender know that it has ended.
             let _ended = driven.take();
         });
-        let max_streams =
-            move || (connection.borrow().as_ref()).map_or(0, |it| it.current_max_send_streams());
+        let max_streams = move || match &*connection.borrow() {
+            Some(connection) => connection.current_max_send_streams(),
+            None => 0,
+        };
         let greeted = poll_fn(|cx| {
             if max_streams() > 0 {
                 return Poll::Ready(true);

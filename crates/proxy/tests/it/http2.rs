@@ -526,7 +526,7 @@ async fn trailers_pass_both_ways_without_what_does_not_belong_there() {
         "POST / HTTP/1.1\r\nhost: {HOST}\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nx-sum: 1\r\nx-client-cn: admin\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.expect("open");
-    let text = read_until(&mut stream, "0\r\n").await;
+    let text = read_until(&mut stream, "0\r\n\r\n").await;
     assert!(
         text.contains("x-sum") && !text.contains("x-client-cn"),
         "{text}"
@@ -856,3 +856,186 @@ const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// RFC 9113 §6.2.
 const HEADERS: u8 = 1;
+
+/// Frames of a request whose header block is these fields, each a literal that is not indexed (RFC 7541 §6.2.2).
+fn raw_request(fields: &[(&str, &str)], is_end: bool) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).expect("short"));
+            block.extend(text.as_bytes());
+        }
+    }
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(SETTINGS);
+    let length = u32::try_from(block.len()).expect("short").to_be_bytes();
+    bytes.extend([length[1], length[2], length[3], HEADERS]);
+    bytes.extend([4 | u8::from(is_end), 0, 0, 0, 1]);
+    bytes.extend(block);
+    bytes
+}
+
+/// What becomes of a request whose frames a library would not write: the upstream has counted what reached it.
+async fn check_raw(gateway: &Harness, bytes: &[u8]) {
+    let mut stream = gateway
+        .client(Protocol::Http2Tls13)
+        .connect(gateway.address())
+        .await
+        .expect("a connection");
+    stream.write_all(bytes).await.expect("open");
+    // Until the stream or the connection has ended: RST_STREAM, GOAWAY, or an answer of the gateway itself.
+    let mut read = Vec::new();
+    let ended = async {
+        loop {
+            let mut rest = &read[..];
+            while rest.len() >= 9 {
+                let length = usize::from(rest[1]) << 8 | usize::from(rest[2]);
+                let (kind, flags) = (rest[3], rest[4]);
+                let ends_stream = matches!(kind, 0 | HEADERS) && flags & 1 == 1;
+                if matches!(kind, 3 | 7) || ends_stream {
+                    return;
+                }
+                if rest.len() < 9 + length {
+                    break;
+                }
+                rest = &rest[9 + length..];
+            }
+            if !matches!(stream.read_buf(&mut read).await, Ok(1..)) {
+                return;
+            }
+        }
+    };
+    soon(ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_http2_and_http1_could_read_in_two_ways_reaches_neither() {
+    let reached = Arc::new(AtomicUsize::new(0));
+    let (over_http2, over_http1) = (Arc::clone(&reached), Arc::clone(&reached));
+    let http2 = Service::start(move |_, request, answer| {
+        let reached = Arc::clone(&over_http2);
+        async move {
+            if request.uri().path() != "/good" {
+                reached.fetch_add(1, Ordering::SeqCst);
+            }
+            answer_ok(answer);
+        }
+    })
+    .await;
+    let http1 = countersign_testkit::service::Service::start(move |mut conversation| {
+        while let Some(head) = conversation.head() {
+            if !head.contains(" /good ") {
+                over_http1.fetch_add(1, Ordering::SeqCst);
+            }
+            conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    });
+    let whole = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", "/x"),
+        (":authority", HOST),
+    ];
+    let with = |field: (&'static str, &'static str)| [&whole[..], &[field]].concat();
+    let without = |name: &str, field: (&'static str, &'static str)| {
+        let mut fields: Vec<_> = whole.into_iter().filter(|it| it.0 != name).collect();
+        fields.insert(0, field);
+        fields
+    };
+    let cases = [
+        with(("x-a", "1\r\ntransfer-encoding: chunked")),
+        with(("x-a", "1\nx-b: 2")),
+        with(("x-a", "1\0")),
+        with(("x-a\r\nx-b", "1")),
+        with(("x a", "1")),
+        with(("X-Upper", "1")),
+        with(("x-a:", "1")),
+        with(("", "1")),
+        with(("transfer-encoding", "chunked")),
+        with(("connection", "keep-alive")),
+        with(("proxy-connection", "keep-alive")),
+        with(("keep-alive", "1")),
+        with(("upgrade", "h2c")),
+        with(("te", "gzip")),
+        with(("content-length", "5")),
+        with(("content-length", "-1")),
+        with(("content-length", "1, 1")),
+        with(("host", "other.example.com")),
+        with(("host", "api.example.com, other.example.com")),
+        with((":path", "/admin")),
+        with((":status", "200")),
+        with((":protocol", "websocket")),
+        without(":authority", (":authority", "other.example.com")),
+        without(":authority", (":authority", "user@api.example.com")),
+        without(":authority", (":authority", "api.example.com\r\nx-a: 1")),
+        without(
+            ":path",
+            (":path", "/x HTTP/1.1\r\nhost: a\r\n\r\nGET /admin"),
+        ),
+        without(":path", (":path", "")),
+        without(":path", (":path", "x")),
+        without(":path", ("x-no", "path")),
+        without(":method", (":method", "GET /admin HTTP/1.1\r\nx:")),
+        without(":method", (":method", "")),
+        without(":method", (":method", "CONNECT")),
+        without(":scheme", (":scheme", "https\r\nx-a: 1")),
+    ];
+    for route in [http2.route(), crate::harness::to(http1.address())] {
+        let gateway = Harness::start("", &route);
+        for fields in &cases {
+            check_raw(&gateway, &raw_request(fields, true)).await;
+            assert_eq!(reached.load(Ordering::SeqCst), 0, "{fields:?}");
+        }
+        // The same frames get through when there is nothing wrong with them.
+        let good = without(":path", (":path", "/x"));
+        check_raw(&gateway, &raw_request(&good, true)).await;
+        assert_eq!(reached.swap(0, Ordering::SeqCst), 1, "{route}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_of_http1_with_two_readings_never_becomes_one_of_http2() {
+    let reached = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&reached);
+    let service = Service::start(move |_, _, answer| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        async move { answer_ok(answer) }
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let client = gateway.client(Protocol::Http1Tls13);
+    // RFC 9112 §2.2, §3.2, §5.1, §5.2, §6.1, §6.3, §7.1.
+    for head in [
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: +5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5, 6\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\nX-A: 1\r\n continued: 2\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: api.example.com\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\nX-A: a\rb\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\nX-A: a\0b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\nHost: api.example.com\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+        "GET http://other.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        "GET /a b HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        "GET / HTTP/2.0\r\nHost: api.example.com\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n",
+        ":authority: api.example.com\r\nGET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: api.example.com\r\n:path: /admin\r\n\r\n",
+    ] {
+        let head = head.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+        let outcome = soon(client.raw(gateway.address(), head.as_bytes())).await;
+        assert_ne!(outcome.status(), Some(200), "{head:?}: {outcome:?}");
+        assert_eq!(reached.load(Ordering::SeqCst), 0, "{head:?}");
+    }
+    let good = "GET / HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n";
+    let outcome = soon(client.raw(gateway.address(), good.as_bytes())).await;
+    assert_eq!(outcome.status(), Some(200), "{outcome:?}");
+}
