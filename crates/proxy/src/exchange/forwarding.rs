@@ -233,5 +233,5 @@ fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Resp
     problem::upstream(status, None)
 }
 
-/// nginx's upstream ends a connection of HTTP/2 after 1000 requests, and Go's when it is asked to stop: the next one takes it.
-const MAX_REPEATS: u32 = 2;
+/// nginx ends a connection of HTTP/2 after 1000 requests, with those on their way unprocessed, and may do so on the next one, too.
+const MAX_REPEATS: u32 = 4;
