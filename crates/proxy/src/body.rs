@@ -1,12 +1,13 @@
 //! The bodies that pass: streamed as they come, trailers freed of identity headers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -16,14 +17,34 @@ use crate::headers::{hop, stripped};
 use crate::in_flight::Place;
 use crate::upstream::Lease;
 
+/// A client's body. Taken of it is what one attempt to send it takes, so that another can follow while that is nothing.
+pub(crate) struct ClientBody {
+    incoming: RefCell<Incoming>,
+    is_begun: Cell<bool>,
+    /// Of an HTTP/2 stream, which says when it has ended.
+    is_stream: bool,
+    /// No limit of time: as a stream of messages it may be silent for as long as it likes.
+    is_patient: bool,
+}
+
 /// A client's body on its way to the upstream.
 pub(crate) struct ToUpstream {
-    client: Option<Incoming>,
+    client: Option<Rc<ClientBody>>,
     /// Made when the client first lets us wait: most requests have no body, and most bodies are there at once.
     stalled: Option<Pin<Box<Sleep>>>,
     /// When its last frame was taken.
     taken: Option<Rc<Cell<Instant>>>,
     end: Option<BodyEnd>,
+    call_off: Option<Rc<CallOff>>,
+}
+
+/// Ends a body from outside, where somebody else than who asked for it to be sent holds it.
+#[derive(Default)]
+pub(crate) struct CallOff {
+    is_called_off: Cell<bool>,
+    /// Whether it was the client that ended it.
+    is_broken: Cell<bool>,
+    sender: RefCell<Option<Waker>>,
 }
 
 /// A body on its way to the client.
@@ -36,7 +57,7 @@ pub(crate) enum ToClient {
     Upstream(Box<Streamed>),
 }
 
-/// An upstream's body, and the connection that it is read from, which is driven from here.
+/// An upstream's body, and the connection that it is read from, which is driven from here if it is not shared.
 pub(crate) struct Streamed {
     upstream: Incoming,
     lease: Option<Lease>,
@@ -52,6 +73,40 @@ pub(crate) enum BodyFault {
     Broken(#[from] hyper::Error),
     #[error("the client sent nothing of its request body for {} s", BODY_STALL_LIMIT.as_secs())]
     Stalled,
+    #[error("its stream was reset before it had ended")]
+    CutShort,
+    /// A stream is reset for no other reason.
+    #[error("nobody waits for the answer any more")]
+    CalledOff(#[source] h2::Error),
+}
+
+impl ClientBody {
+    pub(crate) fn new(incoming: Incoming, version: Version, is_patient: bool) -> Rc<Self> {
+        Rc::new(Self {
+            incoming: RefCell::new(incoming),
+            is_begun: Cell::new(false),
+            is_stream: version == Version::HTTP_2,
+            is_patient,
+        })
+    }
+
+    /// Whether something of it has been taken, which nobody could send again.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun.get()
+    }
+}
+
+impl CallOff {
+    pub(crate) fn call_off(&self) {
+        self.is_called_off.set(true);
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.get()
+    }
 }
 
 impl ToUpstream {
@@ -61,16 +116,37 @@ impl ToUpstream {
             stalled: None,
             taken: None,
             end: None,
+            call_off: None,
         }
     }
 
-    pub(crate) fn streamed(client: Incoming, end: BodyEnd) -> Self {
+    pub(crate) fn streamed(client: &Rc<ClientBody>, end: BodyEnd) -> Self {
         Self {
-            client: Some(client),
+            client: Some(Rc::clone(client)),
             stalled: None,
             taken: Some(Rc::new(Cell::new(Instant::now()))),
             end: Some(end),
+            call_off: Some(Rc::default()),
         }
+    }
+
+    /// What ends it from outside; `None`: there is nothing to end.
+    pub(crate) fn call_off(&self) -> Option<Rc<CallOff>> {
+        self.call_off.clone()
+    }
+
+    fn poll_called_off(&self, cx: &Context<'_>) -> Poll<()> {
+        let Some(call_off) = &self.call_off else {
+            return Poll::Pending;
+        };
+        if call_off.is_called_off.get() {
+            return Poll::Ready(());
+        }
+        let mut sender = call_off.sender.borrow_mut();
+        if !(sender.as_ref()).is_some_and(|known| known.will_wake(cx.waker())) {
+            *sender = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Tells when the last frame was taken, which for a body that has ended is its end; `None`: there never was one.
@@ -94,39 +170,60 @@ impl Body for ToUpstream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Some(client) = &mut self.client else {
+        if self.poll_called_off(cx).is_ready() {
+            let reason = h2::Reason::CANCEL.into();
+            return Poll::Ready(Some(Err(BodyFault::CalledOff(reason))));
+        }
+        let this = &mut *self;
+        let Some(client) = &this.client else {
             return Poll::Ready(None);
         };
-        if let Poll::Ready(frame) = Pin::new(&mut *client).poll_frame(cx) {
+        let mut incoming = client.incoming.borrow_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) {
+            client.is_begun.set(true);
+            let frame = unless_cut_short(frame, client.is_stream, &incoming);
             let is_end = match &frame {
-                Some(Ok(_)) => client.is_end_stream(),
-                Some(Err(_)) => false,
+                Some(Ok(_)) => incoming.is_end_stream(),
+                Some(Err(_)) => {
+                    if let Some(call_off) = &this.call_off {
+                        call_off.is_broken.set(true);
+                    }
+                    false
+                }
                 None => true,
             };
-            if is_end && let Some(end) = &self.end {
+            if is_end && let Some(end) = &this.end {
                 end.reached();
             }
             let now = Instant::now();
-            if let Some(taken) = &self.taken {
+            if let Some(taken) = &this.taken {
                 taken.set(now);
             }
-            if let Some(sleep) = &mut self.stalled {
+            if let Some(sleep) = &mut this.stalled {
                 sleep.as_mut().reset(now + BODY_STALL_LIMIT);
             }
             return Poll::Ready(frame.map(|frame| Ok(without_identity(frame?))));
         }
+        if client.is_patient {
+            return Poll::Pending;
+        }
+        drop(incoming);
         ready!(self.poll_stalled(cx));
+        if let Some(call_off) = &self.call_off {
+            call_off.is_broken.set(true);
+        }
         Poll::Ready(Some(Err(BodyFault::Stalled)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.client.as_ref().is_none_or(Body::is_end_stream)
+        (self.client.as_ref()).is_none_or(|client| client.incoming.borrow().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.client
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.client {
+            Some(client) => client.incoming.borrow().size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -149,12 +246,12 @@ impl ToClient {
 
 impl Body for ToClient {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Text(text) => {
@@ -187,7 +284,7 @@ impl Streamed {
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         self.place.note_asked();
         let frame = ready!(self.poll_driven(cx));
         let ended = match &frame {
@@ -211,12 +308,17 @@ impl Streamed {
     fn poll_driven(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(lease @ Lease::Stream(_)) = &mut self.lease {
+            let _ = lease.poll_driven(cx);
+            let frame = ready!(Pin::new(&mut self.upstream).poll_frame(cx));
+            return Poll::Ready(unless_cut_short(frame, true, &self.upstream));
+        }
         // The connection is driven here and by nobody else, so that the body can become ready at no other time: it needs
         // no waker, and the connection's progress does not wake the task that makes it.
         let quiet = &mut Context::from_waker(Waker::noop());
         if let Poll::Ready(frame) = Pin::new(&mut self.upstream).poll_frame(quiet) {
-            return Poll::Ready(frame);
+            return Poll::Ready(frame.map(|frame| Ok(frame?)));
         }
         let closed = match &mut self.lease {
             Some(lease) => lease.poll_driven(cx).is_ready(),
@@ -225,23 +327,38 @@ impl Streamed {
         if closed {
             // Dropping the connection ends the body, well or badly.
             self.lease = None;
-            return Pin::new(&mut self.upstream).poll_frame(cx);
+            let frame = ready!(Pin::new(&mut self.upstream).poll_frame(cx));
+            return Poll::Ready(frame.map(|frame| Ok(frame?)));
         }
-        Pin::new(&mut self.upstream).poll_frame(quiet)
+        let frame = ready!(Pin::new(&mut self.upstream).poll_frame(quiet));
+        Poll::Ready(frame.map(|frame| Ok(frame?)))
+    }
+}
+
+/// hyper ends a body without an error when its stream was reset with `NO_ERROR` (RFC 9113 §8.1: nobody reads the rest). Passed on,
+/// what was cut short would look whole.
+fn unless_cut_short(
+    frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+    is_stream: bool,
+    incoming: &Incoming,
+) -> Option<Result<Frame<Bytes>, BodyFault>> {
+    match frame {
+        None if is_stream && !incoming.is_end_stream() => Some(Err(BodyFault::CutShort)),
+        frame => frame.map(|frame| Ok(frame?)),
     }
 }
 
 fn without_identity(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         stripped::strip(trailers);
-        hop::prepare_response(trailers);
+        hop::prepare_trailers(trailers);
     }
     frame
 }
 
 fn without_identity_in_answer(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
-        hop::prepare_response(trailers);
+        hop::prepare_trailers(trailers);
     }
     frame
 }

@@ -182,6 +182,13 @@ pub struct RouteConfig {
     /// Of an upstream over TLS (`https://…`): whom it has to be. Default: whoever the internal bundle vouches for under the host's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
+    /// Which HTTP the upstream is spoken to in: "http/1.1", "h2", or "auto", which asks it in the TLS handshake. Over plaintext and
+    /// Unix sockets "h2" is spoken by prior knowledge. Default: "auto" over TLS, else "http/1.1".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_protocol: Option<HttpProtocol>,
+    /// Which protocols a client may switch to by an Upgrade over HTTP/1.1; the upstream is asked in HTTP/1.1, too. Default: `["websocket"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrades: Option<Vec<String>>,
     /// "require": a certificate is needed here, though the listener only asks for one. Default: as the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<RouteClientCertificate>,
@@ -190,6 +197,20 @@ pub struct RouteConfig {
     /// Whom it refuses, whatever `allow` says; an entry means every bundle unless it names one. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
+}
+
+/// Which HTTP an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpProtocol {
+    /// HTTP/2 if the upstream chooses it in the TLS handshake, else HTTP/1.1.
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1, one request at a time on a connection.
+    #[serde(rename = "http/1.1")]
+    Http1,
+    /// HTTP/2, which gRPC needs.
+    #[serde(rename = "h2")]
+    Http2,
 }
 
 /// How an upstream over TLS is verified, and what it is shown.
@@ -333,6 +354,8 @@ impl RouteConfig {
             path: None,
             upstream: upstream.into(),
             upstream_tls: None,
+            upstream_protocol: None,
+            upgrades: None,
             client_certificate: None,
             allow,
             deny: Vec::new(),

@@ -4,6 +4,7 @@
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
 mod login;
+mod preface;
 mod relay;
 mod tunnel;
 
@@ -70,8 +71,8 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     let _open = listener.metrics.open();
     let activity = Activity::new();
     let caller = Caller::new(session, listener, pool, in_flight, Rc::clone(&activity));
-    let caller = Rc::new(caller);
-    let observed = Observed {
+    let mut caller = Rc::new(caller);
+    let mut observed = Observed {
         stream,
         activity,
         read_ahead: BytesMut::new(),
@@ -80,6 +81,16 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         Protocol::Bytes => return Box::pin(relay::serve(observed, caller)).await,
         Protocol::Postgresql => return Box::pin(login::serve(observed, caller)).await,
         Protocol::Http => {}
+    }
+    if caller.listener.acceptor.is_none() {
+        let mut read = BytesMut::new();
+        let Some(is_http2) = preface::is_http2(&mut observed, &mut read, &caller).await else {
+            return;
+        };
+        observed.read_ahead = read;
+        if is_http2 && let Some(caller) = Rc::get_mut(&mut caller) {
+            caller.session.alpn = Some((*b"h2").into());
+        }
     }
     let io = TokioIo::new(observed);
     if caller.is_h2() {

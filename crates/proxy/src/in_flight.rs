@@ -41,12 +41,16 @@ pub(crate) enum Asking {
         upstream: Upstream,
     },
     Request {
-        method: Method,
-        host: Rc<ReadHost>,
-        /// As the policy saw it.
-        target: Uri,
+        requested: Rc<Requested>,
         upstream: Upstream,
     },
+}
+
+/// What a request asked for, as the policy saw it.
+pub(crate) struct Requested {
+    pub(crate) method: Method,
+    pub(crate) host: Rc<ReadHost>,
+    pub(crate) target: Uri,
 }
 
 struct Exchange {

@@ -14,6 +14,7 @@ mod connection;
 mod demo;
 mod exchange;
 pub mod gateway;
+mod grpc;
 mod headers;
 mod host;
 mod in_flight;

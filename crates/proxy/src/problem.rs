@@ -1,6 +1,6 @@
 //! The gateway's own answers (RFC 9457): a class and an id to quote, never a detail (invariant 17).
 
-use countersign_diagnose::cause::Class;
+use countersign_diagnose::cause::{Cause, Class};
 use countersign_diagnose::refusal::RefusalId;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
@@ -19,9 +19,24 @@ struct Problem<'a> {
     refusal_id: Option<&'a RefusalId>,
 }
 
+/// What one of these answers says; each carries it as an extension, for clients that look for it elsewhere.
+#[derive(Clone)]
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    pub(crate) refusal_id: Option<RefusalId>,
+    /// Whether the client has shown no certificate and needs one.
+    pub(crate) needs_certificate: bool,
+}
+
 /// A refused request.
-pub(crate) fn refusal(status: StatusCode, class: Class, id: &RefusalId) -> Response<ToClient> {
-    answer(status, class, class.meaning(), Some(id))
+pub(crate) fn refusal(status: StatusCode, cause: Cause, id: &RefusalId) -> Response<ToClient> {
+    let class = cause.class();
+    let mut response = answer(status, class, class.meaning(), Some(id));
+    if let Some(said) = response.extensions_mut().get_mut::<Said>() {
+        said.needs_certificate = cause == Cause::ClientCertNotSent;
+    }
+    response
 }
 
 /// An upstream that did not answer, or could not be reached; with an id where it is on record why.
@@ -47,7 +62,7 @@ pub(crate) fn broken_request() -> Response<ToClient> {
 fn answer(
     status: StatusCode,
     class: Class,
-    title: &str,
+    title: &'static str,
     refusal_id: Option<&RefusalId>,
 ) -> Response<ToClient> {
     let problem = Problem {
@@ -67,5 +82,11 @@ fn answer(
     );
     // The next client behind a shared cache is somebody else.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.extensions_mut().insert(Said {
+        status,
+        title,
+        refusal_id: refusal_id.cloned(),
+        needs_certificate: false,
+    });
     response
 }

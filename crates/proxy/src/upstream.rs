@@ -1,37 +1,33 @@
-//! Connections to upstreams: one pool per worker, each connection driven by the task that uses it.
-//!
-//! hyper's client is a handle and a connection that has to be polled. Usually a task of its own polls it; here the task of
-//! the client's connection does, so that a request costs two wake-ups of one task and no message between tasks. Nobody
-//! polls an idle connection: whether it still stands is asked when it is taken out.
+//! Connections to upstreams: one pool per worker. Those of HTTP/1.1 serve one request at a time, those of HTTP/2 many.
 
+mod lease;
+mod line;
 mod link;
+mod multiplexed;
 mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_diagnose::refusal::Refusal;
 use countersign_tls::enforcement::Enforcement;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::task::unconstrained;
-use tokio::time::{Instant, sleep, timeout};
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
+use http::HeaderValue;
+use tokio::time::Instant;
 
+pub(crate) use self::lease::{Lease, Wanted};
+use self::line::{Idle, InUse, Line};
 pub(crate) use self::link::{Link, Vouched};
+use self::multiplexed::{Multiplexed, Stream};
 pub(crate) use self::tls::TlsTarget;
-use crate::body::ToUpstream;
 use crate::plan::Bounds;
 
 /// Where a route or a listener forwards.
@@ -41,8 +37,28 @@ pub(crate) enum Upstream {
     Bytes(Arc<Address>),
     /// The built-in page that shows who the client is.
     Demo,
-    /// An HTTP/1.1 server.
-    Http(Arc<Address>),
+    /// A server of requests.
+    Http(Arc<Origin>),
+}
+
+/// A server of requests, and which HTTP it is spoken to in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) address: Arc<Address>,
+    pub(crate) versions: HttpVersions,
+    /// The same server in HTTP/1.1 alone, for what HTTP/2 has no way to say; `None`: it speaks HTTP/2 and nothing else.
+    pub(crate) http1: Option<Arc<Address>>,
+    /// Which protocols a client may ask it to switch to.
+    pub(crate) upgrades: Vec<HeaderValue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HttpVersions {
+    /// As the upstream chooses in its TLS handshake.
+    Either,
+    Http1,
+    /// Over plaintext by prior knowledge (RFC 9113 §3.3).
+    Http2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,21 +78,24 @@ pub(crate) struct UpstreamPool {
     enforcement: Enforcement,
     open: RefCell<HashMap<Arc<Address>, Rc<Cell<usize>>>>,
     idle: RefCell<HashMap<Arc<Address>, Vec<Idle>>>,
+    /// Those of HTTP/2, in use or not.
+    shared: RefCell<HashMap<Arc<Address>, Vec<Rc<Multiplexed>>>>,
+    /// Connections that are being made for whoever wants a stream.
+    attempts: RefCell<HashMap<Arc<Address>, WeakShared<Attempt>>>,
+    /// When one that may speak either last chose HTTP/1.1.
+    chose_http1: RefCell<HashMap<Arc<Address>, Instant>>,
     warned: RefCell<HashMap<Address, Instant>>,
 }
 
-struct Idle {
-    line: Line,
-    since: Instant,
-}
+/// Its end leaves nothing in the pool but the connection. Everybody who waits for it is told the same.
+type Attempt = LocalBoxFuture<'static, Result<Made, Rc<UpstreamFault>>>;
 
-/// A connection and the handle to send on it.
-struct Line {
-    sender: SendRequest<ToUpstream>,
-    connection: Box<Connection<TokioIo<Link>, ToUpstream>>,
-    /// Of an upstream over TLS.
-    vouched: Option<Rc<Vouched>>,
-    open: Open,
+/// What became of an attempt.
+#[derive(Clone)]
+enum Made {
+    Multiplexed(Rc<Multiplexed>),
+    /// The upstream speaks HTTP/1.1: for whoever comes first.
+    Single(Rc<RefCell<Option<Line>>>),
 }
 
 /// Counts one connection to an upstream until it is dropped.
@@ -88,21 +107,6 @@ pub(crate) struct Switched {
     /// What the upstream sent right behind its answer.
     pub(crate) first: Bytes,
     pub(crate) _open: Open,
-}
-
-/// A connection in use. Dropping it closes it; [`Lease::give_back`] keeps it.
-pub(crate) struct Lease {
-    line: Line,
-    address: Arc<Address>,
-    pool: Rc<UpstreamPool>,
-    /// Whether it has served before, so that the upstream may have closed it in the meantime.
-    reused: bool,
-    /// Whether the connection's future has ended: it may not be polled again.
-    closed: bool,
-    /// Whether the upstream may take whoever speaks on it for this client.
-    is_private: bool,
-    /// Resolves when an upstream over TLS is trusted no more, so that a connection on which nothing happens is looked at.
-    cut: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// Why an upstream did not answer.
@@ -120,24 +124,63 @@ pub(crate) enum UpstreamFault {
     ConnectTimeout,
     #[error("{limit} connections to it are open, as many as a worker may have")]
     Exhausted { limit: usize },
+    #[error("it was configured to speak HTTP/2 and does not")]
+    NotHttp2,
     /// It refused our certificate, or we its.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
+    #[error("the client's request broke off")]
+    RequestBroken,
     #[error("it switched protocols without being asked to")]
     Switched,
+    /// Whatever the request asks for, it can be sent again.
+    #[error("it did not process the request: {0}")]
+    Unprocessed(hyper::Error),
 }
 
 impl Upstream {
     /// Whether what went to `before` may go on there.
     pub(crate) fn is_still(&self, before: &Self) -> bool {
-        let (Self::Bytes(now) | Self::Http(now), Self::Bytes(then) | Self::Http(then)) =
-            (self, before)
-        else {
-            return self == before;
+        let (now, then) = match (self, before) {
+            (Self::Bytes(now), Self::Bytes(then)) => (now, then),
+            (Self::Http(now), Self::Http(then)) => (&now.address, &then.address),
+            _ => return self == before,
         };
         match (&**now, &**then) {
             (Address::Tls(now), Address::Tls(then)) => now.still_accepts(then),
             (now, then) => now == then,
+        }
+    }
+}
+
+impl Origin {
+    pub(crate) fn new(
+        address: Address,
+        versions: HttpVersions,
+        upgrades: Vec<HeaderValue>,
+    ) -> Self {
+        let http1 = match (versions, &address) {
+            (HttpVersions::Http2, _) => None,
+            (HttpVersions::Either, Address::Tls(target)) => {
+                let mut target = target.clone();
+                target.settings.alpn = vec![b"http/1.1".to_vec()];
+                Some(Arc::new(Address::Tls(target)))
+            }
+            _ => Some(Arc::new(address.clone())),
+        };
+        Self {
+            address: Arc::new(address),
+            versions,
+            http1,
+            upgrades,
+        }
+    }
+
+    /// What a URI begins with there.
+    pub(crate) fn scheme(&self) -> http::uri::Scheme {
+        match &*self.address {
+            Address::Tls(_) => http::uri::Scheme::HTTPS,
+            Address::Tcp { .. } | Address::Unix { .. } => http::uri::Scheme::HTTP,
         }
     }
 }
@@ -150,7 +193,26 @@ impl UpstreamFault {
 
     /// Whether it was the client's body that broke off, and not the upstream.
     pub(crate) fn is_of_client(&self) -> bool {
-        matches!(self, Self::Broken(error) if error.is_user())
+        match self {
+            Self::Broken(error) => error.is_user(),
+            Self::RequestBroken => true,
+            _ => false,
+        }
+    }
+
+    /// The same for another one who waited for it.
+    fn told_again(&self) -> Self {
+        match self {
+            Self::AnswerTimeout { limit } => Self::AnswerTimeout { limit: *limit },
+            Self::Connect(error) => Self::Connect(io::Error::new(error.kind(), error.to_string())),
+            Self::ConnectTimeout => Self::ConnectTimeout,
+            Self::Exhausted { limit } => Self::Exhausted { limit: *limit },
+            Self::NotHttp2 => Self::NotHttp2,
+            Self::Refused(refusal) => Self::Refused(refusal.clone()),
+            Self::RequestBroken => Self::RequestBroken,
+            Self::Switched => Self::Switched,
+            Self::Broken(_) | Self::Closed | Self::Unprocessed(_) => Self::Closed,
+        }
     }
 }
 
@@ -173,45 +235,135 @@ impl fmt::Display for Address {
 impl UpstreamPool {
     pub(crate) fn new(bounds: Bounds, enforcement: Enforcement) -> Rc<Self> {
         let (open, idle, warned) = Default::default();
+        let (shared, attempts, chose_http1) = Default::default();
         Rc::new(Self {
             bounds,
             enforcement,
             open,
             idle,
+            shared,
+            attempts,
+            chose_http1,
             warned,
         })
     }
 
-    /// An idle connection that still stands, else a new one.
-    pub(crate) async fn lease(
+    /// A connection of HTTP/1.1: one that idles and still stands, else a new one.
+    pub(crate) async fn lease_http1(
         self: &Rc<Self>,
         address: &Arc<Address>,
+        wanted: &Wanted,
     ) -> Result<Lease, UpstreamFault> {
-        match self.take(address) {
-            Some(line) => Ok(self.leased(line, address, true)),
-            None => self.lease_new(address).await,
+        if let Some(lease) = self.take(address, wanted) {
+            return Ok(lease);
+        }
+        let limit = self.bounds.upstream_connections;
+        let (stream, open) = self.connect(address, limit).await?;
+        let line = Line::begin(stream, open).await?;
+        Ok(Lease::Line(InUse::new(line, address, self, false)))
+    }
+
+    /// A connection of whatever the upstream speaks, or a stream of one.
+    pub(crate) async fn lease(
+        self: &Rc<Self>,
+        origin: &Origin,
+        wanted: &Wanted,
+    ) -> Result<Lease, UpstreamFault> {
+        let address = &origin.address;
+        if origin.versions == HttpVersions::Http1 {
+            return self.lease_http1(address, wanted).await;
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(stream) = self.join(address, wanted) {
+                return Ok(Lease::Stream(stream));
+            }
+            if let Some(lease) = self.take(address, wanted) {
+                return Ok(lease);
+            }
+            let made = if self.chose_http1_before(address) {
+                // Whoever waited for one connection could not share it.
+                self.make(address, origin.versions).await?
+            } else {
+                let attempt = self.attempt(address, origin.versions);
+                attempt.await.map_err(|fault| fault.told_again())?
+            };
+            match made {
+                Made::Multiplexed(connection) => {
+                    if let Some(stream) = connection.join() {
+                        return Ok(Lease::Stream(stream));
+                    }
+                }
+                Made::Single(line) => {
+                    if let Some(line) = line.borrow_mut().take() {
+                        return Ok(Lease::Line(InUse::new(line, address, self, false)));
+                    }
+                }
+            }
+        }
+        Err(UpstreamFault::Closed)
+    }
+
+    fn join(&self, address: &Arc<Address>, wanted: &Wanted) -> Option<Stream> {
+        let shared = self.shared.borrow();
+        let mut connections = shared.get(address)?.iter();
+        match wanted {
+            Wanted::Any => connections.find_map(Multiplexed::join),
+            Wanted::New => None,
+            Wanted::Other(than) => connections
+                .filter(|connection| !Rc::ptr_eq(connection, than))
+                .find_map(Multiplexed::join),
         }
     }
 
-    /// A new connection.
-    pub(crate) async fn lease_new(
-        self: &Rc<Self>,
+    /// The attempt that is under way, else another.
+    fn attempt(self: &Rc<Self>, address: &Arc<Address>, versions: HttpVersions) -> Shared<Attempt> {
+        let mut attempts = self.attempts.borrow_mut();
+        if let Some(attempt) = attempts.get(address).and_then(WeakShared::upgrade) {
+            return attempt;
+        }
+        let (pool, to) = (Rc::clone(self), Arc::clone(address));
+        let attempt = async move {
+            let made = pool.make(&to, versions).await;
+            pool.attempts.borrow_mut().remove(&to);
+            made.map_err(Rc::new)
+        };
+        let attempt = attempt.boxed_local().shared();
+        if let Some(weak) = attempt.downgrade() {
+            attempts.insert(Arc::clone(address), weak);
+        }
+        attempt
+    }
+
+    async fn make(
+        &self,
         address: &Arc<Address>,
-    ) -> Result<Lease, UpstreamFault> {
+        versions: HttpVersions,
+    ) -> Result<Made, UpstreamFault> {
         let limit = self.bounds.upstream_connections;
         let (stream, open) = self.connect(address, limit).await?;
-        let vouched = stream.vouched();
-        let handshake = Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(UpstreamFault::Broken)?;
-        let line = Line {
-            sender,
-            connection: Box::new(connection),
-            vouched,
-            open,
+        let speaks_http2 = match &stream {
+            Link::Tls(link) => link.speaks_http2,
+            Link::Tcp(_) | Link::Unix(_) => versions == HttpVersions::Http2,
         };
-        Ok(self.leased(line, address, false))
+        if !speaks_http2 && versions == HttpVersions::Http2 {
+            return Err(UpstreamFault::NotHttp2);
+        }
+        if !speaks_http2 {
+            let choice = (Arc::clone(address), Instant::now());
+            self.chose_http1.borrow_mut().extend([choice]);
+            let line = Line::begin(stream, open).await?;
+            return Ok(Made::Single(Rc::new(RefCell::new(Some(line)))));
+        }
+        self.chose_http1.borrow_mut().remove(address);
+        let connection = Multiplexed::begin(stream, open).await?;
+        let mut shared = self.shared.borrow_mut();
+        let connections = shared.entry(Arc::clone(address)).or_default();
+        connections.push(Rc::clone(&connection));
+        Ok(Made::Multiplexed(connection))
+    }
+
+    fn chose_http1_before(&self, address: &Arc<Address>) -> bool {
+        self.chose_http1.borrow().contains_key(address)
     }
 
     /// A connection for bytes, which is nobody's after this one.
@@ -245,6 +397,11 @@ impl UpstreamPool {
             });
             !lines.is_empty()
         });
+        self.shared.borrow_mut().retain(|_, connections| {
+            connections.retain(|connection| connection.may_serve());
+            !connections.is_empty()
+        });
+        (self.chose_http1.borrow_mut()).retain(|_, at| at.elapsed() < CHOICE_LIFE);
         self.open.borrow_mut().retain(|_, open| open.get() > 0);
     }
 
@@ -269,13 +426,16 @@ impl UpstreamPool {
         Ok(Open(Rc::clone(open)))
     }
 
-    fn take(&self, address: &Arc<Address>) -> Option<Line> {
+    fn take(self: &Rc<Self>, address: &Arc<Address>, wanted: &Wanted) -> Option<Lease> {
+        if matches!(wanted, Wanted::New) {
+            return None;
+        }
         let mut idle = self.idle.borrow_mut();
         let lines = idle.get_mut(address)?;
         // The last one used is the least likely to have been closed.
         while let Some(mut idle) = lines.pop() {
             if idle.may_serve() {
-                return Some(idle.line);
+                return Some(Lease::Line(InUse::new(idle.line, address, self, true)));
             }
         }
         None
@@ -292,153 +452,11 @@ impl UpstreamPool {
             });
         }
     }
-
-    fn leased(self: &Rc<Self>, line: Line, address: &Arc<Address>, reused: bool) -> Lease {
-        let cut = line
-            .vouched
-            .as_ref()
-            .map(|vouched| Box::pin(vouched.cut()) as Pin<Box<dyn Future<Output = ()>>>);
-        Lease {
-            line,
-            address: Arc::clone(address),
-            pool: Rc::clone(self),
-            reused,
-            closed: false,
-            is_private: false,
-            cut,
-        }
-    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
-    }
-}
-
-impl Idle {
-    /// Whether it can be taken up again.
-    fn may_serve(&mut self) -> bool {
-        self.since.elapsed() < IDLE_LIMIT
-            && self.line.vouched.as_ref().is_none_or(|it| it.wake())
-            && self.line.stands()
-    }
-}
-
-impl Line {
-    /// A withdrawal has nothing to wait for where nothing is under way.
-    fn rest(&self) {
-        if let Some(vouched) = &self.vouched {
-            vouched.rest();
-        }
-    }
-
-    /// Whether it can take a request: the upstream has neither closed it nor spoken out of turn.
-    fn stands(&mut self) -> bool {
-        let quiet = &mut Context::from_waker(Waker::noop());
-        !self.is_cut()
-            && Pin::new(&mut self.connection).poll(quiet).is_pending()
-            && self.sender.is_ready()
-    }
-
-    fn is_cut(&self) -> bool {
-        self.vouched.as_ref().is_some_and(|it| it.is_cut())
-    }
-}
-
-impl Lease {
-    pub(crate) fn is_reused(&self) -> bool {
-        self.reused
-    }
-
-    /// What stands behind the connection, if it is over TLS.
-    pub(crate) fn vouched(&self) -> Option<Rc<Vouched>> {
-        self.line.vouched.clone()
-    }
-
-    /// To be called when the connection itself has been authenticated, or may have been.
-    pub(crate) fn keep_from_others(&mut self) {
-        self.is_private = true;
-    }
-
-    /// Sends the request and waits for the head of the answer. An error ends the connection.
-    pub(crate) async fn send(
-        mut self,
-        request: Request<ToUpstream>,
-    ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
-        let limit = self.pool.bounds.answer;
-        let taken = request.body().taken();
-        let mut timer = pin!(sleep(limit));
-        // `unconstrained`: out of budget, tokio would wake a waker that wakes nobody.
-        let mut answer = pin!(unconstrained(self.line.sender.send_request(request)));
-        // As in `body`: the answer becomes ready by polling the connection, which only this does.
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let answered = poll_fn(|cx| {
-            let closed = self.poll_driven(cx).is_ready();
-            match answer.as_mut().poll(quiet) {
-                Poll::Ready(answer) => return Poll::Ready(answer.map_err(UpstreamFault::Broken)),
-                Poll::Pending if closed => return Poll::Ready(Err(UpstreamFault::Closed)),
-                Poll::Pending => {}
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                // An upload takes as long as it takes: the upstream's time begins when it has taken the last of it.
-                match taken.as_ref().map(|taken| taken.get() + limit) {
-                    Some(end) if end > timer.deadline() => timer.as_mut().reset(end),
-                    _ => return Poll::Ready(Err(UpstreamFault::AnswerTimeout { limit })),
-                }
-            }
-            Poll::Pending
-        });
-        match answered.await {
-            Ok(answer) => Ok((answer, self)),
-            // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
-            Err(UpstreamFault::Broken(error)) => {
-                let vouched = self.line.vouched.as_ref();
-                let refused = vouched.and_then(|it| it.refusal_behind(&error));
-                Err(refused.unwrap_or(UpstreamFault::Broken(error)))
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// Lets the connection progress; ready when it has closed.
-    pub(crate) fn poll_driven(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(cut) = &mut self.cut
-            && cut.as_mut().poll(cx).is_ready()
-        {
-            self.cut = None;
-        }
-        self.closed = self.closed || Pin::new(&mut self.line.connection).poll(cx).is_ready();
-        if self.closed {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Keeps the connection for another request. To be called when the answer has ended.
-    ///
-    /// One that is still taking the request's body is closed: its answer came early, and the rest of the body may never come.
-    pub(crate) fn give_back(mut self) {
-        let quiet = &mut Context::from_waker(Waker::noop());
-        if !self.is_private && self.poll_driven(quiet).is_pending() && self.line.sender.is_ready() {
-            self.pool.put(self.address, self.line);
-        }
-    }
-
-    /// The bare connection after the upstream has switched protocols, with the bytes that it sent since.
-    pub(crate) async fn into_tunnel(mut self) -> Result<Switched, UpstreamFault> {
-        timeout(CONNECT_LIMIT, poll_fn(|cx| self.poll_driven(cx)))
-            .await
-            .map_err(|_| UpstreamFault::AnswerTimeout {
-                limit: CONNECT_LIMIT,
-            })?;
-        let parts = self.line.connection.into_parts();
-        Ok(Switched {
-            stream: parts.io.into_inner(),
-            first: parts.read_buf,
-            _open: self.line.open,
-        })
     }
 }
 
@@ -456,3 +474,9 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// An upstream that is down is one line each 10 s and worker, not one per request.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long an upstream that may speak either is taken to speak HTTP/1.1 still: its connections are not waited for in common.
+const CHOICE_LIFE: Duration = Duration::from_mins(10);
+
+/// A connection that others fill, or that ends at once, is no reason to try for ever.
+const MAX_ATTEMPTS: usize = 4;

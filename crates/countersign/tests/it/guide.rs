@@ -105,6 +105,13 @@ fn guide_to_webhooks_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_grpc_does_what_it_says() {
+    if peer("guide_to_grpc_does_what_it_says", "curl").is_some() {
+        check("grpc.md");
+    }
+}
+
+#[test]
 fn guide_to_retention_does_what_it_says() {
     check("retention.md");
 }

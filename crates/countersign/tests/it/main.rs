@@ -16,6 +16,7 @@ mod full_disk;
 mod guide;
 mod hearing;
 mod http;
+mod http2;
 mod installation;
 mod interop;
 mod inventory;

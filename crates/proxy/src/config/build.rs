@@ -346,6 +346,8 @@ fn served(
             place,
             text,
             tls: listener.upstream_tls.as_ref(),
+            protocol: None,
+            upgrades: None,
         };
         return Ok(Served {
             place: place.to_owned(),

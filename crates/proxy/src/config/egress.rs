@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
-use crate::config::{UpstreamTlsConfig, upstream};
+use crate::config::{HttpProtocol, UpstreamTlsConfig, upstream};
 use crate::plan::{Direction, EgressPlan, Protocol, Serving};
 
 /// A plaintext address of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this host.
@@ -30,6 +30,9 @@ pub struct EgressConfig {
     /// Whom it has to be, and what it is shown. Default: whoever the internal bundle vouches for under the host's name, and nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
+    /// Which HTTP the server is spoken to in: "http/1.1", "h2", or "auto", which asks it in the TLS handshake. Default: "auto".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_protocol: Option<HttpProtocol>,
     /// A connection without a request for so long is closed; of bytes, one without a byte. Default: "75s", of bytes "1h".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<TimeSpan>,
@@ -73,6 +76,8 @@ impl EgressConfig {
             place: &place,
             text: &self.upstream,
             tls: self.upstream_tls.as_ref(),
+            protocol: self.upstream_protocol,
+            upgrades: None,
         };
         let (upstream, host, protocol) = upstream::of_egress(&written, context)?;
         let route = Route {

@@ -8,8 +8,8 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    EgressConfig, FeedConfig, GatewayConfig, ListenerConfig, RouteClientCertificate, RouteConfig,
-    TrustConfig, UpstreamTlsConfig,
+    EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, ListenerConfig, RouteClientCertificate,
+    RouteConfig, TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -24,6 +24,8 @@ pub fn default_toml() -> String {
     let every_route = RouteConfig {
         host: Some("api.example.com".to_owned()),
         path: Some("/charge/**".to_owned()),
+        upstream_protocol: Some(HttpProtocol::Http1),
+        upgrades: Some(vec!["websocket".to_owned()]),
         client_certificate: Some(RouteClientCertificate::Require),
         deny: vec![ConditionConfig {
             dns: Some("*.contractor.example.com".to_owned()),
@@ -57,6 +59,7 @@ pub fn default_toml() -> String {
         name: Some("egress-1".to_owned()),
         address: ([127, 0, 0, 1], 9080).into(),
         upstream: "https://orders.example.com".to_owned(),
+        upstream_protocol: Some(HttpProtocol::Auto),
         upstream_tls: Some(UpstreamTlsConfig {
             name: vec!["spiffe://example.com/orders".to_owned()],
             certificate: Some("tls/client.pem".into()),

@@ -60,6 +60,8 @@ pub(super) fn build_route(
         place,
         text: &route.upstream,
         tls: route.upstream_tls.as_ref(),
+        protocol: route.upstream_protocol,
+        upgrades: route.upgrades.as_deref(),
     };
     let upstream = upstream::of_requests(&written, upstreams)?;
     let built = Route {

@@ -15,9 +15,9 @@ use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use http::{HeaderValue, Uri};
 
-use crate::config::UpstreamTlsConfig;
+use crate::config::{HttpProtocol, UpstreamTlsConfig};
 use crate::plan::Protocol;
-use crate::upstream::{Address, TlsTarget, Upstream};
+use crate::upstream::{Address, HttpVersions, Origin, TlsTarget, Upstream};
 
 /// What upstreams over TLS are judged by and proved to.
 pub(super) struct Context<'a> {
@@ -26,11 +26,13 @@ pub(super) struct Context<'a> {
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
-/// What stands in a route or a listener: `upstream` and `upstream_tls`.
+/// What stands in a route or a listener: `upstream`, `upstream_tls`, and of requests `upstream_protocol` and `upgrades`.
 pub(super) struct Written<'a> {
     pub(super) place: &'a str,
     pub(super) text: &'a str,
     pub(super) tls: Option<&'a UpstreamTlsConfig>,
+    pub(super) protocol: Option<HttpProtocol>,
+    pub(super) upgrades: Option<&'a [String]>,
 }
 
 /// Of a route: requests.
@@ -41,14 +43,25 @@ pub(super) fn of_requests(
     const FORMS: Forms = Forms {
         plain: ("http", Some(80)),
         tls: ("https", Some(443)),
-        alpn: &[b"http/1.1"],
+        alpn: &[],
         hint: "write \"http://HOST:PORT\", \"https://HOST:PORT\", \"unix:/PATH\", or \"demo\"",
     };
     if written.text == DEMO {
         written.refuse_tls()?;
+        if written.protocol.is_some() || written.upgrades.is_some() {
+            let key = if written.protocol.is_some() {
+                "upstream_protocol"
+            } else {
+                "upgrades"
+            };
+            let why = "the built-in page is no upstream to speak with";
+            return Err(ConfigError::new(format!("{}.{key}", written.place), why)
+                .hint("leave it out, or name a server as upstream"));
+        }
         return Ok(Upstream::Demo);
     }
-    Ok(Upstream::Http(Arc::new(written.address(&FORMS, context)?)))
+    let address = written.address(&FORMS, context)?;
+    Ok(Upstream::Http(Arc::new(written.origin(address)?)))
 }
 
 /// Of a listener itself, which takes no requests.
@@ -86,7 +99,7 @@ pub(super) fn of_egress(
     const HTTP: Forms = Forms {
         plain: ("https", Some(443)),
         tls: ("https", Some(443)),
-        alpn: &[b"http/1.1"],
+        alpn: &[],
         hint: HINT,
     };
     const BYTES: Forms = Forms {
@@ -111,12 +124,17 @@ pub(super) fn of_egress(
     let Ok(host) = HeaderValue::from_str(&host) else {
         return written.refuse(forms, "names a host that no request could ask for");
     };
-    let address = Arc::new(address);
-    Ok(if is_bytes {
-        (Upstream::Bytes(address), host, Protocol::Bytes)
-    } else {
-        (Upstream::Http(address), host, Protocol::Http)
-    })
+    if !is_bytes {
+        let origin = Arc::new(written.origin(address)?);
+        return Ok((Upstream::Http(origin), host, Protocol::Http));
+    }
+    if written.protocol.is_some() {
+        let place = format!("{}.upstream_protocol", written.place);
+        return Err(
+            ConfigError::new(place, "bytes are in no HTTP").hint("leave it out, or write https://")
+        );
+    }
+    Ok((Upstream::Bytes(Arc::new(address)), host, Protocol::Bytes))
 }
 
 /// The schemes that are known where an upstream stands, each with the port that it means without one.
@@ -156,6 +174,77 @@ impl Written<'_> {
         }
         let target = self.tls_target(host, port, forms.alpn, context)?;
         Ok(Address::Tls(target))
+    }
+
+    fn origin(&self, mut address: Address) -> Result<Origin, ConfigError> {
+        let is_tls = matches!(address, Address::Tls(_));
+        let versions = match self.protocol {
+            Some(HttpProtocol::Http1) => HttpVersions::Http1,
+            Some(HttpProtocol::Http2) => HttpVersions::Http2,
+            Some(HttpProtocol::Auto) if !is_tls => {
+                let why = format!(
+                    "{:?} is not spoken to over TLS, where alone it could choose",
+                    self.text
+                );
+                return Err(
+                    ConfigError::new(format!("{}.upstream_protocol", self.place), why)
+                        .hint("write \"http/1.1\" or \"h2\""),
+                );
+            }
+            None if !is_tls => HttpVersions::Http1,
+            Some(HttpProtocol::Auto) | None => HttpVersions::Either,
+        };
+        if let Address::Tls(target) = &mut address {
+            let offered: &[&[u8]] = match versions {
+                HttpVersions::Either => &[b"h2", b"http/1.1"],
+                HttpVersions::Http1 => &[b"http/1.1"],
+                HttpVersions::Http2 => &[b"h2"],
+            };
+            target.settings.alpn = offered.iter().map(|it| it.to_vec()).collect();
+        }
+        Ok(Origin::new(address, versions, self.upgrades(versions)?))
+    }
+
+    fn upgrades(&self, versions: HttpVersions) -> Result<Vec<HeaderValue>, ConfigError> {
+        let Some(written) = self.upgrades else {
+            return Ok(vec![HeaderValue::from_static("websocket")]);
+        };
+        if versions == HttpVersions::Http2 && !written.is_empty() {
+            let why = "nothing can be switched to with an upstream that is spoken to in HTTP/2";
+            return Err(
+                ConfigError::new(format!("{}.upgrades", self.place), why).hint(
+                    "leave it out, or give the path that upgrades a route with upstream_protocol = \"http/1.1\"",
+                ),
+            );
+        }
+        let mut upgrades = Vec::with_capacity(written.len());
+        for (index, name) in written.iter().enumerate() {
+            let place = || format!("{}.upgrades[{index}]", self.place);
+            let is_http = ["h2", "h2c", "http", "tls"].iter().any(|it| {
+                name.split('/')
+                    .next()
+                    .unwrap_or(name)
+                    .eq_ignore_ascii_case(it)
+            });
+            if is_http {
+                let why = format!("{name:?} would carry requests past the rules");
+                return Err(ConfigError::new(place(), why)
+                    .hint("clients of HTTP/2 agree on it in the TLS handshake"));
+            }
+            // RFC 9110 §7.8: a name, and perhaps a version behind a slash.
+            let is_protocol = !name.is_empty()
+                && name.len() <= MAX_PROTOCOL_BYTES
+                && (name.bytes())
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._+/".contains(&byte));
+            let value = HeaderValue::from_str(name).ok().filter(|_| is_protocol);
+            let Some(value) = value else {
+                let why = format!("{name:?} names no protocol");
+                return Err(ConfigError::new(place(), why)
+                    .hint("write it as the Upgrade header has it, such as \"websocket\""));
+            };
+            upgrades.push(value);
+        }
+        Ok(upgrades)
     }
 
     fn refuse<T>(&self, forms: &Forms, why: &str) -> Result<T, ConfigError> {
@@ -352,6 +441,9 @@ pub(super) fn read_credentials(
 }
 
 const DEMO: &str = "demo";
+
+/// Names of protocols have a dozen.
+const MAX_PROTOCOL_BYTES: usize = 64;
 
 const UNIX: &str = "unix:";
 

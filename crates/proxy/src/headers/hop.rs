@@ -1,45 +1,84 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what concerns one connection and is not forwarded.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS,
+    PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Version};
 
-/// Makes a client's header section fit to forward; true when it asks for a WebSocket, which then stays asked for.
-pub(crate) fn prepare_request(method: &Method, version: Version, headers: &mut HeaderMap) -> bool {
-    // RFC 6455 §4.1: a GET of at least HTTP/1.1. No other upgrade passes: h2c would carry requests past the policy.
-    let websocket = version == Version::HTTP_11
-        && method == Method::GET
-        && names(headers, &CONNECTION, "upgrade")
-        && headers
-            .get(UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+/// Makes a client's header section fit to forward. If it asks to switch to one of `upgrades`, that stays asked for and is given.
+pub(crate) fn prepare_request(
+    method: &Method,
+    version: Version,
+    headers: &mut HeaderMap,
+    upgrades: &[HeaderValue],
+) -> Option<HeaderValue> {
+    let upgrade = upgrade(method, version, headers, upgrades).cloned();
     let trailers = names(headers, &TE, "trailers");
     remove_misleading_length(headers);
     remove_hop_by_hop(headers);
     // The body is asked for as soon as the policy has admitted the request; hyper answers 100 then. An upstream that waited for
     // it would wait for nothing.
     headers.remove(EXPECT);
-    match (websocket, trailers) {
-        (true, _) => {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        (false, true) => {
-            // RFC 9110 §10.1.4: TE is named in Connection.
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        (false, false) => {}
+    if let Some(protocol) = &upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol.clone());
+    } else if trailers {
+        // RFC 9110 §10.1.4: TE is named in Connection.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    websocket
+    upgrade
+}
+
+/// Which of `upgrades` the client asks for: RFC 9110 §7.8, over HTTP/1.1 and with nothing before it. Nothing else passes, for h2c
+/// would carry requests past the policy.
+fn upgrade<'a>(
+    method: &Method,
+    version: Version,
+    headers: &HeaderMap,
+    upgrades: &'a [HeaderValue],
+) -> Option<&'a HeaderValue> {
+    let mut asked = headers.get_all(UPGRADE).iter();
+    let (Some(asked), None) = (asked.next(), asked.next()) else {
+        return None;
+    };
+    let has_body = headers.contains_key(TRANSFER_ENCODING)
+        || (headers.get_all(CONTENT_LENGTH).iter()).any(|length| length.as_bytes() != b"0");
+    if version != Version::HTTP_11 || has_body || !names(headers, &CONNECTION, "upgrade") {
+        return None;
+    }
+    let asked = asked.as_bytes();
+    // RFC 6455 §4.1: a GET.
+    if asked.eq_ignore_ascii_case(b"websocket") && method != Method::GET {
+        return None;
+    }
+    (upgrades.iter()).find(|allowed| allowed.as_bytes().eq_ignore_ascii_case(asked))
+}
+
+/// RFC 9113 §8.2.2: nothing there concerns the connection, and TE needs no naming.
+pub(crate) fn prepare_for_http2(headers: &mut HeaderMap) {
+    for name in HOP_BY_HOP {
+        if name != TE {
+            headers.remove(name);
+        }
+    }
 }
 
 /// Makes an upstream's header section fit to hand back.
 pub(crate) fn prepare_response(headers: &mut HeaderMap) {
     remove_misleading_length(headers);
     remove_hop_by_hop(headers);
+}
+
+/// Makes the trailer section of either side fit to pass on. RFC 9110 §6.5.1: nobody may take what frames, routes, describes or
+/// authenticates a message from there, and some upstreams merge it with the headers.
+pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    for name in NEVER_TRAILING {
+        trailers.remove(name);
+    }
 }
 
 /// RFC 9112 §6.3: the length that a chunked message also claims is not its length.
@@ -97,6 +136,23 @@ fn names(headers: &HeaderMap, list: &HeaderName, wanted: &str) -> bool {
         .any(|name| name.trim().eq_ignore_ascii_case(wanted))
 }
 
+const NEVER_TRAILING: [HeaderName; 14] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    MAX_FORWARDS,
+    PROXY_AUTHORIZATION,
+    RANGE,
+    SET_COOKIE,
+    TRAILER,
+];
+
 const HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -123,11 +179,9 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        assert_eq!(
-            prepare_request(&Method::GET, version, &mut headers),
-            websocket,
-            "{sent:?}"
-        );
+        let upgrades = [HeaderValue::from_static("websocket")];
+        let upgrade = prepare_request(&Method::GET, version, &mut headers, &upgrades);
+        assert_eq!(upgrade.is_some(), websocket, "{sent:?}");
         let mut left: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().expect("text")))

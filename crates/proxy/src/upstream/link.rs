@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use countersign_diagnose::refusal::Refusal;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_tls::acceptor::Lifeline;
 use countersign_tls::connector::{Connected, Connector, ServerStream};
@@ -30,6 +31,8 @@ pub(crate) enum Link {
 pub(crate) struct TlsLink {
     stream: ServerStream,
     vouched: Rc<Vouched>,
+    /// By what was agreed on in the handshake.
+    pub(super) speaks_http2: bool,
 }
 
 /// What stands behind a link over TLS.
@@ -38,6 +41,8 @@ pub(crate) struct Vouched {
     /// Cut when the upstream's certificate is revoked or ends. `None`: the connection rests, and nobody waits for its end.
     lifeline: RefCell<Option<Lifeline>>,
     connector: Connector,
+    /// How the upstream refused our certificate, if it did.
+    refused: RefCell<Option<Box<Refusal>>>,
 }
 
 impl Vouched {
@@ -80,6 +85,17 @@ impl Vouched {
         let refusal = self.connector.refusal_behind(error)?;
         Some(UpstreamFault::Refused(refusal))
     }
+
+    /// The upstream's refusal of our certificate, if that is what ended the connection.
+    pub(super) fn refused(&self) -> Option<Box<Refusal>> {
+        self.refused.borrow().clone()
+    }
+
+    fn note_broken(&self, error: &io::Error) {
+        if let Some(refusal) = self.connector.refusal_behind(error) {
+            *self.refused.borrow_mut() = Some(refusal);
+        }
+    }
 }
 
 impl Link {
@@ -103,15 +119,21 @@ impl Link {
                         stream,
                         server,
                         lifeline,
-                        ..
+                        alpn,
                     } = connected;
                     keepalive::watch(stream.socket());
                     let vouched = Rc::new(Vouched {
                         server,
                         lifeline: RefCell::new(Some(lifeline)),
                         connector,
+                        refused: RefCell::default(),
                     });
-                    Ok(Self::Tls(Box::new(TlsLink { stream, vouched })))
+                    let speaks_http2 = alpn.as_deref() == Some(b"h2");
+                    Ok(Self::Tls(Box::new(TlsLink {
+                        stream,
+                        vouched,
+                        speaks_http2,
+                    })))
                 }
                 Address::Unix { path } => Ok(Self::Unix(UnixStream::connect(path).await?)),
             }
@@ -166,7 +188,11 @@ impl AsyncRead for Link {
                 "the upstream's certificate is revoked, or has ended",
             )));
         }
-        over!(&mut *self, poll_read(cx, buf))
+        let polled = over!(&mut *self, poll_read(cx, buf));
+        if let (Self::Tls(link), Poll::Ready(Err(error))) = (&*self, &polled) {
+            link.vouched.note_broken(error);
+        }
+        polled
     }
 }
 

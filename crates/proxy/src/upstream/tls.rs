@@ -53,11 +53,10 @@ impl TlsTarget {
     }
 
     /// Whether whoever was accepted there by `before` would be accepted now. What it is shown, and how long without the feed, is
-    /// for the connections that come.
+    /// for the connections that come, and so is what the two speak.
     pub(crate) fn still_accepts(&self, before: &Self) -> bool {
         let (now, then) = (&self.settings, &before.settings);
-        (&now.host, now.port, &now.names, &now.alpn)
-            == (&then.host, then.port, &then.names, &then.alpn)
+        (&now.host, now.port, &now.names) == (&then.host, then.port, &then.names)
             && self.asks_first == before.asks_first
             && trusts_as_much(&now.verifier, &then.verifier)
     }

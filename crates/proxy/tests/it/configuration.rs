@@ -437,3 +437,100 @@ fn way_out_is_for_this_host_alone() {
         "cannot name",
     );
 }
+
+#[test]
+fn protocols_that_no_upstream_could_speak_are_refused_at_load() {
+    let listener =
+        "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nclient_certificate = \"off\"\n";
+    let route = |upstream: &str, keys: &str| {
+        format!(
+            "{listener}[[gateway.listener.route]]\nupstream = \"{upstream}\"\nallow = [\"anyone\"]\n{keys}\n"
+        )
+    };
+    let place = "gateway.listener[0].route[0]";
+    let plain = "http://127.0.0.1:3000";
+    for (upstream, keys, key, why) in [
+        (
+            plain,
+            "upstream_protocol = \"auto\"",
+            "upstream_protocol",
+            "over TLS",
+        ),
+        (
+            "unix:/run/app.sock",
+            "upstream_protocol = \"auto\"",
+            "upstream_protocol",
+            "over TLS",
+        ),
+        (
+            "demo",
+            "upstream_protocol = \"h2\"",
+            "upstream_protocol",
+            "no upstream",
+        ),
+        ("demo", "upgrades = []", "upgrades", "no upstream"),
+        (
+            plain,
+            "upstream_protocol = \"h2\"\nupgrades = [\"websocket\"]",
+            "upgrades",
+            "nothing can be switched to",
+        ),
+        (
+            plain,
+            "upgrades = [\"h2c\"]",
+            "upgrades[0]",
+            "past the rules",
+        ),
+        (
+            plain,
+            "upgrades = [\"websocket\", \"HTTP/2.0\"]",
+            "upgrades[1]",
+            "past the rules",
+        ),
+        (
+            plain,
+            "upgrades = [\"TLS/1.3\"]",
+            "upgrades[0]",
+            "past the rules",
+        ),
+        (
+            plain,
+            "upgrades = [\"\"]",
+            "upgrades[0]",
+            "names no protocol",
+        ),
+        (
+            plain,
+            "upgrades = [\"a, b\"]",
+            "upgrades[0]",
+            "names no protocol",
+        ),
+        (
+            plain,
+            "upgrades = [\"a\\r\\nb: c\"]",
+            "upgrades[0]",
+            "names no protocol",
+        ),
+    ] {
+        check_refused(&route(upstream, keys), &format!("{place}.{key}"), why);
+    }
+    check_unreadable(
+        &route(plain, "upstream_protocol = \"h3\""),
+        "unknown variant",
+    );
+    check_unreadable(
+        &format!("{listener}upstream_protocol = \"h2\"\n"),
+        "unknown field",
+    );
+    let egress = "[[gateway.egress]]\naddress = \"127.0.0.1:8080\"\nupgrades = []\n";
+    check_unreadable(egress, "unknown field");
+    for keys in [
+        "upstream_protocol = \"h2\"",
+        "upstream_protocol = \"h2\"\nupgrades = []",
+        "upstream_protocol = \"http/1.1\"\nupgrades = [\"websocket\", \"example/2\"]",
+    ] {
+        // What is left to say is that nobody has given it a certificate.
+        let place = "gateway.listener[0].certificate";
+        check_refused(&route(plain, keys), place, "no authority here");
+    }
+}

@@ -8,6 +8,7 @@ use countersign_testkit::service::Service;
 use tempfile::TempDir;
 
 use crate::harness::{HOST, Harness};
+use crate::http2::soon;
 
 /// A gateway that requires a certificate, before a service that answers with the head that it has got.
 fn server() -> (Service, Harness) {
@@ -171,4 +172,36 @@ async fn reload_changes_where_the_way_out_leads() {
         .await
         .expect("reloads");
     assert!(ask().starts_with("http/1.1 502"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_that_speaks_http2_by_prior_knowledge_gets_out_and_no_web_page_of_it() {
+    let (service, server) = server();
+    let (_folder, outer) = way_out(&server, "https", HOST);
+    let out = outer.handle.egress_addresses()[0];
+    let socket = tokio::net::TcpStream::connect(out).await.expect("connects");
+    let (mut sender, connection) = h2::client::handshake(socket).await.expect("h2");
+    tokio::spawn(connection);
+    for (host, page, status) in [
+        (out.to_string(), None, 200),
+        ("localhost".to_owned(), None, 200),
+        ("evil.example".to_owned(), None, 400),
+        (out.to_string(), Some("https://evil.example"), 400),
+    ] {
+        let mut request = http::Request::post(format!("http://{host}/hook"));
+        if let Some(page) = page {
+            request = request.header("origin", page);
+        }
+        let request = request.body(()).expect("a request");
+        let (answer, _) = sender.send_request(request, true).expect("open");
+        let answer = soon(answer).await.expect("an answer");
+        assert_eq!(answer.status(), status, "{host} {page:?}");
+    }
+    assert_eq!(service.accepted(), 1);
+
+    // Half a preface and then silence, and something that only begins like one.
+    let mut half = TcpStream::connect(out).expect("connects");
+    half.write_all(b"PRI * HTTP/2.0").expect("open");
+    let answer = tokio::task::block_in_place(|| ask(out, "PUT / HTTP/1.1\r\nhost: localhost"));
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
 }

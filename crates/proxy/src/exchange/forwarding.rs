@@ -1,0 +1,237 @@
+//! The forwarding of an admitted request: a connection from the pool, the request to the upstream, its answer back.
+
+use std::rc::Rc;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
+};
+use http::request::Parts;
+use http::uri::{self, Authority, Scheme};
+use http::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body, Incoming};
+
+use super::judging::{Admitted, prepare};
+use super::{Caller, View};
+use crate::activity::Busy;
+use crate::body::{ClientBody, ToClient, ToUpstream};
+use crate::connection::Tunnel;
+use crate::headers::hop;
+use crate::in_flight::{Asking, Place, Requested};
+use crate::refusals::RefusedRequest;
+use crate::upstream::{Address, Lease, Origin, Upstream, UpstreamFault, Wanted};
+use crate::{demo, grpc, problem};
+
+/// Answers with the upstream's answer, or with why there is none.
+pub(super) async fn forward(
+    caller: &Rc<Caller>,
+    view: &View,
+    admitted: Admitted,
+    mut parts: Parts,
+    body: Incoming,
+    busy: Busy,
+) -> Response<ToClient> {
+    let upstream = &view.serving.upstreams[admitted.route];
+    let upgrade = prepare(view, &admitted, upstream, &mut parts);
+    match upstream {
+        Upstream::Demo => demo::answer(&caller.session, &parts),
+        // No route of requests has one.
+        Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY, None),
+        Upstream::Http(origin) => {
+            let address = &origin.address;
+            let requested = Rc::new(Requested {
+                method: parts.method.clone(),
+                host: admitted.host,
+                target: parts.uri.clone(),
+            });
+            let asking = Asking::Request {
+                requested: Rc::clone(&requested),
+                upstream: upstream.clone(),
+            };
+            let place = caller.in_flight.enter(caller, asking);
+            match send(caller, origin, parts, body, upgrade.is_some()).await {
+                Ok((response, lease)) => {
+                    let (mut head, upstream) = response.into_parts();
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        let asked = upgrade.map(|protocol| (protocol, place));
+                        return switch(caller, address, asked, head.headers, lease).await;
+                    }
+                    hop::prepare_response(&mut head.headers);
+                    if let Some(vouched) = lease.vouched() {
+                        place.depends_on(vouched);
+                        caller.answering.set(Some(place.id()));
+                    }
+                    let body = ToClient::streamed(upstream, lease, busy, place);
+                    let mut response = Response::new(body);
+                    *response.status_mut() = head.status;
+                    *response.headers_mut() = head.headers;
+                    response
+                }
+                Err(UpstreamFault::Refused(refusal)) => {
+                    warn_of(caller, address, &refusal.sentence());
+                    let host = String::from_utf8_lossy(requested.host.written.as_bytes());
+                    let path = requested.target.path();
+                    let request = RefusedRequest::new(&requested.method, host, path);
+                    let session = &caller.session;
+                    let listener = &caller.listener;
+                    let id = listener.upstream_refused(*refusal, session, Some(request));
+                    problem::upstream(StatusCode::BAD_GATEWAY, Some(&id))
+                }
+                Err(fault) => unanswered(caller, address, &fault),
+            }
+        }
+    }
+}
+
+fn warn_of(caller: &Caller, address: &Address, error: &dyn std::fmt::Display) {
+    if caller.pool.may_warn(address) {
+        tracing::warn!(upstream = %address, listener = caller.listener.name, %error, "upstream does not answer");
+    }
+}
+
+async fn send(
+    caller: &Caller,
+    origin: &Origin,
+    mut parts: Parts,
+    body: Incoming,
+    is_upgrade: bool,
+) -> Result<(Response<Incoming>, Lease), UpstreamFault> {
+    let binds_connection =
+        hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
+    let is_grpc = grpc::is_grpc(&parts.headers);
+    let body = (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, is_grpc));
+    // HTTP/2 neither switches protocols nor can it be authenticated as a connection.
+    let http1 = (origin.http1.as_ref()).filter(|_| is_upgrade || binds_connection);
+    let (mut wanted, mut repeats) = (Wanted::Any, 0);
+    let (response, mut lease) = loop {
+        let lease = match http1 {
+            Some(address) => caller.pool.lease_http1(address, &wanted).await?,
+            None => caller.pool.lease(origin, &wanted).await?,
+        };
+        let (is_reused, shared) = (lease.is_reused(), lease.shared());
+        // The gateway's limit is for answers, and a stream of messages may have none for as long as it likes: pings tell
+        // whether its connection stands.
+        let limit = (!is_grpc || shared.is_none()).then_some(caller.pool.bounds.answer);
+        let may_break = is_reused && body.is_none() && parts.method.is_idempotent();
+        let may_repeat = repeats < MAX_REPEATS && (shared.is_some() || may_break);
+        let headers = if may_repeat {
+            parts.headers.clone()
+        } else {
+            std::mem::take(&mut parts.headers)
+        };
+        let request = to_upstream(
+            caller,
+            origin,
+            &parts,
+            headers,
+            body.as_ref(),
+            shared.is_some(),
+        );
+        let fault = match lease.send(request, limit).await {
+            Ok(answered) => break answered,
+            Err(fault) => fault,
+        };
+        wanted = match (&fault, shared) {
+            _ if !may_repeat => return Err(fault),
+            (UpstreamFault::Unprocessed(_), Some(shared)) => Wanted::Other(shared),
+            // RFC 9110 §9.2.2: what an upstream did with a request before it closed cannot be known, and does not matter here.
+            (UpstreamFault::Broken(_) | UpstreamFault::Closed, _) if may_break && repeats == 0 => {
+                Wanted::New
+            }
+            _ => return Err(fault),
+        };
+        if body.as_ref().is_some_and(|body| body.is_begun()) {
+            return Err(fault);
+        }
+        repeats += 1;
+    };
+    if binds_connection
+        || hop::binds_connection(response.headers(), &[WWW_AUTHENTICATE, PROXY_AUTHENTICATE])
+    {
+        lease.keep_from_others();
+    }
+    Ok((response, lease))
+}
+
+fn to_upstream(
+    caller: &Caller,
+    origin: &Origin,
+    parts: &Parts,
+    mut headers: HeaderMap,
+    body: Option<&Rc<ClientBody>>,
+    is_http2: bool,
+) -> Request<ToUpstream> {
+    let sent = match body {
+        Some(body) => ToUpstream::streamed(body, caller.activity.body_end()),
+        None => ToUpstream::empty(),
+    };
+    let mut request = Request::new(sent);
+    *request.method_mut() = parts.method.clone();
+    if is_http2 {
+        *request.uri_mut() = absolute_form(origin.scheme(), &parts.uri, headers.remove(HOST));
+        *request.version_mut() = Version::HTTP_2;
+        hop::prepare_for_http2(&mut headers);
+    } else {
+        *request.uri_mut() = parts.uri.clone();
+        if body.is_some() && !headers.contains_key(CONTENT_LENGTH) {
+            // hyper would take it that a GET or HEAD of unknown length has no body.
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
+    *request.headers_mut() = headers;
+    request
+}
+
+/// RFC 9113 §8.3.1: host and path go into pseudo-headers, which are made of the target.
+fn absolute_form(scheme: Scheme, path: &Uri, host: Option<HeaderValue>) -> Uri {
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut target = uri::Parts::default();
+    target.scheme = Some(scheme);
+    target.authority = authority;
+    target.path_and_query = path.path_and_query().cloned();
+    Uri::from_parts(target).unwrap_or_default()
+}
+
+async fn switch(
+    caller: &Caller,
+    address: &Address,
+    asked: Option<(HeaderValue, Place)>,
+    mut headers: HeaderMap,
+    lease: Lease,
+) -> Response<ToClient> {
+    // RFC 9110 §7.8: to nothing that was not asked for.
+    let is_it = |protocol: &HeaderValue| {
+        let switched = headers.get(UPGRADE);
+        switched.is_none_or(|it| it.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+    };
+    let Some((protocol, place)) = asked.filter(|(protocol, _)| is_it(protocol)) else {
+        return unanswered(caller, address, &UpstreamFault::Switched);
+    };
+    match lease.into_tunnel().await {
+        Ok(upstream) => caller.tunnel.set(Some(Tunnel::new(upstream, place))),
+        Err(fault) => return unanswered(caller, address, &fault),
+    }
+    hop::prepare_response(&mut headers);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+    let mut response = Response::new(ToClient::Empty);
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Response<ToClient> {
+    if fault.is_of_client() {
+        return problem::broken_request();
+    }
+    warn_of(caller, address, fault);
+    let status = match fault {
+        UpstreamFault::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        fault if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    problem::upstream(status, None)
+}
+
+/// nginx ends a connection of HTTP/2 after 1000 requests, with those on their way unprocessed, and may do so on the next one, too.
+const MAX_REPEATS: u32 = 4;

@@ -1,0 +1,205 @@
+//! The judging of a request: its host, its path, the policy, and what of its headers the client may not say.
+
+use std::rc::Rc;
+
+use countersign_diagnose::cause::Cause;
+use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
+use countersign_policy::access::{Asked, Decision};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Response, StatusCode, Uri};
+
+use super::{Caller, ReadHost, View};
+use crate::body::ToClient;
+use crate::headers::identity::X_FORWARDED_HOST;
+use crate::headers::{hop, stripped};
+use crate::plan::Direction;
+use crate::refusals::RefusedRequest;
+use crate::upstream::Upstream;
+use crate::{host, problem};
+
+/// A request that goes through.
+pub(super) struct Admitted {
+    pub(super) route: usize,
+    pub(super) host: Rc<ReadHost>,
+}
+
+/// A request that does not.
+pub(super) struct Refusing {
+    status: StatusCode,
+    refusal: Refusal,
+}
+
+pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {
+    let bad = |fault, found: &dyn std::fmt::Display| Refusing {
+        status: StatusCode::BAD_REQUEST,
+        refusal: malformed(fault, found),
+    };
+    if parts.method == Method::CONNECT {
+        return Err(bad(Malformed::Connect, &parts.uri));
+    }
+    let host = caller
+        .host(parts)
+        .map_err(|fault| bad(fault, &shown_host(parts)))?;
+    if let Some(sni) = &caller.session.sni
+        && !host::may_ask(Some(sni), &host.host)
+    {
+        // RFC 9110 §15.5.20: this connection is not the one to ask.
+        return Err(Refusing {
+            status: StatusCode::MISDIRECTED_REQUEST,
+            refusal: sni_host_mismatch(sni, shown_host(parts)),
+        });
+    }
+    if let Direction::Egress { host: served } = &view.serving.direction
+        && (host::is_from_web_page(&parts.headers)
+            || !(host.host.is_of_this_host() || host.written == served))
+    {
+        return Err(bad(Malformed::FromWebPage, &shown_host(parts)));
+    }
+    let path = parts.uri.path();
+    if view.serving.is_ambiguous(path) {
+        return Err(bad(Malformed::PathAmbiguous, &path));
+    }
+    let asked = Asked {
+        peer: caller.session.peer.as_deref(),
+        host: host.host.name(),
+        method: parts.method.as_str(),
+        path,
+    };
+    let (decision, policy) = view.serving.decide(&asked);
+    let route = match &decision {
+        Decision::Allow { route } => {
+            return Ok(Admitted {
+                route: *route,
+                host,
+            });
+        }
+        Decision::CertificateNeeded { route }
+        | Decision::IdentityNotAllowed { route, .. }
+        | Decision::RequestNotAllowed { route, .. } => policy.routes().get(*route),
+        Decision::NoRoute => None,
+    };
+    let label = route.map_or("no route", |route| route.label.as_str());
+    let refusal = refused(&decision, &asked, label);
+    Err(Refusing {
+        status: StatusCode::FORBIDDEN,
+        refusal: refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path)),
+    })
+}
+
+pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Response<ToClient> {
+    let Refusing { status, refusal } = refusing;
+    let cause = refusal.cause;
+    let needs_new_connection = cause == Cause::SniHostMismatch;
+    let request = RefusedRequest::new(&parts.method, shown_host(parts), parts.uri.path());
+    let id = caller
+        .listener
+        .refuse_request(refusal, &caller.session, Some(request));
+    let mut response = problem::refusal(status, cause, &id);
+    if needs_new_connection && parts.version < http::Version::HTTP_2 {
+        response
+            .headers_mut()
+            .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+/// Makes an admitted request fit to forward. The protocol that it asks to switch to, where the route allows that, stays asked for.
+pub(super) fn prepare(
+    view: &View,
+    admitted: &Admitted,
+    upstream: &Upstream,
+    parts: &mut Parts,
+) -> Option<HeaderValue> {
+    // First what the client named for removal, then its identity headers, then ours: so that nothing a client names can
+    // take ours away, and nothing it sends can stand beside them.
+    let upgrades = match upstream {
+        Upstream::Http(origin) => &origin.upgrades[..],
+        Upstream::Bytes(_) | Upstream::Demo => &[],
+    };
+    let upgrade = hop::prepare_request(&parts.method, parts.version, &mut parts.headers, upgrades);
+    stripped::strip(&mut parts.headers);
+    match &view.serving.direction {
+        Direction::Ingress => {
+            view.identity.set(&mut parts.headers);
+            let host = &admitted.host.written;
+            parts.headers.insert(X_FORWARDED_HOST, host.clone());
+            parts.headers.insert(HOST, host.clone());
+        }
+        // By its certificate the server knows who asks, and nothing here is its concern.
+        Direction::Egress { host } => {
+            parts.headers.insert(HOST, host.clone());
+        }
+    }
+    join_cookies(&mut parts.headers);
+    parts.uri = origin_form(std::mem::take(&mut parts.uri));
+    upgrade
+}
+
+/// RFC 9113 §8.2.3: HTTP/2 may split what HTTP/1.1 has in one header.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for cookie in std::iter::once(second).chain(cookies) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        headers.insert(COOKIE, joined);
+    }
+}
+/// The path and query that the policy saw, byte by byte, without scheme and authority.
+fn origin_form(uri: Uri) -> Uri {
+    if uri.scheme().is_none() && uri.authority().is_none() {
+        return uri;
+    }
+    let path = uri
+        .into_parts()
+        .path_and_query
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::from(path)
+}
+fn shown_host(parts: &Parts) -> String {
+    let header = parts
+        .headers
+        .get(HOST)
+        .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    header
+        .or_else(|| parts.uri.authority().map(ToString::to_string))
+        .unwrap_or_default()
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_cookies_become_one_header() {
+        let mut headers = HeaderMap::new();
+        for cookie in ["a=1", "b=2", "c=3"] {
+            headers.append(COOKIE, HeaderValue::from_static(cookie));
+        }
+        join_cookies(&mut headers);
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn path_goes_upstream_byte_by_byte() {
+        for (target, expected) in [
+            ("/a/%2e?x=%20&y#f", "/a/%2e?x=%20&y"),
+            ("https://a.example/a//b?c", "/a//b?c"),
+            ("https://a.example", "/"),
+            ("https://a.example?c", "/?c"),
+            ("*", "*"),
+        ] {
+            assert_eq!(
+                origin_form(target.parse().expect("a target")).to_string(),
+                expected
+            );
+        }
+    }
+}
