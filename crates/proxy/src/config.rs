@@ -4,6 +4,7 @@
 //! here only if its effect is built.
 
 mod build;
+mod condition;
 mod egress;
 mod reference;
 mod route;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
-use countersign_policy::access::{Asked, Decision};
+use countersign_policy::access::{Asked, Circumstances, Decision, NoHeaders};
 use countersign_tls::acceptor::Session;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, PROXY_AUTHENTICATE,
@@ -25,6 +25,7 @@ use crate::activity::{Activity, Busy};
 use crate::body::{ToClient, ToUpstream};
 use crate::connection::Tunnel;
 use crate::headers::identity::{IdentityHeaders, X_FORWARDED_HOST};
+use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
 use crate::host::{self, Host};
 use crate::in_flight::{Asking, InFlight, Place};
@@ -155,32 +156,54 @@ impl Caller {
 
     /// Whether what was admitted goes through now, and to where it went.
     pub(crate) fn may_still(&self, asking: &Asking) -> bool {
-        let peer = self.session.peer.as_deref();
+        let (peer, circumstances) = (self.session.peer.as_deref(), self.circumstances());
         let serving = self.listener.serving.load();
         match asking {
             Asking::Cancel { upstream } => {
-                is_allowed(&serving.decide_before_login(peer).0) && serving.forwards_to(upstream)
+                is_allowed(&serving.decide_before_login(peer, circumstances).0)
+                    && serving.forwards_to(upstream)
             }
             Asking::Connection { upstream } => {
-                is_allowed(&serving.decide_connection(peer).0) && serving.forwards_to(upstream)
+                is_allowed(&serving.decide_connection(peer, circumstances).0)
+                    && serving.forwards_to(upstream)
             }
             Asking::Login { login, upstream } => {
-                is_allowed(&serving.decide_login(peer, login).0) && serving.forwards_to(upstream)
+                is_allowed(&serving.decide_login(peer, login, circumstances).0)
+                    && serving.forwards_to(upstream)
             }
             Asking::Request {
                 method,
                 host,
                 target,
+                headers,
                 upstream,
             } => {
+                // A rule about headers came after this request: what it said is gone, so that nobody can say that it still goes through.
+                if headers.is_none() && serving.looks_at_headers() {
+                    return false;
+                }
+                let headers = headers.as_deref().map(SentHeaders);
                 let asked = Asked {
                     peer,
                     host: host.host.name(),
                     method: method.as_str(),
                     path: target.path(),
+                    headers: match &headers {
+                        Some(sent) => sent,
+                        None => &NoHeaders,
+                    },
+                    circumstances,
                 };
                 serving.still_allows(&asked, upstream)
             }
+        }
+    }
+
+    /// From where this client asks, and now.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            source: self.session.source.ip(),
+            now: self.listener.enforcement.now(),
         }
     }
 
@@ -299,6 +322,8 @@ fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusi
         host: host.host.name(),
         method: parts.method.as_str(),
         path,
+        headers: &SentHeaders(&parts.headers),
+        circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
     let route = match &decision {
@@ -346,6 +371,11 @@ async fn forward(
     body: Incoming,
     busy: Busy,
 ) -> Response<ToClient> {
+    // As they were judged.
+    let sent = view
+        .serving
+        .looks_at_headers()
+        .then(|| Box::new(parts.headers.clone()));
     // First what the client named for removal, then its identity headers, then ours: so that nothing a client names can
     // take ours away, and nothing it sends can stand beside them.
     let websocket = hop::prepare_request(&parts.method, parts.version, &mut parts.headers);
@@ -375,6 +405,7 @@ async fn forward(
                 method: method.clone(),
                 host: admitted.host,
                 target: parts.uri.clone(),
+                headers: sent,
                 upstream: upstream.clone(),
             };
             let place = caller.in_flight.enter(caller, asking);

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use countersign_policy::access::Login;
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
 use tokio::sync::mpsc;
 
 use crate::exchange::{Caller, ReadHost};
@@ -45,6 +45,8 @@ pub(crate) enum Asking {
         host: Rc<ReadHost>,
         /// As the policy saw it.
         target: Uri,
+        /// As it saw them too, where a rule looked at any.
+        headers: Option<Box<HeaderMap>>,
         upstream: Upstream,
     },
 }
@@ -130,7 +132,19 @@ impl InFlight {
     }
 
     /// Ends HTTP/2 streams whose client takes no more; to be called at the interval of [`sweep_interval`].
+    ///
+    /// And what a rule admitted for some hours, or for as long as a certificate is young, when they are over.
     pub(crate) fn sweep(&self) {
+        for exchange in self.exchanges.borrow_mut().values_mut() {
+            if let Some(caller) = exchange.caller.upgrade()
+                && !exchange.is_cut
+                && caller.listener.serving.load().looks_at_time()
+                && !caller.may_still(&exchange.asking)
+            {
+                tracing::debug!(src.addr = %caller.session.source, "what was admitted for a time is admitted no more");
+                exchange.cut(&caller);
+            }
+        }
         for exchange in self.exchanges.borrow_mut().values_mut() {
             if !exchange.is_handed_out {
                 continue;

@@ -44,7 +44,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
     let serving = caller.listener.serving.load();
     let peer = caller.session.peer.as_deref();
-    let (decision, policy) = serving.decide_connection(peer);
+    let (decision, policy) = serving.decide_connection(peer, caller.circumstances());
     if let (Decision::Allow { .. }, Some(upstream @ Upstream::Bytes(address))) =
         (&decision, serving.upstreams.first())
     {
