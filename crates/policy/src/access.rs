@@ -168,6 +168,19 @@ pub enum Decision {
     NoRoute,
 }
 
+impl Decision {
+    /// Index of the route that decided.
+    pub fn route(&self) -> Option<usize> {
+        match self {
+            Self::Allow { route }
+            | Self::CertificateNeeded { route }
+            | Self::IdentityNotAllowed { route, .. }
+            | Self::RequestNotAllowed { route, .. } => Some(*route),
+            Self::NoRoute => None,
+        }
+    }
+}
+
 impl AccessPolicy {
     /// Refuses routes that cannot be reached or admit nobody, and conditions that say nothing or can never hold.
     pub fn new(routes: Vec<Route>) -> Result<Self, InvalidPolicy> {
@@ -361,6 +374,10 @@ pub struct InvalidPolicy {
     pub place: String,
     /// In words.
     pub why: String,
+    /// Index of the route, if it is in one.
+    pub route: Option<usize>,
+    /// The list, `allow` or `deny`, and the index in it, if it is in one.
+    pub entry: Option<(&'static str, usize)>,
 }
 
 impl InvalidPolicy {
@@ -368,6 +385,22 @@ impl InvalidPolicy {
         Self {
             place: place.into(),
             why: why.into(),
+            route: None,
+            entry: None,
+        }
+    }
+
+    fn in_route(self, index: usize) -> Self {
+        Self {
+            route: Some(index),
+            ..self
+        }
+    }
+
+    fn in_entry(self, list: &'static str, index: usize) -> Self {
+        Self {
+            entry: Some((list, index)),
+            ..self
         }
     }
 }

@@ -326,6 +326,11 @@ fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusi
         circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
+    if let Some(shadow) = view.serving.shadow_of(policy) {
+        let what = format_args!("{} {}{path}", parts.method, shown_host(parts));
+        let verdict = shadow.of_request(&asked, &decision);
+        (caller.listener).note_shadow(verdict, &caller.session, what);
+    }
     let route = match &decision {
         Decision::Allow { route } => {
             return Ok(Admitted {

@@ -16,6 +16,7 @@ use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
 use crate::config::IdentityHeader;
+use crate::shadow::Shadow;
 use crate::upstream::Upstream;
 
 /// Everything decided before a socket is bound. Made by [`GatewayConfig::build`](crate::config::GatewayConfig::build).
@@ -88,6 +89,8 @@ pub(crate) struct Serving {
     pub(crate) policy: Arc<AccessPolicy>,
     /// During a reload: what the policy before it refuses stays refused, until nobody is left whom the trust before it let in.
     pub(crate) former: Option<Arc<AccessPolicy>>,
+    /// Judged beside the policy, whose routes it has, and never instead of it.
+    pub(crate) shadow: Option<Arc<Shadow>>,
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) direction: Direction,
@@ -171,6 +174,12 @@ impl Serving {
         (decision, &self.policy)
     }
 
+    /// The shadow rules, where `by`, whose decision it was, is the policy that they stand beside.
+    pub(crate) fn shadow_of(&self, by: &AccessPolicy) -> Option<&Shadow> {
+        let shadow = self.shadow.as_deref()?;
+        std::ptr::eq(by, &raw const *self.policy).then_some(shadow)
+    }
+
     fn looks(&self, looks: impl Fn(&AccessPolicy) -> bool) -> bool {
         looks(&self.policy) || self.former.as_deref().is_some_and(looks)
     }
@@ -212,6 +221,7 @@ impl Serving {
         Self {
             policy: Arc::clone(&self.policy),
             former: Some(Arc::clone(former)),
+            shadow: self.shadow.clone(),
             upstreams: self.upstreams.clone(),
             direction: self.direction.clone(),
             identity_headers: self.identity_headers.clone(),
@@ -343,6 +353,7 @@ mod tests {
         let serving = Serving {
             policy: policy(&["/new", "/both"]),
             former: None,
+            shadow: None,
             upstreams: vec![Upstream::Demo, Upstream::Demo],
             direction: Direction::Ingress,
             identity_headers: Vec::new(),

@@ -18,14 +18,15 @@ pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
         ));
     }
     let mut places = HashMap::new();
-    for route in routes {
+    for (number, route) in routes.iter().enumerate() {
         if let Some(earlier) = places.insert(route.place(), &route.label) {
             return Err(InvalidPolicy::new(
                 &route.label,
                 format!("{earlier} has the same host and path, so this one is never reached"),
-            ));
+            )
+            .in_route(number));
         }
-        check_route(route)?;
+        check_route(route).map_err(|invalid| invalid.in_route(number))?;
     }
     Ok(())
 }
@@ -39,41 +40,52 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
     let mut seen = HashMap::new();
     for (index, entry) in route.allow.iter().enumerate() {
         let place = format!("{}, allow {}", route.label, index + 1);
+        let refuse =
+            |why: String| Err(InvalidPolicy::new(place.clone(), why).in_entry("allow", index));
         if let Some(earlier) = seen.insert(canonical::of_allow(entry), index) {
-            return Err(InvalidPolicy::new(
-                place,
-                format!("it says the same as allow {}", earlier + 1),
-            ));
+            return refuse(format!("it says the same as allow {}", earlier + 1));
         }
         match entry {
             Allow::When(condition) if condition.is_empty() => {
-                return Err(InvalidPolicy::new(
-                    place,
-                    "it is empty: every verified client is spelled \"any-trusted\"",
-                ));
+                return refuse(
+                    "it is empty: every verified client is spelled \"any-trusted\"".to_owned(),
+                );
             }
-            Allow::When(condition) => check_condition(condition, &place, route.path.as_ref(), 0)?,
+            Allow::When(condition) => check_host(condition, route)
+                .map_or(Ok(()), &refuse)
+                .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
+                .map_err(|invalid| invalid.in_entry("allow", index))?,
             Allow::Anyone | Allow::AnyTrusted => {}
         }
     }
     let mut seen = HashMap::new();
     for (index, condition) in route.deny.iter().enumerate() {
         let place = format!("{}, deny {}", route.label, index + 1);
+        let refuse =
+            |why: String| Err(InvalidPolicy::new(place.clone(), why).in_entry("deny", index));
         if let Some(earlier) = seen.insert(canonical::of_condition(condition), index) {
-            return Err(InvalidPolicy::new(
-                place,
-                format!("it says the same as deny {}", earlier + 1),
-            ));
+            return refuse(format!("it says the same as deny {}", earlier + 1));
         }
         if condition.is_empty() {
-            return Err(InvalidPolicy::new(
-                place,
-                "it is empty, so it would deny everybody",
-            ));
+            return refuse("it is empty, so it would deny everybody".to_owned());
         }
-        check_condition(condition, &place, route.path.as_ref(), 0)?;
+        check_host(condition, route)
+            .map_or(Ok(()), &refuse)
+            .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
+            .map_err(|invalid| invalid.in_entry("deny", index))?;
     }
     Ok(())
+}
+
+/// A host that the route never serves.
+fn check_host(condition: &Condition, route: &Route) -> Option<String> {
+    let served = route.host.as_ref()?;
+    let meet =
+        |wanted: &DnsName| served.covers(wanted) || wanted.covers(served) || wanted == served;
+    let unserved = condition.hosts.iter().find(|wanted| !meet(wanted))?;
+    Some(format!(
+        "it can never hold: the route serves {served}, and no host is both that and {unserved}"
+    ))
 }
 
 /// `within`: the pattern that every path here meets already.

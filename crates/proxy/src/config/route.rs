@@ -9,7 +9,8 @@ use countersign_runtime::config::ConfigError;
 
 use crate::config::condition::{condition, path};
 use crate::config::rule::{AllowEntry, ConditionConfig};
-use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, upstream};
+use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, ShadowConfig, upstream};
+use crate::plan::Protocol;
 use crate::upstream::Upstream;
 
 /// What the listener says about clients, before its routes do.
@@ -158,6 +159,39 @@ fn first(place: &str, route: &Route, is_wrong: fn(&Condition) -> bool) -> Option
         .or_else(|| deny().map(|index| format!("{place}.deny[{index}]")))
 }
 
+/// `live` with the rules of its shadow.
+pub(super) fn shadow_route(
+    place: &str,
+    live: &Route,
+    shadow: &ShadowConfig,
+    admission: &Admission<'_>,
+    protocol: Protocol,
+) -> Result<Route, ConfigError> {
+    let place = format!("{place}.shadow");
+    if shadow.allow.is_empty() && shadow.deny.is_none() {
+        return Err(ConfigError::new(place, "it says nothing")
+            .hint("give it allow or deny; what it leaves out is as in the rules beside it"));
+    }
+    let mut route = live.clone();
+    if !shadow.allow.is_empty() {
+        route.allow = allow_rules(&place, &shadow.allow, admission)?;
+    }
+    if let Some(deny) = &shadow.deny {
+        route.deny = deny_rules(&place, deny, admission)?;
+    }
+    match protocol {
+        Protocol::Http => refuse_of_logins(&place, &route)?,
+        Protocol::Bytes => {
+            refuse_of_logins(&place, &route)?;
+            refuse_of_requests(&place, &route, "bytes, which have none of it")?;
+        }
+        Protocol::Postgresql => {
+            refuse_of_requests(&place, &route, "logins, which have none of it")?;
+        }
+    }
+    Ok(route)
+}
+
 fn rules(
     place: &str,
     allow: &[AllowEntry],
@@ -171,22 +205,35 @@ fn rules(
         )
         .hint("name whom it admits, or spell out \"any-trusted\""));
     }
-    let allow = allow
-        .iter()
-        .enumerate()
-        .map(|(index, entry)| allowed(&format!("{place}.allow[{index}]"), entry, admission));
-    let deny = deny.iter().enumerate().map(|(index, entry)| {
-        condition(
-            &format!("{place}.deny[{index}]"),
-            entry,
-            Side::Deny,
-            admission,
-        )
-    });
     Ok((
-        allow.collect::<Result<_, _>>()?,
-        deny.collect::<Result<_, _>>()?,
+        allow_rules(place, allow, admission)?,
+        deny_rules(place, deny, admission)?,
     ))
+}
+
+fn allow_rules(
+    place: &str,
+    allow: &[AllowEntry],
+    admission: &Admission<'_>,
+) -> Result<Vec<Allow>, ConfigError> {
+    let entries = allow.iter().enumerate();
+    entries
+        .map(|(index, entry)| allowed(&format!("{place}.allow[{index}]"), entry, admission))
+        .collect()
+}
+
+fn deny_rules(
+    place: &str,
+    deny: &[ConditionConfig],
+    admission: &Admission<'_>,
+) -> Result<Vec<Condition>, ConfigError> {
+    let entries = deny.iter().enumerate();
+    entries
+        .map(|(index, entry)| {
+            let place = format!("{place}.deny[{index}]");
+            condition(&place, entry, Side::Deny, admission)
+        })
+        .collect()
 }
 
 fn allowed(

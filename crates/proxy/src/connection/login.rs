@@ -108,10 +108,17 @@ fn admitted(caller: &Caller, packet: Packet) -> Result<(Arc<Address>, Asking), O
             (Decision::Allow { .. }, _) => Ok((address, Asking::Cancel { upstream })),
             (decision, policy) => Err(refused_connection(&decision, peer, label(policy))),
         },
-        Packet::Startup(login) => match serving.decide_login(peer, &login, circumstances) {
-            (Decision::Allow { .. }, _) => Ok((address, Asking::Login { login, upstream })),
-            (decision, policy) => Err(refused_login(&decision, peer, &login, label(policy))),
-        },
+        Packet::Startup(login) => {
+            let (decision, policy) = serving.decide_login(peer, &login, circumstances);
+            if let Some(shadow) = serving.shadow_of(policy) {
+                let verdict = shadow.of_login(peer, &login, circumstances, &decision);
+                (caller.listener).note_shadow(verdict, &caller.session, &login);
+            }
+            match decision {
+                Decision::Allow { .. } => Ok((address, Asking::Login { login, upstream })),
+                decision => Err(refused_login(&decision, peer, &login, label(policy))),
+            }
+        }
     }
 }
 

@@ -55,16 +55,16 @@ fn keys_without_effect_are_unknown() {
     for (text, key) in [
         ("[gateway]\nheaders = []\n".to_owned(), "headers"),
         (
-            format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadow]\nallow = []\n"),
-            "shadow",
+            format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadows]\nallow = []\n"),
+            "shadows",
         ),
         (
             format!("{LISTENER}{ROUTE}{TRUSTED}trust = [\"internal\"]\n"),
             "trust",
         ),
         (
-            format!("{LISTENER}{ROUTE}allow = [{{ header = \"x\" }}]\n"),
-            "header",
+            format!("{LISTENER}{ROUTE}allow = [{{ headers = {{ x = [\"x\"] }} }}]\n"),
+            "headers",
         ),
         (
             "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\ncrl = [\"a.crl\"]\n".to_owned(),
