@@ -328,7 +328,7 @@ fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
         check_refused(
             &format!("{listener}upstream = \"tcp://127.0.0.1:5432\"\n{condition}\n"),
             &format!("{place}.{rule}"),
-            "takes bytes, which have neither",
+            "takes bytes, which have none of it",
         );
     }
     for (upstream, why) in [

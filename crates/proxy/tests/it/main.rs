@@ -10,5 +10,6 @@ mod postgresql;
 mod refusals;
 mod relay;
 mod requests;
+mod rules;
 mod tls_upstream;
 mod withdrawal;
