@@ -72,6 +72,10 @@ pub struct Route {
 
 /// One alternative of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is the large one"
+)]
 pub enum Allow {
     /// Anonymous too. Only where the listener does not require a certificate.
     Anyone,

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
-use countersign_policy::access::{Asked, Circumstances, Decision, NoHeaders};
+use countersign_policy::access::{Asked, Circumstances, Decision};
 use countersign_tls::acceptor::Session;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, PROXY_AUTHENTICATE,
@@ -69,7 +69,7 @@ struct View {
 
 pub(crate) struct ReadHost {
     written: HeaderValue,
-    host: Host,
+    pub(crate) host: Host,
 }
 
 /// A request that goes through.
@@ -154,51 +154,6 @@ impl Caller {
         Poll::Pending
     }
 
-    /// Whether what was admitted goes through now, and to where it went.
-    pub(crate) fn may_still(&self, asking: &Asking) -> bool {
-        let (peer, circumstances) = (self.session.peer.as_deref(), self.circumstances());
-        let serving = self.listener.serving.load();
-        match asking {
-            Asking::Cancel { upstream } => {
-                is_allowed(&serving.decide_before_login(peer, circumstances).0)
-                    && serving.forwards_to(upstream)
-            }
-            Asking::Connection { upstream } => {
-                is_allowed(&serving.decide_connection(peer, circumstances).0)
-                    && serving.forwards_to(upstream)
-            }
-            Asking::Login { login, upstream } => {
-                is_allowed(&serving.decide_login(peer, login, circumstances).0)
-                    && serving.forwards_to(upstream)
-            }
-            Asking::Request {
-                method,
-                host,
-                target,
-                headers,
-                upstream,
-            } => {
-                // A rule about headers came after this request: what it said is gone, so that nobody can say that it still goes through.
-                if headers.is_none() && serving.looks_at_headers() {
-                    return false;
-                }
-                let headers = headers.as_deref().map(SentHeaders);
-                let asked = Asked {
-                    peer,
-                    host: host.host.name(),
-                    method: method.as_str(),
-                    path: target.path(),
-                    headers: match &headers {
-                        Some(sent) => sent,
-                        None => &NoHeaders,
-                    },
-                    circumstances,
-                };
-                serving.still_allows(&asked, upstream)
-            }
-        }
-    }
-
     /// From where this client asks, and now.
     pub(crate) fn circumstances(&self) -> Circumstances {
         Circumstances {
@@ -281,10 +236,6 @@ pub(crate) async fn exchange(
         access.end(&caller, response.status());
     }
     Ok(response)
-}
-
-fn is_allowed(decision: &Decision) -> bool {
-    matches!(decision, Decision::Allow { .. })
 }
 
 fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {

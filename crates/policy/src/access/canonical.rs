@@ -106,7 +106,7 @@ impl Canonical {
         self.list(grpc, |out, pattern| out.path(pattern.path()));
         self.list(sources, |out, range| out.text(&range.to_string()));
         self.list(windows, |out, window| {
-            out.0.extend_from_slice(&window.bytes())
+            out.0.extend_from_slice(&window.bytes());
         });
         self.list(users, Self::account);
         self.list(databases, Self::account);

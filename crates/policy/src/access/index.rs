@@ -16,7 +16,7 @@ use countersign_pki::name::{DnsName, NameKind, TypedName};
 use super::condition::{Known, Requested};
 use super::extension::ExtensionValue;
 use super::path::decoded;
-use super::{Allow, Condition, Headers, NamePattern, Route};
+use super::{Allow, Condition, Headers, NamePattern, PathPattern, Route};
 use crate::issuance::IpRange;
 
 /// A list of entries, filed.
@@ -52,7 +52,7 @@ pub(super) enum Key<'a> {
     Host(&'a str),
     HostUnder(&'a str),
     Issuer(&'a countersign_pki::dn::DistinguishedName),
-    IssuerKey(Fingerprint),
+    SignedBy(Fingerprint),
     Method(&'a str),
     Name(&'a TypedName),
     NameRange(IpRange),
@@ -102,7 +102,7 @@ impl Index {
 
     pub(super) fn of_routes(routes: &[Route]) -> Self {
         Self::new(routes.iter().map(|route| {
-            let hosts = route.host.iter().map(|host| of_host(host));
+            let hosts = route.host.iter().map(of_host);
             let paths = route.path.iter().map(|path| {
                 let start = path.literal_start();
                 of_keys(&[Key::PathStart(start.as_bytes())])
@@ -170,7 +170,7 @@ impl Index {
                     return true;
                 }
             }
-            if meets(Key::Issuer(peer.issuer())) || meets(Key::IssuerKey(peer.issuer_key())) {
+            if meets(Key::Issuer(peer.issuer())) || meets(Key::SignedBy(peer.issuer_key())) {
                 return true;
             }
             for oid in &in_use.extensions {
@@ -203,7 +203,7 @@ impl Index {
                 headers,
             }) => {
                 meets(Key::Method(method))
-                    || host.is_some_and(|host| in_use.of_host(host, &mut meets))
+                    || host.is_some_and(|host| meets_host(host, &mut meets))
                     || in_use.of_path(path, &mut meets)
                     || in_use.of_headers(headers, &mut meets)
             }
@@ -257,12 +257,6 @@ impl InUse {
         }
     }
 
-    fn of_host(&self, host: &DnsName, meets: &mut impl FnMut(Key<'_>) -> bool) -> bool {
-        let parent = host.as_str().split_once('.');
-        meets(Key::Host(host.as_str()))
-            || parent.is_some_and(|(_, parent)| meets(Key::HostUnder(parent)))
-    }
-
     fn of_path(&self, path: &str, meets: &mut impl FnMut(Key<'_>) -> bool) -> bool {
         if self.kinds & Key::PathStart(b"").kind() == 0 {
             return false;
@@ -285,7 +279,7 @@ impl InUse {
 }
 
 impl Key<'_> {
-    /// SipHash with keys that everybody knows: who makes two names collide has one entry more looked at.
+    /// `SipHash` with keys that everybody knows: who makes two names collide has one entry more looked at.
     fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.kind().hash(&mut hasher);
@@ -302,7 +296,7 @@ impl Key<'_> {
             }
             Self::Header(name, value) => (name, value).hash(&mut hasher),
             Self::Issuer(name) => name.hash(&mut hasher),
-            Self::IssuerKey(key) => key.hash(&mut hasher),
+            Self::SignedBy(key) => key.hash(&mut hasher),
             Self::Name(name) => name.hash(&mut hasher),
             Self::NameRange(range) | Self::Source(range) => range.hash(&mut hasher),
             Self::PathStart(bytes) => bytes.hash(&mut hasher),
@@ -321,7 +315,7 @@ impl Key<'_> {
             Self::Host(_) => 5,
             Self::HostUnder(_) => 6,
             Self::Issuer(_) => 7,
-            Self::IssuerKey(_) => 8,
+            Self::SignedBy(_) => 8,
             Self::Method(_) => 9,
             Self::Name(_) => 10,
             Self::NameRange(_) => 11,
@@ -346,11 +340,17 @@ impl Key<'_> {
     }
 }
 
+fn meets_host(host: &DnsName, meets: &mut impl FnMut(Key<'_>) -> bool) -> bool {
+    let parent = host.as_str().split_once('.');
+    meets(Key::Host(host.as_str()))
+        || parent.is_some_and(|(_, parent)| meets(Key::HostUnder(parent)))
+}
+
 /// What a condition cannot do without.
 fn choices(condition: &Condition, asks: Asks) -> Vec<Choice> {
     let mut choices: Vec<Choice> = condition.names.iter().flat_map(of_pattern).collect();
     if let Some(key) = condition.issuer_key {
-        choices.push(of_keys(&[Key::IssuerKey(key)]));
+        choices.push(of_keys(&[Key::SignedBy(key)]));
     }
     for extension in &condition.extensions {
         let oid = *extension.oid();
@@ -384,7 +384,11 @@ fn choices(condition: &Condition, asks: Asks) -> Vec<Choice> {
                 .collect(),
         );
     }
-    let starts: Vec<String> = condition.path.iter().map(|it| it.literal_start()).collect();
+    let starts: Vec<String> = condition
+        .path
+        .iter()
+        .map(PathPattern::literal_start)
+        .collect();
     any_of(
         starts
             .iter()

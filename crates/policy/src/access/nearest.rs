@@ -277,7 +277,9 @@ impl Miss<'_> {
 /// Whether `written`, were it a name of the pattern's kind, would meet it.
 fn would_meet(pattern: &NamePattern, wanted: &str, written: &str) -> bool {
     match pattern {
-        NamePattern::Exact(_) | NamePattern::AnyKind(_) => wanted == written,
+        NamePattern::Exact(_) | NamePattern::AnyKind(_) | NamePattern::Subject { .. } => {
+            wanted == written
+        }
         NamePattern::DnsUnder(_) => {
             TypedName::parse_as(NameKind::Dns, written).is_ok_and(|name| pattern.is_met_by(&name))
         }
@@ -288,7 +290,6 @@ fn would_meet(pattern: &NamePattern, wanted: &str, written: &str) -> bool {
         }
         // What is written in a name of another kind is no subject and no issuer.
         NamePattern::DnUnordered(_) | NamePattern::Issuer(_) => false,
-        NamePattern::Subject { .. } => wanted == written,
     }
 }
 
