@@ -1,6 +1,6 @@
 //! What a decision costs with few rules and with many: nanoseconds, and entries looked at.
 //!
-//! `cargo run --release -p countersign-policy --example decisions`
+//! `cargo run --release -p countersign-testkit --example decisions`
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -158,25 +158,7 @@ fn identity(
             .names
             .push(pattern.map_err(|it| at("dn_unordered", &it))?);
     }
-    match (&entry.serial, &entry.issuer) {
-        (Some(serial), Some(issuer)) => {
-            let pattern =
-                NamePattern::parse_as(NameKind::SerialIssuer, &format!("{serial}@{issuer}"));
-            built.names.push(pattern.map_err(|it| at("serial", &it))?);
-        }
-        (Some(_), None) => {
-            return Err(ConfigError::new(
-                format!("{place}.serial"),
-                "a serial number is one under its issuer alone",
-            )
-            .hint("add issuer = \"CN=…\", as countersign inspect shows it"));
-        }
-        (None, Some(issuer)) => {
-            let pattern = NamePattern::issuer(issuer);
-            built.names.push(pattern.map_err(|it| at("issuer", &it))?);
-        }
-        (None, None) => {}
-    }
+    built.names.extend(issuer(place, entry)?);
     if let Some(text) = &entry.name {
         refuse_tenant(place, "name", text)?;
         let pattern = NamePattern::parse(text);
@@ -200,6 +182,28 @@ fn identity(
     )?;
     built.max_age = entry.certificate_max_age.map(TimeSpan::duration);
     Ok(())
+}
+
+/// One certificate of an issuer, or any.
+fn issuer(place: &str, entry: &ConditionConfig) -> Result<Option<NamePattern>, ConfigError> {
+    let at = |key: &str, invalid: &InvalidPolicy| of_policy(&format!("{place}.{key}"), invalid);
+    match (&entry.serial, &entry.issuer) {
+        (Some(serial), Some(issuer)) => {
+            let pattern =
+                NamePattern::parse_as(NameKind::SerialIssuer, &format!("{serial}@{issuer}"));
+            pattern.map(Some).map_err(|it| at("serial", &it))
+        }
+        (Some(_), None) => Err(ConfigError::new(
+            format!("{place}.serial"),
+            "a serial number is one under its issuer alone",
+        )
+        .hint("add issuer = \"CN=…\", as countersign inspect shows it")),
+        (None, Some(issuer)) => {
+            let pattern = NamePattern::issuer(issuer);
+            pattern.map(Some).map_err(|it| at("issuer", &it))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// Reads the fields that speak of the request, and of when and from where it comes.
