@@ -103,8 +103,8 @@ fn index_decides_as_each_entry_does() {
                         1 => condition.methods = vec![text.to_ascii_uppercase()],
                         2 => condition.grpc = vec![GrpcPattern::parse(text).ok()?],
                         _ => {
-                            condition.headers =
-                                vec![HeaderPattern::parse("x-a", std::slice::from_ref(text)).ok()?]
+                            let values = std::slice::from_ref(text);
+                            condition.headers = vec![HeaderPattern::parse("x-a", values).ok()?];
                         }
                     }
                     Some(condition)

@@ -211,9 +211,9 @@ impl ExplainArguments {
                 .map_err(Fault::bug)?;
             let chain = certificates_in(path)?;
             let chain: Vec<_> = chain.iter().map(|it| it.der().clone()).collect();
-            let verified =
+            let outcome =
                 verifier.verify(&chain, Purpose::ClientAuth, &RevocationIndex::default(), at);
-            return Ok(verified
+            return Ok(outcome
                 .map(Some)
                 .map_err(|fault| chain::refusal(&fault, Purpose::ClientAuth)));
         }
@@ -290,7 +290,7 @@ impl Explanation {
         );
         let route = self.route.as_deref().unwrap_or("no route");
         match &self.refusal {
-            None => escaped(&format!("allowed on {}, {route}, {rule}", self.listener)).to_string(),
+            None => escaped(&format!("allowed on {}, {route}, {rule}", self.listener)),
             Some(refusal) => format!(
                 "refused on {}: {} ({})\nfix: {}",
                 self.listener,
