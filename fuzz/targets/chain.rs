@@ -60,6 +60,6 @@ fn read(pem_text: &str) -> Vec<u8> {
         .der
 }
 
-const ROOT: &str = include_str!("chain/root.pem");
+pub(crate) const ROOT: &str = include_str!("chain/root.pem");
 const INTERMEDIATE: &str = include_str!("chain/intermediate.pem");
 const LEAF: &str = include_str!("chain/leaf.pem");

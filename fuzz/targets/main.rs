@@ -16,3 +16,4 @@ mod pkcs12;
 mod postgresql;
 mod publication;
 mod request;
+mod rules;

@@ -16,6 +16,7 @@ mod inspect;
 mod issue;
 mod label;
 mod list;
+mod policy;
 mod release;
 mod renew;
 mod revoke;
@@ -78,6 +79,7 @@ enum Command {
     Audit(audit::AuditCommand),
     Ca(ca::CaCommand),
     Config(config::ConfigCommand),
+    Policy(policy::PolicyCommand),
 }
 
 impl Command {
@@ -102,6 +104,7 @@ impl Command {
             Self::Audit(command) => command.run(globals),
             Self::Ca(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
+            Self::Policy(command) => command.run(globals),
         }
     }
 }
@@ -238,6 +241,15 @@ mod tests {
         check("countersign init --csr-out c --subject O=A", true);
         check("countersign init --config c.toml --name a.example", true);
         check("countersign config check c.toml", true);
+        check(
+            "countersign policy explain c.toml --listener l --identity cn:a --identity dns:a.b --bundle acme --ca ca.pem --trust-domain a.b \
+             --host h --method POST --path /x --header x-env:prod --source 10.0.0.1 --at 2026-01-02T03:04:05Z --json",
+            true,
+        );
+        check(
+            "countersign policy explain c.toml --cert c.pem --user app --database shop",
+            true,
+        );
         check("countersign --json config defaults", true);
         check("countersign status", true);
     }
@@ -246,6 +258,14 @@ mod tests {
     fn command_lines_that_mean_nothing_are_refused() {
         check("countersign", false);
         check("countersign run", false);
+        check("countersign policy explain", false);
+        check(
+            "countersign policy explain c.toml --cert c.pem --identity cn:a",
+            false,
+        );
+        check("countersign policy explain c.toml --bundle acme", false);
+        check("countersign policy explain c.toml --header nonsense", false);
+        check("countersign policy explain c.toml --identity you", false);
         check("countersign up --listen localhost", false);
         check("countersign up --name a..b", false);
         check("countersign issue client", false);

@@ -130,6 +130,12 @@ pub(crate) fn plan(
             })?;
         }
     }
+    for (place, why) in plan.redundancies() {
+        loaded.warn(&ConfigError::new(
+            place,
+            format!("this entry does nothing: {why}"),
+        ));
+    }
     Ok(plan)
 }
 

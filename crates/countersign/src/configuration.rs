@@ -14,6 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::fault::Fault;
+use crate::output::tell;
 
 /// The configuration of a Countersign process: `countersign run -c FILE`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +88,21 @@ impl Loaded {
     pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
         let folder = self.file.as_ref().and_then(|(path, _)| path.parent());
         fs::read(folder.unwrap_or(Path::new("")).join(named))
+    }
+
+    /// Tells of what is served all the same, with its line.
+    pub(crate) fn warn(&self, error: &ConfigError) {
+        let sentence = match &self.file {
+            Some((path, text)) => {
+                let place = DeTable::parse(text)
+                    .ok()
+                    .and_then(|document| find(&document, &error.place));
+                let place = place.map(|offset| position(text, offset));
+                format!("{}: {error}", located(path, place))
+            }
+            None => error.to_string(),
+        };
+        tell(&format!("warning: {sentence}"));
     }
 
     /// A fault in what the configuration says, with its line.

@@ -17,6 +17,7 @@ mod env;
 mod fault;
 mod gateway_certificate;
 mod gateway_names;
+mod hypothetical;
 mod identity_files;
 mod kept_profiles;
 mod leaf_key;

@@ -177,6 +177,11 @@ fn describe(peer: Option<&VerifiedPeer>, evidence: &mut Evidence) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use countersign_pki::time::UnixTime;
+    use countersign_policy::access::{Circumstances, NoHeaders};
+
     use super::*;
 
     const ASKED: Asked<'_> = Asked {
@@ -184,6 +189,11 @@ mod tests {
         host: None,
         method: "GET",
         path: "/admin",
+        headers: &NoHeaders,
+        circumstances: Circumstances {
+            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            now: UnixTime::from_seconds(0),
+        },
     };
 
     fn check(decision: &Decision, cause: Cause, sentence: &str) {

@@ -56,7 +56,7 @@ struct Places {
 }
 
 /// An extension, as places in the DER.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExtensionPlace {
     pub(crate) oid: Range<usize>,
     pub(crate) critical: bool,
@@ -298,6 +298,10 @@ impl Certificate {
                 &self.der[place.value.clone()],
             )
         })
+    }
+
+    pub(crate) fn extension_places(&self) -> &[ExtensionPlace] {
+        &self.extensions
     }
 
     /// The critical extensions that no verifier here processes, as dotted OIDs (RFC 5280 §4.2: they must be refused).

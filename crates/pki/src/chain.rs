@@ -413,6 +413,8 @@ fn peer(leaf: &Certificate, sent: &[Outline<'_>], accepted: Accepted<'_>) -> Ver
             .map(|&at| sent[at].der.to_vec())
             .collect(),
         path: accepted.elements,
+        extended_key_usage: leaf.extended_key_usage().cloned(),
+        extensions: leaf.extension_places().to_vec(),
     }
 }
 

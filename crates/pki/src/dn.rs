@@ -98,6 +98,16 @@ impl DistinguishedName {
         &self.attributes
     }
 
+    /// Whether both have the same RDNs, in whatever order. [`PartialEq`] asks for the order too.
+    pub fn is_permutation_of(&self, other: &Self) -> bool {
+        let sorted = |name: &Self| {
+            let mut rdns: Vec<Vec<Attribute>> = name.rdns().map(<[_]>::to_vec).collect();
+            rdns.sort_unstable();
+            rdns
+        };
+        self.attributes.len() == other.attributes.len() && sorted(self) == sorted(other)
+    }
+
     /// The RDNs, in the certificate's order.
     fn rdns(&self) -> impl DoubleEndedIterator<Item = &[Attribute]> {
         self.attributes.chunk_by(|_, next| next.joins_previous)
@@ -139,6 +149,11 @@ impl Attribute {
                 || self.kind.to_string(),
                 |(keyword, _)| (*keyword).to_owned(),
             )
+    }
+
+    /// The type.
+    pub fn oid(&self) -> &ObjectIdentifier {
+        &self.kind
     }
 
     /// The decoded value.

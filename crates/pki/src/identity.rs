@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use const_oid::ObjectIdentifier;
+
+use crate::certificate::{ExtendedKeyUsage, Extension, ExtensionPlace};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -81,6 +84,9 @@ pub struct VerifiedPeer {
     pub(crate) anchor: Fingerprint,
     pub(crate) anchor_key: Fingerprint,
     pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
+    /// Places in the leaf, the first of `chain`.
+    pub(crate) extensions: Vec<ExtensionPlace>,
 }
 
 /// A certificate of the verified path, as revocation knows it.
@@ -163,6 +169,32 @@ impl VerifiedPeer {
     /// The verified path in DER, leaf first, without the anchor.
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
+    }
+
+    /// SHA-256 of the `SubjectPublicKeyInfo` of whoever signed the leaf: its issuer, whatever name that goes by.
+    pub fn issuer_key(&self) -> Fingerprint {
+        self.path
+            .first()
+            .map_or(self.anchor_key, |leaf| leaf.issuer_key)
+    }
+
+    /// The leaf's extendedKeyUsage; `None` when absent.
+    pub fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
+        self.extended_key_usage.as_ref()
+    }
+
+    /// The leaf's extension of this type. A certificate with two of one type was refused (RFC 5280 §4.2).
+    pub fn extension(&self, oid: &ObjectIdentifier) -> Option<Extension<'_>> {
+        let der = self.chain.first()?;
+        let is_wanted =
+            |place: &&ExtensionPlace| der.get(place.oid.clone()) == Some(oid.as_bytes());
+        let place = self.extensions.iter().find(is_wanted)?;
+        let (oid, value) = (place.oid.clone(), place.value.clone());
+        Some(Extension::new(
+            der.get(oid)?,
+            place.critical,
+            der.get(value)?,
+        ))
     }
 }
 

@@ -5,28 +5,52 @@
 
 mod canonical;
 mod condition;
+mod explanation;
+mod extension;
+mod grpc;
+mod header;
+mod index;
 mod load;
 pub(crate) mod login;
 mod nearest;
 mod path;
 mod pattern;
+mod tenant;
+mod verdict;
+mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::name::DnsName;
 
+pub use self::condition::Circumstances;
 use self::condition::{Holds, Known, Requested};
+pub use self::explanation::{Explanation, Rule};
+pub use self::extension::{ExtensionPattern, KeyPurpose};
+pub use self::grpc::GrpcPattern;
+pub use self::header::{HeaderPattern, Headers, NoHeaders};
+use self::index::Index;
+pub use self::load::Redundancy;
 pub use self::login::{Login, LoginPattern};
 pub use self::path::{PathPattern, unambiguous_path};
-pub use self::pattern::NamePattern;
+pub use self::pattern::{NamePattern, SubjectAttribute};
+pub use self::tenant::Tenant;
+use self::verdict::FiledRoute;
+pub use self::verdict::Verdict;
+pub use self::window::TimeWindow;
+pub use crate::issuance::IpRange;
 
 /// The rules of one listener.
 #[derive(Debug)]
 pub struct AccessPolicy {
     routes: Vec<Route>,
-    /// Indices of `routes`, the most specific first.
-    by_specificity: Vec<usize>,
+    /// Of each route, how many are more specific.
+    rank: Vec<usize>,
+    by_place: Index,
+    filed: Vec<FiledRoute>,
 }
 
 /// One route: what it matches, whom it admits.
@@ -48,6 +72,10 @@ pub struct Route {
 
 /// One alternative of `allow`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every entry is the large one"
+)]
 pub enum Allow {
     /// Anonymous too. Only where the listener does not require a certificate.
     Anyone,
@@ -64,10 +92,30 @@ pub struct Condition {
     pub bundle: Option<BundleName>,
     /// Each pattern must be met by some name of the peer.
     pub names: Vec<NamePattern>,
+    /// Any of these purposes is in the certificate's extendedKeyUsage; empty: whatever is.
+    pub purposes: Vec<KeyPurpose>,
+    /// Each of these extensions is in the certificate, with its value.
+    pub extensions: Vec<ExtensionPattern>,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of whoever signed the certificate.
+    pub issuer_key: Option<Fingerprint>,
+    /// Since the certificate's notBefore no more than this has passed.
+    pub max_age: Option<Duration>,
+    /// What of the identity has to stand in the request; empty: nothing.
+    pub tenant: Tenant,
+    /// Any of these hosts, exact or `*.example.com` for one label; empty: any, IP literals included.
+    pub hosts: Vec<DnsName>,
     /// Any of these methods; empty: any.
     pub methods: Vec<String>,
     /// The path.
     pub path: Option<PathPattern>,
+    /// Each of these headers.
+    pub headers: Vec<HeaderPattern>,
+    /// Any of these methods of gRPC; empty: any request.
+    pub grpc: Vec<GrpcPattern>,
+    /// Any of these ranges has the peer's address; empty: any.
+    pub sources: Vec<IpRange>,
+    /// Any of these windows is open; empty: always.
+    pub windows: Vec<TimeWindow>,
     /// Any of these database users; empty: any. Where it is not empty, the condition holds for logins alone.
     pub users: Vec<LoginPattern>,
     /// Any of these databases; empty: any.
@@ -87,6 +135,10 @@ pub struct Asked<'a> {
     pub method: &'a str,
     /// The path, already refused if it could be read in two ways ([`unambiguous_path`]).
     pub path: &'a str,
+    /// As the client sent them.
+    pub headers: &'a dyn Headers,
+    /// From where, and when.
+    pub circumstances: Circumstances,
 }
 
 /// The answer. Its texts are raw: who shows them escapes them.
@@ -120,96 +172,112 @@ pub enum Decision {
     NoRoute,
 }
 
+impl Decision {
+    /// Index of the route that decided.
+    pub fn route(&self) -> Option<usize> {
+        match self {
+            Self::Allow { route }
+            | Self::CertificateNeeded { route }
+            | Self::IdentityNotAllowed { route, .. }
+            | Self::RequestNotAllowed { route, .. } => Some(*route),
+            Self::NoRoute => None,
+        }
+    }
+}
+
 impl AccessPolicy {
     /// Refuses routes that cannot be reached or admit nobody, and conditions that say nothing or can never hold.
     pub fn new(routes: Vec<Route>) -> Result<Self, InvalidPolicy> {
         load::check(&routes)?;
-        let mut by_specificity: Vec<usize> = (0..routes.len()).collect();
-        by_specificity.sort_by_cached_key(|&index| routes[index].specificity());
         Ok(Self {
+            rank: verdict::ranks(&routes),
+            by_place: Index::of_routes(&routes),
+            filed: routes.iter().map(FiledRoute::new).collect(),
             routes,
-            by_specificity,
         })
     }
 
     /// The most specific route decides (exact host before wildcard before any; then the path pattern with more literal
     /// segments, an end before `**`). Allocates nothing to allow.
     pub fn decide(&self, asked: &Asked<'_>) -> Decision {
-        let matching = |index: &usize| {
-            let route = &self.routes[*index];
-            route.has_host(asked.host)
-                && route
-                    .path
-                    .as_ref()
-                    .is_none_or(|pattern| pattern.matches(asked.path))
-        };
-        let Some(index) = self.by_specificity.iter().copied().find(matching) else {
-            return Decision::NoRoute;
-        };
-        let route = &self.routes[index];
-        if asked.peer.is_none() && route.needs_certificate() {
-            return Decision::CertificateNeeded { route: index };
-        }
-        match route.admits(Known {
-            peer: asked.peer,
-            request: Some(asked.into()),
-        }) {
-            Holds::Always => Decision::Allow { route: index },
-            Holds::Depends | Holds::Never => {
-                nearest::refusal(index, route, asked.peer, asked.into())
-            }
+        match self.judge(asked) {
+            Verdict::Allow { route } => Decision::Allow { route },
+            Verdict::CertificateNeeded { route } => Decision::CertificateNeeded { route },
+            Verdict::NoRoute => Decision::NoRoute,
+            Verdict::Refuse { route } => nearest::refusal(self, route, asked.into()),
         }
     }
 
     /// What [`AccessPolicy::decide`] is for a listener of bytes, whose one route admits connections: a rule that looks at a
     /// request holds for nobody there.
-    pub fn decide_connection(&self, peer: Option<&VerifiedPeer>) -> Decision {
-        let Some(route) = self.routes.first() else {
-            return Decision::NoRoute;
-        };
-        if peer.is_none() && route.needs_certificate() {
-            return Decision::CertificateNeeded { route: 0 };
-        }
-        match route.admits(Known {
+    pub fn decide_connection(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        circumstances: Circumstances,
+    ) -> Decision {
+        self.decide_only_route(Known {
             peer,
+            circumstances: Some(circumstances),
             request: None,
-        }) {
-            Holds::Always => Decision::Allow { route: 0 },
-            Holds::Depends | Holds::Never => nearest::identity_refusal(0, route, peer),
+        })
+    }
+
+    /// What can be decided of a peer in the handshake, where neither its address nor its login is known: whoever could be
+    /// admitted goes on.
+    pub fn decide_in_handshake(&self, peer: Option<&VerifiedPeer>) -> Decision {
+        let known = Known::of(peer);
+        match self.decide_only_route(known) {
+            Decision::IdentityNotAllowed { .. } | Decision::RequestNotAllowed { .. }
+                if self.admits(0, known) == Holds::Depends =>
+            {
+                Decision::Allow { route: 0 }
+            }
+            decision => decision,
         }
     }
 
     /// What [`AccessPolicy::decide_connection`] is for a listener of logins, before the login is read: whoever could log in
     /// as anybody goes on.
-    pub fn decide_before_login(&self, peer: Option<&VerifiedPeer>) -> Decision {
-        match (self.decide_connection(peer), self.routes.first()) {
-            (Decision::IdentityNotAllowed { .. }, Some(route))
-                if route.admits(Known {
-                    peer,
-                    request: None,
-                }) == Holds::Depends =>
+    pub fn decide_before_login(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        circumstances: Circumstances,
+    ) -> Decision {
+        let known = Known {
+            peer,
+            circumstances: Some(circumstances),
+            request: None,
+        };
+        match self.decide_only_route(known) {
+            Decision::IdentityNotAllowed { .. } | Decision::RequestNotAllowed { .. }
+                if self.admits(0, known) == Holds::Depends =>
             {
                 Decision::Allow { route: 0 }
             }
-            (decision, _) => decision,
+            decision => decision,
         }
     }
 
     /// [`AccessPolicy::decide`] for a login to a database: a rule that looks at a request of HTTP holds for nobody there.
-    pub fn decide_login(&self, peer: Option<&VerifiedPeer>, login: &Login) -> Decision {
-        let Some(route) = self.routes.first() else {
-            return Decision::NoRoute;
-        };
-        if peer.is_none() && route.needs_certificate() {
-            return Decision::CertificateNeeded { route: 0 };
-        }
-        let requested = Requested::Login(login);
-        match route.admits(Known {
+    pub fn decide_login(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        login: &Login,
+        circumstances: Circumstances,
+    ) -> Decision {
+        self.decide_only_route(Known {
             peer,
-            request: Some(requested),
-        }) {
-            Holds::Always => Decision::Allow { route: 0 },
-            Holds::Depends | Holds::Never => nearest::refusal(0, route, peer, requested),
+            circumstances: Some(circumstances),
+            request: Some(Requested::Login(login)),
+        })
+    }
+
+    fn decide_only_route(&self, known: Known<'_>) -> Decision {
+        match self.judge_only_route(known) {
+            Verdict::Allow { route } => Decision::Allow { route },
+            Verdict::CertificateNeeded { route } => Decision::CertificateNeeded { route },
+            Verdict::NoRoute => Decision::NoRoute,
+            Verdict::Refuse { route } => nearest::refusal(self, route, known),
         }
     }
 
@@ -217,12 +285,7 @@ impl AccessPolicy {
     ///
     /// Says yes too often rather than too rarely where it depends on the request, which is decided when it comes.
     pub fn admits_at_all(&self, peer: Option<&VerifiedPeer>) -> bool {
-        self.routes.iter().any(|route| {
-            route.admits(Known {
-                peer,
-                request: None,
-            }) != Holds::Never
-        })
+        (0..self.routes.len()).any(|route| self.admits(route, Known::of(peer)) != Holds::Never)
     }
 
     /// Whether a route serves this name (SNI): no route does → `sni-unknown`.
@@ -233,6 +296,31 @@ impl AccessPolicy {
     /// Whether any route or rule looks at the path, so that ambiguous paths must be refused.
     pub fn looks_at_paths(&self) -> bool {
         self.routes.iter().any(Route::looks_at_paths)
+    }
+
+    /// Entries that do nothing and are harmless.
+    pub fn redundancies(&self) -> Vec<Redundancy> {
+        load::redundancies(&self.routes)
+    }
+
+    /// Whether any rule looks at headers.
+    pub fn looks_at_headers(&self) -> bool {
+        self.conditions().any(Condition::looks_at_headers)
+    }
+
+    /// Whether what it admits now it may refuse later, all else being the same.
+    pub fn looks_at_time(&self) -> bool {
+        self.conditions().any(Condition::looks_at_time)
+    }
+
+    fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.routes.iter().flat_map(|route| {
+            let allow = route.allow.iter().filter_map(|entry| match entry {
+                Allow::When(condition) => Some(condition),
+                Allow::Anyone | Allow::AnyTrusted => None,
+            });
+            allow.chain(&route.deny)
+        })
     }
 
     /// The routes, in the order given.
@@ -290,6 +378,10 @@ pub struct InvalidPolicy {
     pub place: String,
     /// In words.
     pub why: String,
+    /// Index of the route, if it is in one.
+    pub route: Option<usize>,
+    /// The list, `allow` or `deny`, and the index in it, if it is in one.
+    pub entry: Option<(&'static str, usize)>,
 }
 
 impl InvalidPolicy {
@@ -297,6 +389,22 @@ impl InvalidPolicy {
         Self {
             place: place.into(),
             why: why.into(),
+            route: None,
+            entry: None,
+        }
+    }
+
+    fn in_route(self, index: usize) -> Self {
+        Self {
+            route: Some(index),
+            ..self
+        }
+    }
+
+    fn in_entry(self, list: &'static str, index: usize) -> Self {
+        Self {
+            entry: Some((list, index)),
+            ..self
         }
     }
 }

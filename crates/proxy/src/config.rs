@@ -3,7 +3,8 @@
 //! Raw text becomes these types (unknown keys are refused), [`GatewayConfig::build`] turns them into a plan. A key is
 //! here only if its effect is built.
 
-mod build;
+pub(crate) mod build;
+mod condition;
 mod egress;
 mod reference;
 mod route;
@@ -139,6 +140,9 @@ pub struct ListenerConfig {
     /// Whom a listener of bytes refuses, whatever `allow` says. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
+    /// Rules of a listener of bytes that are judged beside those in force, and never in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowConfig>,
     /// What is served there; the most specific route decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteConfig>,
@@ -197,6 +201,21 @@ pub struct RouteConfig {
     /// Whom it refuses, whatever `allow` says; an entry means every bundle unless it names one. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
+    /// Rules that are judged beside those in force, and never in effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowConfig>,
+}
+
+/// Rules to try out: what they would decide otherwise is counted, logged and shown by `countersign status`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShadowConfig {
+    /// Whom it would admit. Default: whom `allow` beside it admits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<AllowEntry>,
+    /// Whom it would refuse. Default: whom `deny` beside it refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Vec<ConditionConfig>>,
 }
 
 /// Which HTTP an upstream is spoken to in.
@@ -341,6 +360,7 @@ impl ListenerConfig {
             upstream_tls: None,
             allow: Vec::new(),
             deny: Vec::new(),
+            shadow: None,
             route,
         }
     }
@@ -359,6 +379,7 @@ impl RouteConfig {
             client_certificate: None,
             allow,
             deny: Vec::new(),
+            shadow: None,
         }
     }
 }

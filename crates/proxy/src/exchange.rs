@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use countersign_diagnose::request::Malformed;
-use countersign_policy::access::{Asked, Decision};
+use countersign_policy::access::Circumstances;
 use countersign_tls::acceptor::Session;
 use http::header::HeaderValue;
 use http::request::Parts;
@@ -26,7 +26,7 @@ use crate::connection::Tunnel;
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
 use crate::host::{self, Host};
-use crate::in_flight::{Asking, InFlight};
+use crate::in_flight::InFlight;
 use crate::listener::Listener;
 use crate::plan::Serving;
 use crate::problem::Said;
@@ -66,7 +66,7 @@ struct View {
 
 pub(crate) struct ReadHost {
     written: HeaderValue,
-    host: Host,
+    pub(crate) host: Host,
 }
 
 impl Caller {
@@ -139,32 +139,11 @@ impl Caller {
         Poll::Pending
     }
 
-    /// Whether what was admitted goes through now, and to where it went.
-    pub(crate) fn may_still(&self, asking: &Asking) -> bool {
-        let peer = self.session.peer.as_deref();
-        let serving = self.listener.serving.load();
-        match asking {
-            Asking::Cancel { upstream } => {
-                is_allowed(&serving.decide_before_login(peer).0) && serving.forwards_to(upstream)
-            }
-            Asking::Connection { upstream } => {
-                is_allowed(&serving.decide_connection(peer).0) && serving.forwards_to(upstream)
-            }
-            Asking::Login { login, upstream } => {
-                is_allowed(&serving.decide_login(peer, login).0) && serving.forwards_to(upstream)
-            }
-            Asking::Request {
-                requested,
-                upstream,
-            } => {
-                let asked = Asked {
-                    peer,
-                    host: requested.host.host.name(),
-                    method: requested.method.as_str(),
-                    path: requested.target.path(),
-                };
-                serving.still_allows(&asked, upstream)
-            }
+    /// From where this client asks, and now.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            source: self.session.source.ip(),
+            now: self.listener.enforcement.now(),
         }
     }
 
@@ -246,8 +225,4 @@ pub(crate) async fn exchange(
         response = grpc::answer(&said);
     }
     Ok(response)
-}
-
-fn is_allowed(decision: &Decision) -> bool {
-    matches!(decision, Decision::Allow { .. })
 }

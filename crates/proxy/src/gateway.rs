@@ -26,6 +26,7 @@ use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::plan::GatewayPlan;
 use crate::refusals::RefusalLog;
+use crate::shadow::ShadowFigures;
 
 /// Starts gateways.
 pub struct Gateway;
@@ -280,6 +281,8 @@ impl GatewayHandle {
                             .map(|route| route.label.clone())
                             .collect(),
                         connections: listener.limit.in_use(),
+                        shadow: (plan.serving.shadow.as_ref())
+                            .map(|_| listener.metrics.shadow.figures()),
                         certificate_not_after_unix_s: leaf.not_after().seconds(),
                         certificate_fingerprint: leaf.fingerprint().to_string(),
                     }
@@ -329,6 +332,9 @@ pub struct ListenerStatus {
     pub routes: Vec<String>,
     /// Open connections, those in their handshake included.
     pub connections: usize,
+    /// What shadow rules said; `None`: there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowFigures>,
     /// The end of the certificate that it presents, in Unix seconds.
     pub certificate_not_after_unix_s: u64,
     /// SHA-256 of that certificate.

@@ -2,4 +2,5 @@
 
 pub(crate) mod hop;
 pub(crate) mod identity;
+pub(crate) mod sent;
 pub(crate) mod stripped;

@@ -10,11 +10,12 @@ use std::rc::{Rc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use countersign_policy::access::Login;
-use http::{Method, Uri};
+use countersign_policy::access::{Asked, Decision, Login, NoHeaders};
+use http::{HeaderMap, Method, Uri};
 use tokio::sync::mpsc;
 
 use crate::exchange::{Caller, ReadHost};
+use crate::headers::sent::SentHeaders;
 use crate::upstream::{Upstream, Vouched};
 
 /// Held by whoever is told to end, dropped when it has ended.
@@ -51,6 +52,8 @@ pub(crate) struct Requested {
     pub(crate) method: Method,
     pub(crate) host: Rc<ReadHost>,
     pub(crate) target: Uri,
+    /// Where a rule looked at any.
+    pub(crate) headers: Option<HeaderMap>,
 }
 
 struct Exchange {
@@ -126,7 +129,7 @@ impl InFlight {
             let Some(caller) = exchange.caller.upgrade() else {
                 continue;
             };
-            if !caller.may_still(&exchange.asking) {
+            if !exchange.asking.may_still(&caller) {
                 exchange.awaited_by = Some(awaited_by.clone());
                 exchange.cut(&caller);
             }
@@ -134,7 +137,19 @@ impl InFlight {
     }
 
     /// Ends HTTP/2 streams whose client takes no more; to be called at the interval of [`sweep_interval`].
+    ///
+    /// And what a rule admitted for some hours, or for as long as a certificate is young, when they are over.
     pub(crate) fn sweep(&self) {
+        for exchange in self.exchanges.borrow_mut().values_mut() {
+            if let Some(caller) = exchange.caller.upgrade()
+                && !exchange.is_cut
+                && caller.listener.serving.load().looks_at_time()
+                && !exchange.asking.may_still(&caller)
+            {
+                tracing::debug!(src.addr = %caller.session.source, "what was admitted for a time is admitted no more");
+                exchange.cut(&caller);
+            }
+        }
         for exchange in self.exchanges.borrow_mut().values_mut() {
             if !exchange.is_handed_out {
                 continue;
@@ -153,6 +168,54 @@ impl InFlight {
 /// Fine enough that the limit is overrun by a twelfth, and no clock is read for each frame.
 pub(crate) fn sweep_interval(send_limit: Duration) -> Duration {
     send_limit / SWEEPS
+}
+
+impl Asking {
+    /// Whether what was admitted goes through now, and to where it went.
+    pub(crate) fn may_still(&self, caller: &Caller) -> bool {
+        let (peer, circumstances) = (caller.session.peer.as_deref(), caller.circumstances());
+        let serving = caller.listener.serving.load();
+        match self {
+            Self::Cancel { upstream } => {
+                is_allowed(&serving.decide_before_login(peer, circumstances).0)
+                    && serving.forwards_to(upstream)
+            }
+            Self::Connection { upstream } => {
+                is_allowed(&serving.decide_connection(peer, circumstances).0)
+                    && serving.forwards_to(upstream)
+            }
+            Self::Login { login, upstream } => {
+                is_allowed(&serving.decide_login(peer, login, circumstances).0)
+                    && serving.forwards_to(upstream)
+            }
+            Self::Request {
+                requested,
+                upstream,
+            } => {
+                // A rule about headers came after this request: what it said is gone, so that nobody can say that it still goes through.
+                if requested.headers.is_none() && serving.looks_at_headers() {
+                    return false;
+                }
+                let headers = requested.headers.as_ref().map(SentHeaders);
+                let asked = Asked {
+                    peer,
+                    host: requested.host.host.name(),
+                    method: requested.method.as_str(),
+                    path: requested.target.path(),
+                    headers: match &headers {
+                        Some(sent) => sent,
+                        None => &NoHeaders,
+                    },
+                    circumstances,
+                };
+                serving.still_allows(&asked, upstream)
+            }
+        }
+    }
+}
+
+fn is_allowed(decision: &Decision) -> bool {
+    matches!(decision, Decision::Allow { .. })
 }
 
 impl Exchange {

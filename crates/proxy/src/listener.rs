@@ -14,6 +14,7 @@ use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
 use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
+use crate::shadow::ShadowVerdict;
 
 /// Shared by the workers; what a reload changes is swapped.
 pub(crate) struct Listener {
@@ -80,6 +81,32 @@ impl Listener {
     ) -> RefusalId {
         self.metrics.refused(refusal.cause);
         self.record(refusal, Phase::Request, session, request)
+    }
+
+    /// Counts what shadow rules say, and tells where they say otherwise.
+    pub(crate) fn note_shadow(
+        &self,
+        verdict: Option<ShadowVerdict>,
+        session: &Session,
+        what: impl std::fmt::Display,
+    ) {
+        let Some(verdict) = verdict else { return };
+        let now_s = self.enforcement.now().seconds();
+        if self.metrics.shadow.note(verdict, now_s) {
+            let id = session
+                .peer
+                .as_ref()
+                .map(|peer| printable(peer.principal()));
+            tracing::info!(
+                target: "shadow",
+                listener = self.name,
+                src.addr = %session.source,
+                src.id = id.as_deref(),
+                what = %printable(what),
+                verdict = verdict.as_str(),
+                "shadow rules decide otherwise"
+            );
+        }
     }
 
     /// Nobody was refused here, and still somebody has to be told why there was no answer.

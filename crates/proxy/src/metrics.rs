@@ -25,6 +25,7 @@ pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
 
 use self::retention::RetentionMetrics;
+use crate::shadow::{ShadowLabels, ShadowTally, ShadowVerdict};
 
 /// The process's metrics. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ struct Shared {
     refusals: Family<CauseLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     connections: Family<ListenerLabels, Gauge>,
+    shadow: Family<ShadowLabels, Counter>,
     not_after: Family<ListenerLabels, Gauge>,
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
@@ -82,6 +84,7 @@ impl Metrics {
         let refusals = Family::default();
         let requests = Family::default();
         let connections = Family::default();
+        let shadow = Family::default();
         let not_after = Family::default();
         let feed_age = Family::<Unlabelled, Gauge>::default();
         let root_list_end = Family::<Unlabelled, Gauge>::default();
@@ -100,6 +103,11 @@ impl Metrics {
             "countersign_gateway_requests",
             "Requests answered, by class of status code",
             requests.clone(),
+        );
+        registry.register(
+            "countersign_gateway_shadow_decisions",
+            "What shadow rules said beside the rules in force: the same, would-admit or would-refuse",
+            shadow.clone(),
         );
         registry.register(
             "countersign_gateway_connections_open",
@@ -135,6 +143,7 @@ impl Metrics {
                 refusals,
                 requests,
                 connections,
+                shadow,
                 not_after,
                 credentials,
                 feed_age,
@@ -205,7 +214,18 @@ impl Metrics {
                 code,
             })
         };
+        let shadowed = |verdict: ShadowVerdict| {
+            shared.shadow.get_or_create_owned(&ShadowLabels {
+                listener: name.to_owned(),
+                verdict: verdict.as_str(),
+            })
+        };
         ListenerMetrics {
+            shadow: ShadowTally::new(
+                shadowed(ShadowVerdict::Same),
+                shadowed(ShadowVerdict::WouldAdmit),
+                shadowed(ShadowVerdict::WouldRefuse),
+            ),
             metrics: self.clone(),
             listener: name.to_owned(),
             full: accepted("full"),
@@ -220,6 +240,7 @@ impl Metrics {
 
 /// One listener's counters.
 pub(crate) struct ListenerMetrics {
+    pub(crate) shadow: ShadowTally,
     metrics: Metrics,
     listener: String,
     full: Counter<u64, AtomicU64>,

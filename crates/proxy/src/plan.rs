@@ -8,12 +8,15 @@ use countersign_pki::chain::{Purpose, Verifier};
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
-use countersign_policy::access::{AccessPolicy, Asked, Decision, Login, unambiguous_path};
+use countersign_policy::access::{
+    AccessPolicy, Asked, Circumstances, Decision, Login, unambiguous_path,
+};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
 use crate::config::IdentityHeader;
+use crate::shadow::Shadow;
 use crate::upstream::Upstream;
 
 /// Everything decided before a socket is bound. Made by [`GatewayConfig::build`](crate::config::GatewayConfig::build).
@@ -86,6 +89,8 @@ pub(crate) struct Serving {
     pub(crate) policy: Arc<AccessPolicy>,
     /// During a reload: what the policy before it refuses stays refused, until nobody is left whom the trust before it let in.
     pub(crate) former: Option<Arc<AccessPolicy>>,
+    /// Judged beside the policy, whose routes it has, and never instead of it.
+    pub(crate) shadow: Option<Arc<Shadow>>,
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) direction: Direction,
@@ -134,16 +139,18 @@ impl Serving {
     pub(crate) fn decide_connection(
         &self,
         peer: Option<&VerifiedPeer>,
+        circumstances: Circumstances,
     ) -> (Decision, &AccessPolicy) {
-        self.by_both(|policy| policy.decide_connection(peer))
+        self.by_both(|policy| policy.decide_connection(peer, circumstances))
     }
 
     /// [`Serving::decide`] on a listener of logins, of whoever has not said yet as whom.
     pub(crate) fn decide_before_login(
         &self,
         peer: Option<&VerifiedPeer>,
+        circumstances: Circumstances,
     ) -> (Decision, &AccessPolicy) {
-        self.by_both(|policy| policy.decide_before_login(peer))
+        self.by_both(|policy| policy.decide_before_login(peer, circumstances))
     }
 
     /// [`Serving::decide`] on a listener of logins.
@@ -151,8 +158,9 @@ impl Serving {
         &self,
         peer: Option<&VerifiedPeer>,
         login: &Login,
+        circumstances: Circumstances,
     ) -> (Decision, &AccessPolicy) {
-        self.by_both(|policy| policy.decide_login(peer, login))
+        self.by_both(|policy| policy.decide_login(peer, login, circumstances))
     }
 
     fn by_both(&self, decide: impl Fn(&AccessPolicy) -> Decision) -> (Decision, &AccessPolicy) {
@@ -166,11 +174,29 @@ impl Serving {
         (decision, &self.policy)
     }
 
+    /// The shadow rules, where `by`, whose decision it was, is the policy that they stand beside.
+    pub(crate) fn shadow_of(&self, by: &AccessPolicy) -> Option<&Shadow> {
+        let shadow = self.shadow.as_deref()?;
+        std::ptr::eq(by, &raw const *self.policy).then_some(shadow)
+    }
+
+    fn looks(&self, looks: impl Fn(&AccessPolicy) -> bool) -> bool {
+        looks(&self.policy) || self.former.as_deref().is_some_and(looks)
+    }
+
+    /// Whether what goes through now may not go through later, all else being the same.
+    pub(crate) fn looks_at_time(&self) -> bool {
+        self.looks(AccessPolicy::looks_at_time)
+    }
+
+    /// Whether the headers of a request have to be kept, to judge it again.
+    pub(crate) fn looks_at_headers(&self) -> bool {
+        self.looks(AccessPolicy::looks_at_headers)
+    }
+
     /// Whether the path has to have one reading and has not.
     pub(crate) fn is_ambiguous(&self, path: &str) -> bool {
-        let looks_at_paths = self.policy.looks_at_paths()
-            || self.former.as_ref().is_some_and(|it| it.looks_at_paths());
-        looks_at_paths && !unambiguous_path(path)
+        self.looks(AccessPolicy::looks_at_paths) && !unambiguous_path(path)
     }
 
     /// Whether what was asked before would go through now, and to the same upstream.
@@ -195,6 +221,7 @@ impl Serving {
         Self {
             policy: Arc::clone(&self.policy),
             former: Some(Arc::clone(former)),
+            shadow: self.shadow.clone(),
             upstreams: self.upstreams.clone(),
             direction: self.direction.clone(),
             identity_headers: self.identity_headers.clone(),
@@ -305,7 +332,7 @@ fn is_proved_the_same(
 
 #[cfg(test)]
 mod tests {
-    use countersign_policy::access::{Allow, PathPattern, Route};
+    use countersign_policy::access::{Allow, NoHeaders, PathPattern, Route};
 
     use super::*;
 
@@ -326,6 +353,7 @@ mod tests {
         let serving = Serving {
             policy: policy(&["/new", "/both"]),
             former: None,
+            shadow: None,
             upstreams: vec![Upstream::Demo, Upstream::Demo],
             direction: Direction::Ingress,
             identity_headers: Vec::new(),
@@ -344,6 +372,11 @@ mod tests {
                 host: None,
                 method: "GET",
                 path,
+                headers: &NoHeaders,
+                circumstances: Circumstances {
+                    source: std::net::Ipv4Addr::LOCALHOST.into(),
+                    now: UnixTime::from_seconds(0),
+                },
             };
             let allows = |serving: &Serving| serving.still_allows(&asked, &Upstream::Demo);
             assert_eq!(

@@ -148,7 +148,8 @@ impl Enforcement {
         self.shared.connections.len()
     }
 
-    pub(crate) fn now(&self) -> UnixTime {
+    /// By the clock that validity is judged by.
+    pub fn now(&self) -> UnixTime {
         UnixTime::from_seconds(self.shared.clock.unix_seconds())
     }
 

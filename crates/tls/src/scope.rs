@@ -261,8 +261,8 @@ impl Scope {
         let policy = &self.settings.policy;
         let decision = match self.settings.admits {
             Admits::Requests => return None,
-            Admits::Connections => policy.decide_connection(Some(peer)),
-            Admits::Logins => policy.decide_before_login(Some(peer)),
+            // From where it comes is judged behind the handshake, as what it asks for.
+            Admits::Connections | Admits::Logins => policy.decide_in_handshake(Some(peer)),
         };
         let route = policy.routes().first();
         let label = route.map_or(self.listener.as_ref(), |route| route.label.as_str());

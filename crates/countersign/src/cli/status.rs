@@ -62,7 +62,17 @@ struct ListenerView {
     client_certificate: String,
     trust: Vec<String>,
     routes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowView>,
     certificate_not_after_unix_s: u64,
+}
+
+/// What the listener's shadow rules said since the start.
+#[derive(Debug, Serialize, Deserialize)]
+struct ShadowView {
+    same: u64,
+    would_admit: u64,
+    would_refuse: u64,
 }
 
 impl StatusCommand {
@@ -218,6 +228,15 @@ fn text(status: &Status, now: UnixTime) -> String {
         );
         for route in &listener.routes {
             line("", route);
+        }
+        if let Some(shadow) = &listener.shadow {
+            line(
+                "",
+                &format_args!(
+                    "shadow rules: {} decided alike, {} would be refused, {} would be admitted",
+                    shadow.same, shadow.would_refuse, shadow.would_admit
+                ),
+            );
         }
     }
     if let Some(gateway) = &status.gateway {

@@ -41,6 +41,11 @@ fn guide_to_tcp_services_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_authorization_does_what_it_says() {
+    check("authorization.md");
+}
+
+#[test]
 fn guide_to_postgresql_does_what_it_says() {
     let test = "guide_to_postgresql_does_what_it_says";
     let installation = Installation::new();

@@ -1,10 +1,11 @@
 //! The bytes that two policies share only if they decide alike: every field tagged or counted, every text with its length.
 
+use super::extension::ExtensionValue;
 use super::{Allow, Condition, LoginPattern, NamePattern, PathPattern, Route};
 
 pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
     let mut out = Canonical(Vec::new());
-    out.text("countersign access policy 2");
+    out.text("countersign access policy 3");
     out.list(routes, |out, route| {
         // The label is for people.
         let Route {
@@ -21,6 +22,20 @@ pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
         out.list(allow, Canonical::allow);
         out.list(deny, Canonical::condition);
     });
+    out.0
+}
+
+/// Of one entry alone.
+pub(super) fn of_allow(entry: &Allow) -> Vec<u8> {
+    let mut out = Canonical(Vec::new());
+    out.allow(entry);
+    out.0
+}
+
+/// Of one entry alone.
+pub(super) fn of_condition(condition: &Condition) -> Vec<u8> {
+    let mut out = Canonical(Vec::new());
+    out.condition(condition);
     out.0
 }
 
@@ -42,16 +57,57 @@ impl Canonical {
         let Condition {
             bundle,
             names,
+            purposes,
+            extensions,
+            issuer_key,
+            max_age,
+            tenant,
+            hosts,
             methods,
             path,
+            headers,
+            grpc,
+            sources,
+            windows,
             users,
             databases,
             not,
         } = condition;
         self.option(bundle.as_ref(), |out, bundle| out.text(bundle.as_str()));
         self.list(names, Self::name);
+        self.list(purposes, |out, purpose| out.text(purpose.as_str()));
+        self.list(extensions, |out, extension| {
+            out.text(&extension.oid().to_string());
+            match extension.value() {
+                ExtensionValue::Der(bytes) => {
+                    out.0.push(0);
+                    out.length(bytes.len());
+                    out.0.extend_from_slice(bytes);
+                }
+                ExtensionValue::Text(text) => {
+                    out.0.push(1);
+                    out.text(text);
+                }
+            }
+        });
+        self.option(issuer_key.as_ref(), |out, key| out.text(&key.to_string()));
+        self.option(max_age.as_ref(), |out, most| {
+            out.0.extend_from_slice(&most.as_secs().to_be_bytes());
+        });
+        // Every place by its kind and written form; an empty one has none.
+        self.text(&tenant.to_string());
+        self.list(hosts, |out, host| out.text(host.as_str()));
         self.list(methods, |out, method| out.text(method));
         self.option(path.as_ref(), Self::path);
+        self.list(headers, |out, header| {
+            out.text(header.name());
+            out.list(header.values(), |out, value| out.text(value));
+        });
+        self.list(grpc, |out, pattern| out.path(pattern.path()));
+        self.list(sources, |out, range| out.text(&range.to_string()));
+        self.list(windows, |out, window| {
+            out.0.extend_from_slice(&window.bytes());
+        });
         self.list(users, Self::account);
         self.list(databases, Self::account);
         self.option(not.as_deref(), Self::condition);
@@ -76,6 +132,23 @@ impl Canonical {
             NamePattern::AnyKind(word) => {
                 self.0.push(3);
                 self.text(word);
+            }
+            NamePattern::IpUnder(range) => {
+                self.0.push(4);
+                self.text(&range.to_string());
+            }
+            NamePattern::DnUnordered(name) => {
+                self.0.push(5);
+                self.text(&name.to_string());
+            }
+            NamePattern::Subject { attribute, value } => {
+                self.0.push(6);
+                self.text(&attribute.to_string());
+                self.text(value);
+            }
+            NamePattern::Issuer(name) => {
+                self.0.push(7);
+                self.text(&name.to_string());
             }
         }
     }

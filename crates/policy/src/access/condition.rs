@@ -1,16 +1,19 @@
 //! The one evaluator of conditions: what decides a request also says whom no request could ever be granted to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use countersign_pki::identity::{BundleName, VerifiedPeer};
+use countersign_pki::name::DnsName;
+use countersign_pki::time::{UnixTime, spoken};
 
-use super::{Allow, Asked, Condition, Login, Route};
+use super::{Allow, Asked, Condition, Headers, Login, Route};
 
 /// Whether something holds, given what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Holds {
     Never,
-    /// On the request, which is not known yet.
+    /// On the request, or on when and from where it comes, which is not known yet.
     Depends,
     Always,
 }
@@ -20,22 +23,61 @@ pub(super) enum Holds {
 pub(super) struct Known<'a> {
     /// `None`: anonymous.
     pub(super) peer: Option<&'a VerifiedPeer>,
+    /// `None`: whenever and from wherever.
+    pub(super) circumstances: Option<Circumstances>,
     /// `None`: any request that could come.
     pub(super) request: Option<Requested<'a>>,
+}
+
+/// From where somebody asks, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The peer's address; an IPv4 address written as an IPv6 one is that IPv4 address.
+    pub source: IpAddr,
+    /// Now.
+    pub now: UnixTime,
 }
 
 /// What a peer wants.
 #[derive(Clone, Copy)]
 pub(super) enum Requested<'a> {
-    Http { method: &'a str, path: &'a str },
+    Http {
+        host: Option<&'a DnsName>,
+        method: &'a str,
+        path: &'a str,
+        headers: &'a dyn Headers,
+    },
     Login(&'a Login),
+}
+
+impl<'a> Known<'a> {
+    /// The peer alone.
+    pub(super) fn of(peer: Option<&'a VerifiedPeer>) -> Self {
+        Self {
+            peer,
+            circumstances: None,
+            request: None,
+        }
+    }
 }
 
 impl<'a> From<&Asked<'a>> for Requested<'a> {
     fn from(asked: &Asked<'a>) -> Self {
         Self::Http {
+            host: asked.host,
             method: asked.method,
             path: asked.path,
+            headers: asked.headers,
+        }
+    }
+}
+
+impl<'a> From<&Asked<'a>> for Known<'a> {
+    fn from(asked: &Asked<'a>) -> Self {
+        Self {
+            peer: asked.peer,
+            circumstances: Some(asked.circumstances),
+            request: Some(asked.into()),
         }
     }
 }
@@ -43,22 +85,43 @@ impl<'a> From<&Asked<'a>> for Requested<'a> {
 impl fmt::Display for Requested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { method, path } => f.write_str(&cut(&format!("{method} {path}"))),
+            Self::Http { method, path, .. } => f.write_str(&cut(&format!("{method} {path}"))),
             Self::Login(login) => login.fmt(f),
         }
     }
 }
 
-/// Which bundle a condition means that names none.
+/// Where a condition stands: which bundle it means that names none, and whether what can be said twice has to be said well each time.
 #[derive(Clone, Copy)]
-pub(super) enum Unnamed {
-    Internal,
-    Every,
+pub(super) enum Side {
+    Allow,
+    Deny,
+    /// Taken back from what admits or refuses.
+    Except {
+        admits: bool,
+    },
+}
+
+impl Side {
+    /// Whether what holds here lets somebody in: then every value of a header has to fit, and otherwise one is enough.
+    fn admits(self) -> bool {
+        match self {
+            Self::Allow => true,
+            Self::Deny => false,
+            Self::Except { admits } => admits,
+        }
+    }
+
+    fn except(self) -> Self {
+        Self::Except {
+            admits: !self.admits(),
+        }
+    }
 }
 
 impl Holds {
     /// Asks no further than the first that holds anyway.
-    fn any(each: impl Iterator<Item = Self>) -> Self {
+    pub(super) fn any(each: impl Iterator<Item = Self>) -> Self {
         let mut most = Self::Never;
         for one in each {
             most = most.max(one);
@@ -69,7 +132,7 @@ impl Holds {
         most
     }
 
-    fn not(self) -> Self {
+    pub(super) fn not(self) -> Self {
         match self {
             Self::Never => Self::Always,
             Self::Depends => Self::Depends,
@@ -83,20 +146,6 @@ impl Holds {
 }
 
 impl Route {
-    /// Whether what is known gets through: some entry of `allow` holds, and none of `deny`.
-    pub(super) fn admits(&self, known: Known<'_>) -> Holds {
-        if known.peer.is_none() && self.needs_certificate() {
-            return Holds::Never;
-        }
-        let deny = self.deny.iter();
-        let denied = Holds::any(deny.map(|condition| condition.holds(Unnamed::Every, known)));
-        if denied == Holds::Always {
-            return Holds::Never;
-        }
-        let allowed = Holds::any(self.allow.iter().map(|entry| entry.holds(known)));
-        allowed.min(denied.not())
-    }
-
     /// Whether the anonymous are turned away before any rule is asked.
     pub(super) fn needs_certificate(&self) -> bool {
         self.require_certificate || !self.allow.contains(&Allow::Anyone)
@@ -108,58 +157,118 @@ impl Allow {
         match self {
             Self::Anyone => Holds::Always,
             Self::AnyTrusted => Holds::certainly(known.peer.is_some()),
-            Self::When(condition) => condition.holds(Unnamed::Internal, known),
+            Self::When(condition) => condition.holds(Side::Allow, known),
         }
     }
 }
 
 impl Condition {
     /// An anonymous peer has no bundle and no name, so it meets no condition that asks for one, and every `not` of such a
-    /// condition: `deny = [{ not = { dns = "x" } }]` denies it, and under [`Unnamed::Internal`] nothing admits it.
-    pub(super) fn holds(&self, unnamed: Unnamed, known: Known<'_>) -> Holds {
-        let bundle = self.bundle(unnamed);
-        let identity = match known.peer {
-            Some(peer) => {
-                bundle.is_none_or(|name| name == peer.bundle().as_str())
-                    && self
-                        .names
-                        .iter()
-                        .all(|pattern| peer.names().iter().any(|name| pattern.is_met_by(name)))
-            }
-            None => bundle.is_none() && self.names.is_empty(),
-        };
-        if !identity {
+    /// condition: `deny = [{ not = { dns = "x" } }]` denies it, and in `allow` nothing admits it.
+    pub(super) fn holds(&self, side: Side, known: Known<'_>) -> Holds {
+        if !self.is_identity_met(side, known.peer) {
             return Holds::Never;
         }
+        let circumstances = match known.circumstances {
+            None if !self.asks_of_circumstances() => Holds::Always,
+            None => Holds::Depends,
+            Some(circumstances) => {
+                Holds::certainly(self.are_circumstances_met(known.peer, circumstances))
+            }
+        };
         let request = match known.request {
             None if !self.asks_of_requests() => Holds::Always,
             None => Holds::Depends,
-            Some(requested) => Holds::certainly(self.is_met_by(requested)),
+            Some(requested) => Holds::certainly(self.is_met_by(side, known.peer, requested)),
         };
         let exception = self
             .not
             .as_ref()
-            .map_or(Holds::Never, |not| not.holds(Unnamed::Every, known));
-        request.min(exception.not())
+            .map_or(Holds::Never, |not| not.holds(side.except(), known));
+        circumstances.min(request).min(exception.not())
     }
 
-    /// How much of what it asks of a request this one does not have.
-    pub(super) fn misses(&self, requested: Requested<'_>) -> usize {
-        let met = [
-            self.has_method(requested),
-            self.has_path(requested),
-            self.has_user(requested),
-            self.has_database(requested),
-        ];
-        met.iter().filter(|is_met| !**is_met).count()
+    fn is_identity_met(&self, side: Side, peer: Option<&VerifiedPeer>) -> bool {
+        let bundle = self.bundle(side);
+        let Some(peer) = peer else {
+            return bundle.is_none() && !self.asks_of_identities();
+        };
+        let names = peer.names();
+        bundle.is_none_or(|name| name == peer.bundle().as_str())
+            && self
+                .names
+                .iter()
+                .all(|pattern| names.iter().any(|name| pattern.is_met_by(name)))
+            && (self.purposes.is_empty()
+                || self.purposes.iter().any(|purpose| purpose.is_met_by(peer)))
+            && self
+                .extensions
+                .iter()
+                .all(|pattern| pattern.is_met_by(peer))
+            && self.issuer_key.is_none_or(|key| key == peer.issuer_key())
+            && (self.tenant.is_empty() || self.tenant.is_given_by(peer))
+    }
+
+    fn are_circumstances_met(
+        &self,
+        peer: Option<&VerifiedPeer>,
+        Circumstances { source, now }: Circumstances,
+    ) -> bool {
+        let source = source.to_canonical();
+        (self.sources.is_empty() || self.sources.iter().any(|range| range.contains(source)))
+            && (self.windows.is_empty() || self.windows.iter().any(|window| window.contains(now)))
+            && self.max_age.is_none_or(|most| {
+                peer.is_some_and(|peer| {
+                    peer.not_before() <= now && now.since(peer.not_before()) <= most
+                })
+            })
+    }
+
+    /// How much of what it asks of a request and of its circumstances is not there.
+    pub(super) fn misses(&self, known: Known<'_>) -> usize {
+        let circumstances = known
+            .circumstances
+            .map(|circumstances| self.are_circumstances_met(known.peer, circumstances));
+        let request = known.request.map(|requested| {
+            [
+                self.has_host(requested),
+                self.has_method(requested),
+                self.has_path(requested),
+                self.has_headers(Side::Allow, requested),
+                self.has_grpc(Side::Allow, requested),
+                self.has_tenant(Side::Allow, known.peer, requested),
+                self.has_user(requested),
+                self.has_database(requested),
+            ]
+        });
+        let met = request.into_iter().flatten().chain(circumstances);
+        met.filter(|is_met| !is_met).count()
     }
 
     /// Whether this request has what it asks for. What only the other kind of request has, this one has not.
-    fn is_met_by(&self, requested: Requested<'_>) -> bool {
-        self.has_method(requested)
+    fn is_met_by(&self, side: Side, peer: Option<&VerifiedPeer>, requested: Requested<'_>) -> bool {
+        self.has_host(requested)
+            && self.has_method(requested)
             && self.has_path(requested)
+            && self.has_headers(side, requested)
+            && self.has_grpc(side, requested)
+            && self.has_tenant(side, peer, requested)
             && self.has_user(requested)
             && self.has_database(requested)
+    }
+
+    fn has_host(&self, requested: Requested<'_>) -> bool {
+        let among = |host: &DnsName| {
+            self.hosts.iter().any(|pattern| {
+                if pattern.is_wildcard() {
+                    pattern.covers(host)
+                } else {
+                    pattern == host
+                }
+            })
+        };
+        self.hosts.is_empty()
+            || matches!(requested, Requested::Http { host: Some(host), .. } if among(host))
     }
 
     fn has_method(&self, requested: Requested<'_>) -> bool {
@@ -173,6 +282,41 @@ impl Condition {
         )
     }
 
+    fn has_headers(&self, side: Side, requested: Requested<'_>) -> bool {
+        let every = side.admits();
+        self.headers.iter().all(|pattern| {
+            matches!(requested, Requested::Http { headers, .. } if pattern.is_met_by(headers, every))
+        })
+    }
+
+    fn has_grpc(&self, side: Side, requested: Requested<'_>) -> bool {
+        let Requested::Http {
+            method,
+            path,
+            headers,
+            ..
+        } = requested
+        else {
+            return self.grpc.is_empty();
+        };
+        let every = side.admits();
+        self.grpc.is_empty()
+            || self
+                .grpc
+                .iter()
+                .any(|pattern| pattern.is_met_by(method, path, headers, every))
+    }
+
+    fn has_tenant(
+        &self,
+        side: Side,
+        peer: Option<&VerifiedPeer>,
+        requested: Requested<'_>,
+    ) -> bool {
+        !self.tenant.asks_of_requests()
+            || peer.is_some_and(|peer| self.tenant.is_met_by(peer, requested, side.admits()))
+    }
+
     fn has_user(&self, requested: Requested<'_>) -> bool {
         let among = |name| self.users.iter().any(|pattern| pattern.matches(name));
         self.users.is_empty() || matches!(requested, Requested::Login(login) if among(login.user()))
@@ -184,55 +328,105 @@ impl Condition {
             || matches!(requested, Requested::Login(login) if among(login.database()))
     }
 
+    fn asks_of_identities(&self) -> bool {
+        !self.names.is_empty()
+            || !self.purposes.is_empty()
+            || !self.extensions.is_empty()
+            || self.issuer_key.is_some()
+            || self.max_age.is_some()
+            || !self.tenant.is_empty()
+    }
+
+    fn asks_of_circumstances(&self) -> bool {
+        !self.sources.is_empty() || !self.windows.is_empty() || self.max_age.is_some()
+    }
+
     fn asks_of_requests(&self) -> bool {
-        !self.methods.is_empty()
+        self.asks_of_http() || !self.users.is_empty() || !self.databases.is_empty()
+    }
+
+    fn asks_of_http(&self) -> bool {
+        !self.hosts.is_empty()
+            || !self.methods.is_empty()
             || self.path.is_some()
-            || !self.users.is_empty()
-            || !self.databases.is_empty()
+            || !self.headers.is_empty()
+            || !self.grpc.is_empty()
+            || self.tenant.asks_of_requests()
     }
 
     /// The bundle that must vouch; `None`: whichever does, or none.
-    pub(super) fn bundle(&self, unnamed: Unnamed) -> Option<&str> {
-        match unnamed {
-            Unnamed::Internal => Some(
-                self.bundle
-                    .as_ref()
-                    .map_or(BundleName::INTERNAL, BundleName::as_str),
-            ),
-            Unnamed::Every => self.bundle.as_ref().map(BundleName::as_str),
+    pub(super) fn bundle(&self, side: Side) -> Option<&str> {
+        let named = self.bundle.as_ref().map(BundleName::as_str);
+        match side {
+            Side::Allow => Some(named.unwrap_or(BundleName::INTERNAL)),
+            Side::Deny | Side::Except { .. } => named,
         }
+    }
+
+    /// This and what it excepts, however deep.
+    fn levels(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |condition| condition.not.as_deref())
     }
 
     /// Whether it asks for anything that only a login has.
     pub fn looks_at_logins(&self) -> bool {
-        !self.users.is_empty()
-            || !self.databases.is_empty()
-            || self.not.as_ref().is_some_and(|not| not.looks_at_logins())
+        self.levels()
+            .any(|it| !it.users.is_empty() || !it.databases.is_empty())
     }
 
     /// Whether it asks for anything that only a request of HTTP has.
     pub fn looks_at_requests(&self) -> bool {
-        !self.methods.is_empty()
-            || self.path.is_some()
-            || self.not.as_ref().is_some_and(|not| not.looks_at_requests())
+        self.levels().any(Self::asks_of_http)
+    }
+
+    /// Whether it asks for anything that only a client with a certificate has.
+    pub fn looks_at_identities(&self) -> bool {
+        self.bundle.is_some() || self.asks_of_identities()
     }
 
     pub(super) fn looks_at_paths(&self) -> bool {
-        self.path.is_some() || self.not.as_ref().is_some_and(|not| not.looks_at_paths())
+        self.levels()
+            .any(|it| it.path.is_some() || !it.grpc.is_empty())
+    }
+
+    pub(super) fn looks_at_headers(&self) -> bool {
+        self.levels()
+            .any(|it| !it.headers.is_empty() || !it.grpc.is_empty() || it.tenant.looks_at_headers())
+    }
+
+    pub(super) fn looks_at_circumstances(&self) -> bool {
+        self.levels().any(Self::asks_of_circumstances)
+    }
+
+    /// Whether what holds now may not hold later, all else being the same.
+    pub(super) fn looks_at_time(&self) -> bool {
+        self.levels()
+            .any(|it| !it.windows.is_empty() || it.max_age.is_some())
     }
 }
 
 impl fmt::Display for Condition {
     /// `cn:order-service POST|PUT /charge/** under bundle internal, except dns:x`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self
-            .names
-            .iter()
-            .map(|pattern| cut(&pattern.to_string()))
-            .collect();
         let mut parts = Vec::new();
-        if !names.is_empty() {
-            parts.push(names.join(" and "));
+        if !self.names.is_empty() {
+            parts.push(shown(&self.names, " and "));
+        }
+        if !self.purposes.is_empty() {
+            parts.push(cut(&shown(&self.purposes, "|")));
+        }
+        parts.extend(self.extensions.iter().map(|it| cut(&it.to_string())));
+        if let Some(key) = &self.issuer_key {
+            parts.push(format!("issued by key {key}"));
+        }
+        if let Some(most) = self.max_age {
+            parts.push(format!("certificate up to {} old", spoken(most)));
+        }
+        if !self.tenant.is_empty() {
+            parts.push(cut(&self.tenant.to_string()));
+        }
+        if !self.hosts.is_empty() {
+            parts.push(cut(&format!("host {}", shown(&self.hosts, "|"))));
         }
         if !self.methods.is_empty() {
             parts.push(cut(&self.methods.join("|")));
@@ -240,10 +434,19 @@ impl fmt::Display for Condition {
         if let Some(path) = &self.path {
             parts.push(cut(&path.to_string()));
         }
+        if !self.grpc.is_empty() {
+            parts.push(cut(&format!("grpc {}", shown(&self.grpc, "|"))));
+        }
+        parts.extend(self.headers.iter().map(|it| cut(&format!("header {it}"))));
+        if !self.sources.is_empty() {
+            parts.push(cut(&format!("from {}", shown(&self.sources, "|"))));
+        }
+        if !self.windows.is_empty() {
+            parts.push(cut(&shown(&self.windows, " or ")));
+        }
         for (kind, patterns) in [("user", &self.users), ("database", &self.databases)] {
             if !patterns.is_empty() {
-                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-                parts.push(cut(&format!("{kind} {}", patterns.join("|"))));
+                parts.push(cut(&format!("{kind} {}", shown(patterns, "|"))));
             }
         }
         if let Some(bundle) = &self.bundle {
@@ -256,6 +459,11 @@ impl fmt::Display for Condition {
             None => Ok(()),
         }
     }
+}
+
+fn shown<T: fmt::Display>(items: &[T], between: &str) -> String {
+    let items: Vec<String> = items.iter().map(|item| cut(&item.to_string())).collect();
+    items.join(between)
 }
 
 /// Two names and their rule fit into a fact of a refusal's evidence (512 bytes).

@@ -1,9 +1,14 @@
 //! What is refused at load: rules that are empty, unreachable or contradictory, each of which somebody would take for
 //! protection that is not there.
 
-use countersign_pki::name::{NameKind, TypedName};
+use std::collections::HashMap;
 
-use super::{Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route};
+use countersign_pki::name::{DnsName, NameKind, TypedName};
+
+use super::condition::Side;
+use super::{
+    Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route, canonical,
+};
 
 pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
     if routes.is_empty() {
@@ -12,20 +17,16 @@ pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
             "it has no route, so it would admit nobody",
         ));
     }
-    for (index, route) in routes.iter().enumerate() {
-        if let Some(earlier) = routes[..index]
-            .iter()
-            .find(|earlier| earlier.serves_the_same(route))
-        {
+    let mut places = HashMap::new();
+    for (number, route) in routes.iter().enumerate() {
+        if let Some(earlier) = places.insert(route.place(), &route.label) {
             return Err(InvalidPolicy::new(
                 &route.label,
-                format!(
-                    "{} has the same host and path, so this one is never reached",
-                    earlier.label
-                ),
-            ));
+                format!("{earlier} has the same host and path, so this one is never reached"),
+            )
+            .in_route(number));
         }
-        check_route(route)?;
+        check_route(route).map_err(|invalid| invalid.in_route(number))?;
     }
     Ok(())
 }
@@ -36,48 +37,55 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
             "it has no allow, so it would admit nobody: name them, or spell out \"any-trusted\"";
         return Err(InvalidPolicy::new(&route.label, why));
     }
+    let mut seen = HashMap::new();
     for (index, entry) in route.allow.iter().enumerate() {
         let place = format!("{}, allow {}", route.label, index + 1);
-        if let Some(earlier) = route.allow[..index]
-            .iter()
-            .position(|earlier| earlier == entry)
-        {
-            return Err(InvalidPolicy::new(
-                place,
-                format!("it says the same as allow {}", earlier + 1),
-            ));
+        let refuse =
+            |why: String| Err(InvalidPolicy::new(place.clone(), why).in_entry("allow", index));
+        if let Some(earlier) = seen.insert(canonical::of_allow(entry), index) {
+            return refuse(format!("it says the same as allow {}", earlier + 1));
         }
         match entry {
             Allow::When(condition) if condition.is_empty() => {
-                return Err(InvalidPolicy::new(
-                    place,
-                    "it is empty: every verified client is spelled \"any-trusted\"",
-                ));
+                return refuse(
+                    "it is empty: every verified client is spelled \"any-trusted\"".to_owned(),
+                );
             }
-            Allow::When(condition) => check_condition(condition, &place, route.path.as_ref(), 0)?,
+            Allow::When(condition) => check_host(condition, route)
+                .map_or(Ok(()), &refuse)
+                .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
+                .map_err(|invalid| invalid.in_entry("allow", index))?,
             Allow::Anyone | Allow::AnyTrusted => {}
         }
     }
+    let mut seen = HashMap::new();
     for (index, condition) in route.deny.iter().enumerate() {
         let place = format!("{}, deny {}", route.label, index + 1);
-        if let Some(earlier) = route.deny[..index]
-            .iter()
-            .position(|earlier| earlier == condition)
-        {
-            return Err(InvalidPolicy::new(
-                place,
-                format!("it says the same as deny {}", earlier + 1),
-            ));
+        let refuse =
+            |why: String| Err(InvalidPolicy::new(place.clone(), why).in_entry("deny", index));
+        if let Some(earlier) = seen.insert(canonical::of_condition(condition), index) {
+            return refuse(format!("it says the same as deny {}", earlier + 1));
         }
         if condition.is_empty() {
-            return Err(InvalidPolicy::new(
-                place,
-                "it is empty, so it would deny everybody",
-            ));
+            return refuse("it is empty, so it would deny everybody".to_owned());
         }
-        check_condition(condition, &place, route.path.as_ref(), 0)?;
+        check_host(condition, route)
+            .map_or(Ok(()), &refuse)
+            .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
+            .map_err(|invalid| invalid.in_entry("deny", index))?;
     }
     Ok(())
+}
+
+/// A host that the route never serves.
+fn check_host(condition: &Condition, route: &Route) -> Option<String> {
+    let served = route.host.as_ref()?;
+    let meet =
+        |wanted: &DnsName| served.covers(wanted) || wanted.covers(served) || wanted == served;
+    let unserved = condition.hosts.iter().find(|wanted| !meet(wanted))?;
+    Some(format!(
+        "it can never hold: the route serves {served}, and no host is both that and {unserved}"
+    ))
 }
 
 /// `within`: the pattern that every path here meets already.
@@ -125,6 +133,9 @@ fn check_condition(
             }
         }
     }
+    if let Some(why) = fault_beside_names(condition) {
+        return refuse(why);
+    }
     if let (Some(path), Some(within)) = (&condition.path, within)
         && !path.overlaps(within)
     {
@@ -154,11 +165,186 @@ fn check_condition(
     Ok(())
 }
 
+/// Why it says something twice or can never hold, its names, methods and logins aside.
+fn fault_beside_names(condition: &Condition) -> Option<String> {
+    if !condition.tenant.is_empty()
+        && let Some(why) = condition.tenant.fault()
+    {
+        return Some(why.to_owned());
+    }
+    if let Some((twice, _)) = pair(&condition.purposes, |one, other| one == other) {
+        return Some(format!("it names {twice} twice"));
+    }
+    if let Some((one, other)) = pair(&condition.extensions, |one, other| one.oid() == other.oid()) {
+        return Some(format!(
+            "no certificate has both {one} and {other}: alternatives are entries of their own"
+        ));
+    }
+    if let Some((hidden, wider)) = pair(&condition.hosts, |one, other| {
+        one == other || one.covers(other) || other.covers(one)
+    }) {
+        return Some(format!("it names host {hidden} beside {wider}"));
+    }
+    if let Some((one, other)) = pair(&condition.headers, |one, other| one.name() == other.name()) {
+        return Some(format!(
+            "it names the header of {one} again in {other}: values that will all do are one list"
+        ));
+    }
+    if let Some((one, other)) = pair(&condition.grpc, |one, other| {
+        one.path().covers(other.path()) || other.path().covers(one.path())
+    }) {
+        return Some(format!("it names grpc {one} beside {other}"));
+    }
+    if let Some((one, other)) = pair(&condition.sources, |one, other| {
+        one.covers(other) || other.covers(one)
+    }) {
+        return Some(format!("it names the range {one} beside {other}"));
+    }
+    if let Some((one, other)) = pair(&condition.windows, |one, other| {
+        one.covers(other) || other.covers(one)
+    }) {
+        return Some(format!("it names the hours {one} beside {other}"));
+    }
+    let is_post = condition.methods.is_empty() || condition.methods.iter().any(|it| it == "POST");
+    if !condition.grpc.is_empty() && !is_post {
+        return Some("it can never hold: each call of gRPC is a POST".to_owned());
+    }
+    if let Some(path) = &condition.path
+        && !condition.grpc.is_empty()
+        && !condition.grpc.iter().any(|it| it.path().overlaps(path))
+    {
+        return Some(format!(
+            "it can never hold: none of its methods of gRPC is under {path}"
+        ));
+    }
+    if condition.max_age.is_some_and(|most| most.is_zero()) {
+        return Some("it can never hold: no certificate is that young".to_owned());
+    }
+    None
+}
+
+/// The first two that are not beside each other for good.
+fn pair<T>(items: &[T], is_wrong: impl Fn(&T, &T) -> bool) -> Option<(&T, &T)> {
+    let mut pairs = items
+        .iter()
+        .enumerate()
+        .flat_map(|(index, one)| items[index + 1..].iter().map(move |other| (one, other)));
+    pairs.find(|(one, other)| is_wrong(one, other))
+}
+
+/// An entry that does nothing, and is harmless: it is kept, and told of. A `deny` that is added in a hurry has to load, whatever it makes
+/// needless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redundancy {
+    /// Index of the route.
+    pub route: usize,
+    /// `allow` or `deny`.
+    pub list: &'static str,
+    /// Index in the list.
+    pub entry: usize,
+    /// In words.
+    pub why: String,
+}
+
+/// Entries of `allow` that a wider one makes needless or that a `deny` takes back as a whole, and of `deny` that a wider one makes
+/// needless. Judged field by field, so it finds less than there is, and never too much.
+pub(super) fn redundancies(routes: &[Route]) -> Vec<Redundancy> {
+    let mut found = Vec::new();
+    for (number, route) in routes.iter().enumerate() {
+        let admits_all = route
+            .allow
+            .iter()
+            .position(|it| matches!(it, Allow::AnyTrusted | Allow::Anyone));
+        let allow: Vec<(usize, &Condition)> = route
+            .allow
+            .iter()
+            .enumerate()
+            .filter_map(|(entry, it)| match it {
+                Allow::When(condition) => Some((entry, condition)),
+                Allow::Anyone | Allow::AnyTrusted => None,
+            })
+            .collect();
+        let deny: Vec<(usize, &Condition)> = route.deny.iter().enumerate().collect();
+        let mut tell = |list, entry, why| {
+            found.push(Redundancy {
+                route: number,
+                list,
+                entry,
+                why,
+            });
+        };
+        let (allow_by, deny_by) = (by_first_name(&allow), by_first_name(&deny));
+        for (entry, condition) in &allow {
+            if let Some(all) = admits_all {
+                let why = format!("allow {} admits everyone whom it admits", all + 1);
+                tell("allow", *entry, why);
+            } else if let Some(wider) = wider_than(&allow_by, *entry, condition, Side::Allow) {
+                let why = format!("allow {} admits whatever it admits", wider + 1);
+                tell("allow", *entry, why);
+            }
+            if let Some(wider) = wider_than(&deny_by, usize::MAX, condition, Side::Deny) {
+                let why = format!("deny {} refuses all that it admits", wider + 1);
+                tell("allow", *entry, why);
+            }
+        }
+        for (entry, condition) in &deny {
+            if let Some(wider) = wider_than(&deny_by, *entry, condition, Side::Deny) {
+                let why = format!("deny {} refuses whatever it refuses", wider + 1);
+                tell("deny", *entry, why);
+            }
+        }
+    }
+    found
+}
+
+/// Conditions by the first name they ask for, those without one under the empty text: what covers another asks for no name that the other
+/// does not.
+type ByName<'a> = HashMap<String, Vec<(usize, &'a Condition)>>;
+
+fn by_first_name<'a>(conditions: &[(usize, &'a Condition)]) -> ByName<'a> {
+    let mut by_name = ByName::new();
+    for (entry, condition) in conditions {
+        let first = condition.names.first().map(ToString::to_string);
+        let same = by_name.entry(first.unwrap_or_default()).or_default();
+        if same.len() < MAX_COMPARED {
+            same.push((*entry, condition));
+        }
+    }
+    by_name
+}
+
+fn wider_than(
+    by_name: &ByName<'_>,
+    entry: usize,
+    condition: &Condition,
+    side: Side,
+) -> Option<usize> {
+    let names = condition.names.iter().map(ToString::to_string);
+    let mut candidates = names
+        .chain([String::new()])
+        .filter_map(|name| by_name.get(&name))
+        .flatten();
+    let covers = |wider: &Condition| {
+        let is_vouched_for = match side {
+            // An entry of `allow` that names no bundle means the internal one, and an entry of `deny` every.
+            Side::Allow => wider.bundle(Side::Allow) == condition.bundle(Side::Allow),
+            Side::Deny | Side::Except { .. } => {
+                wider.bundle.is_none() || wider.bundle == condition.bundle
+            }
+        };
+        is_vouched_for && wider.covers_beside_bundle(condition)
+    };
+    candidates
+        .find(|(other, wider)| *other != entry && covers(wider))
+        .map(|(other, _)| *other)
+}
+
 impl Route {
-    fn serves_the_same(&self, other: &Self) -> bool {
+    /// Equal for two routes that serve the same.
+    fn place(&self) -> (Option<&DnsName>, Option<String>) {
         // `/**` leaves only `*` and CONNECT to a route for any path.
-        let narrowed = |route: &Self| route.path.clone().filter(|path| !path.is_everything());
-        self.host == other.host && narrowed(self) == narrowed(other)
+        let path = self.path.as_ref().filter(|path| !path.is_everything());
+        (self.host.as_ref(), path.map(ToString::to_string))
     }
 }
 
@@ -169,27 +355,52 @@ impl Condition {
 
     /// Whether this holds wherever `other` does, judged field by field: it may say no where the answer is yes.
     fn covers(&self, other: &Self) -> bool {
+        (self.bundle.is_none() || self.bundle == other.bundle) && self.covers_beside_bundle(other)
+    }
+
+    fn covers_beside_bundle(&self, other: &Self) -> bool {
+        let path = self.path.as_ref().is_none_or(|path| {
+            path.is_everything()
+                || other
+                    .path
+                    .as_ref()
+                    .is_some_and(|narrower| path.covers(narrower))
+        });
         self.not.is_none()
-            && (self.bundle.is_none() || self.bundle == other.bundle)
+            && path
             && self
                 .names
                 .iter()
                 .all(|pattern| other.names.contains(pattern))
-            && (self.methods.is_empty()
-                || (!other.methods.is_empty()
-                    && other
-                        .methods
-                        .iter()
-                        .all(|method| self.methods.contains(method))))
-            && all_cover(&self.users, &other.users)
-            && all_cover(&self.databases, &other.databases)
-            && self.path.as_ref().is_none_or(|path| {
-                path.is_everything()
-                    || other
-                        .path
-                        .as_ref()
-                        .is_some_and(|narrower| path.covers(narrower))
+            && any_covers(&self.purposes, &other.purposes, |one, other| one == other)
+            && self
+                .extensions
+                .iter()
+                .all(|it| other.extensions.contains(it))
+            && (self.issuer_key.is_none() || self.issuer_key == other.issuer_key)
+            && self
+                .max_age
+                .is_none_or(|most| other.max_age.is_some_and(|other| other <= most))
+            && (self.tenant.is_empty() || self.tenant == other.tenant)
+            && any_covers(&self.hosts, &other.hosts, |wide, narrow| {
+                wide == narrow || wide.covers(narrow)
             })
+            && any_covers(&self.methods, &other.methods, |one, other| one == other)
+            && self
+                .headers
+                .iter()
+                .all(|wide| other.headers.iter().any(|narrow| wide.covers(narrow)))
+            && any_covers(&self.grpc, &other.grpc, |wide, narrow| {
+                wide.path().covers(narrow.path())
+            })
+            && any_covers(&self.sources, &other.sources, |wide, narrow| {
+                wide.covers(narrow)
+            })
+            && any_covers(&self.windows, &other.windows, |wide, narrow| {
+                wide.covers(narrow)
+            })
+            && any_covers(&self.users, &other.users, LoginPattern::covers)
+            && any_covers(&self.databases, &other.databases, LoginPattern::covers)
     }
 }
 
@@ -203,12 +414,12 @@ fn hides(patterns: &[LoginPattern], index: usize) -> Option<&LoginPattern> {
 }
 
 /// Whether whatever is among `narrower` is among `wider`; of none, everything is.
-fn all_cover(wider: &[LoginPattern], narrower: &[LoginPattern]) -> bool {
+fn any_covers<T>(wider: &[T], narrower: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
     wider.is_empty()
         || (!narrower.is_empty()
             && narrower
                 .iter()
-                .all(|one| wider.iter().any(|pattern| pattern.covers(one))))
+                .all(|narrow| wider.iter().any(|wide| covers(wide, narrow))))
 }
 
 /// Whether no certificate that is verified here meets both: it has at most one SPIFFE ID, CN, DN, key and serial.
@@ -217,12 +428,20 @@ fn exclude_each_other(one: &NamePattern, other: &NamePattern) -> bool {
         (NamePattern::Exact(one), NamePattern::Exact(other)) => {
             one.kind() == other.kind() && is_single(one.kind())
         }
-        (NamePattern::Spiffe { .. }, NamePattern::Exact(id @ TypedName::Spiffe(_))) => {
-            !one.is_met_by(id)
+        // Of the kinds that a certificate has one of, that one has to meet the other pattern too.
+        (NamePattern::Exact(name), pattern) | (pattern, NamePattern::Exact(name))
+            if pattern.kind() == Some(name.kind()) && is_single(name.kind()) =>
+        {
+            !pattern.is_met_by(name)
         }
-        (NamePattern::Exact(id @ TypedName::Spiffe(_)), NamePattern::Spiffe { .. }) => {
-            !other.is_met_by(id)
+        (NamePattern::DnUnordered(name), pattern @ NamePattern::Subject { .. })
+        | (pattern @ NamePattern::Subject { .. }, NamePattern::DnUnordered(name)) => {
+            !pattern.is_met_by(&TypedName::Dn(name.clone()))
         }
+        (NamePattern::DnUnordered(one), NamePattern::DnUnordered(other)) => {
+            !one.is_permutation_of(other)
+        }
+        (NamePattern::Issuer(one), NamePattern::Issuer(other)) => one != other,
         (
             NamePattern::Spiffe {
                 trust_domain: one,
@@ -258,3 +477,6 @@ fn is_method(text: &str) -> bool {
 
 /// What a person can still follow; evaluation recurses as deep.
 const MAX_DEPTH: usize = 4;
+
+/// A warning is worth a moment of the start, and not a minute: of more entries that share a name each is compared with so many.
+const MAX_COMPARED: usize = 200;

@@ -78,6 +78,11 @@ impl LoginPattern {
         }
     }
 
+    /// The one name that meets it, if there is but one.
+    pub(super) fn whole(&self) -> Option<&str> {
+        (!self.rest).then_some(self.start.as_str())
+    }
+
     /// Whether every name that meets `other` meets this.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self == other || (self.rest && other.start.starts_with(&self.start))

@@ -3,83 +3,109 @@
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::{NameKind, TypedName};
 
-use super::condition::{Holds, Known, Requested, Unnamed, cut};
-use super::{Allow, Condition, Decision, NamePattern, Route};
+use super::condition::{Circumstances, Holds, Known, Side, cut};
+use super::{AccessPolicy, Allow, Condition, Decision, NamePattern, Route};
 
-/// Words a refusal that [`Route::admits`] has decided.
-pub(super) fn refusal(
-    index: usize,
-    route: &Route,
-    peer: Option<&VerifiedPeer>,
-    requested: Requested<'_>,
-) -> Decision {
-    let anyhow = Known {
-        peer,
-        request: None,
-    };
-    let now = Known {
-        peer,
-        request: Some(requested),
-    };
-    if route.admits(anyhow) == Holds::Never {
-        return identity_refusal(index, route, peer);
+/// Words a refusal that [`AccessPolicy::judge`] has decided.
+pub(super) fn refusal(policy: &AccessPolicy, index: usize, known: Known<'_>) -> Decision {
+    let anyhow = Known::of(known.peer);
+    let route = &policy.routes[index];
+    if policy.admits(index, anyhow) == Holds::Never {
+        let nearest = match (denied_by(policy, index, anyhow), known.peer) {
+            (Some(sentence), peer) => format!("{sentence}; this is {}", holder(peer)),
+            (None, Some(peer)) => nearest_identity(route, peer),
+            (None, None) => "admits no anonymous client".to_owned(),
+        };
+        return Decision::IdentityNotAllowed {
+            route: index,
+            nearest,
+        };
     }
-    let denied = denied_by(route, now);
-    let nearest = match denied.or_else(|| nearest_request(route, anyhow, requested)) {
-        Some(sentence) => format!("{sentence}; this is {requested}"),
-        None => format!("does not admit {requested}"),
+    let this = match (known.request, known.circumstances) {
+        (Some(requested), Some(circumstances)) if looks_at_circumstances(route) => {
+            format!("{requested}{}", shown(circumstances))
+        }
+        (Some(requested), _) => requested.to_string(),
+        (None, Some(circumstances)) => format!("a connection{}", shown(circumstances)),
+        (None, None) => holder(known.peer),
     };
+    let denied = denied_by(policy, index, known);
+    let nearest = match denied.or_else(|| nearest_request(policy, index, known)) {
+        Some(sentence) => format!("{sentence}; this is {this}"),
+        None => format!("does not admit {this}"),
+    };
+    if known.request.is_none() && !looks_at_circumstances(route) {
+        // A rule that looks at requests admits nobody where there are none.
+        let nearest = known
+            .peer
+            .map_or(nearest, |peer| nearest_identity(route, peer));
+        return Decision::IdentityNotAllowed {
+            route: index,
+            nearest,
+        };
+    }
     Decision::RequestNotAllowed {
         route: index,
         nearest,
     }
 }
 
-/// Words a refusal of the peer, whatever it asks for.
-pub(super) fn identity_refusal(
-    index: usize,
-    route: &Route,
-    peer: Option<&VerifiedPeer>,
-) -> Decision {
-    let anyhow = Known {
-        peer,
-        request: None,
-    };
-    let nearest = match (denied_by(route, anyhow), peer) {
-        (Some(sentence), _) => format!("{sentence}; this is {}", holder(peer)),
-        (None, Some(peer)) => nearest_identity(route, peer),
-        (None, None) => "admits no anonymous client".to_owned(),
-    };
-    Decision::IdentityNotAllowed {
-        route: index,
-        nearest,
-    }
+fn looks_at_circumstances(route: &Route) -> bool {
+    let allow = route.allow.iter().take(MAX_RULES);
+    let mut allow = allow.filter_map(|entry| match entry {
+        Allow::When(condition) => Some(condition),
+        Allow::Anyone | Allow::AnyTrusted => None,
+    });
+    allow.any(Condition::looks_at_circumstances)
+        || route
+            .deny
+            .iter()
+            .take(MAX_RULES)
+            .any(Condition::looks_at_circumstances)
 }
 
-fn denied_by(route: &Route, known: Known<'_>) -> Option<String> {
-    let rule = route
-        .deny
-        .iter()
-        .position(|condition| condition.holds(Unnamed::Every, known) == Holds::Always)?;
-    Some(format!("denied by rule {}: {}", rule + 1, route.deny[rule]))
+fn shown(circumstances: Circumstances) -> String {
+    let Circumstances { source, now } = circumstances;
+    format!(" from {} at {now}", source.to_canonical())
 }
 
-/// The entry that admits this identity and asks for the least other request.
-fn nearest_request(route: &Route, anyhow: Known<'_>, requested: Requested<'_>) -> Option<String> {
-    let admitting = route
-        .allow
-        .iter()
-        .take(MAX_RULES)
-        .filter_map(|entry| match entry {
-            Allow::When(condition)
-                if condition.holds(Unnamed::Internal, anyhow) != Holds::Never =>
-            {
-                Some(condition)
+/// The first entry of `deny` that holds.
+fn denied_by(policy: &AccessPolicy, index: usize, known: Known<'_>) -> Option<String> {
+    let deny = &policy.routes[index].deny;
+    let mut first: Option<usize> = None;
+    policy.filed[index].deny(known).find(known, |entry| {
+        if first.is_none_or(|first| entry < first)
+            && deny[entry].holds(Side::Deny, known) == Holds::Always
+        {
+            first = Some(entry);
+        }
+        false
+    });
+    let rule = first?;
+    Some(format!("denied by rule {}: {}", rule + 1, deny[rule]))
+}
+
+/// The entry that admits this identity and asks for the least that is not there.
+fn nearest_request(policy: &AccessPolicy, index: usize, known: Known<'_>) -> Option<String> {
+    let (anyhow, allow) = (Known::of(known.peer), &policy.routes[index].allow);
+    let (mut left, mut nearest) = (MAX_RULES, None);
+    policy.filed[index].allow(anyhow).find(anyhow, |entry| {
+        left -= 1;
+        if let Allow::When(condition) = &allow[entry]
+            && condition.holds(Side::Allow, anyhow) != Holds::Never
+        {
+            let distance = (condition.misses(known), entry);
+            if nearest.is_none_or(|nearest| distance < nearest) {
+                nearest = Some(distance);
             }
-            _ => None,
-        });
-    let nearest = admitting.min_by_key(|condition| condition.misses(requested))?;
-    Some(format!("allows {nearest}"))
+        }
+        left == 0
+    });
+    let (_, entry) = nearest?;
+    match &allow[entry] {
+        Allow::When(condition) => Some(format!("allows {condition}")),
+        Allow::Anyone | Allow::AnyTrusted => None,
+    }
 }
 
 /// The entry whose names are the fewest edits away from the peer's.
@@ -204,7 +230,7 @@ impl Miss<'_> {
         let (ours, theirs) = if is_vouched_for(condition, peer) {
             (String::new(), String::new())
         } else {
-            let ours = condition.bundle(Unnamed::Internal).unwrap_or_default();
+            let ours = condition.bundle(Side::Allow).unwrap_or_default();
             (
                 format!(" under bundle {ours}"),
                 format!(" under bundle {}", peer.bundle()),
@@ -251,18 +277,25 @@ impl Miss<'_> {
 /// Whether `written`, were it a name of the pattern's kind, would meet it.
 fn would_meet(pattern: &NamePattern, wanted: &str, written: &str) -> bool {
     match pattern {
-        NamePattern::Exact(_) | NamePattern::AnyKind(_) => wanted == written,
+        NamePattern::Exact(_) | NamePattern::AnyKind(_) | NamePattern::Subject { .. } => {
+            wanted == written
+        }
         NamePattern::DnsUnder(_) => {
             TypedName::parse_as(NameKind::Dns, written).is_ok_and(|name| pattern.is_met_by(&name))
         }
         NamePattern::Spiffe { .. } => TypedName::parse_as(NameKind::Spiffe, written)
             .is_ok_and(|name| pattern.is_met_by(&name)),
+        NamePattern::IpUnder(_) => {
+            TypedName::parse_as(NameKind::Ip, written).is_ok_and(|name| pattern.is_met_by(&name))
+        }
+        // What is written in a name of another kind is no subject and no issuer.
+        NamePattern::DnUnordered(_) | NamePattern::Issuer(_) => false,
     }
 }
 
 fn is_vouched_for(condition: &Condition, peer: &VerifiedPeer) -> bool {
     condition
-        .bundle(Unnamed::Internal)
+        .bundle(Side::Allow)
         .is_none_or(|bundle| bundle == peer.bundle().as_str())
 }
 

@@ -128,6 +128,16 @@ impl PathPattern {
     pub(super) fn segments(&self) -> &[String] {
         &self.segments
     }
+
+    pub(super) fn has_rest(&self) -> bool {
+        self.rest
+    }
+
+    /// `/a/b` of `/a/b/*/c` and of `/a/b/**`: how every path that meets it begins, up to the end of a segment.
+    pub(super) fn literal_start(&self) -> String {
+        let literal = self.segments.iter().take_while(|segment| *segment != "*");
+        literal.flat_map(|segment| ["/", segment]).collect()
+    }
 }
 
 impl fmt::Display for PathPattern {
@@ -163,7 +173,7 @@ pub fn unambiguous_path(path: &str) -> bool {
 }
 
 /// Whether `segment` says `wanted` once its percent-encoding is undone (RFC 3986 §6.2.2.2).
-fn reads(segment: &str, wanted: &str) -> bool {
+pub(super) fn reads(segment: &str, wanted: &str) -> bool {
     Decoded(segment.as_bytes())
         .map(|(byte, _)| byte)
         .eq(wanted.bytes())
@@ -180,6 +190,16 @@ fn escapes_are_unambiguous(path: &str) -> bool {
         decoded.push(byte);
     }
     std::str::from_utf8(&decoded).is_ok()
+}
+
+/// The path with its percent-encoding undone.
+pub(super) fn decoded(path: &str) -> std::borrow::Cow<'_, [u8]> {
+    if path.contains('%') {
+        let bytes = Decoded(path.as_bytes()).map(|(byte, _)| byte);
+        bytes.collect::<Vec<u8>>().into()
+    } else {
+        path.as_bytes().into()
+    }
 }
 
 /// The bytes of a path, each with whether it was escaped; what is no escape comes out as it is.

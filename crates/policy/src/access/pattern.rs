@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use countersign_pki::dn::DistinguishedName;
+use const_oid::ObjectIdentifier;
+use countersign_pki::dn::{Attribute, DistinguishedName};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::{DnsName, NameKind, TypedName};
 use countersign_pki::spiffe::TrustDomain;
 
 use super::{InvalidPolicy, PathPattern};
+use crate::issuance::IpRange;
 
 /// A pattern for names of one kind; a name of another kind never meets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,58 @@ pub enum NamePattern {
         /// Its path.
         path: PathPattern,
     },
+    /// An IP address of the certificate within this range (`ip:10.0.0.0/8`).
+    IpUnder(IpRange),
+    /// A subject of these RDNs in whatever order (`dn-unordered:O=Example,CN=api`).
+    DnUnordered(DistinguishedName),
+    /// A subject with this attribute (`o:Example`, `ou:Payments`), compared whole, case and all.
+    Subject {
+        /// Which one.
+        attribute: SubjectAttribute,
+        /// What it says.
+        value: String,
+    },
+    /// The leaf's issuer field (`issuer:CN=Issuing CA`). A name, which another CA under the same bundle may bear too.
+    Issuer(DistinguishedName),
     /// A bare word: any typed name that reads like it. Never a DN or a serial with issuer, which are written as such.
     AnyKind(String),
+}
+
+/// An attribute of the subject that rules ask for by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubjectAttribute {
+    /// organizationName.
+    Organization,
+    /// organizationalUnitName.
+    OrganizationalUnit,
+}
+
+impl SubjectAttribute {
+    pub(super) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::Organization => ObjectIdentifier::new_unwrap("2.5.4.10"),
+            Self::OrganizationalUnit => ObjectIdentifier::new_unwrap("2.5.4.11"),
+        }
+    }
+
+    /// A subject may have several.
+    pub(super) fn values(self, subject: &DistinguishedName) -> impl Iterator<Item = &str> {
+        let of_this = move |attribute: &&Attribute| *attribute.oid() == self.oid();
+        subject
+            .attributes()
+            .iter()
+            .filter(of_this)
+            .map(Attribute::value)
+    }
+}
+
+impl fmt::Display for SubjectAttribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Organization => "o",
+            Self::OrganizationalUnit => "ou",
+        })
+    }
 }
 
 impl NamePattern {
@@ -38,10 +90,14 @@ impl NamePattern {
                 .find(|kind| kind.prefix() == prefix)
         };
         let pattern = match text.split_once(':') {
-            Some((prefix, rest)) => match kind_of(prefix) {
-                Some(NameKind::Spiffe) => return Self::parse_as(NameKind::Spiffe, text),
-                Some(kind) => return Self::parse_as(kind, rest),
-                None => None,
+            Some((prefix, rest)) => match (kind_of(prefix), prefix) {
+                (Some(NameKind::Spiffe), _) => return Self::parse_as(NameKind::Spiffe, text),
+                (Some(kind), _) => return Self::parse_as(kind, rest),
+                (None, "o") => return Self::subject(SubjectAttribute::Organization, rest),
+                (None, "ou") => return Self::subject(SubjectAttribute::OrganizationalUnit, rest),
+                (None, "dn-unordered") => return Self::dn_unordered(rest),
+                (None, "issuer") => return Self::issuer(rest),
+                (None, _) => None,
             },
             None => None,
         };
@@ -80,6 +136,21 @@ impl NamePattern {
             }
             .checked();
         }
+        if kind == NameKind::Ip
+            && let Some((address, _)) = text.split_once('/')
+        {
+            if address
+                .parse()
+                .is_ok_and(|address: IpAddr| address.to_canonical() != address)
+            {
+                return Err(refuse("write it as a range of IPv4 addresses".to_owned()));
+            }
+            return IpRange::parse(text).map(Self::IpUnder).ok_or_else(|| {
+                refuse(
+                    "it is no range such as 10.0.0.0/8, with nothing behind its prefix".to_owned(),
+                )
+            });
+        }
         let name =
             TypedName::parse_as(kind, text).map_err(|invalid| refuse(invalid.to_string()))?;
         let pattern = match name {
@@ -89,7 +160,23 @@ impl NamePattern {
         pattern.checked()
     }
 
-    /// Whether `name` meets it. Allocates nothing.
+    /// A subject with this attribute.
+    pub fn subject(attribute: SubjectAttribute, value: &str) -> Result<Self, InvalidPolicy> {
+        let value = value.to_owned();
+        Self::Subject { attribute, value }.checked()
+    }
+
+    /// A subject of these RDNs in whatever order.
+    pub fn dn_unordered(text: &str) -> Result<Self, InvalidPolicy> {
+        read_dn("dn_unordered", text).map(Self::DnUnordered)
+    }
+
+    /// The leaf's issuer field.
+    pub fn issuer(text: &str) -> Result<Self, InvalidPolicy> {
+        read_dn("issuer", text).map(Self::Issuer)
+    }
+
+    /// Whether `name` meets it. Allocates nothing but to put RDNs in order.
     pub(super) fn is_met_by(&self, name: &TypedName) -> bool {
         match (self, name) {
             (Self::Exact(exact), name) => exact == name,
@@ -99,6 +186,14 @@ impl NamePattern {
             (Self::Spiffe { trust_domain, path }, TypedName::Spiffe(id)) => {
                 id.trust_domain() == trust_domain && path.matches(id.path())
             }
+            (Self::IpUnder(range), TypedName::Ip(address)) => range.contains(*address),
+            (Self::DnUnordered(wanted), TypedName::Dn(subject)) => {
+                wanted.is_permutation_of(subject)
+            }
+            (Self::Subject { attribute, value }, TypedName::Dn(subject)) => {
+                attribute.values(subject).any(|found| found == value)
+            }
+            (Self::Issuer(wanted), TypedName::SerialIssuer { issuer, .. }) => wanted == issuer,
             (Self::AnyKind(word), name) => reads_like(name, word),
             _ => false,
         }
@@ -110,6 +205,9 @@ impl NamePattern {
             Self::Exact(name) => Some(name.kind()),
             Self::DnsUnder(_) => Some(NameKind::Dns),
             Self::Spiffe { .. } => Some(NameKind::Spiffe),
+            Self::IpUnder(_) => Some(NameKind::Ip),
+            Self::DnUnordered(_) | Self::Subject { .. } => Some(NameKind::Dn),
+            Self::Issuer(_) => Some(NameKind::SerialIssuer),
             Self::AnyKind(_) => None,
         }
     }
@@ -119,6 +217,9 @@ impl NamePattern {
         match self {
             Self::Exact(name) => name.bare(),
             Self::DnsUnder(name) => name.to_string(),
+            Self::IpUnder(range) => range.to_string(),
+            Self::DnUnordered(name) | Self::Issuer(name) => name.to_string(),
+            Self::Subject { value, .. } => value.clone(),
             Self::Spiffe { .. } | Self::AnyKind(_) => self.to_string(),
         }
     }
@@ -167,7 +268,22 @@ impl NamePattern {
             Self::AnyKind(word) if DistinguishedName::parse(word).is_ok() => {
                 Some("it is a distinguished name, not a bare word")
             }
-            Self::Exact(_) | Self::DnsUnder(_) | Self::AnyKind(_) => None,
+            Self::Subject { value, .. }
+                if value.is_empty() || value.chars().any(char::is_control) =>
+            {
+                Some("no subject has an attribute that is empty or has control characters")
+            }
+            Self::Subject { value, .. } if value.contains('*') => {
+                Some("there are patterns for DNS names and SPIFFE IDs only")
+            }
+            Self::DnUnordered(name) | Self::Issuer(name) if name.is_empty() => Some("it is empty"),
+            Self::Exact(_)
+            | Self::DnsUnder(_)
+            | Self::IpUnder(_)
+            | Self::DnUnordered(_)
+            | Self::Subject { .. }
+            | Self::Issuer(_)
+            | Self::AnyKind(_) => None,
         }
     }
 
@@ -192,8 +308,21 @@ impl fmt::Display for NamePattern {
             Self::Exact(name) => name.fmt(f),
             Self::DnsUnder(name) => write!(f, "dns:{name}"),
             Self::Spiffe { trust_domain, path } => write!(f, "spiffe://{trust_domain}{path}"),
+            Self::IpUnder(range) => write!(f, "ip:{range}"),
+            Self::DnUnordered(name) => write!(f, "dn-unordered:{name}"),
+            Self::Subject { attribute, value } => write!(f, "{attribute}:{value}"),
+            Self::Issuer(name) => write!(f, "issuer:{name}"),
             Self::AnyKind(word) => f.write_str(word),
         }
+    }
+}
+
+fn read_dn(kind: &str, text: &str) -> Result<DistinguishedName, InvalidPolicy> {
+    let place = format!("{kind} {:?}", text.chars().take(80).collect::<String>());
+    match DistinguishedName::parse(text) {
+        Ok(name) if name.is_empty() => Err(InvalidPolicy::new(place, "it is empty")),
+        Ok(name) => Ok(name),
+        Err(invalid) => Err(InvalidPolicy::new(place, invalid.to_string())),
     }
 }
 

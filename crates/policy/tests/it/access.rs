@@ -1,9 +1,9 @@
 //! Who gets through.
 
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{AccessPolicy, Asked, Decision, Route};
+use countersign_policy::access::{AccessPolicy, Asked, Decision, NoHeaders, Route};
 
-use crate::world::{host, peer, place, policy, route};
+use crate::world::{CIRCUMSTANCES, host, peer, place, policy, route};
 
 fn decide(
     policy: &AccessPolicy,
@@ -18,6 +18,8 @@ fn decide(
         host: host_name.as_ref(),
         method,
         path,
+        headers: &NoHeaders,
+        circumstances: CIRCUMSTANCES,
     }) {
         Decision::Allow { route } => format!("allow by {}", policy.routes()[route].label),
         Decision::CertificateNeeded { .. } => "certificate needed".to_owned(),

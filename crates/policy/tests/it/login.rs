@@ -3,7 +3,7 @@
 use countersign_policy::access::{AccessPolicy, Decision, Login, LoginPattern, Route};
 use countersign_policy::postgresql::Packet;
 
-use crate::world::{peer, policy, route};
+use crate::world::{CIRCUMSTANCES, peer, policy, route};
 
 fn login(user: &str, database: &str) -> Login {
     let body = format!("\0\u{3}\0\0user\0{user}\0database\0{database}\0\0");
@@ -22,7 +22,7 @@ fn one(allowed: &[&str], denied: &[&str]) -> AccessPolicy {
 fn decided(policy: &AccessPolicy, who: &str, wanted: &str) -> String {
     let (user, database) = wanted.split_once('/').unwrap_or((wanted, ""));
     let peer = (who != "-").then(|| peer(who));
-    match policy.decide_login(peer.as_ref(), &login(user, database)) {
+    match policy.decide_login(peer.as_ref(), &login(user, database), CIRCUMSTANCES) {
         Decision::Allow { .. } => "allowed".to_owned(),
         Decision::CertificateNeeded { .. } => "certificate needed".to_owned(),
         Decision::IdentityNotAllowed { nearest, .. } => format!("identity: {nearest}"),
@@ -126,7 +126,7 @@ fn before_the_login_only_those_are_refused_who_can_be_nobody() {
     );
     let allows = |who: &str| {
         let peer = (who != "-").then(|| peer(who));
-        let decision = policy.decide_before_login(peer.as_ref());
+        let decision = policy.decide_before_login(peer.as_ref(), CIRCUMSTANCES);
         matches!(decision, Decision::Allow { .. })
     };
     for (who, expected) in [
@@ -146,7 +146,7 @@ fn rule_of_one_kind_of_request_holds_for_no_other() {
     let of_http = one(&["cn:shop GET"], &[]);
     let shop = peer("internal cn:shop");
     assert_ne!(
-        of_http.decide_login(Some(&shop), &login("app", "")),
+        of_http.decide_login(Some(&shop), &login("app", ""), CIRCUMSTANCES),
         Decision::Allow { route: 0 }
     );
     let asked = countersign_policy::access::Asked {
@@ -154,10 +154,12 @@ fn rule_of_one_kind_of_request_holds_for_no_other() {
         host: None,
         method: "GET",
         path: "/",
+        headers: &countersign_policy::access::NoHeaders,
+        circumstances: CIRCUMSTANCES,
     };
     assert_ne!(of_logins.decide(&asked), Decision::Allow { route: 0 });
     assert_ne!(
-        of_logins.decide_connection(Some(&shop)),
+        of_logins.decide_connection(Some(&shop), CIRCUMSTANCES),
         Decision::Allow { route: 0 }
     );
 }

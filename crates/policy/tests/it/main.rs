@@ -8,7 +8,9 @@
 mod access;
 mod adoption;
 mod canonical;
+mod conditions;
 mod given_lists;
+mod index;
 mod issuance;
 mod load;
 mod login;

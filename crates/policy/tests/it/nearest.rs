@@ -1,8 +1,8 @@
 //! What the operator is told.
 
-use countersign_policy::access::{Asked, Decision};
+use countersign_policy::access::{Asked, Decision, NoHeaders};
 
-use crate::world::{peer, policy, route};
+use crate::world::{CIRCUMSTANCES, peer, policy, route};
 
 /// A peer that asks for `GET /x`.
 fn check(allowed: &[&str], denied: &[&str], text: &str, expected: &str) {
@@ -13,6 +13,8 @@ fn check(allowed: &[&str], denied: &[&str], text: &str, expected: &str) {
         host: None,
         method: "GET",
         path: "/x",
+        headers: &NoHeaders,
+        circumstances: CIRCUMSTANCES,
     }) {
         Decision::IdentityNotAllowed { nearest, .. } => nearest,
         Decision::RequestNotAllowed { nearest, .. } => format!("request: {nearest}"),
@@ -250,6 +252,8 @@ fn long_names_and_long_rules_stay_short_and_cheap() {
         host: None,
         method: "GET",
         path: &path,
+        headers: &NoHeaders,
+        circumstances: CIRCUMSTANCES,
     }) {
         Decision::IdentityNotAllowed { nearest, .. } => assert!(
             nearest.starts_with("allows dns:bbb") && nearest.len() < 512,

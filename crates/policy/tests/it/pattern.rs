@@ -49,7 +49,7 @@ fn what_no_name_could_meet_is_refused() {
         "dns:a b",
         "dns:",
         "dns:*",
-        "ip:10.0.0.0/8",
+        "ip:10.0.0.1/8",
         "spki:ab",
         "spiffe:a",
         "spiffe://",

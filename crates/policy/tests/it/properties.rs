@@ -3,7 +3,7 @@
 use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{AccessPolicy, Allow, Asked, Condition, Decision, Route};
 
-use crate::world::{condition, host, peer, place, policy, route};
+use crate::world::{CIRCUMSTANCES, Sent, condition, host, peer, place, policy, route};
 
 /// Knuth's MMIX generator; the high bits are the good ones.
 struct Random(u64);
@@ -31,6 +31,14 @@ impl Random {
             "spiffe://example.com/a",
             "spiffe://example.com/**",
             "CN=a",
+            "ou:b",
+            "o:b",
+            "ip:192.0.2.0/24",
+            "ip:192.0.2.1",
+            "dn-unordered:O=b,CN=a",
+            "issuer:CN=Internal\\20root",
+            "issuer:CN=ACME\\20root",
+            "b",
         ];
         let mut text = String::new();
         for (share, choices) in [
@@ -39,10 +47,52 @@ impl Random {
             (4, &["@internal", "@acme-corp"]),
             (3, &["GET", "POST", "GET|POST"]),
             (3, &["/a", "/a/**", "/*", "/a/*", "/**"]),
+            (
+                8,
+                &[
+                    "host=a.example.com",
+                    "host=*.example.com",
+                    "host=b.example.com|a.example.com",
+                ],
+            ),
+            (8, &["x-env=prod", "x-env=prod|test"]),
+            (
+                9,
+                &[
+                    "from=192.0.2.0/24",
+                    "from=10.0.0.0/8|192.0.2.7/32",
+                    "time=sun,00:00,01:00",
+                    "time=mon,00:00,01:00",
+                ],
+            ),
+            (
+                9,
+                &[
+                    "eku=serverAuth",
+                    "ext=1.3.6.1.4.1.99999.1:prod",
+                    "age=30",
+                    "age=90",
+                ],
+            ),
         ] {
             if self.below(share) == 0 {
                 text = format!("{text} {}", self.one_of(choices));
             }
+        }
+        if self.below(9) == 0 {
+            text = format!(
+                "{text} {} {}",
+                self.one_of(&[
+                    "spiffe://example.com/{tenant}",
+                    "dns:{tenant}.example.com",
+                    "ou:{tenant}"
+                ]),
+                self.one_of(&[
+                    "host={tenant}.example.com",
+                    "/{tenant}/**",
+                    "x-env={tenant}"
+                ]),
+            );
         }
         let mut condition = condition(&text);
         if depth > 0 && self.below(3) == 0 {
@@ -94,6 +144,9 @@ impl Cast {
             "internal spiffe://example.com/a",
             "acme-corp spiffe://acme.example/a cn:a",
             "internal dn:CN=a,O=b",
+            "internal dn:O=b,OU=b,OU=a serverAuth ip:192.0.2.1",
+            "internal dns:b.example.com ext:1.3.6.1.4.1.99999.1=prod",
+            "acme-corp ip:192.0.2.1 ext:1.3.6.1.4.1.99999.1=prod",
         ];
         Self {
             peers: texts
@@ -114,12 +167,21 @@ impl Cast {
         for peer in &self.peers {
             for host in &hosts {
                 for method in ["GET", "POST", "DELETE"] {
-                    for path in ["/", "/a", "/a/b", "/b", "/%61/c"] {
+                    for (path, sent) in [
+                        ("/", vec![("x-env", "prod")]),
+                        ("/a", vec![]),
+                        ("/a/b", vec![("x_env", "test")]),
+                        ("/b", vec![("x-env", "a")]),
+                        ("/%61/c", vec![("x-env", "b")]),
+                        ("*", vec![]),
+                    ] {
                         ask(&Asked {
                             peer: peer.as_ref(),
                             host: host.as_ref(),
                             method,
                             path,
+                            headers: &Sent(sent),
+                            circumstances: CIRCUMSTANCES,
                         });
                     }
                 }
@@ -347,4 +409,57 @@ fn canonical_bytes_are_equal_only_for_equal_rules() {
             "{routes:?}"
         );
     });
+}
+
+#[test]
+fn the_index_decides_what_asking_each_entry_decides() {
+    let cast = Cast::new();
+    let mut random = Random(9);
+    let (mut asked_about, mut allowed) = (0_usize, 0_usize);
+    for _ in 0..60 {
+        // Enough of each to be filed, and no two that say the same.
+        let mut places: Vec<Route> = (0..14).map(|_| random.route()).collect();
+        places.sort_by_key(|route| format!("{:?} {:?}", route.host, route.path));
+        places.dedup_by_key(|route| format!("{:?} {:?}", route.host, route.path));
+        for place in &mut places {
+            let path = place.path.clone();
+            let loads = |condition: &Condition| {
+                policy(vec![Route {
+                    path: path.clone(),
+                    deny: vec![condition.clone()],
+                    ..route(&["any-trusted"], &[])
+                }])
+                .is_ok()
+            };
+            let conditions = |random: &mut Random, count: usize| {
+                let mut all: Vec<Condition> = (0..count).map(|_| random.condition(2)).collect();
+                all.retain(loads);
+                all.sort_by_key(|condition| format!("{condition:?}"));
+                all.dedup();
+                all
+            };
+            place.allow = conditions(&mut random, 40)
+                .into_iter()
+                .map(Allow::When)
+                .collect();
+            let denied = if random.below(2) == 0 { 2 } else { 25 };
+            place.deny = conditions(&mut random, denied);
+            place.deny.retain(|_| random.below(3) == 0);
+        }
+        let Ok(policy) = policy(places) else { continue };
+        cast.each(|asked| {
+            let by_index = policy.judge(asked);
+            assert_eq!(
+                by_index,
+                policy.judge_by_each_entry(asked),
+                "{asked:?} {policy:?}"
+            );
+            asked_about += 1;
+            allowed += usize::from(by_index.is_allow());
+        });
+    }
+    assert!(
+        allowed > 500 && asked_about - allowed > 500,
+        "{allowed} of {asked_about}"
+    );
 }

@@ -1,6 +1,8 @@
 //! Two authorities, peers whose chains were really verified, and rules written in one line.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
@@ -11,10 +13,13 @@ use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
+use countersign_pki::tbs::ExtraExtension;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
+    AccessPolicy, Allow, Circumstances, Condition, ExtensionPattern, GrpcPattern, HeaderPattern,
+    Headers, InvalidPolicy, IpRange, KeyPurpose, LoginPattern, NamePattern, PathPattern, Route,
+    SubjectAttribute, Tenant, TimeWindow,
 };
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::CertificateDer;
@@ -97,10 +102,21 @@ pub(crate) fn internal() -> &'static Authority {
     &WORLD.internal
 }
 
-/// A verified peer: `internal cn:order-svc dns:a.example.com`. A `dn:` or `cn:` is its subject.
+/// A verified peer: `internal cn:order-svc dns:a.example.com`. A `dn:` or `cn:` is its subject; `ext:1.2.3=text` is an extension, and
+/// `serverAuth` one more purpose.
 pub(crate) fn peer(text: &str) -> VerifiedPeer {
-    let (bundle, names) = text.split_once(' ').unwrap();
-    let names: Vec<TypedName> = names.split(' ').map(|name| name.parse().unwrap()).collect();
+    let (bundle, words) = text.split_once(' ').unwrap();
+    let (mut extra_extensions, mut server_auth, mut names) = (Vec::new(), false, Vec::new());
+    for word in words.split(' ') {
+        if let Some(extension) = word.strip_prefix("ext:") {
+            let (oid, text) = extension.split_once('=').unwrap();
+            extra_extensions.push(ExtraExtension::parse_text(oid, false, text).unwrap());
+        } else if word == "serverAuth" {
+            server_auth = true;
+        } else {
+            names.push(word.parse::<TypedName>().unwrap());
+        }
+    }
     let mut subject = DistinguishedName::default();
     for name in &names {
         match name {
@@ -126,11 +142,11 @@ pub(crate) fn peer(text: &str) -> VerifiedPeer {
         not_after: UnixTime::from_seconds(NOW.seconds() + DAY_S),
         serial: SerialNumber::from_random([9; 20]),
         usage: Usage::Leaf {
-            server_auth: false,
+            server_auth,
             client_auth: true,
         },
         status_sources: StatusSources::default(),
-        extra_extensions: Vec::new(),
+        extra_extensions,
     };
     let leaf = authority.sign(
         &template
@@ -156,7 +172,29 @@ pub(crate) fn path(text: &str) -> PathPattern {
     PathPattern::parse(text).unwrap()
 }
 
+/// A verified peer may ask from there, then.
+pub(crate) const CIRCUMSTANCES: Circumstances = Circumstances {
+    source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+    now: NOW,
+};
+
+/// Headers as they were sent, names in lower case.
+#[derive(Debug, Default)]
+pub(crate) struct Sent<'a>(pub(crate) Vec<(&'a str, &'a str)>);
+
+impl Headers for Sent<'_> {
+    fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
+        for (sent, value) in &self.0 {
+            if sent.replace('_', "-") == name {
+                visit(value.as_bytes());
+            }
+        }
+    }
+}
+
 /// `cn:a dns:*.b @acme-corp GET|PUT /path/** ! cn:c`: names, bundle, methods, path, `user=app|report_*`, and behind `!` the exception.
+/// Then `host=a|b`, `grpc=a.B/C`, `x-env=prod|test`, `from=10.0.0.0/8`, `time=mon|tue,08:00,18:00`, `age=60`, `eku=serverAuth`,
+/// `ext=1.2.3:text`, `issuer-key=HEX`, and `{tenant}` where it may stand.
 pub(crate) fn condition(text: &str) -> Condition {
     let mut condition = Condition::default();
     let (fields, not) = match text.split_once('!') {
@@ -165,6 +203,9 @@ pub(crate) fn condition(text: &str) -> Condition {
     };
     condition.not = not;
     for field in fields.split_whitespace() {
+        if further_field(&mut condition, field).is_some() {
+            continue;
+        }
         if let Some(bundle) = field.strip_prefix('@') {
             condition.bundle = Some(BundleName::parse(bundle).unwrap());
         } else if let Some(users) = field.strip_prefix("user=") {
@@ -183,6 +224,69 @@ pub(crate) fn condition(text: &str) -> Condition {
         }
     }
     condition
+}
+
+fn further_field(condition: &mut Condition, field: &str) -> Option<()> {
+    let tenant = &mut condition.tenant;
+    match field.split_once('=') {
+        _ if Tenant::is_in(field) && field.starts_with('/') => {
+            condition.path = Some(tenant.use_path(field).unwrap());
+        }
+        _ if Tenant::is_in(field) && field.starts_with("spiffe:") => {
+            condition.names.push(tenant.add_spiffe(field).unwrap());
+        }
+        _ if Tenant::is_in(field) && field.starts_with("dns:") => {
+            condition.names.push(tenant.add_dns(&field[4..]).unwrap());
+        }
+        _ if Tenant::is_in(field) && field.starts_with("ou:") => {
+            let unit = SubjectAttribute::OrganizationalUnit;
+            tenant.add_subject(unit, &field[3..]).unwrap();
+        }
+        Some(("host", host)) if Tenant::is_in(host) => {
+            condition.hosts = vec![tenant.use_host(host).unwrap()];
+        }
+        Some((name, value)) if Tenant::is_in(value) => tenant.use_header(name, value).unwrap(),
+        Some(("host", hosts)) => condition.hosts = hosts.split('|').map(host).collect(),
+        Some(("grpc", methods)) => {
+            let methods = methods.split('|').map(|it| GrpcPattern::parse(it).unwrap());
+            condition.grpc = methods.collect();
+        }
+        Some(("from", ranges)) => {
+            let ranges = ranges.split('|').map(|it| IpRange::parse(it).unwrap());
+            condition.sources = ranges.collect();
+        }
+        Some(("time", window)) => {
+            let parts: Vec<&str> = window.split(',').collect();
+            let days: Vec<String> = parts[0].split('|').map(str::to_owned).collect();
+            let days = if parts[0].is_empty() {
+                Vec::new()
+            } else {
+                days
+            };
+            let window = TimeWindow::parse(&days, parts[1], parts[2]).unwrap();
+            condition.windows.push(window);
+        }
+        Some(("age", seconds)) => {
+            condition.max_age = Some(Duration::from_secs(seconds.parse().unwrap()));
+        }
+        Some(("eku", purposes)) => {
+            let purposes = purposes.split('|').map(|it| KeyPurpose::parse(it).unwrap());
+            condition.purposes = purposes.collect();
+        }
+        Some(("ext", extension)) => {
+            let (oid, text) = extension.split_once(':').unwrap();
+            let pattern = ExtensionPattern::parse(oid, Some(text), None).unwrap();
+            condition.extensions.push(pattern);
+        }
+        Some(("issuer-key", key)) => condition.issuer_key = Some(key.parse().unwrap()),
+        Some((name, values)) if name.starts_with("x-") => {
+            let values: Vec<String> = values.split('|').map(str::to_owned).collect();
+            let pattern = HeaderPattern::parse(name, &values).unwrap();
+            condition.headers.push(pattern);
+        }
+        _ => return None,
+    }
+    Some(())
 }
 
 fn accounts(text: &str) -> Vec<LoginPattern> {

@@ -11,19 +11,20 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::identity::BundleName;
-use countersign_policy::access::{AccessPolicy, Route};
+use countersign_policy::access::{AccessPolicy, InvalidPolicy, Route};
 use countersign_policy::postgresql;
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, ScopeSettings};
 
-use crate::config::route::{Admission, build_route, bytes_route, login_route};
+use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
-    UpstreamProtocol, upstream,
+    ShadowConfig, UpstreamProtocol, upstream,
 };
 use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
+use crate::shadow::Shadow;
 use crate::upstream::Upstream;
 
 impl GatewayConfig {
@@ -145,8 +146,13 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             read: &self.read,
         };
         let served = served(&place, &name, listener, &admission, &upstreams)?;
-        let policy = AccessPolicy::new(served.routes)
-            .map_err(|invalid| ConfigError::new(served.place, invalid.to_string()))?;
+        let refused = |invalid: InvalidPolicy| {
+            let at = rule_place(&place, served.protocol, invalid.route, invalid.entry);
+            ConfigError::new(at, invalid.to_string())
+                .hint("see docs/reference/rules.md for what each condition asks for")
+        };
+        let shadow = shadow(&place, listener, &served, &admission)?;
+        let policy = AccessPolicy::new(served.routes).map_err(refused)?;
         let policy = Arc::new(policy);
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
@@ -189,6 +195,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             serving: Arc::new(Serving {
                 policy,
                 former: None,
+                shadow,
                 upstreams: served.upstreams,
                 direction: Direction::Ingress,
                 identity_headers: self.config.identity_headers.clone(),
@@ -275,6 +282,57 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
     }
 }
 
+/// The listener's rules as its shadows would have them; `None`: it has no shadow.
+fn shadow(
+    place: &str,
+    listener: &ListenerConfig,
+    served: &Served,
+    admission: &Admission<'_>,
+) -> Result<Option<Arc<Shadow>>, ConfigError> {
+    let written: Vec<Option<&ShadowConfig>> = match served.protocol {
+        Protocol::Http => listener.route.iter().map(|it| it.shadow.as_ref()).collect(),
+        Protocol::Bytes | Protocol::Postgresql => vec![listener.shadow.as_ref()],
+    };
+    if written.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut routes = Vec::with_capacity(written.len());
+    for (number, (live, written)) in served.routes.iter().zip(&written).enumerate() {
+        let at = rule_place(place, served.protocol, Some(number), None);
+        routes.push(match written {
+            Some(written) => shadow_route(&at, live, written, admission, served.protocol)?,
+            None => live.clone(),
+        });
+    }
+    let policy = AccessPolicy::new(routes).map_err(|invalid| {
+        let at = rule_place(place, served.protocol, invalid.route, None);
+        let entry = invalid
+            .entry
+            .map_or_else(String::new, |(list, index)| format!(".{list}[{index}]"));
+        ConfigError::new(format!("{at}.shadow{entry}"), invalid.to_string())
+    })?;
+    Ok(Some(Arc::new(Shadow {
+        policy,
+        routes: written.iter().map(Option::is_some).collect(),
+    })))
+}
+
+/// The key of a route or of one of its entries.
+pub(crate) fn rule_place(
+    listener: &str,
+    protocol: Protocol,
+    route: Option<usize>,
+    entry: Option<(&str, usize)>,
+) -> String {
+    let route = match (protocol, route) {
+        (Protocol::Http, Some(route)) => format!(".route[{route}]"),
+        (Protocol::Http, None) => ".route".to_owned(),
+        (Protocol::Bytes | Protocol::Postgresql, _) => String::new(),
+    };
+    let entry = entry.map_or_else(String::new, |(list, index)| format!(".{list}[{index}]"));
+    format!("{listener}{route}{entry}")
+}
+
 fn check_times(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError> {
     for (key, span) in [
         ("handshake_timeout", listener.handshake_timeout),
@@ -303,9 +361,8 @@ fn check_times(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError
     Ok(())
 }
 
-/// What a listener serves, and the key that it was read from.
+/// What a listener serves.
 struct Served {
-    place: String,
     protocol: Protocol,
     routes: Vec<Route>,
     upstreams: Vec<Upstream>,
@@ -323,6 +380,7 @@ fn served(
         ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
+        ("shadow", listener.shadow.is_some()),
     ];
     if let Some(text) = &listener.upstream {
         if !listener.route.is_empty() {
@@ -350,7 +408,6 @@ fn served(
             upgrades: None,
         };
         return Ok(Served {
-            place: place.to_owned(),
             protocol,
             routes: vec![route],
             upstreams: vec![upstream::of_listener(&written, protocol, upstreams)?],
@@ -386,7 +443,6 @@ fn served(
         forwards.push(upstream);
     }
     Ok(Served {
-        place: format!("{place}.route"),
         protocol: Protocol::Http,
         routes,
         upstreams: forwards,

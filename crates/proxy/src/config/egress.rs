@@ -98,6 +98,7 @@ impl EgressConfig {
             serving: Arc::new(Serving {
                 policy: Arc::new(policy),
                 former: None,
+                shadow: None,
                 upstreams: vec![upstream],
                 direction: Direction::Egress { host },
                 identity_headers: Vec::new(),

@@ -9,7 +9,7 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
     EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, ListenerConfig, RouteClientCertificate,
-    RouteConfig, TrustConfig, UpstreamTlsConfig,
+    RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -77,6 +77,16 @@ pub fn default_toml() -> String {
     text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
     text += &section("[[gateway.listener]]", &listener, &every_listener, &NESTED);
     text += &section("[[gateway.listener.route]]", &route, &every_route, &NESTED);
+    let shadow = ShadowConfig {
+        allow: vec![AllowEntry::When(Box::new(condition.clone()))],
+        deny: Some(every_route.deny.clone()),
+    };
+    text += &commented_out(&section(
+        "[gateway.listener.route.shadow]",
+        &shadow,
+        &shadow,
+        &[],
+    ));
     text.push_str("# Instead of \"any-trusted\" or \"anyone\", an entry of allow (and every one of deny) is a table, all of which must hold:\n");
     let _ = writeln!(
         text,
@@ -98,4 +108,4 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 4] = ["egress", "feed", "listener", "route"];
+const NESTED: [&str; 5] = ["egress", "feed", "listener", "route", "shadow"];

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use countersign_pki::bundle::TrustBundle;
-use countersign_pki::identity::BundleName;
-use countersign_pki::name::{DnsName, NameKind, TypedName};
-use countersign_policy::access::{
-    Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
-};
+use countersign_pki::name::DnsName;
+use countersign_policy::access::{Allow, Condition, Route};
 use countersign_runtime::config::ConfigError;
 
+use crate::config::condition::{condition, path};
 use crate::config::rule::{AllowEntry, ConditionConfig};
-use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, upstream};
+use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, ShadowConfig, upstream};
+use crate::plan::Protocol;
 use crate::upstream::Upstream;
 
 /// What the listener says about clients, before its routes do.
@@ -24,7 +23,7 @@ pub(super) struct Admission<'a> {
 
 /// Where a condition stands decides what a missing bundle means.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Allow,
     Deny,
 }
@@ -86,7 +85,7 @@ pub(super) fn bytes_route(
 ) -> Result<Route, ConfigError> {
     let route = listener_route(place, name, listener, admission)?;
     refuse_of_logins(place, &route)?;
-    refuse_of_requests(place, &route, "bytes, which have neither")?;
+    refuse_of_requests(place, &route, "bytes, which have none of it")?;
     Ok(route)
 }
 
@@ -98,7 +97,7 @@ pub(super) fn login_route(
     admission: &Admission<'_>,
 ) -> Result<Route, ConfigError> {
     let route = listener_route(place, name, listener, admission)?;
-    refuse_of_requests(place, &route, "logins, which have neither")?;
+    refuse_of_requests(place, &route, "logins, which have none of it")?;
     for (index, entry) in route.allow.iter().enumerate() {
         if !matches!(entry, Allow::When(condition) if !condition.users.is_empty()) {
             return Err(ConfigError::new(
@@ -132,7 +131,7 @@ fn refuse_of_requests(place: &str, route: &Route, taken: &str) -> Result<(), Con
     match first(place, route, Condition::looks_at_requests) {
         Some(place) => Err(ConfigError::new(
             place,
-            format!("it looks at method or path, and this listener takes {taken}"),
+            format!("it looks at what only a request of HTTP has (host, method, path, header, grpc), and this listener takes {taken}"),
         )
         .hint("leave them out, or serve HTTP with [[gateway.listener.route]]")),
         None => Ok(()),
@@ -162,6 +161,39 @@ fn first(place: &str, route: &Route, is_wrong: fn(&Condition) -> bool) -> Option
         .or_else(|| deny().map(|index| format!("{place}.deny[{index}]")))
 }
 
+/// `live` with the rules of its shadow.
+pub(super) fn shadow_route(
+    place: &str,
+    live: &Route,
+    shadow: &ShadowConfig,
+    admission: &Admission<'_>,
+    protocol: Protocol,
+) -> Result<Route, ConfigError> {
+    let place = format!("{place}.shadow");
+    if shadow.allow.is_empty() && shadow.deny.is_none() {
+        return Err(ConfigError::new(place, "it says nothing")
+            .hint("give it allow or deny; what it leaves out is as in the rules beside it"));
+    }
+    let mut route = live.clone();
+    if !shadow.allow.is_empty() {
+        route.allow = allow_rules(&place, &shadow.allow, admission)?;
+    }
+    if let Some(deny) = &shadow.deny {
+        route.deny = deny_rules(&place, deny, admission)?;
+    }
+    match protocol {
+        Protocol::Http => refuse_of_logins(&place, &route)?,
+        Protocol::Bytes => {
+            refuse_of_logins(&place, &route)?;
+            refuse_of_requests(&place, &route, "bytes, which have none of it")?;
+        }
+        Protocol::Postgresql => {
+            refuse_of_requests(&place, &route, "logins, which have none of it")?;
+        }
+    }
+    Ok(route)
+}
+
 fn rules(
     place: &str,
     allow: &[AllowEntry],
@@ -175,22 +207,35 @@ fn rules(
         )
         .hint("name whom it admits, or spell out \"any-trusted\""));
     }
-    let allow = allow
-        .iter()
-        .enumerate()
-        .map(|(index, entry)| allowed(&format!("{place}.allow[{index}]"), entry, admission));
-    let deny = deny.iter().enumerate().map(|(index, entry)| {
-        condition(
-            &format!("{place}.deny[{index}]"),
-            entry,
-            Side::Deny,
-            admission,
-        )
-    });
     Ok((
-        allow.collect::<Result<_, _>>()?,
-        deny.collect::<Result<_, _>>()?,
+        allow_rules(place, allow, admission)?,
+        deny_rules(place, deny, admission)?,
     ))
+}
+
+fn allow_rules(
+    place: &str,
+    allow: &[AllowEntry],
+    admission: &Admission<'_>,
+) -> Result<Vec<Allow>, ConfigError> {
+    let entries = allow.iter().enumerate();
+    entries
+        .map(|(index, entry)| allowed(&format!("{place}.allow[{index}]"), entry, admission))
+        .collect()
+}
+
+fn deny_rules(
+    place: &str,
+    deny: &[ConditionConfig],
+    admission: &Admission<'_>,
+) -> Result<Vec<Condition>, ConfigError> {
+    let entries = deny.iter().enumerate();
+    entries
+        .map(|(index, entry)| {
+            let place = format!("{place}.deny[{index}]");
+            condition(&place, entry, Side::Deny, admission)
+        })
+        .collect()
 }
 
 fn allowed(
@@ -227,138 +272,6 @@ fn allowed(
     }
 }
 
-fn condition(
-    place: &str,
-    entry: &ConditionConfig,
-    side: Side,
-    admission: &Admission<'_>,
-) -> Result<Condition, ConfigError> {
-    let bundle = match &entry.bundle {
-        Some(name) => Some(
-            BundleName::parse(name)
-                .map_err(|error| ConfigError::new(format!("{place}.bundle"), error.to_string()))?,
-        ),
-        None => None,
-    };
-    let names = names(place, entry)?;
-    let vouching = match (&bundle, side) {
-        (Some(name), _) => Some(name.clone()),
-        (None, Side::Allow) => Some(BundleName::internal()),
-        (None, Side::Deny) => None,
-    };
-    if admission.mode == ClientCertificateMode::Off && (bundle.is_some() || !names.is_empty()) {
-        return Err(ConfigError::new(
-            place,
-            "it can never hold: this listener never asks for a certificate",
-        ));
-    }
-    if admission.mode != ClientCertificateMode::Off
-        && let Some(name) = &vouching
-    {
-        let Some(trusted) = admission
-            .trust
-            .iter()
-            .find(|trusted| trusted.name() == name)
-        else {
-            let why = format!(
-                "it can never hold: it means the trust bundle {name}, which this listener does not trust"
-            );
-            return Err(ConfigError::new(place, why).hint(format!(
-                "add \"{name}\" to the listener's trust, or name another bundle"
-            )));
-        };
-        check_trust_domain(place, &names, trusted)?;
-    }
-    let not = match &entry.not {
-        // What is taken back is taken back for every bundle, as in `deny`.
-        Some(entry) => Some(Box::new(condition(
-            &format!("{place}.not"),
-            entry,
-            Side::Deny,
-            admission,
-        )?)),
-        None => None,
-    };
-    let path = path(&format!("{place}.path"), entry.path.as_deref())?;
-    Ok(Condition {
-        bundle,
-        names,
-        methods: entry.method.clone(),
-        path,
-        users: logins(&format!("{place}.user"), &entry.user)?,
-        databases: logins(&format!("{place}.database"), &entry.database)?,
-        not,
-    })
-}
-
-fn logins(place: &str, written: &[String]) -> Result<Vec<LoginPattern>, ConfigError> {
-    let patterns = written.iter().enumerate().map(|(index, text)| {
-        LoginPattern::parse(text)
-            .map_err(|invalid| of_policy(&format!("{place}[{index}]"), &invalid))
-    });
-    patterns.collect()
-}
-
-fn names(place: &str, entry: &ConditionConfig) -> Result<Vec<NamePattern>, ConfigError> {
-    let typed = [
-        (NameKind::Spiffe, "spiffe", &entry.spiffe),
-        (NameKind::Dns, "dns", &entry.dns),
-        (NameKind::Ip, "ip", &entry.ip),
-        (NameKind::Email, "email", &entry.email),
-        (NameKind::Uri, "uri", &entry.uri),
-        (NameKind::Cn, "cn", &entry.cn),
-        (NameKind::Dn, "dn", &entry.dn),
-        (NameKind::Spki, "spki", &entry.spki),
-    ];
-    let mut names = Vec::new();
-    for (kind, key, text) in typed {
-        if let Some(text) = text {
-            let pattern = NamePattern::parse_as(kind, text);
-            names.push(pattern.map_err(|invalid| of_policy(&format!("{place}.{key}"), &invalid))?);
-        }
-    }
-    if let Some(text) = &entry.name {
-        let pattern = NamePattern::parse(text);
-        names.push(pattern.map_err(|invalid| of_policy(&format!("{place}.name"), &invalid))?);
-    }
-    Ok(names)
-}
-
-/// A SPIFFE ID is valid only under its own trust domain's bundle.
-fn check_trust_domain(
-    place: &str,
-    names: &[NamePattern],
-    bundle: &TrustBundle,
-) -> Result<(), ConfigError> {
-    for name in names {
-        let wanted = match name {
-            NamePattern::Exact(TypedName::Spiffe(id)) => id.trust_domain(),
-            NamePattern::Spiffe { trust_domain, .. } => trust_domain,
-            _ => continue,
-        };
-        let name = bundle.name();
-        let why = match bundle.trust_domain() {
-            Some(vouched) if vouched == wanted => continue,
-            Some(vouched) => format!(
-                "it can never hold: {name} vouches for the trust domain {vouched}, not for {wanted}"
-            ),
-            None => format!("it can never hold: {name} vouches for no trust domain"),
-        };
-        return Err(ConfigError::new(format!("{place}.spiffe"), why)
-            .hint(format!("see trust_domain in [trust.{name}]")));
-    }
-    Ok(())
-}
-
-fn path(place: &str, text: Option<&str>) -> Result<Option<PathPattern>, ConfigError> {
-    match text {
-        Some(text) => PathPattern::parse(text)
-            .map(Some)
-            .map_err(|invalid| of_policy(place, &invalid)),
-        None => Ok(None),
-    }
-}
-
 fn label(number: usize, route: &RouteConfig) -> String {
     let matches: Vec<&str> = route
         .host
@@ -371,9 +284,4 @@ fn label(number: usize, route: &RouteConfig) -> String {
     } else {
         format!("route {} ({})", number + 1, matches.join(" "))
     }
-}
-
-/// The policy names what it read; here the key that it was read from comes first.
-fn of_policy(place: &str, invalid: &InvalidPolicy) -> ConfigError {
-    ConfigError::new(place, invalid.to_string())
 }

@@ -98,20 +98,27 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
 /// Judged by what is served now: during a reload two policies have a say.
 fn admitted(caller: &Caller, packet: Packet) -> Result<(Arc<Address>, Asking), Option<Refusal>> {
     let serving = caller.listener.serving.load();
-    let peer = caller.session.peer.as_deref();
+    let (peer, circumstances) = (caller.session.peer.as_deref(), caller.circumstances());
     let Some(upstream @ Upstream::Bytes(address)) = serving.upstreams.first() else {
         return Err(None);
     };
     let (address, upstream) = (Arc::clone(address), upstream.clone());
     match packet {
-        Packet::Cancel => match serving.decide_before_login(peer) {
+        Packet::Cancel => match serving.decide_before_login(peer, circumstances) {
             (Decision::Allow { .. }, _) => Ok((address, Asking::Cancel { upstream })),
             (decision, policy) => Err(refused_connection(&decision, peer, label(policy))),
         },
-        Packet::Startup(login) => match serving.decide_login(peer, &login) {
-            (Decision::Allow { .. }, _) => Ok((address, Asking::Login { login, upstream })),
-            (decision, policy) => Err(refused_login(&decision, peer, &login, label(policy))),
-        },
+        Packet::Startup(login) => {
+            let (decision, policy) = serving.decide_login(peer, &login, circumstances);
+            if let Some(shadow) = serving.shadow_of(policy) {
+                let verdict = shadow.of_login(peer, &login, circumstances, &decision);
+                (caller.listener).note_shadow(verdict, &caller.session, &login);
+            }
+            match decision {
+                Decision::Allow { .. } => Ok((address, Asking::Login { login, upstream })),
+                decision => Err(refused_login(&decision, peer, &login, label(policy))),
+            }
+        }
     }
 }
 

@@ -44,7 +44,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
     let serving = caller.listener.serving.load();
     let peer = caller.session.peer.as_deref();
-    let (decision, policy) = serving.decide_connection(peer);
+    let circumstances = caller.circumstances();
+    let (decision, policy) = serving.decide_connection(peer, circumstances);
+    if let Some(shadow) = serving.shadow_of(policy) {
+        let verdict = shadow.of_connection(peer, circumstances, &decision);
+        (caller.listener).note_shadow(verdict, &caller.session, "a connection");
+    }
     if let (Decision::Allow { .. }, Some(upstream @ Upstream::Bytes(address))) =
         (&decision, serving.upstreams.first())
     {

@@ -32,6 +32,10 @@ pub(super) async fn forward(
     busy: Busy,
 ) -> Response<ToClient> {
     let upstream = &view.serving.upstreams[admitted.route];
+    let judged = view
+        .serving
+        .looks_at_headers()
+        .then(|| parts.headers.clone());
     let upgrade = prepare(view, &admitted, upstream, &mut parts);
     match upstream {
         Upstream::Demo => demo::answer(&caller.session, &parts),
@@ -43,6 +47,7 @@ pub(super) async fn forward(
                 method: parts.method.clone(),
                 host: admitted.host,
                 target: parts.uri.clone(),
+                headers: judged,
             });
             let asking = Asking::Request {
                 requested: Rc::clone(&requested),

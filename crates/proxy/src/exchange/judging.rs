@@ -14,6 +14,7 @@ use http::{Method, Response, StatusCode, Uri};
 use super::{Caller, ReadHost, View};
 use crate::body::ToClient;
 use crate::headers::identity::X_FORWARDED_HOST;
+use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
 use crate::plan::Direction;
 use crate::refusals::RefusedRequest;
@@ -67,8 +68,15 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         host: host.host.name(),
         method: parts.method.as_str(),
         path,
+        headers: &SentHeaders(&parts.headers),
+        circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
+    if let Some(shadow) = view.serving.shadow_of(policy) {
+        let what = format_args!("{} {}{path}", parts.method, shown_host(parts));
+        let verdict = shadow.of_request(&asked, &decision);
+        (caller.listener).note_shadow(verdict, &caller.session, what);
+    }
     let route = match &decision {
         Decision::Allow { route } => {
             return Ok(Admitted {
@@ -105,6 +113,7 @@ pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Resp
     }
     response
 }
+
 /// Makes an admitted request fit to forward. The protocol that it asks to switch to, where the route allows that, stays asked for.
 pub(super) fn prepare(
     view: &View,
@@ -152,6 +161,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         headers.insert(COOKIE, joined);
     }
 }
+
 /// The path and query that the policy saw, byte by byte, without scheme and authority.
 fn origin_form(uri: Uri) -> Uri {
     if uri.scheme().is_none() && uri.authority().is_none() {
@@ -163,6 +173,7 @@ fn origin_form(uri: Uri) -> Uri {
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     Uri::from(path)
 }
+
 fn shown_host(parts: &Parts) -> String {
     let header = parts
         .headers
@@ -172,6 +183,7 @@ fn shown_host(parts: &Parts) -> String {
         .or_else(|| parts.uri.authority().map(ToString::to_string))
         .unwrap_or_default()
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

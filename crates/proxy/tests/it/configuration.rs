@@ -55,16 +55,16 @@ fn keys_without_effect_are_unknown() {
     for (text, key) in [
         ("[gateway]\nheaders = []\n".to_owned(), "headers"),
         (
-            format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadow]\nallow = []\n"),
-            "shadow",
+            format!("{LISTENER}{ROUTE}{TRUSTED}[gateway.listener.route.shadows]\nallow = []\n"),
+            "shadows",
         ),
         (
             format!("{LISTENER}{ROUTE}{TRUSTED}trust = [\"internal\"]\n"),
             "trust",
         ),
         (
-            format!("{LISTENER}{ROUTE}allow = [{{ header = \"x\" }}]\n"),
-            "header",
+            format!("{LISTENER}{ROUTE}allow = [{{ headers = {{ x = [\"x\"] }} }}]\n"),
+            "headers",
         ),
         (
             "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\ncrl = [\"a.crl\"]\n".to_owned(),
@@ -328,7 +328,7 @@ fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
         check_refused(
             &format!("{listener}upstream = \"tcp://127.0.0.1:5432\"\n{condition}\n"),
             &format!("{place}.{rule}"),
-            "takes bytes, which have neither",
+            "takes bytes, which have none of it",
         );
     }
     for (upstream, why) in [

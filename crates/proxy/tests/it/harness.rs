@@ -81,6 +81,11 @@ impl Harness {
         Self::start_as(listener, &[], |_| ())
     }
 
+    /// The same with bounds that a test can wait for.
+    pub(crate) fn bytes_within(listener: &str, change: impl FnOnce(&mut Bounds)) -> Self {
+        Self::start_as(listener, &[], change)
+    }
+
     /// The whole of a listener; the CA of `inner` is the trust bundle of that name.
     pub(crate) fn before(inner: &Self, listener: &str) -> Self {
         Self::start_as(listener, &[("inner", &inner.ca)], |_| ())

@@ -14,5 +14,6 @@ mod refusals;
 mod relay;
 mod requests;
 mod resumption;
+mod rules;
 mod tls_upstream;
 mod withdrawal;

@@ -15,7 +15,7 @@ pub(in crate::issuance) fn is_under(name: &DnsName, suffixes: &[DnsName]) -> boo
 }
 
 /// Addresses that begin with the same bits: `10.0.0.0/8`, `2001:db8::/32`; a bare address is the range of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IpRange {
     base: IpAddr,
     bits: u8,
@@ -44,6 +44,30 @@ impl IpRange {
     /// Whether the address is in it. An IPv4 address written as an IPv6 one is another address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.base.is_ipv4() == address.is_ipv4() && self.prefix(address) == number(self.base)
+    }
+
+    /// The range of this many bits around the address.
+    pub(crate) fn around(address: IpAddr, bits: u8) -> Self {
+        let whole = Self {
+            base: address,
+            bits,
+        };
+        let prefix = whole.prefix(address);
+        let base = match address {
+            IpAddr::V4(_) => IpAddr::V4(u32::try_from(prefix).unwrap_or_default().into()),
+            IpAddr::V6(_) => IpAddr::V6(prefix.into()),
+        };
+        Self { base, bits }
+    }
+
+    /// Whether it is of IPv4 addresses, and how long its prefix is.
+    pub(crate) fn width(&self) -> (bool, u8) {
+        (self.base.is_ipv4(), self.bits)
+    }
+
+    /// Whether every address in `other` is in this.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.bits <= other.bits && self.contains(other.base)
     }
 
     fn prefix(&self, address: IpAddr) -> u128 {

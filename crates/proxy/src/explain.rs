@@ -1,0 +1,222 @@
+//! What a listener would decide, for whoever asks before a client does: by the code that judges clients.
+
+use std::sync::Arc;
+
+use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::request::{
+    Malformed, malformed, refused, refused_connection, refused_login,
+};
+use countersign_pki::bundle::TrustBundle;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_policy::access::{Asked, Circumstances, Explanation, Login, Rule};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::ClientCertificateMode;
+use crate::config::build::rule_place;
+use crate::headers::sent::SentHeaders;
+use crate::host::Host;
+use crate::plan::{GatewayPlan, ListenerPlan, Protocol};
+
+/// One listener of a plan.
+#[derive(Clone, Copy)]
+pub struct ListenerPolicy<'a> {
+    plan: &'a ListenerPlan,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// A connection to a listener of bytes.
+    Connection,
+    /// A login to PostgreSQL.
+    Login(Login),
+    /// A request of HTTP.
+    Request {
+        /// As `Host` says it.
+        host: String,
+        /// Method token.
+        method: String,
+        /// The path, as it stands in the request.
+        path: String,
+        /// The others.
+        headers: HeaderMap,
+    },
+}
+
+/// What a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Any bytes.
+    Connections,
+    /// PostgreSQL.
+    Logins,
+    /// HTTP.
+    Requests,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// How the route is called.
+    pub route: Option<String>,
+    /// The entry that decided; `None`: none did, which is a refusal.
+    pub rule: Option<Rule>,
+    /// `None`: it goes through.
+    pub refusal: Option<Refusal>,
+}
+
+impl Question {
+    /// A request as a client sends it.
+    pub fn request(
+        host: &str,
+        method: &str,
+        path: &str,
+        headers: &[(String, String)],
+    ) -> Result<Self, InvalidHeader> {
+        let mut sent = HeaderMap::new();
+        for (name, value) in headers {
+            let invalid = || InvalidHeader { name: name.clone() };
+            let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+            sent.append(parsed, HeaderValue::from_str(value).map_err(|_| invalid())?);
+        }
+        Ok(Self::Request {
+            host: host.to_owned(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            headers: sent,
+        })
+    }
+}
+
+/// No client can send this header.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no request can have the header {name:?} with this value")]
+pub struct InvalidHeader {
+    name: String,
+}
+
+impl GatewayPlan {
+    /// Entries of rules that do nothing and are harmless: the key of each, and why.
+    pub fn redundancies(&self) -> Vec<(String, String)> {
+        let listeners = self.listeners.iter().enumerate();
+        let found = listeners.flat_map(|(index, plan)| {
+            let place = format!("gateway.listener[{index}]");
+            let found = plan.settings.policy.redundancies().into_iter();
+            found.map(move |it| {
+                let entry = Some((it.list, it.entry));
+                let at = rule_place(&place, plan.protocol, Some(it.route), entry);
+                (at, it.why)
+            })
+        });
+        found.collect()
+    }
+
+    /// Each listener, in the order of the configuration.
+    pub fn policies(&self) -> impl Iterator<Item = ListenerPolicy<'_>> {
+        self.listeners.iter().map(|plan| ListenerPolicy { plan })
+    }
+}
+
+impl<'a> ListenerPolicy<'a> {
+    /// Its name.
+    pub fn name(self) -> &'a str {
+        &self.plan.name
+    }
+
+    /// What it takes.
+    pub fn takes(self) -> Takes {
+        match self.plan.protocol {
+            Protocol::Bytes => Takes::Connections,
+            Protocol::Http => Takes::Requests,
+            Protocol::Postgresql => Takes::Logins,
+        }
+    }
+
+    /// The bundles whose certificates it accepts.
+    pub fn bundles(self) -> &'a [Arc<TrustBundle>] {
+        let verifier = self.plan.settings.verifier.as_ref();
+        verifier.map_or(&[], |verifier| verifier.bundles())
+    }
+
+    /// Whether it looks at certificates at all.
+    pub fn asks_for_certificates(self) -> bool {
+        self.plan.settings.client_certificate != ClientCertificateMode::Off.into()
+    }
+
+    /// What it decides of a client whose handshake is over. `None`: the question is none for this listener.
+    pub fn explain(
+        self,
+        peer: Option<&VerifiedPeer>,
+        question: &Question,
+        circumstances: Circumstances,
+    ) -> Option<Explained> {
+        let policy = &self.plan.serving.policy;
+        let label = |route: Option<usize>| {
+            let route = route.and_then(|route| policy.routes().get(route));
+            route.map(|route| route.label.clone())
+        };
+        let explained = |Explanation { decision, rule }: Explanation,
+                         of: &dyn Fn(&str) -> Option<Refusal>| {
+            let route = label(decision.route());
+            Explained {
+                refusal: of(route.as_deref().unwrap_or("no route")),
+                route,
+                rule,
+            }
+        };
+        match (question, self.plan.protocol) {
+            (Question::Connection, Protocol::Bytes) => {
+                let explanation = policy.explain_connection(peer, circumstances);
+                let decision = explanation.decision.clone();
+                Some(explained(explanation, &|route| {
+                    refused_connection(&decision, peer, route)
+                }))
+            }
+            (Question::Login(login), Protocol::Postgresql) => {
+                let explanation = policy.explain_login(peer, login, circumstances);
+                let decision = explanation.decision.clone();
+                Some(explained(explanation, &|route| {
+                    refused_login(&decision, peer, login, route)
+                }))
+            }
+            (
+                Question::Request {
+                    host,
+                    method,
+                    path,
+                    headers,
+                },
+                Protocol::Http,
+            ) => {
+                let unreadable = |fault, found: &str| {
+                    Some(Explained {
+                        route: None,
+                        rule: None,
+                        refusal: Some(malformed(fault, found)),
+                    })
+                };
+                let host = match Host::parse(host) {
+                    Ok(host) => host,
+                    Err(fault) => return unreadable(fault, host),
+                };
+                if self.plan.serving.is_ambiguous(path) {
+                    return unreadable(Malformed::PathAmbiguous, path);
+                }
+                let asked = Asked {
+                    peer,
+                    host: host.name(),
+                    method,
+                    path,
+                    headers: &SentHeaders(headers),
+                    circumstances,
+                };
+                let explanation = policy.explain(&asked);
+                let decision = explanation.decision.clone();
+                Some(explained(explanation, &|route| {
+                    refused(&decision, &asked, route)
+                }))
+            }
+            _ => None,
+        }
+    }
+}
