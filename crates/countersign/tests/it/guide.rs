@@ -94,6 +94,15 @@ fn guide_from_nginx_does_what_it_says() {
 }
 
 #[test]
+fn guide_from_ghostunnel_does_what_it_says() {
+    let test = "guide_from_ghostunnel_does_what_it_says";
+    let peers = ["openssl", "redis-server", "redis-cli"];
+    if peers.iter().all(|name| peer(test, name).is_some()) {
+        check("from-ghostunnel.md");
+    }
+}
+
+#[test]
 fn guide_from_envoy_does_what_it_says() {
     let test = "guide_from_envoy_does_what_it_says";
     let peers = ["openssl", "curl", "python3"];
