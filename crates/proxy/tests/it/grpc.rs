@@ -533,6 +533,29 @@ async fn rule_that_is_gone_ends_a_stream_in_the_middle_and_its_server_sees_it() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rule_that_is_gone_for_one_method_ends_its_stream_and_no_other_call() {
+    let mut server = EchoServer::start().await;
+    let gateway = Harness::start("", &server.route(ANY));
+    let mut caller = caller_of(&gateway).await;
+    let (send, mut answer) = caller.both().await;
+    assert_eq!(server.told().await, Event::Message("first".to_owned()));
+    let unary = "allow = [{ cn = \"order-service\", path = \"/echo.Echo/Unary\" }]";
+    let plan = gateway.plan("", &server.route(unary));
+    soon(gateway.handle.reload(plan)).await.expect("reloads");
+    soon(answer.message()).await.expect_err("it is cut");
+    // What the client goes on to send gets nowhere.
+    let _ = send.send("second".to_owned());
+    loop {
+        match server.told().await {
+            Event::Dropped => break,
+            Event::Broken => {}
+            Event::Message(message) => panic!("{message}"),
+        }
+    }
+    caller.unary("hello").await.expect("the connection stands");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn server_is_held_back_by_a_client_that_does_not_read() {
     let mut server = EchoServer::start().await;
     let gateway = Harness::start("", &server.route(ANY));

@@ -271,6 +271,12 @@ async fn upstream_of_http2_that_is_revoked_while_it_rests_gets_nothing_more() {
     let gateway = server.gateway(&of, "");
     assert_eq!(gateway.get(Protocol::Http2Tls13, "/").await.text(), "h2");
     // It rests, and no withdrawal waits for it.
+    soon(async {
+        while gateway.enforcement.live() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     soon(gateway.revoke_of(&of.ca, &of.server.chain[0])).await;
     for protocol in PROTOCOLS {
         let outcome = soon(gateway.get(protocol, "/")).await;
