@@ -383,7 +383,7 @@ mod tests {
         );
         let internal = TrustConfig {
             bundle: Some("root.pem".into()),
-            trust_domain: None,
+            ..TrustConfig::default()
         };
         without.trust.insert("internal".to_owned(), internal);
         assert!(!needs_authority(&without));
