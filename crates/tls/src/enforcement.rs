@@ -144,15 +144,9 @@ impl Enforcement {
         self.shared.freshness.age(self.now())
     }
 
-    /// Ends sessions and connections of certificates on listeners whose trust data has come to the end of its life
-    /// (invariant 5), and of those whose bundle's CRL has; to be called every second by the control plane. How many
-    /// connections were cut.
-    pub fn end_stale(&self) -> u64 {
-        self.end_unconfirmed() + self.end_unlisted()
-    }
-
-    /// Of bundles with a CRL past its end: those whom no other covers.
-    fn end_unlisted(&self) -> u64 {
+    /// Ends sessions and connections of certificates whose bundle's CRL has come to its end, where no other covers them and the
+    /// bundle asks for one; to be called every second by the control plane. How many connections were cut.
+    pub fn end_unlisted(&self) -> u64 {
         let (index, now) = (self.revocations(), self.now());
         let is_over = |lists: &BundleLists| lists.good_until().is_some_and(|end| end < now);
         if !index.lists().any(|(_, lists)| is_over(lists)) {
@@ -164,7 +158,9 @@ impl Enforcement {
         cut.count
     }
 
-    fn end_unconfirmed(&self) -> u64 {
+    /// Ends sessions and connections of certificates on listeners whose trust data has come to the end of its life
+    /// (invariant 5); to be called every second by the control plane. How many connections were cut.
+    pub fn end_stale(&self) -> u64 {
         let Some(age) = self.feed_age() else { return 0 };
         let stale: Vec<Arc<str>> = {
             let lives = self.shared.lives.lock();

@@ -411,8 +411,8 @@ fn certificates(
 
 /// Vouches for servers that lists are fetched from, and for nobody else.
 const LIST_SERVERS: &str = "list-servers";
-/// Lists are replaced once a day or a week; a minute is for those who try things out.
-const MIN_REFRESH: Duration = Duration::from_secs(10);
+/// Lists are replaced once a day or a week; this is for those who try things out.
+const MIN_REFRESH: Duration = Duration::from_secs(5);
 /// A month to repair what publishes them.
 const MAX_GRACE: Duration = Duration::from_hours(30 * 24);
 const MAX_NOTICE: Duration = Duration::from_hours(366 * 24);
