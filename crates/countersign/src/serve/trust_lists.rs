@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_authority::api::{Risk, rfc3339};
+use countersign_diagnose::cause::Cause;
 use countersign_pki::crl::AcceptedCrl;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::BundleName;
@@ -55,6 +56,8 @@ struct Held {
     is_changing: bool,
     counts: BTreeMap<BundleName, Counts>,
     told: BTreeMap<String, UnixTime>,
+    /// How many admissions without a fresh list were told of, and when.
+    unchecked_told: BTreeMap<BundleName, (u64, Instant)>,
 }
 
 #[derive(Clone)]
@@ -331,6 +334,7 @@ impl TrustLists {
                         tracing::error!(target: "trust", connections = cut, "connections are cut: a revocation list is over");
                     }
                     self.give_notice();
+                    self.tell_unchecked();
                     for (name, held) in self.due() {
                         let lists = self.clone();
                         looking.spawn(async move { lists.look(name, held).await });
@@ -453,6 +457,24 @@ impl TrustLists {
             } else {
                 tracing::error!(target: "trust", %bundle, what, %end, contact, "trust is over");
             }
+        }
+    }
+
+    /// A line a minute, however many there are.
+    fn tell_unchecked(&self) {
+        let mut held = self.held();
+        let names: Vec<_> = held.bundles.keys().cloned().collect();
+        for bundle in names {
+            let admitted = self.shared.enforcement.unchecked(&bundle);
+            let told = held.unchecked_told.get(&bundle);
+            let (before, at) = told.map_or((0, None), |(before, at)| (*before, Some(*at)));
+            if admitted == before || at.is_some_and(|at| at.elapsed() < MINUTE) {
+                continue;
+            }
+            held.unchecked_told
+                .insert(bundle.clone(), (admitted, Instant::now()));
+            let cause = Cause::RevocationNotChecked.slug();
+            tracing::error!(target: "trust", %bundle, cause, admitted = admitted - before, fix = Cause::RevocationNotChecked.fix(), "admitted without a fresh revocation list");
         }
     }
 
@@ -678,4 +700,5 @@ fn last_quarter(list: &AcceptedCrl) -> Duration {
 const TICK: Duration = Duration::from_secs(1);
 /// Longer than any look takes.
 const LOOKING: Duration = Duration::from_mins(2);
+const MINUTE: Duration = Duration::from_mins(1);
 const DAY: Duration = Duration::from_hours(24);
