@@ -181,11 +181,8 @@ async fn start(
     } = hear(&state, loaded, authority.as_ref(), own, &wanted, clock).await?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     let plan = plan(loaded, own.borrow().as_ref(), now)?;
-    let fetched = state.path().join("lists");
-    let lists = TrustLists::new(enforcement.clone(), Arc::clone(clock), fetched);
     let bundles = trusted(loaded, own.borrow().as_ref(), now)?;
-    let prepared = lists.prepare(loaded, bundles).await?;
-    lists.commit(prepared).await;
+    let lists = TrustLists::open(&enforcement, clock, &state, loaded, bundles).await?;
     raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let site = authority.as_ref().map(|authority| Site {
@@ -231,9 +228,7 @@ async fn start(
     reserved.spawn(tasks, drain);
     root_lists::spawn(tasks, authority.as_ref(), &metrics, clock);
     retention::show(authority.as_ref(), &metrics);
-    let watched = lists.clone();
-    metrics.watch_trust(move || watched.figures());
-    tasks.spawn_endless("the revocation lists of trust bundles", lists.run());
+    lists.spawn(tasks, &metrics);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {

@@ -99,10 +99,10 @@ fn answer(head: &str, body: &str) -> String {
 async fn refused(path: &'static str, said: String, then: Then) -> FetchFault {
     let server = Server::start(vec![(path, said, then)]).await;
     let fetcher = fetcher(Duration::from_secs(2));
-    let fetched = fetcher
+    let outcome = fetcher
         .fetch(&server.url(path), None, &Validators::default())
         .await;
-    fetched.expect_err("no answer to work with")
+    outcome.expect_err("no answer to work with")
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn answer_is_read_to_its_end_and_asked_for_once_more_only_if_it_changed() 
             "if-modified-since: sun, 06 nov 1994 08:49:37 gmt",
         ),
     ] {
-        let fetched = fetcher.fetch(&server.url(path), None, &none).await;
-        let Ok(Fetched::Body(bytes, validators)) = fetched else {
-            panic!("{fetched:?}");
+        let outcome = fetcher.fetch(&server.url(path), None, &none).await;
+        let Ok(Fetched::Body(bytes, validators)) = outcome else {
+            panic!("{outcome:?}");
         };
         assert_eq!(bytes, body);
         let again = fetcher.fetch(&server.url("/same"), None, &validators).await;
@@ -155,10 +155,10 @@ async fn answer_is_read_to_its_end_and_asked_for_once_more_only_if_it_changed() 
         }
     }
     // Who holds nothing is told of nothing by "as before".
-    let fetched = fetcher.fetch(&server.url("/same"), None, &none).await;
+    let outcome = fetcher.fetch(&server.url("/same"), None, &none).await;
     assert!(
-        matches!(fetched, Err(FetchFault::Status { status: 304, .. })),
-        "{fetched:?}"
+        matches!(outcome, Err(FetchFault::Status { status: 304, .. })),
+        "{outcome:?}"
     );
 }
 

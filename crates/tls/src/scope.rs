@@ -257,14 +257,13 @@ impl Scope {
         credentials: SharedCredentials,
         enforcement: &Enforcement,
     ) -> Self {
-        let sessions = match before.filter(|before| before.id == id) {
-            Some(before) => Arc::clone(&before.sessions),
-            None => {
-                let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
-                enforcement.watch(&sessions);
-                sessions
-            }
-        };
+        let kept = before.filter(|before| before.id == id);
+        let kept = kept.map(|before| Arc::clone(&before.sessions));
+        let sessions = kept.unwrap_or_else(|| {
+            let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
+            enforcement.watch(&sessions);
+            sessions
+        });
         Self::with_sessions(id, settings, credentials, sessions, enforcement)
     }
 

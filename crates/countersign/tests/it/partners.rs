@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use countersign_testkit::bypass::Protocol;
@@ -103,7 +103,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_mins(1);
 
 #[track_caller]
 fn assert_alert(outcome: &Outcome, alert: u8) {
@@ -476,11 +476,11 @@ async fn mode_says_what_becomes_of_whom_no_fresh_list_covers() {
     assert!(said.contains("was due"), "{said}");
 }
 
-fn web(folder: PathBuf, program: &std::path::Path, extra: &str) -> Nginx {
+fn web(folder: &Path, program: &Path, extra: &str) -> Nginx {
     Nginx::start(program, |address| {
         format!(
             "server {{ listen {address}; root {}; default_type application/pkix-crl; {extra} }}",
-            text(&folder)
+            text(folder)
         )
     })
 }
@@ -502,11 +502,7 @@ async fn list_is_fetched_and_fetched_again_and_outlives_its_server() {
         fs::rename(folder.join("next"), folder.join("acme.crl")).expect("renamed");
     };
     publish(scene.partner.list_der());
-    let server = web(
-        folder.clone(),
-        &nginx,
-        "location /moved { return 302 /acme.crl; }",
-    );
+    let server = web(&folder, &nginx, "location /moved { return 302 /acme.crl; }");
     let trust = format!(
         "crl = [\"http://{}/moved\"]\ncrl_refresh = \"5s\"",
         server.address()
@@ -556,7 +552,7 @@ fn answer_that_is_no_list_of_the_partner_lets_nothing_start() {
     fs::write(folder.join("empty"), "").expect("writable");
     fs::write(folder.join("good"), scene.partner.list_der()).expect("writable");
     let server = web(
-        folder,
+        &folder,
         &nginx,
         "location /elsewhere { return 302 http://localhost:1/good; } location /round { return 302 /round; }",
     );

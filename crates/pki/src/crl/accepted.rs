@@ -139,9 +139,6 @@ impl AcceptedCrl {
         }
         let blocks = pem::decode_all(bytes)
             .map_err(|fault| malformed(format!("it is neither DER nor PEM: {fault}")))?;
-        if blocks.is_empty() {
-            return Err(CrlRefused::Empty);
-        }
         let accept = |block: &pem::Block| {
             if block.label == "X509 CRL" {
                 Self::accept(&block.der, issuers, now)

@@ -108,10 +108,10 @@ fn narrowed(
             .hint("add it to the listener's trust, and narrow the other routes"));
         };
         if trust.iter().any(|other| other.name() == bundle.name()) {
-            return Err(ConfigError::new(
-                place,
-                format!("{name} stands there twice"),
-            ));
+            return Err(
+                ConfigError::new(place, format!("{name} stands there twice"))
+                    .hint("leave one of them out"),
+            );
         }
         trust.push(Arc::clone(bundle));
     }

@@ -350,9 +350,6 @@ fn add_intermediates(
             format!("{}: {why}", path.display()),
         )
     };
-    if left.is_empty() {
-        return Err(fault("it holds no certificate".to_owned()));
-    }
     if left.len() > MAX_INTERMEDIATES {
         return Err(fault(format!(
             "it holds more than {MAX_INTERMEDIATES} certificates"

@@ -462,6 +462,7 @@ fn revocation(lines: &str) -> Result<Option<RevocationPlan>, ConfigError> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table, one row per mistake")]
 fn what_is_said_of_a_bundles_lists_makes_sense_or_is_refused() {
     for (lines, issuers, mode) in [
         ("crl = [\"a.crl\"]", 1, RevocationMode::Hard),
@@ -514,7 +515,7 @@ fn what_is_said_of_a_bundles_lists_makes_sense_or_is_refused() {
         (
             "crl = [\"https://a.example/x\"]\ncrl_server_anchors = \"empty.pem\"",
             "crl_server_anchors",
-            "no certificate",
+            "no PEM block",
         ),
         (
             "crl = [\"a.crl\"]\nrevocation = \"grace\"",
@@ -550,7 +551,7 @@ fn what_is_said_of_a_bundles_lists_makes_sense_or_is_refused() {
         (
             "crl = [\"a.crl\"]\nintermediates = \"empty.pem\"",
             "intermediates",
-            "no certificate",
+            "no PEM block",
         ),
         (
             "crl = [\"a.crl\"]\nintermediates = \"gone.pem\"",
