@@ -21,7 +21,7 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::{BundleLists, RevocationMode};
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_probe::fetch::{FetchLimits, Fetcher};
-use countersign_proxy::config::RevocationPlan;
+use countersign_proxy::config::{ListSource, RevocationPlan};
 use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::config::ConfigError;
@@ -54,7 +54,7 @@ struct Shared {
 struct Held {
     loaded: Option<Arc<Loaded>>,
     bundles: BTreeMap<BundleName, HeldBundle>,
-    /// Set while a reload replaces them; nothing else does then.
+    /// Set from the beginning of a reload to its end; nothing else replaces them then.
     is_changing: bool,
     counts: BTreeMap<BundleName, Counts>,
     told: BTreeMap<String, UnixTime>,
@@ -112,8 +112,22 @@ impl TrustLists {
         tasks.spawn_endless("the revocation lists of trust bundles", self.run());
     }
 
-    /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`.
+    /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`. From here on
+    /// nothing else changes what is held, until [`TrustLists::commit`] or [`TrustLists::restore`].
     pub(crate) async fn prepare(
+        &self,
+        loaded: &Loaded,
+        trusted: BTreeMap<BundleName, Trusted>,
+    ) -> Result<Prepared, Fault> {
+        self.held().is_changing = true;
+        let prepared = self.get(loaded, trusted).await;
+        if prepared.is_err() {
+            self.held().is_changing = false;
+        }
+        prepared
+    }
+
+    async fn get(
         &self,
         loaded: &Loaded,
         trusted: BTreeMap<BundleName, Trusted>,
@@ -174,7 +188,6 @@ impl TrustLists {
 
     /// What a URL gave under the same CAs is as good as what it would give now; a file is read anew.
     fn known(&self, name: &BundleName, number: usize, trusted: &Trusted) -> Option<HeldSource> {
-        use countersign_proxy::config::ListSource;
         let held = self.held();
         let bundle = held.bundles.get(name)?;
         let plan = trusted.revocation.as_ref()?;
@@ -185,8 +198,9 @@ impl TrustLists {
         };
         let known = bundle.sources.iter().find(|held| held.source == *source)?;
         let is_same = ders(before) == ders(plan) && before.mode == plan.mode;
-        (is_same && matches!(source, ListSource::Url(_)) && !known.lists.is_empty())
-            .then(|| known.clone())
+        let is_good = is_same && matches!(source, ListSource::Url(_)) && !known.lists.is_empty();
+        // Whoever is looking just now looks in vain.
+        is_good.then(|| known.clone().due_now())
     }
 
     fn refuse_older(
@@ -215,7 +229,6 @@ impl TrustLists {
     /// The lists of these bundles are in force when this returns, beside those of before, which stay until
     /// [`TrustLists::commit`]. To be called before anybody is judged by the bundles.
     pub(crate) fn tighten(&self, prepared: &Prepared) {
-        self.held().is_changing = true;
         let enforcement = &self.shared.enforcement;
         let present = enforcement.revocations();
         for (name, bundle) in &prepared.bundles {

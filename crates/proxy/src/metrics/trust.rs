@@ -115,3 +115,51 @@ impl TrustMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::{Metrics, text};
+    use super::*;
+
+    #[test]
+    fn bundles_are_shown_as_they_are_and_ends_of_those_that_are_gone_no_more() {
+        let metrics = Metrics::new("1");
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&is_gone);
+        metrics.watch_trust(move || {
+            let acme = TrustFigures {
+                bundle: "acme".to_owned(),
+                anchor_not_after_unix_s: 1_900_000_000,
+                crl_next_update_unix_s: Some(1_800_000_000),
+                lists_replaced: 3,
+                list_failures: 2,
+                not_checked: 1,
+                changes: 4,
+            };
+            (!asked.load(Ordering::Relaxed))
+                .then_some(acme)
+                .into_iter()
+                .collect()
+        });
+        for line in [
+            r#"countersign_gateway_trust_anchor_not_after_seconds{bundle="acme"} 1900000000"#,
+            r#"countersign_gateway_crl_next_update_seconds{bundle="acme"} 1800000000"#,
+            r#"countersign_gateway_crl_replaced_total{bundle="acme"} 3"#,
+            r#"countersign_gateway_crl_failures_total{bundle="acme"} 2"#,
+            r#"countersign_gateway_revocation_not_checked_total{bundle="acme"} 1"#,
+            r#"countersign_gateway_trust_changes_total{bundle="acme"} 4"#,
+        ] {
+            let text = metrics.encode(text::Form::Prometheus);
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+        is_gone.store(true, Ordering::Relaxed);
+        let text = metrics.encode(text::Form::Prometheus);
+        assert!(!text.contains("next_update_seconds{bundle"), "{text}");
+    }
+}

@@ -26,6 +26,8 @@ pub(super) struct HeldSource {
     pub(super) lists: Vec<Arc<AcceptedCrl>>,
     /// Of the bytes that the lists were read from.
     fingerprint: Option<Fingerprint>,
+    /// How many there were.
+    length: usize,
     validators: Validators,
     /// Why the last attempt brought nothing.
     pub(super) failure: Option<String>,
@@ -57,6 +59,7 @@ impl HeldSource {
             source,
             lists: Vec::new(),
             fingerprint: None,
+            length: 0,
             validators: Validators::default(),
             failure: None,
             attempts: 0,
@@ -64,7 +67,15 @@ impl HeldSource {
         }
     }
 
-    /// Whether each of its lists, and there is one, may take the place of those that are held.
+    /// The same, to be looked at next.
+    pub(super) fn due_now(self) -> Self {
+        Self {
+            next_try: Instant::now(),
+            ..self
+        }
+    }
+
+    /// Whether each of its lists may take the place of those that are held.
     pub(super) fn follow(&self, held: &Self) -> Result<(), Unusable> {
         for list in &self.lists {
             for earlier in &held.lists {
@@ -81,10 +92,15 @@ impl HeldSource {
         let ends = self.lists.iter().map(|list| list.next_update().since(now));
         let soon = ends.min().map_or(refresh, |left| left / 4);
         let wait = match self.source {
-            ListSource::File(_) => FILE_LOOK,
+            ListSource::File(_) => self.file_look(),
             ListSource::Url(_) => jittered(refresh.min(soon).max(SHORTEST)),
         };
         self.next_try = Instant::now() + wait;
+    }
+
+    /// What is read and compared costs as much as it is long.
+    fn file_look(&self) -> Duration {
+        FILE_LOOK + LOOK_PER_MIB * u32::try_from(self.length >> 20).unwrap_or(u32::MAX)
     }
 
     /// What tells the server that it is held already.
@@ -99,7 +115,7 @@ impl HeldSource {
         let doubled = SHORTEST.saturating_mul(1 << self.attempts.min(10));
         self.attempts = self.attempts.saturating_add(1);
         let wait = match self.source {
-            ListSource::File(_) => FILE_LOOK,
+            ListSource::File(_) => self.file_look(),
             ListSource::Url(_) => jittered(doubled.min(LONGEST)),
         };
         self.next_try = Instant::now() + wait;
@@ -113,7 +129,7 @@ impl Obtaining {
         &self,
         source: &ListSource,
         plan: &RevocationPlan,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         now: UnixTime,
     ) -> Result<HeldSource, Unusable> {
         let mut held = HeldSource::new(source.clone());
@@ -123,6 +139,7 @@ impl Obtaining {
         {
             held.lists = lists;
             held.fingerprint = Some(Fingerprint::of(&bytes));
+            held.length = bytes.len();
             // It is as good as it was; whether there is a newer one is asked at once, in the background.
             held.next_try = Instant::now();
             return Ok(held);
@@ -141,11 +158,18 @@ impl Obtaining {
         &self,
         held: &HeldSource,
         plan: &RevocationPlan,
-        loaded: &Loaded,
+        loaded: &Arc<Loaded>,
         now: UnixTime,
     ) -> Result<Obtained, Unusable> {
         let (bytes, validators) = match &held.source {
-            ListSource::File(path) => (loaded.read(path)?, Validators::default()),
+            ListSource::File(path) => {
+                let (loaded, path) = (Arc::clone(loaded), path.clone());
+                let reading = spawn_blocking(move || loaded.read(&path));
+                let read = reading
+                    .await
+                    .unwrap_or_else(|error| Err(io::Error::other(error)));
+                (read?, Validators::default())
+            }
             ListSource::Url(url) => {
                 let url = FetchUrl::parse(url).expect("parsed when the configuration was loaded");
                 match self
@@ -167,6 +191,7 @@ impl Obtaining {
             source: held.source.clone(),
             lists,
             fingerprint: Some(fingerprint),
+            length: bytes.len(),
             validators,
             failure: None,
             attempts: 0,
@@ -225,6 +250,8 @@ fn jittered(wait: Duration) -> Duration {
 
 /// Whoever copies a list into its place wants it in force soon; a look is one read.
 const FILE_LOOK: Duration = Duration::from_secs(2);
+/// So that looking takes less than a hundredth of a thread.
+const LOOK_PER_MIB: Duration = Duration::from_millis(500);
 /// Between two requests to one server.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// A server that is down for long is asked as often.
