@@ -1,7 +1,7 @@
 //! Certificate revocation lists, and the rows that they are made of.
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::crl::{CrlRows, CrlScope, CrlTemplate, ParsedCrl};
+use countersign_pki::crl::{AcceptedCrl, CrlRows, CrlScope, CrlTemplate, ParsedCrl};
 use countersign_pki::pem;
 use countersign_pki::tbs::SignatureAlgorithm;
 use countersign_pki::time::UnixTime;
@@ -47,5 +47,23 @@ fn accepted_row_is_the_one_entry_of_its_list() {
             rows: [&said],
         };
         assert!(template.to_be_signed_from(&root, algorithm, again).is_ok());
+    });
+}
+
+#[test]
+fn fetched_bytes_are_relied_on_only_if_their_issuer_signed_them() {
+    let root = pem::decode_all(include_bytes!("chain/root.pem")).expect("PEM");
+    let issuers = [Certificate::parse(&root[0].der).expect("a root")];
+    let now = UnixTime::from_seconds(1_790_000_000);
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let Ok(lists) = AcceptedCrl::read(bytes, &issuers, now) else {
+            return;
+        };
+        for list in lists {
+            assert_eq!(list.issuer_key(), issuers[0].spki());
+            // The same bytes follow themselves, or a list could never be read twice.
+            assert!(list.follow(&list).is_ok());
+            assert_eq!(list.left_out(&list), 0);
+        }
     });
 }

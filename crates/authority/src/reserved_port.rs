@@ -210,6 +210,7 @@ fn settings(terms: &Terms, trust: TrustBundle) -> ScopeSettings {
         listener: terms.listener.to_owned(),
         client_certificate: ClientCertificate::Require,
         verifier: Some(Arc::new(verifier)),
+        narrowed: Vec::new(),
         policy: Arc::new(every_name(terms)),
         admits: Admits::Requests,
         alpn: vec![b"http/1.1".to_vec()],

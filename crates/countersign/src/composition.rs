@@ -5,6 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_authority::authority::Authority;
 use countersign_authority::config::{AdminPortConfig, FeedPortConfig, PublicConfig};
@@ -12,14 +13,19 @@ use countersign_authority::retention::RetentionRule;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
+use countersign_pki::crl::{AcceptedCrl, CrlRefused};
 use countersign_pki::identity::BundleName;
 use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::pem;
 use countersign_pki::publication::PublicationUrl;
+use countersign_pki::revocation::RevocationMode;
 use countersign_pki::time::{UnixTime, spoken};
 use countersign_policy::administration::Roles;
 use countersign_policy::issuance::Profiles;
-use countersign_proxy::config::{ClientCertificateMode, GatewayConfig, TrustConfig};
+use countersign_probe::fetch::FetchFault;
+use countersign_proxy::config::{
+    ClientCertificateMode, GatewayConfig, ListSource, RevocationPlan, TrustConfig,
+};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_runtime::config::ConfigError;
@@ -89,6 +95,51 @@ pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
                 || (trusts_own && !has_anchors)))
 }
 
+/// A bundle, and what is configured of it.
+#[derive(Clone)]
+pub(crate) struct Trusted {
+    pub(crate) bundle: Arc<TrustBundle>,
+    /// What says which of its certificates are revoked; `None`: nothing but the authority's feed.
+    pub(crate) revocation: Option<RevocationPlan>,
+    pub(crate) contact: Option<String>,
+    pub(crate) notice: Duration,
+}
+
+/// Every bundle that listeners and upstreams can name.
+pub(crate) fn trusted(
+    loaded: &Loaded,
+    own: Option<&Own>,
+    now: UnixTime,
+) -> Result<BTreeMap<BundleName, Trusted>, Fault> {
+    let read = |path: &Path| loaded.read(path);
+    let mut all = BTreeMap::new();
+    if let Some(own) = own {
+        let trusted = Trusted {
+            bundle: Arc::new(own.bundle.clone()),
+            revocation: None,
+            contact: None,
+            notice: TrustConfig::default().notice.duration(),
+        };
+        all.insert(BundleName::internal(), trusted);
+    }
+    for (name, trust) in &loaded.configuration.trust {
+        let bundle = trust
+            .load(name, own.map(|own| &own.bundle), now, read)
+            .map_err(|error| loaded.fault(&about_bundle(error, trust)))?;
+        let revocation = trust
+            .revocation(&bundle, now, read)
+            .map_err(|error| loaded.fault(&error))?;
+        let trusted = Trusted {
+            bundle: Arc::new(bundle),
+            revocation,
+            contact: trust.contact.clone(),
+            notice: trust.notice.duration(),
+        };
+        all.insert(trusted.bundle.name().clone(), trusted);
+    }
+    Ok(all)
+}
+
 /// Everything that can be found wrong before a socket is bound.
 pub(crate) fn plan(
     loaded: &Loaded,
@@ -99,17 +150,15 @@ pub(crate) fn plan(
     let configuration = &loaded.configuration;
     publication_url(loaded)?;
     refuse_nothing_to_do(loaded).map_err(|error| loaded.fault(&error))?;
-    let mut bundles = BTreeMap::new();
     refuse_two_sources(configuration).map_err(|error| loaded.fault(&error))?;
-    if let Some(own) = own {
-        bundles.insert(BundleName::internal(), Arc::new(own.bundle.clone()));
+    let trusted = trusted(loaded, own, now)?;
+    for trusted in trusted.values() {
+        files_of(loaded, trusted, now)?;
     }
-    for (name, trust) in &configuration.trust {
-        let bundle = trust
-            .load(name, own.map(|own| &own.bundle), now, read)
-            .map_err(|error| loaded.fault(&about_bundle(error, trust)))?;
-        bundles.insert(bundle.name().clone(), Arc::new(bundle));
-    }
+    let bundles = trusted
+        .into_iter()
+        .map(|(name, trusted)| (name, trusted.bundle))
+        .collect();
     let intermediates = own.map_or_else(Vec::new, |own| own.intermediates.clone());
     let credentials = own.and_then(|own| own.credentials.clone());
     let built = configuration
@@ -137,6 +186,93 @@ pub(crate) fn plan(
         ));
     }
     Ok(plan)
+}
+
+/// The lists of a bundle's files, each good, and by the bundle's mode not over.
+fn files_of(loaded: &Loaded, trusted: &Trusted, now: UnixTime) -> Result<(), Fault> {
+    let Some(plan) = &trusted.revocation else {
+        return Ok(());
+    };
+    for (number, source) in plan.sources.iter().enumerate() {
+        let ListSource::File(path) = source else {
+            continue;
+        };
+        let read = || -> Result<(), Unusable> {
+            let lists = AcceptedCrl::read(&loaded.read(path)?, &plan.issuers, now)?;
+            lists
+                .iter()
+                .try_for_each(|list| refuse_over(list, plan.mode, now))
+        };
+        read().map_err(|unusable| {
+            let place = format!("trust.{}.crl[{number}]", trusted.bundle.name());
+            let why = format!("{}: {unusable}", path.display());
+            loaded.fault(&ConfigError::new(place, why).hint(unusable.hint()))
+        })?;
+    }
+    Ok(())
+}
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// Nobody who fetched it got it.
+    #[error(transparent)]
+    Fetch(#[from] FetchFault),
+    /// A file that cannot be read.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// It is past its end, and the bundle asks for one that is not.
+    #[error(
+        "the list of {issuer} was due to be replaced {ago} ago (next_update {next_update}, now {now})"
+    )]
+    Over {
+        issuer: String,
+        ago: String,
+        next_update: UnixTime,
+        now: UnixTime,
+    },
+    /// It is no list to rely on.
+    #[error(transparent)]
+    Refused(#[from] CrlRefused),
+}
+
+impl Unusable {
+    /// What can be done about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => {
+                "without the list nobody could be told who is revoked: restore its publication, or give the list as a file"
+            }
+            Self::File(_) => "the file has to hold a CRL that this process may read",
+            Self::Over { .. } => {
+                "ask whoever publishes it for the present list; revocation = \"grace\" waits for a while"
+            }
+            Self::Refused(refused) => refused.hint(),
+        }
+    }
+}
+
+/// By the bundle's mode.
+pub(crate) fn refuse_over(
+    list: &AcceptedCrl,
+    mode: RevocationMode,
+    now: UnixTime,
+) -> Result<(), Unusable> {
+    let next_update = list.next_update();
+    let end = match mode {
+        RevocationMode::DangerousSoft => return Ok(()),
+        RevocationMode::Grace(grace) => next_update.plus(grace),
+        RevocationMode::Hard => next_update,
+    };
+    if now <= end {
+        return Ok(());
+    }
+    Err(Unusable::Over {
+        issuer: list.issuer().to_owned(),
+        ago: spoken(now.since(next_update)),
+        next_update,
+        now,
+    })
 }
 
 /// Where certificates shall be told to look for their revocation.
@@ -389,7 +525,7 @@ mod tests {
         );
         let internal = TrustConfig {
             bundle: Some("root.pem".into()),
-            trust_domain: None,
+            ..TrustConfig::default()
         };
         without.trust.insert("internal".to_owned(), internal);
         assert!(!needs_authority(&without));

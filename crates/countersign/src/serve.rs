@@ -17,6 +17,7 @@ mod reserved_port;
 mod retention;
 mod root_lists;
 mod tasks;
+pub(crate) mod trust_lists;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,8 +54,9 @@ use self::hearing::{Heard, hear};
 use self::opening::{Opened, open};
 use self::reserved_port::{ReservedPorts, Site};
 use self::tasks::Tasks;
+use self::trust_lists::TrustLists;
 use crate::cli::arguments::{Globals, InitArguments};
-use crate::composition::plan;
+use crate::composition::{plan, trusted};
 use crate::configuration::{Configuration, Loaded};
 use crate::fault::{Answer, Fault};
 use crate::output::stderr_is_terminal;
@@ -177,11 +179,10 @@ async fn start(
         issuer,
         departure,
     } = hear(&state, loaded, authority.as_ref(), own, &wanted, clock).await?;
-    let plan = plan(
-        loaded,
-        own.borrow().as_ref(),
-        UnixTime::from_seconds(clock.unix_seconds()),
-    )?;
+    let now = UnixTime::from_seconds(clock.unix_seconds());
+    let plan = plan(loaded, own.borrow().as_ref(), now)?;
+    let bundles = trusted(loaded, own.borrow().as_ref(), now)?;
+    let lists = TrustLists::open(&enforcement, clock, &state, loaded, bundles).await?;
     raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let site = authority.as_ref().map(|authority| Site {
@@ -220,12 +221,14 @@ async fn start(
         drain,
         enforcement: &enforcement,
         gateway: &gateway,
+        lists: lists.clone(),
         metrics_address,
     };
     control.spawn(tasks, socket, following, own, wanted);
     reserved.spawn(tasks, drain);
     root_lists::spawn(tasks, authority.as_ref(), &metrics, clock);
     retention::show(authority.as_ref(), &metrics);
+    lists.spawn(tasks, &metrics);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
     let public = match (public_listener, publication) {

@@ -1,5 +1,6 @@
 //! Certificate revocation lists (RFC 5280 §5), complete or in shards: built in two halves like certificates, and decoded.
 
+mod accepted;
 mod decode;
 mod rows;
 mod scope;
@@ -14,6 +15,7 @@ use crate::serial::SerialNumber;
 use crate::tbs::{self, SignatureAlgorithm};
 use crate::time::UnixTime;
 
+pub use accepted::{AcceptedCrl, CrlRefused};
 pub use decode::{InvalidCrl, ParsedCrl};
 pub use rows::{CrlRowFault, CrlRows, MAX_ROWS_BYTES};
 pub use scope::{CrlScope, Holders};

@@ -1,12 +1,18 @@
 //! Which serials are revoked, by issuing key: an index made for one look-up per certificate and handshake.
 
+mod bundle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::feed::{Released, RevocationReason, Revoked};
 use crate::fingerprint::Fingerprint;
+use crate::identity::BundleName;
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
+
+pub(crate) use self::bundle::Listed;
+pub use self::bundle::{BundleLists, RevocationMode, RevocationStatus};
 
 /// Immutable; a change makes a new one, which the shell swaps in atomically.
 ///
@@ -16,6 +22,8 @@ use crate::time::UnixTime;
 pub struct RevocationIndex {
     // Issuers are few, their serials many; a tree needs no random seed, which a pure crate cannot draw.
     by_issuer: ByIssuer,
+    /// Of bundles that have CRLs of their own.
+    by_bundle: BTreeMap<BundleName, Arc<BundleLists>>,
     generation: u64,
 }
 
@@ -57,6 +65,7 @@ impl RevocationIndex {
     pub fn new(revoked: impl IntoIterator<Item = Revoked>) -> Self {
         Self {
             by_issuer: union(BTreeMap::new(), revoked),
+            by_bundle: BTreeMap::new(),
             generation: 0,
         }
     }
@@ -98,8 +107,30 @@ impl RevocationIndex {
     fn next(&self, by_issuer: ByIssuer) -> Self {
         Self {
             by_issuer,
+            by_bundle: self.by_bundle.clone(),
             generation: self.generation + 1,
         }
+    }
+
+    /// A new index in which these are the CRLs of a bundle; `None`: it has none of its own any more.
+    #[must_use]
+    pub fn with_lists(&self, bundle: BundleName, lists: Option<Arc<BundleLists>>) -> Self {
+        let mut next = self.next(self.by_issuer.clone());
+        match lists {
+            Some(lists) => next.by_bundle.insert(bundle, lists),
+            None => next.by_bundle.remove(&bundle),
+        };
+        next
+    }
+
+    /// The CRLs of a bundle.
+    pub fn lists_of(&self, bundle: &BundleName) -> Option<&Arc<BundleLists>> {
+        self.by_bundle.get(bundle)
+    }
+
+    /// The CRLs of each bundle that has its own.
+    pub fn lists(&self) -> impl Iterator<Item = (&BundleName, &Arc<BundleLists>)> {
+        self.by_bundle.iter()
     }
 
     /// Two binary searches.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::egress::EgressConfig;
 pub use self::reference::default_toml;
-pub use self::trust::TrustConfig;
+pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
 use crate::config::rule::{AllowEntry, ConditionConfig};
 
 /// The gateway: ends mutual TLS from clients and forwards to services.
@@ -196,6 +196,10 @@ pub struct RouteConfig {
     /// "require": a certificate is needed here, though the listener only asks for one. Default: as the listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<RouteClientCertificate>,
+    /// The trust bundles whose certificates are accepted here, some of the listener's. Where every route of a host leaves one
+    /// out, its certificates are refused in the handshake already. Default: the listener's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Vec<String>>,
     /// Whom it admits; one entry that holds is enough.
     pub allow: Vec<AllowEntry>,
     /// Whom it refuses, whatever `allow` says; an entry means every bundle unless it names one. Default: nobody.
@@ -377,6 +381,7 @@ impl RouteConfig {
             upstream_protocol: None,
             upgrades: None,
             client_certificate: None,
+            trust: None,
             allow,
             deny: Vec::new(),
             shadow: None,

@@ -6,6 +6,7 @@
 mod endpoint;
 mod retention;
 mod text;
+mod trust;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -23,8 +24,10 @@ use prometheus_client::registry::Registry;
 
 pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
+pub use self::trust::TrustFigures;
 
 use self::retention::RetentionMetrics;
+use self::trust::TrustMetrics;
 use crate::shadow::{ShadowLabels, ShadowTally, ShadowVerdict};
 
 /// The process's metrics. Cheap to clone.
@@ -46,6 +49,7 @@ struct Shared {
     feed_age: Family<Unlabelled, Gauge>,
     root_list_end: Family<Unlabelled, Gauge>,
     retention: RetentionMetrics,
+    trust: TrustMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -89,6 +93,7 @@ impl Metrics {
         let feed_age = Family::<Unlabelled, Gauge>::default();
         let root_list_end = Family::<Unlabelled, Gauge>::default();
         let retention = RetentionMetrics::default();
+        let trust = TrustMetrics::default();
         registry.register(
             "countersign_gateway_handshakes",
             "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
@@ -130,6 +135,7 @@ impl Metrics {
             root_list_end.clone(),
         );
         retention.register(&mut registry);
+        trust.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -149,6 +155,7 @@ impl Metrics {
                 feed_age,
                 root_list_end,
                 retention,
+                trust,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -173,6 +180,7 @@ impl Metrics {
             shared.feed_age.get_or_create(&[]).set(seconds);
         }
         shared.retention.bring_up();
+        shared.trust.bring_up();
         text::encode(&shared.registry, form)
     }
 
@@ -188,6 +196,11 @@ impl Metrics {
         figures: impl Fn() -> Option<RetentionFigures> + Send + Sync + 'static,
     ) {
         self.shared.retention.watch(Box::new(figures));
+    }
+
+    /// What is known of the trust bundles, asked whenever somebody looks.
+    pub fn watch_trust(&self, figures: impl Fn() -> Vec<TrustFigures> + Send + Sync + 'static) {
+        self.shared.trust.watch(Box::new(figures));
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

@@ -9,6 +9,7 @@ use countersign_diagnose::refusal::Refusal;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::DnsName;
+use countersign_pki::revocation::RevocationStatus;
 use countersign_policy::postgresql;
 use rustls::ProtocolVersion;
 use rustls::server::Accepted;
@@ -153,6 +154,7 @@ impl Acceptor {
                 return Err(fault.into());
             }
         };
+        let scope = scope.of_name(sni.as_ref());
         let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
         let handshake = StartHandshake::from_parts(accepted, socket)
             .into_stream(judge.config())
@@ -171,8 +173,8 @@ impl Acceptor {
             }
             Err(_) => return Err(timed_out(&scope, Stage::Answered)),
         };
-        match self.admit(&scope, &judge, &tls) {
-            Ok((peer, lifeline)) => Ok(connection(&scope, tls, peer, lifeline, source, sni)),
+        match self.admit(&scope, &judge, &tls, sni.as_ref()) {
+            Ok(admitted) => Ok(connection(&scope, tls, admitted, source, sni)),
             Err(fault) => {
                 turn_away(tls).await;
                 Err(fault)
@@ -189,23 +191,28 @@ impl Acceptor {
         judged_by: &Arc<Scope>,
         judge: &Judge,
         tls: &TlsStream<TcpStream>,
-    ) -> Result<(Option<Arc<VerifiedPeer>>, Lifeline), Fault> {
+        sni: Option<&DnsName>,
+    ) -> Result<Admitted, Fault> {
         let mut origin = judge.origin(tls.get_ref().1)?;
         let mut scope = Arc::clone(judged_by);
         loop {
             let lifeline = self
                 .enforcement
                 .register(Arc::clone(&scope.listener), origin.peer.clone());
-            let present = self.scope.load_full();
-            let is_revoked = origin
-                .peer
-                .as_ref()
-                .is_some_and(|peer| self.enforcement.is_revoked(peer));
-            if present.id == scope.id && !is_revoked {
+            let present = self.scope.load().of_name(sni);
+            let revocation = match &origin.peer {
+                Some(peer) if present.id == scope.id => self.enforcement.admission(peer),
+                _ => Some(RevocationStatus::Checked),
+            };
+            if let (true, Some(revocation)) = (present.id == scope.id, revocation) {
                 if present.id == judged_by.id {
                     judge.keep_tickets(&origin);
                 }
-                return Ok((origin.peer, lifeline));
+                return Ok(Admitted {
+                    peer: origin.peer,
+                    lifeline,
+                    revocation,
+                });
             }
             origin = self.judge_again(&present, &origin)?;
             scope = present;
@@ -236,6 +243,13 @@ impl Acceptor {
     }
 }
 
+/// Whom the acceptor lets in.
+struct Admitted {
+    peer: Option<Arc<VerifiedPeer>>,
+    lifeline: Lifeline,
+    revocation: RevocationStatus,
+}
+
 /// A finished handshake.
 pub struct Connection {
     /// Decrypted bytes.
@@ -259,6 +273,8 @@ pub struct Session {
     pub protocol: &'static str,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// What is known of the peer's revocation; of the anonymous, [`RevocationStatus::Checked`].
+    pub revocation: RevocationStatus,
     /// Cut when access is withdrawn.
     pub lifeline: Lifeline,
 }
@@ -273,6 +289,7 @@ impl Session {
             alpn: None,
             protocol: "none",
             resumed: false,
+            revocation: RevocationStatus::Checked,
             lifeline: enforcement.register(listener.into(), None),
         }
     }
@@ -308,12 +325,16 @@ async fn greet(
 fn connection(
     scope: &Scope,
     tls: TlsStream<TcpStream>,
-    peer: Option<Arc<VerifiedPeer>>,
-    lifeline: Lifeline,
+    admitted: Admitted,
     source: SocketAddr,
     sni: Option<DnsName>,
 ) -> Connection {
     let (_, state) = tls.get_ref();
+    let Admitted {
+        peer,
+        lifeline,
+        revocation,
+    } = admitted;
     let session = Session {
         peer,
         source,
@@ -326,6 +347,7 @@ fn connection(
             _ => "TLSv1.3",
         },
         resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        revocation,
         lifeline: lifeline.clone(),
     };
     Connection {

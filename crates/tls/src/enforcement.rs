@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use countersign_pki::chain::revocation_of;
 use countersign_pki::feed::{Released, Revoked};
-use countersign_pki::identity::VerifiedPeer;
-use countersign_pki::revocation::RevocationIndex;
+use countersign_pki::identity::{BundleName, VerifiedPeer};
+use countersign_pki::revocation::{BundleLists, RevocationIndex, RevocationStatus};
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 
@@ -31,6 +32,8 @@ struct Shared {
     freshness: Freshness,
     // How old trust data may be, by listener. Guards nothing but the map.
     lives: Mutex<BTreeMap<Arc<str>, Duration>>,
+    // Admitted though nobody knows whether they are revoked. Guards nothing but the map.
+    unchecked: Mutex<BTreeMap<BundleName, u64>>,
     connections: Arc<Registry>,
 }
 
@@ -57,6 +60,7 @@ impl Enforcement {
                 stores: Mutex::default(),
                 freshness: Freshness::default(),
                 lives: Mutex::default(),
+                unchecked: Mutex::default(),
                 connections: Arc::default(),
             }),
         }
@@ -83,6 +87,23 @@ impl Enforcement {
     pub fn catch_up(&self, revoked: Vec<Revoked>) -> impl Future<Output = Effects> + Send + use<> {
         let index = self.shared.replace(|index| index.caught_up(revoked));
         self.shared.end_revoked(&index)
+    }
+
+    /// These are the CRLs of a bundle from now on; `None`: it has none of its own. Whom they list, and whom they no longer
+    /// cover where that is asked for, is ended as by [`Enforcement::revoke`].
+    pub fn replace_lists(
+        &self,
+        bundle: BundleName,
+        lists: Option<Arc<BundleLists>>,
+    ) -> impl Future<Output = Effects> + Send + use<> {
+        let index = self.shared.replace(|index| index.with_lists(bundle, lists));
+        self.shared.end_revoked(&index)
+    }
+
+    /// Admissions of this bundle's certificates for which no fresh CRL was there, since the process began.
+    pub fn unchecked(&self, bundle: &BundleName) -> u64 {
+        let unchecked = self.shared.unchecked();
+        unchecked.get(bundle).copied().unwrap_or_default()
     }
 
     /// Ends these holds: who was held is admitted again when this returns. Sessions that a hold took away stay away.
@@ -123,6 +144,20 @@ impl Enforcement {
         self.shared.freshness.age(self.now())
     }
 
+    /// Ends sessions and connections of certificates whose bundle's CRL has come to its end, where no other covers them and the
+    /// bundle asks for one; to be called every second by the control plane. How many connections were cut.
+    pub fn end_unlisted(&self) -> u64 {
+        let (index, now) = (self.revocations(), self.now());
+        let is_over = |lists: &BundleLists| lists.good_until().is_some_and(|end| end < now);
+        if !index.lists().any(|(_, lists)| is_over(lists)) {
+            return 0;
+        }
+        let (_, cut) = self
+            .shared
+            .end_all_but(|_, peer| !peer.is_some_and(|peer| is_revoked(&index, peer, now)));
+        cut.count
+    }
+
     /// Ends sessions and connections of certificates on listeners whose trust data has come to the end of its life
     /// (invariant 5); to be called every second by the control plane. How many connections were cut.
     pub fn end_stale(&self) -> u64 {
@@ -153,8 +188,23 @@ impl Enforcement {
         UnixTime::from_seconds(self.shared.clock.unix_seconds())
     }
 
+    /// Whether it is revoked, or has to be known not to be and is not.
     pub(crate) fn is_revoked(&self, peer: &VerifiedPeer) -> bool {
-        is_revoked(&self.shared.revocations.load(), peer)
+        is_revoked(&self.shared.revocations.load(), peer, self.now())
+    }
+
+    /// On what an admission of this peer rests; `None`: it is to be refused, as [`Enforcement::is_revoked`] says. What rests on
+    /// nothing is counted.
+    pub(crate) fn admission(&self, peer: &VerifiedPeer) -> Option<RevocationStatus> {
+        let status = revocation_of(peer, &self.shared.revocations.load(), self.now()).ok()?;
+        if status == RevocationStatus::NotChecked {
+            *self
+                .shared
+                .unchecked()
+                .entry(peer.bundle().clone())
+                .or_default() += 1;
+        }
+        Some(status)
     }
 
     pub(crate) fn register(&self, listener: Arc<str>, peer: Option<Arc<VerifiedPeer>>) -> Lifeline {
@@ -204,8 +254,9 @@ impl Shared {
     }
 
     fn end_revoked(&self, index: &RevocationIndex) -> impl Future<Output = Effects> + Send + use<> {
+        let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let (sessions_declined, cut) =
-            self.end_all_but(|_, peer| !peer.is_some_and(|peer| is_revoked(index, peer)));
+            self.end_all_but(|_, peer| !peer.is_some_and(|peer| is_revoked(index, peer, now)));
         effects(sessions_declined, cut)
     }
 
@@ -222,15 +273,17 @@ impl Shared {
         )
     }
 
+    fn unchecked(&self) -> MutexGuard<'_, BTreeMap<BundleName, u64>> {
+        (self.unchecked.lock()).unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stores(&self) -> MutexGuard<'_, Vec<Weak<SessionStore>>> {
         self.stores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_revoked(index: &RevocationIndex, peer: &VerifiedPeer) -> bool {
-    peer.path()
-        .iter()
-        .any(|element| index.find(&element.issuer_key, element.serial).is_some())
+fn is_revoked(index: &RevocationIndex, peer: &VerifiedPeer, now: UnixTime) -> bool {
+    revocation_of(peer, index, now).is_err()
 }
 
 async fn effects(sessions_declined: u64, mut cut: Cut) -> Effects {

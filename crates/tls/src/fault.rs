@@ -77,9 +77,10 @@ pub(crate) fn certificate_error(kind: &ChainFaultKind) -> CertificateError {
         | Kind::MissingDigitalSignature
         | Kind::UnsupportedAlgorithm { .. } => CertificateError::InvalidPurpose,
         Kind::BadSignature { .. } => CertificateError::BadSignature,
-        Kind::CrlUnusable { .. } => CertificateError::UnknownRevocationStatus,
         Kind::NameMismatch { .. } => CertificateError::NotValidForName,
-        Kind::DepthExceeded { .. }
+        // access_denied: it is not the client's certificate that is at fault.
+        Kind::CrlUnusable { .. }
+        | Kind::DepthExceeded { .. }
         | Kind::KeyIdMismatch { .. }
         | Kind::NotStrict { .. }
         | Kind::TrustDomainMismatch { .. } => CertificateError::ApplicationVerificationFailure,

@@ -324,6 +324,7 @@ mod tests {
                 listener: "front".to_owned(),
                 client_certificate,
                 verifier: Some(Arc::new(verifier)),
+                narrowed: Vec::new(),
                 policy: Arc::new(AccessPolicy::new(vec![route]).expect("a policy")),
                 admits: Admits::Requests,
                 alpn: Vec::new(),

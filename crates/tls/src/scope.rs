@@ -52,6 +52,8 @@ pub struct ScopeSettings {
     pub client_certificate: ClientCertificate,
     /// Against whose anchors; `None` only with [`ClientCertificate::Off`]: otherwise everybody is refused.
     pub verifier: Option<Arc<Verifier>>,
+    /// Server names for which fewer bundles vouch than for the listener, exact ones before wildcards. Each is a scope of its own.
+    pub narrowed: Vec<Narrowed>,
     /// Who may do what.
     pub policy: Arc<AccessPolicy>,
     /// What the policy is asked about.
@@ -67,6 +69,15 @@ pub struct ScopeSettings {
     pub feed_life: Option<Duration>,
 }
 
+/// A server name, and who vouches for clients that ask for it.
+#[derive(Clone, Debug)]
+pub struct Narrowed {
+    /// The name, or a wildcard.
+    pub host: DnsName,
+    /// Of some of the listener's bundles.
+    pub verifier: Arc<Verifier>,
+}
+
 /// SHA-256 over mode, anchors, policy, ALPN and listener. Revocation is no part of it: it is looked up at each
 /// resumption, so that one revocation does not make everybody handshake again (invariant 7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,8 +86,15 @@ pub struct ScopeId([u8; 32]);
 impl ScopeId {
     /// Changes when anything changes that decides whom the listener admits.
     pub fn of(settings: &ScopeSettings) -> Self {
+        Self::of_name(settings, None)
+    }
+
+    /// `host`: of [`ScopeSettings::narrowed`].
+    fn of_name(settings: &ScopeSettings, host: Option<&DnsName>) -> Self {
         let mut fields = Fields(digest::Context::new(&digest::SHA256));
         fields.add(settings.listener.as_bytes());
+        // A name is never empty, so none and one cannot be confused.
+        fields.add(host.map_or("", DnsName::as_str).as_bytes());
         fields.add(match settings.client_certificate {
             ClientCertificate::Off => b"off",
             ClientCertificate::Request => b"request",
@@ -169,6 +187,7 @@ pub(crate) struct Scope {
     pub(crate) listener: Arc<str>,
     pub(crate) sessions: Arc<SessionStore>,
     pub(crate) root_hints: Vec<DistinguishedName>,
+    narrowed: Vec<(DnsName, Arc<Scope>)>,
     protocols: Vec<Arc<[u8]>>,
 }
 
@@ -179,36 +198,73 @@ impl Scope {
         credentials: SharedCredentials,
         enforcement: &Enforcement,
     ) -> Self {
-        let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
-        enforcement.watch(&sessions);
-        Self::with_sessions(
-            ScopeId::of(&settings),
-            settings,
-            credentials,
-            sessions,
-            enforcement,
-        )
+        Self::whole(None, settings, credentials, enforcement)
     }
 
-    /// Takes over the sessions of `self` if the id is the same; otherwise they are gone.
+    /// Takes over the sessions of `self` if the id is the same; otherwise they are gone. So do the scopes of its names.
     pub(crate) fn succeeded_by(
         &self,
         settings: ScopeSettings,
         credentials: SharedCredentials,
         enforcement: &Enforcement,
     ) -> Self {
+        Self::whole(Some(self), settings, credentials, enforcement)
+    }
+
+    /// What judges a client that asks for this name.
+    pub(crate) fn of_name(self: &Arc<Self>, asked: Option<&DnsName>) -> Arc<Self> {
+        let covers = |host: &DnsName, asked: &DnsName| {
+            host == asked || (host.is_wildcard() && host.covers(asked))
+        };
+        let narrowed = asked.and_then(|asked| {
+            let mut scopes = self.narrowed.iter();
+            scopes.find(|(host, _)| covers(host, asked))
+        });
+        narrowed.map_or_else(|| Arc::clone(self), |(_, scope)| Arc::clone(scope))
+    }
+
+    fn whole(
+        before: Option<&Self>,
+        mut settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: &Enforcement,
+    ) -> Self {
+        let narrowed = std::mem::take(&mut settings.narrowed);
+        let narrowed = narrowed.into_iter().map(|Narrowed { host, verifier }| {
+            let settings = ScopeSettings {
+                verifier: Some(verifier),
+                ..settings.clone()
+            };
+            let before = before.and_then(|before| {
+                let mut scopes = before.narrowed.iter();
+                scopes.find(|(earlier, _)| *earlier == host)
+            });
+            let id = ScopeId::of_name(&settings, Some(&host));
+            let before = before.map(|(_, scope)| &**scope);
+            let scope = Self::succeeding(before, id, settings, credentials.clone(), enforcement);
+            (host, Arc::new(scope))
+        });
+        let narrowed = narrowed.collect();
         let id = ScopeId::of(&settings);
-        if id == self.id {
-            Self::with_sessions(
-                id,
-                settings,
-                credentials,
-                Arc::clone(&self.sessions),
-                enforcement,
-            )
-        } else {
-            Self::new(settings, credentials, enforcement)
-        }
+        let scope = Self::succeeding(before, id, settings, credentials, enforcement);
+        Self { narrowed, ..scope }
+    }
+
+    fn succeeding(
+        before: Option<&Self>,
+        id: ScopeId,
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: &Enforcement,
+    ) -> Self {
+        let kept = before.filter(|before| before.id == id);
+        let kept = kept.map(|before| Arc::clone(&before.sessions));
+        let sessions = kept.unwrap_or_else(|| {
+            let sessions = Arc::new(SessionStore::new(settings.listener.as_str().into()));
+            enforcement.watch(&sessions);
+            sessions
+        });
+        Self::with_sessions(id, settings, credentials, sessions, enforcement)
     }
 
     /// The name that the client asks for, if a route serves it. `None`: it asks for none, and Host will have to tell.
@@ -304,6 +360,7 @@ impl Scope {
             listener,
             sessions,
             root_hints: root_hints(settings.verifier.as_deref()),
+            narrowed: Vec::new(),
             protocols: settings
                 .alpn
                 .iter()

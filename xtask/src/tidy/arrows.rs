@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("enrol", &["pki", "policy"]),
     ("store", &["enrol", "pki", "policy"]),
     ("tls", &["diagnose", "pki", "policy", "runtime"]),
-    ("probe", &["diagnose", "pki", "runtime"]),
+    ("probe", &["diagnose", "pki", "runtime", "tls"]),
     (
         "authority",
         &["enrol", "pki", "policy", "probe", "runtime", "store", "tls"],

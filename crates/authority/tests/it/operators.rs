@@ -109,6 +109,7 @@ impl Port {
             listener: "feed".to_owned(),
             client_certificate: ClientCertificate::Require,
             verifier: Some(Arc::new(verifier.expect("a verifier"))),
+            narrowed: Vec::new(),
             policy: Arc::new(AccessPolicy::new(vec![route]).expect("a policy")),
             admits: Admits::Requests,
             alpn: Vec::new(),

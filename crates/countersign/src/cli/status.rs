@@ -7,6 +7,7 @@ mod ends;
 mod files;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use countersign_authority::api::{self, IssuingState, RetentionView, Risk, StatusResponse};
@@ -23,6 +24,7 @@ use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
 use crate::cli::certificate_view::{AuthorityStatus, Listed};
 use crate::fault::{Answer, Fault};
 use crate::serve::process::{PROCESS, ProcessView};
+use crate::serve::trust_lists::{BundleView, ListView};
 
 /// Show what runs, what ends when, and which risks stand; exit 1 when nothing serves or something has ended
 #[derive(Debug, Args)]
@@ -239,6 +241,12 @@ fn text(status: &Status, now: UnixTime) -> String {
             );
         }
     }
+    for bundle in status.process.iter().flat_map(|process| &process.bundles) {
+        line("trust", &trust(bundle, now));
+        for list in &bundle.lists {
+            line("", &revocation_list(list));
+        }
+    }
     if let Some(gateway) = &status.gateway {
         line("connections", &gateway.live_connections);
     }
@@ -290,6 +298,54 @@ fn text(status: &Status, now: UnixTime) -> String {
     }
     line("healthy", &if status.healthy { "yes" } else { "no" });
     text
+}
+
+/// A bundle: who vouches until when, who runs it, how revocation is judged.
+fn trust(bundle: &BundleView, now: UnixTime) -> String {
+    let mut text = format!(
+        "{}: {} until {}",
+        bundle.name,
+        counted(bundle.anchors, "anchor"),
+        bundle.anchor_not_after
+    );
+    if now > bundle.anchor_not_after {
+        text.push_str(" (over)");
+    }
+    if let Some(domain) = &bundle.trust_domain {
+        let _ = write!(text, ", trust domain {domain}");
+    }
+    if let Some(contact) = &bundle.contact {
+        let _ = write!(text, ", contact {contact}");
+    }
+    if let Some(mode) = &bundle.revocation {
+        let _ = write!(text, ", revocation {mode}");
+    }
+    if bundle.not_checked > 0 {
+        let _ = write!(text, ", {} admitted unchecked", bundle.not_checked);
+    }
+    text
+}
+
+/// A list, or the source that has given none.
+fn revocation_list(list: &ListView) -> String {
+    let mut text = match (&list.issuer, list.number, list.revoked, list.age_s) {
+        (Some(issuer), Some(number), Some(revoked), Some(age_s)) => format!(
+            "list {number} of {issuer}, {revoked} revoked, {} old, until {} ({})",
+            spoken(Duration::from_secs(age_s)),
+            list.next_update.as_deref().unwrap_or_default(),
+            list.source
+        ),
+        _ => format!("no list from {}", list.source),
+    };
+    if let Some(failure) = &list.failure {
+        let _ = write!(text, "; last look: {failure}");
+    }
+    text
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// How long what has expired stays, and what left last.

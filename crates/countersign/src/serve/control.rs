@@ -18,6 +18,7 @@ use super::hearing::Following;
 use super::process::Process;
 use super::reload::{Ports, Reloads};
 use super::tasks::Tasks;
+use super::trust_lists::TrustLists;
 use super::{Service, feed, feed_age};
 use crate::composition::Own;
 use crate::configuration::Loaded;
@@ -36,6 +37,7 @@ pub(super) struct Control<'a> {
     pub(super) drain: &'a Drain,
     pub(super) enforcement: &'a Enforcement,
     pub(super) gateway: &'a RunningGateway,
+    pub(super) lists: TrustLists,
     /// As bound.
     pub(super) metrics_address: SocketAddr,
 }
@@ -52,7 +54,12 @@ impl Control<'_> {
     ) {
         let (asked, asking) = mpsc::channel(WAITING_RELOADS);
         let (wanted_sender, wanted) = watch::channel(wanted);
-        let process = Process::new(self.metrics_address, self.loaded, self.enforcement.clone());
+        let process = Process::new(
+            self.metrics_address,
+            self.loaded,
+            self.enforcement.clone(),
+            self.lists.clone(),
+        );
         let offered = AdminContext {
             gateway: self.gateway.handle(),
             refusals: self.state.refusals(),
@@ -92,6 +99,7 @@ impl Control<'_> {
             ports: Ports::of(self.loaded),
             enforcement: self.enforcement.clone(),
             process,
+            lists: self.lists,
             clock: Arc::clone(self.clock),
             in_force: following.as_mut().and_then(|it| it.in_force.take()),
             loaded: self.loaded.clone(),

@@ -13,6 +13,7 @@ use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::trust_lists::{BundleView, TrustLists};
 use crate::configuration::Loaded;
 
 /// `GET`: [`ProcessView`] out.
@@ -30,7 +31,10 @@ pub(crate) struct ProcessView {
     /// How long ago the authority's feed was last confirmed; `None`: there is no feed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) feed_age_s: Option<u64>,
-    /// Risks of the configuration in force, and of a feed that is not confirmed.
+    /// The trust bundles, by name.
+    #[serde(default)]
+    pub(crate) bundles: Vec<BundleView>,
+    /// Risks of the configuration in force, of a feed that is not confirmed, and of trust that ends.
     pub(crate) risks: Vec<Risk>,
 }
 
@@ -40,22 +44,30 @@ pub(crate) struct Process {
     view: Arc<watch::Sender<ProcessView>>,
     shortest_feed_life: Arc<watch::Sender<Duration>>,
     enforcement: Enforcement,
+    lists: TrustLists,
 }
 
 impl Process {
     /// Of this process.
-    pub(crate) fn new(metrics: SocketAddr, loaded: &Loaded, enforcement: Enforcement) -> Self {
+    pub(crate) fn new(
+        metrics: SocketAddr,
+        loaded: &Loaded,
+        enforcement: Enforcement,
+        lists: TrustLists,
+    ) -> Self {
         let view = ProcessView {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             metrics,
             feed_age_s: None,
+            bundles: Vec::new(),
             risks: risks(loaded),
         };
         Self {
             view: Arc::new(watch::Sender::new(view)),
             shortest_feed_life: Arc::new(watch::Sender::new(shortest_feed_life(loaded))),
             enforcement,
+            lists,
         }
     }
 
@@ -77,6 +89,8 @@ impl Process {
         view.feed_age_s = age.map(|age| age.as_secs());
         let life = *self.shortest_feed_life.borrow();
         view.risks.extend(age.and_then(|age| stale(age, life)));
+        view.bundles = self.lists.views();
+        view.risks.extend(self.lists.risks());
         view
     }
 

@@ -23,8 +23,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Source;
 use super::process::Process;
+use super::trust_lists::TrustLists;
 use crate::certifiable_names::certifiable;
-use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles};
+use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles, trusted};
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
@@ -50,6 +51,8 @@ pub(crate) struct Reloads {
     pub(crate) enforcement: Enforcement,
     /// What this process says about itself.
     pub(crate) process: Process,
+    /// The bundles and their revocation lists.
+    pub(crate) lists: TrustLists,
     /// The time of day.
     pub(crate) clock: SharedClock,
     /// Hears by which version of the feed's bundles is served; `None`: they come from no feed.
@@ -168,10 +171,20 @@ impl Reloads {
     async fn serve_by(&self, loaded: &Loaded) -> Result<ReloadReport, String> {
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let own = self.own.borrow().clone();
-        let plan = plan(loaded, own.as_ref(), now);
-        let plan = plan.map_err(|fault| fault.sentence().to_owned())?;
-        let report = self.gateway.reload(plan).await;
-        let report = report.map_err(|error| error.to_string())?;
+        let said = |fault: Fault| fault.sentence().to_owned();
+        let plan = plan(loaded, own.as_ref(), now).map_err(said)?;
+        let bundles = trusted(loaded, own.as_ref(), now).map_err(said)?;
+        let prepared = self.lists.prepare(loaded, bundles).await.map_err(said)?;
+        // Nobody is judged by a bundle without its lists: they come first, and those of bundles that are left go last.
+        self.lists.tighten(&prepared);
+        let report = match self.gateway.reload(plan).await {
+            Ok(report) => report,
+            Err(error) => {
+                self.lists.restore(prepared).await;
+                return Err(error.to_string());
+            }
+        };
+        self.lists.commit(prepared).await;
         if let (Some(in_force), Some(own)) = (&self.in_force, own) {
             in_force.send_replace(own.version);
         }

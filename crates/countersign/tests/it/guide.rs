@@ -126,6 +126,14 @@ fn guide_to_grpc_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_partners_does_what_it_says() {
+    let test = "guide_to_partners_does_what_it_says";
+    if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
+        check("partners.md");
+    }
+}
+
+#[test]
 fn guide_to_retention_does_what_it_says() {
     check("retention.md");
 }

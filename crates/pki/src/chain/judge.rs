@@ -7,7 +7,7 @@
 use super::anchor::Anchor;
 use super::fault::ChainFaultKind;
 use super::outline::{Outline, Terms};
-use super::{Purpose, Rules, Strictness, extensions, lists, strength, strict};
+use super::{Purpose, Rules, Strictness, extensions, listed, lists, strength, strict};
 use crate::certificate::Certificate;
 use crate::crl::ParsedCrl;
 use crate::dn::DistinguishedName;
@@ -57,6 +57,11 @@ impl Case<'_> {
         self.check_issuers(path)?;
         extensions::check(self, path)?;
         let elements = self.check_revocation(path)?;
+        if let Some(own) = self.revocations.lists_of(path.anchor.bundle().name()) {
+            let certificates = path.certificates.iter().copied();
+            let named = elements.iter().copied().zip(certificates);
+            listed::check(own, named, self.now, |certificate| self.called(certificate))?;
+        }
         lists::check(self, path)?;
         self.check_times(path)?;
         self.check_purpose(path)?;

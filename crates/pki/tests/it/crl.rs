@@ -12,6 +12,7 @@ use crate::forge::{
     extension, key, sign, template as forged, time, tlv,
 };
 
+mod accepted;
 mod rows;
 mod scope;
 

@@ -11,12 +11,13 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{Limits, Verifier};
 use countersign_pki::identity::BundleName;
+use countersign_pki::name::DnsName;
 use countersign_policy::access::{AccessPolicy, InvalidPolicy, Route};
 use countersign_policy::postgresql;
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
-use countersign_tls::scope::{Admits, ScopeSettings};
+use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
 
 use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
 use crate::config::{
@@ -152,18 +153,16 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 .hint("see docs/reference/rules.md for what each condition asks for")
         };
         let shadow = shadow(&place, listener, &served, &admission)?;
+        let narrowed = match listener.client_certificate {
+            ClientCertificateMode::Off => Vec::new(),
+            _ => self.narrowed(&place, &trust, listener, &served.routes)?,
+        };
         let policy = AccessPolicy::new(served.routes).map_err(refused)?;
         let policy = Arc::new(policy);
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
             ClientCertificateMode::Request | ClientCertificateMode::Require => {
-                let verifier =
-                    Verifier::new(trust.clone(), Limits::default()).map_err(|invalid| {
-                        ConfigError::new(format!("{place}.trust"), invalid.to_string())
-                    })?;
-                Some(Arc::new(
-                    verifier.with_known_intermediates(self.known_intermediates.clone()),
-                ))
+                Some(self.verifier(&place, trust.clone())?)
             }
         };
         let idle_timeout = listener.idle_timeout.map(TimeSpan::duration);
@@ -173,6 +172,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 listener: name.clone(),
                 client_certificate: listener.client_certificate.into(),
                 verifier,
+                narrowed,
                 policy: Arc::clone(&policy),
                 admits: match served.protocol {
                     Protocol::Bytes => Admits::Connections,
@@ -209,6 +209,62 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 },
             }),
             name,
+        })
+    }
+
+    fn verifier(
+        &self,
+        place: &str,
+        trust: Vec<Arc<TrustBundle>>,
+    ) -> Result<Arc<Verifier>, ConfigError> {
+        let verifier = Verifier::new(trust, Limits::default())
+            .map_err(|invalid| ConfigError::new(format!("{place}.trust"), invalid.to_string()))?;
+        let intermediates = self.known_intermediates.clone();
+        Ok(Arc::new(verifier.with_known_intermediates(intermediates)))
+    }
+
+    /// The hosts whose routes, all that a request for them could reach, leave a bundle out: its certificates are refused in
+    /// the handshake. Where one route of several accepts it, each request is judged.
+    fn narrowed(
+        &self,
+        place: &str,
+        trust: &[Arc<TrustBundle>],
+        listener: &ListenerConfig,
+        routes: &[Route],
+    ) -> Result<Vec<Narrowed>, ConfigError> {
+        let mut hosts: Vec<&DnsName> = routes.iter().filter_map(|it| it.host.as_ref()).collect();
+        hosts.sort_by_key(|host| (host.is_wildcard(), host.as_str()));
+        hosts.dedup();
+        let mut narrowed = Vec::new();
+        for host in hosts {
+            let reaches = |route: &Route| match &route.host {
+                None => true,
+                Some(pattern) => pattern == host || (pattern.is_wildcard() && pattern.covers(host)),
+            };
+            let accepts = |name: &BundleName| {
+                let mut written = routes.iter().zip(&listener.route);
+                written.any(|(route, config)| {
+                    let kept = config.trust.as_ref();
+                    reaches(route)
+                        && kept.is_none_or(|kept| kept.iter().any(|it| it == name.as_str()))
+                })
+            };
+            let kept: Vec<_> = trust
+                .iter()
+                .filter(|bundle| accepts(bundle.name()))
+                .cloned()
+                .collect();
+            // A wildcard of no fewer bundles stands, too: an exact name before it must not be looked for behind it.
+            narrowed.push(Narrowed {
+                host: host.clone(),
+                verifier: self.verifier(place, kept)?,
+            });
+        }
+        let is_narrow = |it: &Narrowed| it.verifier.bundles().len() < trust.len();
+        Ok(if narrowed.iter().any(is_narrow) {
+            narrowed
+        } else {
+            Vec::new()
         })
     }
 

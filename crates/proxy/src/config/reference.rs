@@ -27,6 +27,7 @@ pub fn default_toml() -> String {
         upstream_protocol: Some(HttpProtocol::Http1),
         upgrades: Some(vec!["websocket".to_owned()]),
         client_certificate: Some(RouteClientCertificate::Require),
+        trust: Some(vec!["internal".to_owned()]),
         deny: vec![ConditionConfig {
             dns: Some("*.contractor.example.com".to_owned()),
             ..ConditionConfig::default()
@@ -71,6 +72,15 @@ pub fn default_toml() -> String {
     let every_trust = TrustConfig {
         bundle: Some("tls/root.pem".into()),
         trust_domain: Some("example.com".to_owned()),
+        crl: vec![
+            "partners/acme.crl".to_owned(),
+            "http://crl.acme.example/ca.crl".to_owned(),
+        ],
+        grace: Some(TimeSpan::from_seconds(24 * 3600)),
+        crl_server_anchors: Some("partners/acme-web.pem".into()),
+        intermediates: Some("partners/acme-issuing.pem".into()),
+        contact: Some("pki@acme.example".to_owned()),
+        ..TrustConfig::default()
     };
 
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);

@@ -50,11 +50,19 @@ pub(super) fn build_route(
         )
         .hint("set the listener's client_certificate to \"request\""));
     }
+    let trust = match &route.trust {
+        Some(names) => narrowed(&format!("{place}.trust"), names, admission)?,
+        None => admission.trust.to_vec(),
+    };
+    let listener = admission;
     let admission = &Admission {
         requires_certificate: route.client_certificate.is_some(),
-        ..*admission
+        trust: &trust,
+        ..*listener
     };
-    let (allow, deny) = rules(place, &route.allow, &route.deny, admission)?;
+    let (allow, mut deny) = rules(place, &route.allow, &route.deny, admission)?;
+    // Whatever stands in `allow`, and however the connection came about.
+    deny.extend(left_out(listener.trust, &trust));
     let written = upstream::Written {
         place,
         text: &route.upstream,
@@ -74,6 +82,60 @@ pub(super) fn build_route(
     };
     refuse_of_logins(place, &built)?;
     Ok((built, upstream))
+}
+
+/// Some of the listener's bundles.
+fn narrowed(
+    place: &str,
+    names: &[String],
+    admission: &Admission<'_>,
+) -> Result<Vec<Arc<TrustBundle>>, ConfigError> {
+    if admission.mode == ClientCertificateMode::Off {
+        return Err(ConfigError::new(
+            place,
+            "this listener never asks for a certificate",
+        )
+        .hint("leave it out, or set the listener's client_certificate to \"request\" or \"require\""));
+    }
+    let mut trust: Vec<Arc<TrustBundle>> = Vec::with_capacity(names.len());
+    for (number, name) in names.iter().enumerate() {
+        let place = format!("{place}[{number}]");
+        let of_listener = |bundle: &&Arc<TrustBundle>| bundle.name().as_str() == name;
+        let Some(bundle) = admission.trust.iter().find(of_listener) else {
+            return Err(ConfigError::new(
+                place,
+                format!("this listener does not trust {name:?}: a route can leave bundles out, and add none"),
+            )
+            .hint("add it to the listener's trust, and narrow the other routes"));
+        };
+        if trust.iter().any(|other| other.name() == bundle.name()) {
+            return Err(
+                ConfigError::new(place, format!("{name} stands there twice"))
+                    .hint("leave one of them out"),
+            );
+        }
+        trust.push(Arc::clone(bundle));
+    }
+    if trust.is_empty() {
+        return Err(ConfigError::new(
+            place,
+            "it is empty, so that no certificate would be accepted",
+        )
+        .hint("name one of the listener's bundles, or leave it out"));
+    }
+    Ok(trust)
+}
+
+/// What refuses the certificates of those that are in `all` and not in `kept`.
+fn left_out(
+    all: &[Arc<TrustBundle>],
+    kept: &[Arc<TrustBundle>],
+) -> impl Iterator<Item = Condition> {
+    let is_kept = |bundle: &&Arc<TrustBundle>| kept.iter().all(|it| it.name() != bundle.name());
+    all.iter().filter(is_kept).map(|bundle| Condition {
+        bundle: Some(bundle.name().clone()),
+        ..Condition::default()
+    })
 }
 
 /// The one route of a listener of bytes.

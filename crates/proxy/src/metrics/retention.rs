@@ -94,7 +94,7 @@ impl RetentionMetrics {
 }
 
 /// Whoever looks at the same time counts nothing twice, and what was counted does not go back.
-fn up_to(counter: &Counter, figure: u64) {
+pub(super) fn up_to(counter: &Counter, figure: u64) {
     counter
         .inner()
         .fetch_max(figure, std::sync::atomic::Ordering::Relaxed);

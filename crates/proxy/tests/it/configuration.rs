@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_pki::bundle::TrustBundle;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::identity::BundleName;
-use countersign_proxy::config::{GatewayConfig, TrustConfig, default_toml};
+use countersign_pki::revocation::RevocationMode;
+use countersign_pki::time::UnixTime;
+use countersign_proxy::config::{GatewayConfig, RevocationPlan, TrustConfig, default_toml};
 use countersign_proxy::plan::GatewayPlan;
+use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::reference::explain;
+use countersign_testkit::pki::{Leaf, TestCa};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -59,20 +65,13 @@ fn keys_without_effect_are_unknown() {
             "shadows",
         ),
         (
-            format!("{LISTENER}{ROUTE}{TRUSTED}trust = [\"internal\"]\n"),
-            "trust",
-        ),
-        (
             format!("{LISTENER}{ROUTE}allow = [{{ headers = {{ x = [\"x\"] }} }}]\n"),
             "headers",
         ),
         (
-            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\ncrl = [\"a.crl\"]\n".to_owned(),
-            "crl",
-        ),
-        (
-            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\nnotice = \"30d\"\n".to_owned(),
-            "notice",
+            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\nocsp = \"http://a.example\"\n"
+                .to_owned(),
+            "ocsp",
         ),
     ] {
         check_unreadable(&text, &format!("unknown field `{key}`"));
@@ -532,5 +531,233 @@ fn protocols_that_no_upstream_could_speak_are_refused_at_load() {
         // What is left to say is that nobody has given it a certificate.
         let place = "gateway.listener[0].certificate";
         check_refused(&route(plain, keys), place, "no authority here");
+    }
+}
+
+/// What is said of `[trust.acme]` with these lines, whose bundle is a good one.
+fn revocation(lines: &str) -> Result<Option<RevocationPlan>, ConfigError> {
+    let text = format!("[gateway]\n[trust.acme]\nbundle = \"acme.pem\"\n{lines}\n");
+    let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let (acme, web, stranger) = (
+        TestCa::new("acme"),
+        TestCa::new("web"),
+        TestCa::new("other"),
+    );
+    let read = |path: &Path| match path.to_str() {
+        Some("acme.pem") => Ok(acme.root_pem().into_bytes()),
+        Some("web.pem") => Ok(web.root_pem().into_bytes()),
+        Some("issuing.pem") => Ok(acme.intermediate.pem().into_bytes()),
+        Some("strange.pem") => Ok(stranger.intermediate.pem().into_bytes()),
+        Some("leaf.pem") => Ok(acme.issue(Leaf::client("a")).chain_pem().into_bytes()),
+        Some("empty.pem") => Ok(Vec::new()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+    let config = &file.trust["acme"];
+    let bundle = config.load("acme", None, now, read)?;
+    config.revocation(&bundle, now, read)
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table, one row per mistake")]
+fn what_is_said_of_a_bundles_lists_makes_sense_or_is_refused() {
+    for (lines, issuers, mode) in [
+        ("crl = [\"a.crl\"]", 1, RevocationMode::Hard),
+        (
+            "crl = [\"a.crl\", \"http://a.example/x\"]\nintermediates = \"issuing.pem\"",
+            2,
+            RevocationMode::Hard,
+        ),
+        (
+            "crl = [\"a.crl\"]\nrevocation = \"dangerous_soft\"",
+            1,
+            RevocationMode::DangerousSoft,
+        ),
+        (
+            "crl = [\"https://a.example/x\"]\ncrl_server_anchors = \"web.pem\"\nrevocation = \"grace\"\ngrace = \"1h\"",
+            1,
+            RevocationMode::Grace(Duration::from_hours(1)),
+        ),
+    ] {
+        let plan = revocation(lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
+        let plan = plan.expect("it has lists");
+        assert_eq!((plan.issuers.len(), plan.mode), (issuers, mode), "{lines}");
+        assert_eq!(plan.https.is_some(), lines.contains("web.pem"), "{lines}");
+    }
+    assert!(revocation("").expect("nothing is said").is_none());
+    for (lines, key, part) in [
+        ("revocation = \"grace\"", "revocation", "has none"),
+        ("grace = \"1h\"", "grace", "has none"),
+        (
+            "intermediates = \"issuing.pem\"",
+            "intermediates",
+            "has none",
+        ),
+        ("crl_refresh = \"2h\"", "crl_refresh", "has none"),
+        ("crl = [\"\"]", "crl[0]", "empty"),
+        ("crl = [\"a.crl\", \"a.crl\"]", "crl[1]", "twice"),
+        ("crl = [\"ftp://a.example/x\"]", "crl[0]", "http"),
+        ("crl = [\"http://u:p@a.example/x\"]", "crl[0]", "passwords"),
+        ("crl = [\"https://a.example/x\"]", "crl[0]", "vouches"),
+        (
+            "crl = [\"a.crl\"]\ncrl_server_anchors = \"web.pem\"",
+            "crl_server_anchors",
+            "nobody would be judged",
+        ),
+        (
+            "crl = [\"https://a.example/x\"]\ncrl_server_anchors = \"gone.pem\"",
+            "crl_server_anchors",
+            "gone.pem",
+        ),
+        (
+            "crl = [\"https://a.example/x\"]\ncrl_server_anchors = \"empty.pem\"",
+            "crl_server_anchors",
+            "no PEM block",
+        ),
+        (
+            "crl = [\"a.crl\"]\nrevocation = \"grace\"",
+            "grace",
+            "how long",
+        ),
+        (
+            "crl = [\"a.crl\"]\nrevocation = \"grace\"\ngrace = \"0s\"",
+            "grace",
+            "none",
+        ),
+        (
+            "crl = [\"a.crl\"]\nrevocation = \"grace\"\ngrace = \"31d\"",
+            "grace",
+            "30 d",
+        ),
+        ("crl = [\"a.crl\"]\ngrace = \"1h\"", "grace", "another mode"),
+        (
+            "crl = [\"a.crl\"]\ncrl_refresh = \"1s\"",
+            "crl_refresh",
+            "load",
+        ),
+        (
+            "crl = [\"a.crl\"]\nintermediates = \"strange.pem\"",
+            "intermediates",
+            "no anchor",
+        ),
+        (
+            "crl = [\"a.crl\"]\nintermediates = \"leaf.pem\"",
+            "intermediates",
+            "not a CA",
+        ),
+        (
+            "crl = [\"a.crl\"]\nintermediates = \"empty.pem\"",
+            "intermediates",
+            "no PEM block",
+        ),
+        (
+            "crl = [\"a.crl\"]\nintermediates = \"gone.pem\"",
+            "intermediates",
+            "gone.pem",
+        ),
+        ("contact = \" \"", "contact", "empty"),
+        ("contact = \"a\\nb\"", "contact", "line"),
+        ("notice = \"800d\"", "notice", "year"),
+    ] {
+        let refused = revocation(lines).expect_err(lines);
+        assert_eq!(
+            refused.place,
+            format!("trust.acme.{key}"),
+            "{lines}: {refused}"
+        );
+        assert!(refused.why.contains(part), "{lines}: {refused}");
+    }
+    check_unreadable(
+        "[gateway]\n[trust.acme]\nrevocation = \"soft\"\n",
+        "dangerous_soft",
+    );
+}
+
+#[test]
+fn route_leaves_bundles_out_and_adds_none() {
+    let (acme, globex) = (TestCa::new("acme"), TestCa::new("globex"));
+    let server = acme.issue(Leaf::server(&["a.test"]));
+    let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+    let bundles = [("acme", &acme), ("globex", &globex)].map(|(name, ca)| {
+        let name = BundleName::parse(name).expect("a name");
+        let root = Certificate::parse(ca.root.der()).expect("a certificate");
+        let bundle = TrustBundle::new(name.clone(), None, vec![root], now).expect("a bundle");
+        (name, Arc::new(bundle))
+    });
+    let bundles = BTreeMap::from(bundles);
+    let build = |listener: &str, route: &str| {
+        let text = format!(
+            "{LISTENER}certificate = \"a.pem\"\nkey = \"a.key\"\n{listener}\n{ROUTE}host = \"a.test\"\n{route}\n"
+        );
+        let file: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let read = |path: &Path| match path.to_str() {
+            Some("a.pem") => Ok(server.chain_pem().into_bytes()),
+            _ => Ok(server.key_pem.clone().into_bytes()),
+        };
+        file.gateway.build(&bundles, Vec::new(), None, read)
+    };
+    let both = "trust = [\"acme\", \"globex\"]";
+    assert!(build(both, "trust = [\"acme\"]\nallow = [\"any-trusted\"]").is_ok());
+    assert!(
+        build(
+            both,
+            "trust = [\"acme\"]\nallow = [{ bundle = \"acme\", cn = \"x\" }]"
+        )
+        .is_ok()
+    );
+    for (listener, route, key, part) in [
+        (
+            "trust = [\"acme\"]",
+            "trust = [\"globex\"]\nallow = [\"any-trusted\"]",
+            "trust[0]",
+            "add none",
+        ),
+        (
+            both,
+            "trust = [\"acme\", \"internal\"]\nallow = [\"any-trusted\"]",
+            "trust[1]",
+            "add none",
+        ),
+        (
+            both,
+            "trust = [\"acme\", \"acme\"]\nallow = [\"any-trusted\"]",
+            "trust[1]",
+            "twice",
+        ),
+        (
+            both,
+            "trust = []\nallow = [\"any-trusted\"]",
+            "trust",
+            "empty",
+        ),
+        (
+            both,
+            "trust = [\"acme\"]\nallow = [{ bundle = \"globex\", cn = \"x\" }]",
+            "allow[0]",
+            "never hold",
+        ),
+        (
+            both,
+            "trust = [\"acme\"]\nallow = [{ cn = \"x\" }]",
+            "allow[0]",
+            "internal",
+        ),
+        (
+            "client_certificate = \"off\"",
+            "trust = [\"acme\"]\nallow = [\"anyone\"]",
+            "trust",
+            "never asks",
+        ),
+    ] {
+        let refused = build(listener, route)
+            .err()
+            .unwrap_or_else(|| panic!("accepted: {route}"));
+        assert_eq!(
+            refused.place,
+            format!("gateway.listener[0].route[0].{key}"),
+            "{refused}"
+        );
+        assert!(refused.why.contains(part), "{route}: {refused}");
+        assert!(refused.hint.is_some(), "{route}: {refused}");
     }
 }

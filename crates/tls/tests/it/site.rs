@@ -56,6 +56,7 @@ impl Site {
             listener: "front".to_owned(),
             client_certificate: ClientCertificate::Require,
             verifier: Some(Arc::new(trusting(&ca))),
+            narrowed: Vec::new(),
             policy: policy(&["localhost"]),
             admits: Admits::Requests,
             alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],

@@ -1,0 +1,109 @@
+//! What a trust bundle's own CRLs say, and what follows where they say nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::crl::AcceptedCrl;
+use crate::fingerprint::Fingerprint;
+use crate::serial::SerialNumber;
+use crate::time::UnixTime;
+
+use super::Revocation;
+
+/// What is done about a certificate that no fresh CRL covers. What a CRL lists is refused in each mode, however old the
+/// CRL is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevocationMode {
+    /// It is admitted, and counted.
+    DangerousSoft,
+    /// It is admitted for so long after the nextUpdate of the last CRL, then refused.
+    Grace(Duration),
+    /// It is refused.
+    #[default]
+    Hard,
+}
+
+/// On what an admission rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RevocationStatus {
+    /// A fresh CRL covers the certificate, or the authority's feed does, or the bundle has no CRLs of its own.
+    Checked,
+    /// The CRL is past its nextUpdate, and within its grace.
+    InGrace,
+    /// Nobody knows: [`RevocationMode::DangerousSoft`].
+    NotChecked,
+}
+
+/// The CRLs of one bundle. Immutable; a change makes a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BundleLists {
+    mode: RevocationMode,
+    lists: Vec<Arc<AcceptedCrl>>,
+}
+
+/// What the lists of an issuer say of one certificate.
+pub(crate) enum Listed {
+    /// It is on one of them.
+    Revoked(Revocation),
+    /// It is on none; the best list that covers it ends then.
+    CoveredUntil(UnixTime),
+    /// No list covers it.
+    Uncovered,
+}
+
+impl BundleLists {
+    /// Of a bundle that has CRLs configured, even if none is there.
+    pub fn new(mode: RevocationMode, lists: Vec<Arc<AcceptedCrl>>) -> Self {
+        Self { mode, lists }
+    }
+
+    /// What is done where no fresh CRL covers a certificate.
+    pub fn mode(&self) -> RevocationMode {
+        self.mode
+    }
+
+    /// The CRLs.
+    pub fn lists(&self) -> &[Arc<AcceptedCrl>] {
+        &self.lists
+    }
+
+    /// Until when each of the lists is good, the grace included; `None`: time takes nothing away.
+    pub fn good_until(&self) -> Option<UnixTime> {
+        let grace = match self.mode {
+            RevocationMode::DangerousSoft => return None,
+            RevocationMode::Grace(grace) => grace,
+            RevocationMode::Hard => Duration::ZERO,
+        };
+        let ends = self.lists.iter().map(|list| list.next_update());
+        ends.min().map(|end| end.plus(grace))
+    }
+
+    pub(crate) fn find(
+        &self,
+        issuer_key: &Fingerprint,
+        serial: SerialNumber,
+        is_ca: bool,
+        crl_uris: &[&str],
+    ) -> Listed {
+        let of_issuer = || {
+            self.lists
+                .iter()
+                .filter(|list| list.issuer_key() == *issuer_key)
+        };
+        // Whatever its scope: a serial is one certificate of its issuer, and the issuer has said that it is revoked.
+        if let Some(revocation) = of_issuer().find_map(|list| list.find(serial)) {
+            return Listed::Revoked(revocation);
+        }
+        let covering = of_issuer().filter(|list| list.scope().covers_one(is_ca, crl_uris));
+        match covering.map(|list| list.next_update()).max() {
+            Some(end) => Listed::CoveredUntil(end),
+            None => Listed::Uncovered,
+        }
+    }
+
+    pub(crate) fn has_list_of(&self, issuer_key: &Fingerprint) -> bool {
+        self.lists
+            .iter()
+            .any(|list| list.issuer_key() == *issuer_key)
+    }
+}
