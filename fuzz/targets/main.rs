@@ -14,5 +14,6 @@ mod path;
 mod pem;
 mod pkcs12;
 mod postgresql;
+mod proxy_protocol;
 mod publication;
 mod request;

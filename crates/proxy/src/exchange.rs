@@ -580,6 +580,7 @@ impl AccessEvent {
             target: "access",
             listener = caller.listener.name,
             src.addr = %caller.session.source,
+            src.front = caller.session.front.map(tracing::field::display),
             src.id = principal,
             method = %self.method,
             path = self.uri.path(),

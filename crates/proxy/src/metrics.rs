@@ -44,6 +44,8 @@ struct Shared {
     feed_age: Family<Unlabelled, Gauge>,
     root_list_end: Family<Unlabelled, Gauge>,
     retention: RetentionMetrics,
+    reloads: Family<ReloadLabels, Counter>,
+    refused_configuration: Family<Unlabelled, Gauge>,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -67,6 +69,11 @@ struct CauseLabels {
 struct RequestLabels {
     listener: String,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -122,6 +129,18 @@ impl Metrics {
             root_list_end.clone(),
         );
         retention.register(&mut registry);
+        let reloads = Family::default();
+        let refused_configuration = Family::<Unlabelled, Gauge>::default();
+        registry.register(
+            "countersign_gateway_reloads",
+            "Configurations read again, by outcome: taken over or refused",
+            reloads.clone(),
+        );
+        registry.register(
+            "countersign_gateway_configuration_refused",
+            "1: the configuration as it stands in its files was refused, and an earlier one is in force",
+            refused_configuration.clone(),
+        );
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -140,6 +159,8 @@ impl Metrics {
                 feed_age,
                 root_list_end,
                 retention,
+                reloads,
+                refused_configuration,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -171,6 +192,20 @@ impl Metrics {
     pub fn tell_root_list_end(&self, unix_s: u64) {
         let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
         self.shared.root_list_end.get_or_create(&[]).set(seconds);
+    }
+
+    /// The configuration was read again: whether it is in force.
+    pub fn note_reload(&self, is_in_force: bool) {
+        let outcome = if is_in_force { "taken-over" } else { "refused" };
+        let labels = ReloadLabels { outcome };
+        self.shared.reloads.get_or_create(&labels).inc();
+        self.tell_refused_configuration(!is_in_force);
+    }
+
+    /// Whether what stands in the configuration's files is not what is in force.
+    pub fn tell_refused_configuration(&self, is_refused: bool) {
+        let refused = &self.shared.refused_configuration;
+        refused.get_or_create(&[]).set(is_refused.into());
     }
 
     /// What of the inventory has left, asked whenever somebody looks. `None`: everything is kept, and nothing is shown.

@@ -10,6 +10,8 @@ use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{AccessPolicy, Asked, Decision, Login, unambiguous_path};
 use countersign_tls::credentials::SharedCredentials;
+use countersign_tls::edge::Edge;
+use countersign_tls::proxy_protocol::Version;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
@@ -46,6 +48,7 @@ pub(crate) struct ListenerPlan {
     pub(crate) settings: ScopeSettings,
     pub(crate) credentials: SharedCredentials,
     pub(crate) max_connections: usize,
+    pub(crate) edge: Edge,
     pub(crate) protocol: Protocol,
     pub(crate) serving: Arc<Serving>,
 }
@@ -89,6 +92,8 @@ pub(crate) struct Serving {
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) direction: Direction,
+    /// How an upstream of bytes is told of each client.
+    pub(crate) upstream_proxy_protocol: Option<Version>,
     pub(crate) identity_headers: Vec<IdentityHeader>,
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -197,6 +202,7 @@ impl Serving {
             former: Some(Arc::clone(former)),
             upstreams: self.upstreams.clone(),
             direction: self.direction.clone(),
+            upstream_proxy_protocol: self.upstream_proxy_protocol,
             identity_headers: self.identity_headers.clone(),
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
@@ -328,6 +334,7 @@ mod tests {
             former: None,
             upstreams: vec![Upstream::Demo, Upstream::Demo],
             direction: Direction::Ingress,
+            upstream_proxy_protocol: None,
             identity_headers: Vec::new(),
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

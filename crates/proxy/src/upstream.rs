@@ -199,7 +199,7 @@ impl UpstreamPool {
         address: &Arc<Address>,
     ) -> Result<Lease, UpstreamFault> {
         let limit = self.bounds.upstream_connections;
-        let (stream, open) = self.connect(address, limit).await?;
+        let (stream, open) = self.connect(address, limit, &[]).await?;
         let vouched = stream.vouched();
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
@@ -215,9 +215,14 @@ impl UpstreamPool {
     }
 
     /// A connection for bytes, which is nobody's after this one.
-    pub(crate) async fn open(&self, address: &Arc<Address>) -> Result<Switched, UpstreamFault> {
+    /// `header`: what goes before everything else, TLS included.
+    pub(crate) async fn open(
+        &self,
+        address: &Arc<Address>,
+        header: &[u8],
+    ) -> Result<Switched, UpstreamFault> {
         // As many as the listener has clients, each of which has one.
-        let (stream, open) = self.connect(address, usize::MAX).await?;
+        let (stream, open) = self.connect(address, usize::MAX, header).await?;
         Ok(Switched {
             stream,
             first: Bytes::new(),
@@ -229,9 +234,10 @@ impl UpstreamPool {
         &self,
         address: &Arc<Address>,
         limit: usize,
+        header: &[u8],
     ) -> Result<(Link, Open), UpstreamFault> {
         let open = self.count(address, limit)?;
-        let stream = Link::connect(address, &self.enforcement).await?;
+        let stream = Link::connect(address, &self.enforcement, header).await?;
         Ok((stream, open))
     }
 
