@@ -58,6 +58,22 @@ fn refusals_from(gateway: &Harness, address: &str) -> Vec<(Cause, Option<String>
     shown.collect()
 }
 
+/// The same when there are so many: a client may hear of its refusal before that is on record.
+async fn awaited_refusals_from(
+    gateway: &Harness,
+    address: &str,
+    count: usize,
+) -> Vec<(Cause, Option<String>)> {
+    let there = async {
+        while refusals_from(gateway, address).len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    // Whether they came is for the caller to tell.
+    let _ = tokio::time::timeout(Duration::from_secs(10), there).await;
+    refusals_from(gateway, address)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn client_that_a_front_carries_is_told_upstream_and_found_by_its_address() {
     let upstream = Upstream::start();
@@ -80,7 +96,7 @@ async fn client_that_a_front_carries_is_told_upstream_and_found_by_its_address()
     let mut status = [0; 12];
     stream.read_exact(&mut status).await.expect("an answer");
     assert_eq!(&status, b"HTTP/1.1 403");
-    let found = refusals_from(&gateway, "192.0.2.1");
+    let found = awaited_refusals_from(&gateway, "192.0.2.1", 1).await;
     let [(Cause::RequestNotAllowed | Cause::IdentityNotAllowed, Some(front))] = &found[..] else {
         panic!("{found:?}");
     };
@@ -90,7 +106,7 @@ async fn client_that_a_front_carries_is_told_upstream_and_found_by_its_address()
     let anonymous = gateway.anonymous(Protocol::Http1Tls12);
     let refused = through(V1, &anonymous, gateway.address()).await;
     assert!(refused.is_err(), "{refused:?}");
-    let found = refusals_from(&gateway, "192.0.2.1");
+    let found = awaited_refusals_from(&gateway, "192.0.2.1", 2).await;
     assert_eq!(found.len(), 2, "{found:?}");
 }
 
@@ -111,7 +127,7 @@ async fn reload_changes_who_is_believed() {
     assert_eq!(before, []);
     let refused = through(V1, &client, gateway.address()).await;
     assert!(refused.is_err(), "{refused:?}");
-    let causes = refusals_from(&gateway, "127.0.0.1");
+    let causes = awaited_refusals_from(&gateway, "127.0.0.1", 1).await;
     assert_eq!(causes, [(Cause::ProxyHeaderUntrusted, None)]);
     let mut direct = through(b"", &client, gateway.address())
         .await
@@ -370,7 +386,7 @@ async fn source_is_held_to_its_limits_and_others_are_not() {
     let mut other = open(2).await.expect("admitted");
     ask(&mut other, "/").await;
     // One line for all of them.
-    let found = refusals_from(&gateway, "192.0.2.1");
+    let found = awaited_refusals_from(&gateway, "192.0.2.1", 1).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].0, Cause::RateLimited);
     drop(first);
