@@ -14,6 +14,7 @@ mod path;
 mod pem;
 mod pkcs12;
 mod postgresql;
+mod proxy_protocol;
 mod publication;
 mod request;
 mod rules;

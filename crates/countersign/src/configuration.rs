@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use countersign_authority::config::AuthorityConfig;
 use countersign_proxy::config::{GatewayConfig, TrustConfig};
@@ -36,7 +39,14 @@ pub(crate) struct Loaded {
     file: Option<(PathBuf, String)>,
     /// As parsed.
     pub(crate) configuration: Configuration,
+    /// When it began to be read.
+    read_at: SystemTime,
+    /// Each file that was read for it, with a hash of what stood there; `None`: nothing that could be read.
+    files: Arc<Mutex<Files>>,
 }
+
+/// By path.
+pub(crate) type Files = BTreeMap<PathBuf, Option<u64>>;
 
 impl Loaded {
     /// Made from a command line.
@@ -44,17 +54,21 @@ impl Loaded {
         Self {
             file: None,
             configuration,
+            read_at: SystemTime::now(),
+            files: Arc::default(),
         }
     }
 
     /// Reads and parses a file; unknown keys are refused.
     pub(crate) fn from_file(path: &Path) -> Result<Self, Fault> {
+        let read_at = SystemTime::now();
         let text = fs::read_to_string(path).map_err(|error| {
             let fault =
                 Fault::configuration(format_args!("cannot read {}: {error}", path.display()));
             fault.hint("`countersign config defaults` prints a configuration to start from")
         })?;
-        Self::parse(path, text)
+        let loaded = Self::parse(path, text)?;
+        Ok(Self { read_at, ..loaded })
     }
 
     fn parse(path: &Path, text: String) -> Result<Self, Fault> {
@@ -67,6 +81,8 @@ impl Loaded {
         Ok(Self {
             file: Some((path.to_owned(), text)),
             configuration,
+            read_at: SystemTime::now(),
+            files: Arc::default(),
         })
     }
 
@@ -87,7 +103,34 @@ impl Loaded {
     /// Reads a file that the configuration names: relative paths begin at the configuration's own folder.
     pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
         let folder = self.file.as_ref().and_then(|(path, _)| path.parent());
-        fs::read(folder.unwrap_or(Path::new("")).join(named))
+        let path = folder.unwrap_or(Path::new("")).join(named);
+        let read = fs::read(&path);
+        let hash = read.as_ref().ok().map(|bytes| HASHER.hash_one(bytes));
+        self.remembered().insert(path, hash);
+        read
+    }
+
+    /// The same, whose files have yet to be read.
+    pub(crate) fn unread(&self) -> Self {
+        Self {
+            files: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// When it began to be read.
+    pub(crate) fn read_at(&self) -> SystemTime {
+        self.read_at
+    }
+
+    /// Each file that has been read for it, beside its own.
+    pub(crate) fn files(&self) -> Files {
+        self.remembered().clone()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Files> {
+        // Nothing between lock and unlock panics.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of what is served all the same, with its line.
@@ -182,6 +225,9 @@ fn find(document: &Spanned<DeTable<'_>>, place: &str) -> Option<usize> {
     }
     found
 }
+
+/// One for the process, so that two readings can be compared.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 const SEE_DEFAULTS: &str = "`countersign config defaults` shows every key with its default";
 

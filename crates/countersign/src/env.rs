@@ -1,9 +1,13 @@
 //! The environment, read here and nowhere else: `COUNTERSIGN_STATE`, `COUNTERSIGN_AS`, `COUNTERSIGN_AUTHORITY`,
-//! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`.
+//! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`, and what a service manager says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
+//! `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use countersign_runtime::listen::PassedSocket;
+use countersign_runtime::supervisor::Supervisor;
 use countersign_store::fail_point;
 
 use crate::fault::Fault;
@@ -19,6 +23,10 @@ pub(crate) struct Environment {
     pub(crate) operator: Option<PathBuf>,
     /// Where that authority is.
     pub(crate) authority: Option<String>,
+    notify_socket: Option<OsString>,
+    watchdog: Option<Duration>,
+    /// Of the sockets that were passed to this very process, in their order.
+    socket_names: Vec<String>,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub(crate) no_colour: bool,
     /// Directives for the log, such as `info,countersign_tls=debug`.
@@ -33,7 +41,24 @@ impl Environment {
         if let Some(armed) = fail_point::variable().and_then(variable) {
             fail_point::arm(&armed.to_string_lossy()).unwrap_or_else(|unknown| panic!("{unknown}"));
         }
+        let text = |name| variable(name).and_then(|value| value.into_string().ok());
+        let number = |name| text(name).and_then(|text| text.parse::<u64>().ok());
+        // Whatever was meant for the process that started this one is not meant for it.
+        let is_own = |name| number(name) == Some(std::process::id().into());
+        let is_watched = is_own("WATCHDOG_PID") || variable("WATCHDOG_PID").is_none();
+        let sockets = number("LISTEN_FDS").filter(|_| is_own("LISTEN_PID"));
+        let names = text("LISTEN_FDNAMES").unwrap_or_default();
+        let names = names.split(':').map(ToOwned::to_owned);
+        let names = names.chain(std::iter::repeat(String::new()));
+        let count = sockets.map_or(0, |count| count.min(MAX_PASSED_SOCKETS));
         Self {
+            notify_socket: variable("NOTIFY_SOCKET"),
+            watchdog: number("WATCHDOG_USEC")
+                .filter(|_| is_watched)
+                .map(Duration::from_micros),
+            socket_names: names
+                .take(usize::try_from(count).unwrap_or_default())
+                .collect(),
             countersign_state: variable("COUNTERSIGN_STATE").map(PathBuf::from),
             xdg_state_home: variable("XDG_STATE_HOME").map(PathBuf::from),
             home: variable("HOME").map(PathBuf::from),
@@ -45,6 +70,34 @@ impl Environment {
             log_filter: variable("COUNTERSIGN_LOG")
                 .map(|filter| filter.to_string_lossy().into_owned()),
         }
+    }
+
+    /// The service manager that wants to be told; one that tells nobody where there is none.
+    pub(crate) fn supervisor(&self) -> Result<Supervisor, Fault> {
+        let Some(socket) = &self.notify_socket else {
+            return Ok(Supervisor::default());
+        };
+        Supervisor::new(socket, self.watchdog).map_err(|error| {
+            let socket = socket.display();
+            Fault::configuration(format_args!(
+                "NOTIFY_SOCKET={socket} cannot be used: {error}"
+            ))
+            .hint("it is the path of a socket, or a name in the abstract namespace behind an @")
+        })
+    }
+
+    /// The sockets that the service manager has passed.
+    pub(crate) fn take_sockets(&self) -> Result<Vec<PassedSocket>, Fault> {
+        let named = (0..).zip(&self.socket_names);
+        let sockets = named.map(|(index, name)| {
+            PassedSocket::take(index, name.clone()).map_err(|error| {
+                Fault::configuration(format_args!(
+                    "the socket {name:?} that the service manager passes cannot be accepted on: {error}"
+                ))
+                .hint("in the socket unit, ListenStream= with a port, and Accept=no")
+            })
+        });
+        sockets.collect()
     }
 
     /// The state folder: `flag`, else `COUNTERSIGN_STATE`, else `/var/lib/countersign` for root, else the XDG state folder.
@@ -68,6 +121,9 @@ impl Environment {
             })
     }
 }
+
+/// More than any configuration has listeners.
+const MAX_PASSED_SOCKETS: u64 = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod control;
 mod feed;
 mod feed_age;
 mod hearing;
+mod manager;
 mod node;
 mod opening;
 pub(crate) mod process;
@@ -51,6 +52,7 @@ use self::announcement::{Addresses, Announcement};
 use self::control::Control;
 use self::feed::Departure;
 use self::hearing::{Heard, hear};
+use self::manager::Manager;
 use self::opening::{Opened, open};
 use self::reserved_port::{ReservedPorts, Site};
 use self::tasks::Tasks;
@@ -97,6 +99,7 @@ impl Source {
 
 /// Serves until a signal, or until something that must not end has ended.
 pub(crate) fn serve(service: Service, globals: &Globals) -> Result<Answer, Fault> {
+    let manager = Manager::of(&globals.environment)?;
     let colour = stderr_is_terminal() && !globals.environment.no_colour;
     let format = if globals.json {
         LogFormat::Json
@@ -122,20 +125,24 @@ pub(crate) fn serve(service: Service, globals: &Globals) -> Result<Answer, Fault
                 "the control plane's threads cannot start: {error}"
             ))
         })?;
-    let outcome = runtime.block_on(live(service, globals));
+    let outcome = runtime.block_on(live(service, manager, globals));
     runtime.shutdown_timeout(CONTROL_LINGER);
     outcome.map(|()| Answer::Yes)
 }
 
-async fn live(service: Service, globals: &Globals) -> Result<(), Fault> {
+async fn live(service: Service, manager: Manager, globals: &Globals) -> Result<(), Fault> {
     let (trigger, drain) = drain();
     let mut tasks = Tasks::default();
     let mut signal = pin!(shutdown_signal());
+    let supervisor = manager.supervisor.clone();
     let starting = async {
         let loaded = service.source.load()?;
         let clock: SharedClock = Arc::new(SystemClock);
         let opened = open(&service, &loaded, &clock).await?;
-        start(&service, &loaded, opened, &clock, &drain, &mut tasks).await
+        start(
+            &service, &loaded, opened, manager, &clock, &drain, &mut tasks,
+        )
+        .await
     };
     // Signals are listened for from here on: whoever is told "ready" may send one at once.
     let running = tokio::select! {
@@ -144,11 +151,13 @@ async fn live(service: Service, globals: &Globals) -> Result<(), Fault> {
         running = starting => running?,
     };
     running.announcement.print(globals)?;
+    supervisor.ready("serving");
     let outcome = tokio::select! {
         _ = &mut signal => Ok(()),
         () = running.gateway.one_ended() => Err(Fault::bug("a worker of the data plane ended")),
         fault = tasks.first_to_end() => Err(fault),
     };
+    supervisor.stopping("draining");
     let stopped = stop(running, trigger).await;
     outcome.and(stopped)
 }
@@ -157,6 +166,7 @@ async fn start(
     service: &Service,
     loaded: &Loaded,
     opened: Opened,
+    manager: Manager,
     clock: &SharedClock,
     drain: &Drain,
     tasks: &mut Tasks,
@@ -209,7 +219,7 @@ async fn start(
         drain: drain.clone(),
         readiness: readiness.clone(),
     };
-    let gateway = Gateway::start(plan, context)?;
+    let gateway = Gateway::start_with(plan, context, manager.sockets)?;
 
     let control = Control {
         service,
@@ -222,6 +232,8 @@ async fn start(
         enforcement: &enforcement,
         gateway: &gateway,
         lists: lists.clone(),
+        metrics: &metrics,
+        supervisor: manager.supervisor,
         metrics_address,
     };
     control.spawn(tasks, socket, following, own, wanted);

@@ -352,7 +352,7 @@ causes! {
         "The connection reached its maximum age.",
         "Reconnect.";
     ProxyHeaderMissing = "proxy-header-missing", Protocol,
-        "A trusted front must send the PROXY header and did not.",
+        "A trusted front must send a PROXY header that can be read, and did not.",
         "Turn it on there, or off here.";
     ProxyHeaderUntrusted = "proxy-header-untrusted", Protocol,
         "An address that is not trusted sent a PROXY header.",

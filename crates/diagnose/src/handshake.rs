@@ -63,6 +63,10 @@ pub enum HandshakeFault {
     },
     /// The first bytes are a PROXY header.
     ProxyHeader,
+    /// A trusted front sent no PROXY header to go by.
+    ProxyHeaderMissing(HeaderFault),
+    /// The source has, or does, more than it may.
+    RateLimited(Excess),
     /// More came behind a request for TLS than a client may send before the answer.
     SentAhead,
     /// The TLS library restored another certificate than the session was admitted with.
@@ -97,6 +101,42 @@ pub enum HandshakeFault {
     },
     /// The client's newest version is older than TLS 1.2.
     VersionTooOld,
+}
+
+/// What a trusted front sent in place of a PROXY header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Something else.
+    Absent,
+    /// Part of one, or nothing, before it closed.
+    Closed,
+    /// One that cannot be read.
+    Invalid {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Part of one, or nothing, for too long.
+    Late {
+        /// How long it had.
+        limit: Duration,
+    },
+}
+
+/// What a source has, or does, too much of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// Open connections.
+    Connections {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// Handshakes in a second.
+    Handshakes {
+        /// Whose are counted together.
+        network: String,
+        /// How many it may begin.
+        per_second: u32,
+    },
 }
 
 /// Whose unfinished handshakes are counted.
@@ -230,8 +270,14 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
         ),
         HandshakeFault::ProxyHeader => plain(
             Cause::ProxyHeaderUntrusted,
-            "the connection begins with a PROXY header, which this listener takes from nobody",
+            "the connection begins with a PROXY header, which this listener does not take from that address",
         ),
+        HandshakeFault::ProxyHeaderMissing(fault) => Refusal::new(
+            Cause::ProxyHeaderMissing,
+            header_sentence(fault),
+            Evidence::new(),
+        ),
+        HandshakeFault::RateLimited(excess) => rate_limited(excess),
         HandshakeFault::SentAhead => plain(
             Cause::MalformedHandshake,
             "the client sent more behind its request for encryption than it may before the answer",
@@ -260,6 +306,21 @@ fn judged(fault: &HandshakeFault, offer: &Offer) -> Refusal {
             ),
             Evidence::new().with("tls_versions_served", SPOKEN_VERSIONS),
         ),
+    }
+}
+
+fn header_sentence(fault: &HeaderFault) -> String {
+    const ASKED: &str =
+        "this listener takes connections from that address with a PROXY header alone";
+    match fault {
+        HeaderFault::Absent => format!("{ASKED}, and this one begins with something else"),
+        HeaderFault::Closed => format!("{ASKED}, and this one was closed before there was one"),
+        HeaderFault::Invalid { why } => {
+            format!("{ASKED}, and the one that came cannot be read: {why}")
+        }
+        HeaderFault::Late { limit } => {
+            format!("{ASKED}, and none came within {:.1} s", limit.as_secs_f64())
+        }
     }
 }
 
@@ -355,6 +416,31 @@ fn too_many_pending(at: PendingAt, limit: usize) -> Refusal {
             .with("limit", limit)
             .with("counted", counted),
     )
+}
+
+fn rate_limited(excess: &Excess) -> Refusal {
+    match excess {
+        Excess::Connections { limit } => Refusal::new(
+            Cause::RateLimited,
+            format!(
+                "{limit} connections from this address are open, no more are taken before one ends"
+            ),
+            Evidence::new()
+                .with("limit", limit)
+                .with("counted", "connections"),
+        ),
+        Excess::Handshakes {
+            network,
+            per_second,
+        } => Refusal::new(
+            Cause::RateLimited,
+            format!("{network} begins more than {per_second} handshakes a second"),
+            Evidence::new()
+                .with("limit", per_second)
+                .with("counted", "handshakes-per-second")
+                .with("network", network),
+        ),
+    }
 }
 
 impl Stage {

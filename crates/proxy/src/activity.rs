@@ -29,6 +29,8 @@ pub(crate) struct Activity {
     /// Whether the last request has a body whose end was not read.
     has_body: Cell<bool>,
     pub(crate) passed: Passed,
+    answered: Cell<u64>,
+    abandoned: Cell<u64>,
 }
 
 /// What is waited for, and until when.
@@ -53,6 +55,14 @@ pub(crate) struct BodyEnd {
     request: u64,
 }
 
+struct Answering<'a>(&'a Activity);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.set(self.0.abandoned.get() + 1);
+    }
+}
+
 impl BodyEnd {
     pub(crate) fn reached(&self) {
         if self.activity.last.get() == self.request {
@@ -73,7 +83,24 @@ impl Activity {
             is_unflushed: Cell::new(false),
             has_body: Cell::new(false),
             passed: Passed::default(),
+            answered: Cell::new(0),
+            abandoned: Cell::new(0),
         })
+    }
+
+    /// Does the work of a request. One whose client gives it up before there is an answer has cost the work, and is counted.
+    pub(crate) async fn answering<A>(&self, answer: impl Future<Output = A>) -> A {
+        let answering = Answering(self);
+        let answer = answer.await;
+        std::mem::forget(answering);
+        self.answered.set(self.answered.get() + 1);
+        answer
+    }
+
+    /// Whether the client gives up more than it waits for (CVE-2023-44487): how many it has given up.
+    pub(crate) fn abandons(&self) -> Option<u64> {
+        let abandoned = self.abandoned.get();
+        (abandoned > MAX_ABANDONED && abandoned > self.answered.get()).then_some(abandoned)
     }
 
     pub(crate) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
@@ -226,6 +253,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
         self.stream.is_write_vectored()
     }
 }
+
+/// Envoy's too (`premature_reset_total_stream_count`, 500, of which half may be resets).
+const MAX_ABANDONED: u64 = 250;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 
 pub(crate) mod build;
 mod condition;
+mod edge;
 mod egress;
 mod reference;
 mod route;
@@ -22,6 +23,7 @@ use countersign_tls::scope::ClientCertificate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
 pub use self::reference::default_toml;
 pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
@@ -43,6 +45,9 @@ pub struct GatewayConfig {
     pub identity_headers: Vec<IdentityHeader>,
     /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
     pub refusal_ring_size: ByteSize,
+    /// Whether the configuration is taken over when its file, or one that it names, has changed. Otherwise that takes a SIGHUP.
+    /// Default: true.
+    pub watch_files: bool,
     /// The authority, where it is another process. Left out: the state's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed: Option<FeedConfig>,
@@ -124,6 +129,13 @@ pub struct ListenerConfig {
     /// Connections open at once; further ones wait in the kernel's queue. Default: 100000.
     #[serde(default = "default_max_connections")]
     pub max_connections: NonZeroUsize,
+    /// Which fronts (load balancers) say, by the PROXY protocol, whose connections they carry. Default: none, so that every
+    /// connection begins with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolConfig>,
+    /// How much is begun before it is known for whom.
+    #[serde(default, skip_serializing_if = "LimitsConfig::is_default")]
+    pub limits: LimitsConfig,
     /// What the listener's own upstream speaks. Default: "bytes".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<UpstreamProtocol>,
@@ -134,6 +146,10 @@ pub struct ListenerConfig {
     /// Of an upstream over TLS (`tls://…`): whom it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
+    /// Of a listener with an upstream of its own: that is told of each client by a header of the PROXY protocol, "v1" or "v2".
+    /// Default: nothing is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_proxy_protocol: Option<ProxyProtocolVersion>,
     /// Whom a listener of bytes admits; one entry that holds is enough. For PostgreSQL each entry names the users.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<AllowEntry>,
@@ -331,6 +347,7 @@ impl Default for GatewayConfig {
             certificate_lifetime: TimeSpan::from_seconds(30 * 24 * 3600),
             identity_headers: IdentityHeader::ALL.to_vec(),
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
+            watch_files: true,
             feed: None,
             listener: Vec::new(),
             egress: Vec::new(),
@@ -359,9 +376,12 @@ impl ListenerConfig {
             idle_timeout: None,
             feed_life: default_feed_life(),
             max_connections: default_max_connections(),
+            proxy_protocol: None,
+            limits: LimitsConfig::default(),
             protocol: None,
             upstream: None,
             upstream_tls: None,
+            upstream_proxy_protocol: None,
             allow: Vec::new(),
             deny: Vec::new(),
             shadow: None,

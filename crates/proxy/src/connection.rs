@@ -197,7 +197,11 @@ async fn rest<S: AsyncRead + AsyncWrite + Unpin>(
 async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller: Rc<Caller>) {
     let service = {
         let caller = Rc::clone(&caller);
-        service_fn(move |request| exchange(Rc::clone(&caller), request))
+        service_fn(move |request| {
+            let answer = exchange(Rc::clone(&caller), request);
+            let activity = Rc::clone(&caller.activity);
+            async move { activity.answering(answer).await }
+        })
     };
     let connection = http2::Builder::new(Streams(Rc::clone(&caller)))
         .timer(TokioTimer::new())
@@ -216,6 +220,8 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
 }
 
 enum Ended {
+    /// It gives up most of what it asks for.
+    Abandoning(u64),
     Finished(hyper::Result<()>),
     /// Nothing has been under way for a while, and nothing is left in any buffer.
     Quiet,
@@ -259,6 +265,9 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
         loop {
             if let Poll::Ready(finished) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ended::Finished(finished));
+            }
+            if let Some(abandoned) = caller.activity.abandons() {
+                return Poll::Ready(Ended::Abandoning(abandoned));
             }
             let waiting = caller.activity.waiting(head_limit, idle_limit, send_limit);
             if let Waiting::Head(limit) | Waiting::Taking(limit) = waiting
@@ -312,6 +321,17 @@ fn note_end(ended: &Ended, caller: &Caller) {
             let sentence = "the headers of a request did not arrive in time";
             Refusal::new(Cause::RequestLimit, sentence, Evidence::new())
         }
+        Ended::Finished(Err(error)) if is_flood(error) => {
+            let sentence = "the client resets its streams, or sends empty frames, faster than they can be served";
+            Refusal::new(Cause::RequestLimit, sentence, Evidence::new())
+        }
+        Ended::Abandoning(abandoned) => {
+            let sentence = format!(
+                "the client gave up {abandoned} requests before they were answered, more than it waited for"
+            );
+            let evidence = Evidence::new().with("abandoned", abandoned);
+            Refusal::new(Cause::RequestLimit, sentence, evidence)
+        }
         Ended::Finished(Err(error)) => return note_broken(error, caller),
         Ended::SendTimeout => {
             tracing::debug!(src.addr = %caller.session.source, "client takes nothing");
@@ -322,6 +342,15 @@ fn note_end(ended: &Ended, caller: &Caller) {
     caller
         .listener
         .refuse_request(refusal, &caller.session, None);
+}
+
+/// Whether it was us who ended it, with `ENHANCE_YOUR_CALM` (RFC 9113 §7).
+fn is_flood(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let of_h2 = source.and_then(|source| source.downcast_ref::<h2::Error>());
+    of_h2.is_some_and(|error| {
+        !error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }
 
 fn note_broken(error: &impl std::error::Error, caller: &Caller) {

@@ -2,6 +2,7 @@
 
 mod worker;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
-use countersign_runtime::listen::{BindError, ListenerSet};
+use countersign_runtime::listen::{BindError, ListenerSet, PassedSocket};
 use countersign_runtime::readiness::Readiness;
 use countersign_runtime::workers::{WorkerPanicked, Workers};
 use countersign_tls::enforcement::Enforcement;
@@ -53,16 +54,30 @@ impl Gateway {
     ///
     /// To be called inside the control runtime, which from then on looks for expired certificates of live connections.
     pub fn start(plan: GatewayPlan, context: Context) -> Result<RunningGateway, StartError> {
+        Self::start_with(plan, context, Vec::new())
+    }
+
+    /// [`Gateway::start`], where a service manager has bound some of the addresses already. A socket belongs to the listener of its name,
+    /// else to the one of its address; one that belongs to none is refused.
+    pub fn start_with(
+        plan: GatewayPlan,
+        context: Context,
+        passed: Vec<PassedSocket>,
+    ) -> Result<RunningGateway, StartError> {
+        let mut passed = assigned(&plan, passed)?;
         let pending = context.readiness.pending("the gateway's listeners");
         let (mut of_workers, told) = assignments(&plan, &context.enforcement);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for listener in &plan.listeners {
-            let bound = ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
-                StartError::Bind {
-                    listener: listener.name.clone(),
-                    error,
-                }
-            })?;
+            let bound = match passed.remove(&listener.name) {
+                Some(bound) => bound,
+                None => ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
+                    StartError::Bind {
+                        listener: listener.name.clone(),
+                        error,
+                    }
+                })?,
+            };
             let shared = Arc::new(Listener::new(listener, bound.address, &context));
             share(&mut of_workers, &shared, bound.sockets);
             listeners.push(shared);
@@ -193,6 +208,7 @@ impl GatewayHandle {
         }
         for (listener, planned) in planned() {
             if let Some(acceptor) = &listener.acceptor {
+                acceptor.replace_edge(planned.edge.clone());
                 acceptor.replace(planned.settings.clone(), planned.credentials.clone());
             }
         }
@@ -234,8 +250,14 @@ impl GatewayHandle {
         })
     }
 
+    /// Whether every worker takes up what it is told, within a few seconds.
+    pub async fn workers_answer(&self) -> bool {
+        let _reloading = self.shared.reloading.lock().await;
+        self.judge_again().await
+    }
+
     /// Has the workers judge what is in flight by what is served now; done when those that had to have ended.
-    async fn judge_again(&self) {
+    async fn judge_again(&self) -> bool {
         let (awaited_by, mut ended) = mpsc::channel::<Infallible>(1);
         let judged = async {
             for worker in &self.shared.workers {
@@ -246,9 +268,13 @@ impl GatewayHandle {
             // Nothing is ever sent: the channel closes when the last that was told has ended.
             let _: Option<Infallible> = ended.recv().await;
         };
-        if timeout(END_WAIT, judged).await.is_err() {
-            tracing::error!("an exchange that a reload cut has not ended");
+        let have_ended = timeout(END_WAIT, judged).await.is_ok();
+        if !have_ended {
+            tracing::error!(
+                "a worker does not answer, or an exchange that a reload cut has not ended"
+            );
         }
+        have_ended
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -353,6 +379,16 @@ pub enum StartError {
         /// What the system said.
         error: BindError,
     },
+    /// A socket that a service manager passed fits no listener.
+    #[error("the socket {name:?} that the service manager passes, {address}, {why}")]
+    Passed {
+        /// What it is called there.
+        name: String,
+        /// Where it listens, if that is known.
+        address: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The system gave no thread or no event queue.
     #[error("the data plane's threads cannot start: {0}")]
     Threads(std::io::Error),
@@ -363,6 +399,9 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bind { error, .. } => error.hint(),
+            Self::Passed { .. } => Some(
+                "FileDescriptorName= of the socket unit is the name of a listener, ListenStream= its address: one socket unit a listener".to_owned(),
+            ),
             Self::Threads(_) => None,
         }
     }
@@ -392,6 +431,47 @@ fn assignments(
         (assignment, told)
     };
     (0..plan.workers).map(assignment).unzip()
+}
+
+/// The sockets that were passed, by their listeners' names.
+fn assigned(
+    plan: &GatewayPlan,
+    passed: Vec<PassedSocket>,
+) -> Result<HashMap<String, ListenerSet>, StartError> {
+    let mut assigned = HashMap::new();
+    for PassedSocket { name, socket } in passed {
+        let address = socket.local_addr();
+        let shown = address
+            .as_ref()
+            .map_or_else(|_| "nowhere".to_owned(), ToString::to_string);
+        let refused = |why: String| StartError::Passed {
+            name: name.clone(),
+            address: shown.clone(),
+            why,
+        };
+        let address = address.map_err(|error| refused(error.to_string()))?;
+        let named = plan.listeners.iter().find(|it| it.name == name);
+        let listener = named
+            .or_else(|| plan.listeners.iter().find(|it| it.address == address))
+            .ok_or_else(|| refused("is that of no listener, by name or by address".to_owned()))?;
+        let any_port = listener.address.port() == 0 && listener.address.ip() == address.ip();
+        if listener.address != address && !any_port {
+            let why = format!(
+                "is not where the listener {} shall listen, {}",
+                listener.name, listener.address
+            );
+            return Err(refused(why));
+        }
+        let set = ListenerSet::of_passed(socket, plan.workers);
+        let set = set.map_err(|error| refused(error.to_string()))?;
+        if assigned.insert(listener.name.clone(), set).is_some() {
+            return Err(refused(format!(
+                "is the second for the listener {}",
+                listener.name
+            )));
+        }
+    }
+    Ok(assigned)
 }
 
 fn share(

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
-use countersign_tls::acceptor::{Acceptor, HandshakeRefusal, Session};
+use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
 
 use crate::gateway::Context;
@@ -37,7 +37,8 @@ impl Listener {
         Self {
             name: plan.name.clone(),
             address,
-            acceptor: Some(Acceptor::new(
+            acceptor: Some(Acceptor::behind(
+                plan.edge.clone(),
                 plan.settings.clone(),
                 credentials,
                 context.enforcement.clone(),
@@ -121,11 +122,14 @@ impl Listener {
 
     fn record(
         &self,
-        refusal: Refusal,
+        mut refusal: Refusal,
         phase: Phase,
         session: &Session,
         request: Option<RefusedRequest>,
     ) -> RefusalId {
+        if let Some(front) = session.front {
+            refusal.evidence.push(FRONT, front);
+        }
         self.refusals.record(Refused {
             refusal,
             source: session.source,

@@ -50,6 +50,8 @@ struct Shared {
     root_list_end: Family<Unlabelled, Gauge>,
     retention: RetentionMetrics,
     trust: TrustMetrics,
+    reloads: Family<ReloadLabels, Counter>,
+    refused_configuration: Family<Unlabelled, Gauge>,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -73,6 +75,11 @@ struct CauseLabels {
 struct RequestLabels {
     listener: String,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -136,6 +143,18 @@ impl Metrics {
         );
         retention.register(&mut registry);
         trust.register(&mut registry);
+        let reloads = Family::default();
+        let refused_configuration = Family::<Unlabelled, Gauge>::default();
+        registry.register(
+            "countersign_gateway_reloads",
+            "Configurations read again, by outcome: taken over or refused",
+            reloads.clone(),
+        );
+        registry.register(
+            "countersign_gateway_configuration_refused",
+            "1: the configuration as it stands in its files was refused, and an earlier one is in force",
+            refused_configuration.clone(),
+        );
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -156,6 +175,8 @@ impl Metrics {
                 root_list_end,
                 retention,
                 trust,
+                reloads,
+                refused_configuration,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -188,6 +209,20 @@ impl Metrics {
     pub fn tell_root_list_end(&self, unix_s: u64) {
         let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
         self.shared.root_list_end.get_or_create(&[]).set(seconds);
+    }
+
+    /// The configuration was read again: whether it is in force.
+    pub fn note_reload(&self, is_in_force: bool) {
+        let outcome = if is_in_force { "taken-over" } else { "refused" };
+        let labels = ReloadLabels { outcome };
+        self.shared.reloads.get_or_create(&labels).inc();
+        self.tell_refused_configuration(!is_in_force);
+    }
+
+    /// Whether what stands in the configuration's files is not what is in force.
+    pub fn tell_refused_configuration(&self, is_refused: bool) {
+        let refused = &self.shared.refused_configuration;
+        refused.get_or_create(&[]).set(is_refused.into());
     }
 
     /// What of the inventory has left, asked whenever somebody looks. `None`: everything is kept, and nothing is shown.

@@ -12,6 +12,8 @@ use countersign_policy::access::{
     AccessPolicy, Asked, Circumstances, Decision, Login, unambiguous_path,
 };
 use countersign_tls::credentials::SharedCredentials;
+use countersign_tls::edge::Edge;
+use countersign_tls::proxy_protocol::Version;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
@@ -49,6 +51,7 @@ pub(crate) struct ListenerPlan {
     pub(crate) settings: ScopeSettings,
     pub(crate) credentials: SharedCredentials,
     pub(crate) max_connections: usize,
+    pub(crate) edge: Edge,
     pub(crate) protocol: Protocol,
     pub(crate) serving: Arc<Serving>,
 }
@@ -94,6 +97,8 @@ pub(crate) struct Serving {
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) direction: Direction,
+    /// How an upstream of bytes is told of each client.
+    pub(crate) upstream_proxy_protocol: Option<Version>,
     pub(crate) identity_headers: Vec<IdentityHeader>,
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -224,6 +229,7 @@ impl Serving {
             shadow: self.shadow.clone(),
             upstreams: self.upstreams.clone(),
             direction: self.direction.clone(),
+            upstream_proxy_protocol: self.upstream_proxy_protocol,
             identity_headers: self.identity_headers.clone(),
             header_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
@@ -356,6 +362,7 @@ mod tests {
             shadow: None,
             upstreams: vec![Upstream::Demo, Upstream::Demo],
             direction: Direction::Ingress,
+            upstream_proxy_protocol: None,
             identity_headers: Vec::new(),
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,

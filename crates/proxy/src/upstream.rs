@@ -258,7 +258,7 @@ impl UpstreamPool {
             return Ok(lease);
         }
         let limit = self.bounds.upstream_connections;
-        let (stream, open) = self.connect(address, limit).await?;
+        let (stream, open) = self.connect(address, limit, &[]).await?;
         let line = Line::begin(stream, open).await?;
         Ok(Lease::Line(InUse::new(line, address, self, false)))
     }
@@ -340,7 +340,7 @@ impl UpstreamPool {
         versions: HttpVersions,
     ) -> Result<Made, UpstreamFault> {
         let limit = self.bounds.upstream_connections;
-        let (stream, open) = self.connect(address, limit).await?;
+        let (stream, open) = self.connect(address, limit, &[]).await?;
         let speaks_http2 = match &stream {
             Link::Tls(link) => link.speaks_http2,
             Link::Tcp(_) | Link::Unix(_) => versions == HttpVersions::Http2,
@@ -367,9 +367,14 @@ impl UpstreamPool {
     }
 
     /// A connection for bytes, which is nobody's after this one.
-    pub(crate) async fn open(&self, address: &Arc<Address>) -> Result<Switched, UpstreamFault> {
+    /// `header`: what goes before everything else, TLS included.
+    pub(crate) async fn open(
+        &self,
+        address: &Arc<Address>,
+        header: &[u8],
+    ) -> Result<Switched, UpstreamFault> {
         // As many as the listener has clients, each of which has one.
-        let (stream, open) = self.connect(address, usize::MAX).await?;
+        let (stream, open) = self.connect(address, usize::MAX, header).await?;
         Ok(Switched {
             stream,
             first: Bytes::new(),
@@ -381,9 +386,10 @@ impl UpstreamPool {
         &self,
         address: &Arc<Address>,
         limit: usize,
+        header: &[u8],
     ) -> Result<(Link, Open), UpstreamFault> {
         let open = self.count(address, limit)?;
-        let stream = Link::connect(address, &self.enforcement).await?;
+        let stream = Link::connect(address, &self.enforcement, header).await?;
         Ok((stream, open))
     }
 

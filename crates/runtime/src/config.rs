@@ -1,6 +1,7 @@
 //! What the configurations of every role share: amounts, where a fault stands, and how keys are explained.
 
 pub mod amount;
+pub mod network;
 pub mod reference;
 
 /// Why a configuration cannot be served.

@@ -16,5 +16,7 @@ pub mod drain;
 pub mod listen;
 pub mod readiness;
 pub mod shutdown;
+pub mod supervisor;
 pub mod telemetry;
+pub mod watched_files;
 pub mod workers;

@@ -9,8 +9,11 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::RawFd;
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// One address with a socket for each worker.
@@ -36,6 +39,55 @@ impl ListenerSet {
         }
         for _ in 1..count {
             sockets.push(bind(address, true, BACKLOG)?);
+        }
+        Ok(Self { address, sockets })
+    }
+}
+
+/// A socket that listens already, which a service manager holds for this process.
+#[derive(Debug)]
+pub struct PassedSocket {
+    /// What it is called there; may be empty.
+    pub name: String,
+    /// As it was passed.
+    pub socket: TcpListener,
+}
+
+impl PassedSocket {
+    /// The `index`th of the sockets that were passed to this process (`sd_listen_fds(3)`), under a name.
+    ///
+    /// Our descriptor is a copy: to take over a number that somebody says is a descriptor is not safe, to ask the kernel for a copy of
+    /// what it stands for is. The original stays open until the process ends, which changes nothing, for the service manager holds the
+    /// same socket.
+    pub fn take(index: u16, name: String) -> io::Result<Self> {
+        let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let passed = RawFd::from(index) + FIRST_PASSED;
+        let copy = pidfd_getfd(&this, passed, PidfdGetfdFlags::empty())?;
+        let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        let family = sockopt::socket_domain(&copy)?;
+        if family != AddressFamily::INET && family != AddressFamily::INET6
+            || sockopt::socket_type(&copy)? != SocketType::STREAM
+        {
+            return refused("it is no socket of TCP");
+        }
+        if !sockopt::socket_acceptconn(&copy)? {
+            return refused("it does not listen");
+        }
+        Ok(Self {
+            name,
+            socket: TcpListener::from(copy),
+        })
+    }
+}
+
+impl ListenerSet {
+    /// A passed socket for each of `count` workers: one queue, from which whoever is free accepts.
+    pub fn of_passed(socket: TcpListener, count: usize) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        let mut sockets = vec![socket];
+        for _ in 1..count {
+            sockets.push(sockets[0].try_clone()?);
         }
         Ok(Self { address, sockets })
     }
@@ -135,6 +187,9 @@ fn open(address: SocketAddr, reuse_port: bool, backlog: u32) -> io::Result<TcpLi
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
+
+/// `SD_LISTEN_FDS_START`.
+const FIRST_PASSED: RawFd = 3;
 
 // Linux's default net.core.somaxconn since 5.4; a larger figure is clipped to it.
 const BACKLOG: u32 = 4096;

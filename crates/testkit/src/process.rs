@@ -35,6 +35,11 @@ impl Process {
     pub fn try_start(binary: &Path, arguments: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(binary);
         command.args(arguments).arg("--json");
+        Self::try_start_as(command)
+    }
+
+    /// What starts the binary, with `--json`, in the process that it is given or makes.
+    pub fn try_start_as(mut command: Command) -> Result<Self, String> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_diagnose::handshake::{HandshakeFault, Stage};
+use countersign_diagnose::handshake::{HandshakeFault, HeaderFault, Stage};
 use countersign_diagnose::refusal::Refusal;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
@@ -20,6 +20,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::credentials::SharedCredentials;
+use crate::edge::{self, Edge, Ends};
 use crate::enforcement::Enforcement;
 use crate::farewell::{alert_record, part};
 use crate::fault::{self, Fault};
@@ -29,14 +30,20 @@ pub use crate::live::Lifeline;
 use crate::pending::Pending;
 pub use crate::pending::PendingLimits;
 use crate::preamble::{self, Start};
+use crate::proxy_protocol::{Announcement, Version, cipher_name};
+use crate::rate::Rates;
 use crate::scope::{Admits, ClientCertificate, Scope, ScopeSettings};
 use crate::sessions::Origin;
+use crate::sources::{Place, Sources};
 pub use crate::stream::Stream;
 
 /// One per listener; shared by the workers. Settings can be replaced while it accepts.
 pub struct Acceptor {
     enforcement: Enforcement,
+    edge: ArcSwap<Edge>,
     pending: Pending,
+    rates: Rates,
+    sources: Arc<Sources>,
     scope: ArcSwap<Scope>,
 }
 
@@ -47,7 +54,7 @@ impl Acceptor {
         credentials: SharedCredentials,
         enforcement: Enforcement,
     ) -> Arc<Self> {
-        Self::with_pending_limits(settings, credentials, enforcement, PendingLimits::default())
+        Self::behind(Edge::default(), settings, credentials, enforcement)
     }
 
     /// Ready to accept, with limits of its own on what is unfinished.
@@ -57,12 +64,34 @@ impl Acceptor {
         enforcement: Enforcement,
         limits: PendingLimits,
     ) -> Arc<Self> {
+        let edge = Edge {
+            pending: limits,
+            ..Edge::default()
+        };
+        Self::behind(edge, settings, credentials, enforcement)
+    }
+
+    /// Ready to accept what comes past an edge of its own.
+    pub fn behind(
+        edge: Edge,
+        settings: ScopeSettings,
+        credentials: SharedCredentials,
+        enforcement: Enforcement,
+    ) -> Arc<Self> {
         let scope = Scope::new(settings, credentials, &enforcement);
         Arc::new(Self {
             enforcement,
-            pending: Pending::new(limits),
+            edge: ArcSwap::from_pointee(edge),
+            pending: Pending::default(),
+            rates: Rates::new(),
+            sources: Arc::default(),
             scope: ArcSwap::from_pointee(scope),
         })
+    }
+
+    /// Connections that come from now on come past this edge; those that are open stay.
+    pub fn replace_edge(&self, edge: Edge) {
+        self.edge.store(Arc::new(edge));
     }
 
     /// New handshakes are judged by `settings`; sessions live on only if the scope's id is unchanged.
@@ -83,16 +112,20 @@ impl Acceptor {
     pub async fn accept(
         &self,
         socket: TcpStream,
-        source: SocketAddr,
+        peer: SocketAddr,
     ) -> Result<Connection, Box<HandshakeRefusal>> {
+        let mut ends = Ends::own(peer);
         // On the heap, so that the task that goes on to serve the connection does not carry the handshake's state.
-        let (greeting, outcome) = Box::pin(self.shake_hands(socket, source)).await;
+        let (greeting, outcome) = Box::pin(self.shake_hands(socket, &mut ends)).await;
         outcome.map_err(|fault| {
             let offer = greeting.offer();
-            let (refusal, fingerprint) = fault::refusal(&fault, source, &offer);
+            let (mut refusal, fingerprint) = fault::refusal(&fault, ends.source, &offer);
+            if let Some(front) = ends.front {
+                refusal.evidence.push(FRONT, front);
+            }
             Box::new(HandshakeRefusal {
                 refusal,
-                source,
+                source: ends.source,
                 sni: offer.server_name,
                 fingerprint,
             })
@@ -102,16 +135,33 @@ impl Acceptor {
     async fn shake_hands(
         &self,
         mut socket: TcpStream,
-        source: SocketAddr,
+        ends: &mut Ends,
     ) -> (Greeting, Result<Connection, Fault>) {
         let mut greeting = Greeting::default();
-        // Held through the farewell of a refused client, too: until then it has its socket.
-        let _slot = match self.pending.begin(source.ip()) {
-            Ok(slot) => slot,
-            Err(fault) => return (greeting, Err(fault.into())),
-        };
         let scope = self.scope.load_full();
         let deadline = Instant::now() + scope.settings.handshake_timeout;
+        let edge = self.edge.load_full();
+        let entered = async {
+            if edge.is_front(ends.source.ip()) {
+                let _slot = self.pending.begin_of_front(edge.pending)?;
+                let reading = edge::read_header(&mut socket, ends.source);
+                *ends = timeout_at(deadline, reading)
+                    .await
+                    .unwrap_or_else(|_| Err(header_late(&scope)))?;
+            }
+            if let Some(rate) = edge.rate {
+                self.rates.begin(rate, ends.source.ip())?;
+            }
+            let slot = self.pending.begin(edge.pending, ends.source.ip())?;
+            let limit = edge.connections_per_source;
+            let place = self.sources.enter(ends.source.ip(), limit)?;
+            Ok::<_, HandshakeFault>((slot, place))
+        };
+        // The slot is held through the farewell of a refused client, too: until then it has its socket.
+        let (_slot, place) = match entered.await {
+            Ok(entered) => entered,
+            Err(fault) => return (greeting, Err(fault.into())),
+        };
         let greeted = greet(&mut greeting, &mut socket, scope.settings.admits);
         let outcome = match timeout_at(deadline, greeted).await {
             Ok(Ok((start, accepted))) => {
@@ -126,7 +176,8 @@ impl Acceptor {
                         Err(HandshakeFault::AlpnMismatch { served }.into()),
                     );
                 }
-                self.answer(scope, accepted, socket, source, deadline).await
+                self.answer(scope, accepted, socket, (*ends, place), deadline)
+                    .await
             }
             Ok(Err(rejected)) => {
                 if let Some(answer) = rejected.answer {
@@ -144,7 +195,7 @@ impl Acceptor {
         scope: Arc<Scope>,
         accepted: Accepted,
         socket: TcpStream,
-        source: SocketAddr,
+        (ends, place): (Ends, Place),
         deadline: Instant,
     ) -> Result<Connection, Fault> {
         let sni = match scope.served_name(accepted.client_hello().server_name()) {
@@ -174,7 +225,7 @@ impl Acceptor {
             Err(_) => return Err(timed_out(&scope, Stage::Answered)),
         };
         match self.admit(&scope, &judge, &tls, sni.as_ref()) {
-            Ok(admitted) => Ok(connection(&scope, tls, admitted, source, sni)),
+            Ok(admitted) => Ok(connection(&scope, (tls, place), admitted, ends, sni)),
             Err(fault) => {
                 turn_away(tls).await;
                 Err(fault)
@@ -263,14 +314,20 @@ pub struct Connection {
 pub struct Session {
     /// `None`: anonymous.
     pub peer: Option<Arc<VerifiedPeer>>,
-    /// Where from.
+    /// Where from: of a connection that a front carries, what the front says.
     pub source: SocketAddr,
+    /// Where the client connected to; `None`: the socket is gone already.
+    pub destination: Option<SocketAddr>,
+    /// The front that carries the connection, by its own address.
+    pub front: Option<SocketAddr>,
     /// Server name indication in lower case.
     pub sni: Option<DnsName>,
     /// Negotiated application protocol.
     pub alpn: Option<Arc<[u8]>>,
     /// `TLSv1.3`, `TLSv1.2`, `none`.
     pub protocol: &'static str,
+    /// As OpenSSL calls the cipher suite; `none`.
+    pub cipher: &'static str,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// What is known of the peer's revocation; of the anonymous, [`RevocationStatus::Checked`].
@@ -285,13 +342,31 @@ impl Session {
         Self {
             peer: None,
             source,
+            destination: None,
+            front: None,
             sni: None,
             alpn: None,
             protocol: "none",
+            cipher: "none",
             resumed: false,
             revocation: RevocationStatus::Checked,
             lifeline: enforcement.register(listener.into(), None),
         }
+    }
+
+    /// The header of the PROXY protocol that tells an upstream of this connection. `None`: it is not known where it came to.
+    pub fn proxy_header(&self, version: Version) -> Option<Vec<u8>> {
+        let announced = Announcement {
+            source: self.source,
+            destination: self.destination?,
+            sni: self.sni.as_ref().map(ToString::to_string),
+            alpn: self.alpn.as_deref(),
+            protocol: self.protocol,
+            cipher: self.cipher,
+            peer: self.peer.as_deref(),
+            resumed: self.resumed,
+        };
+        Some(announced.encode(version))
     }
 }
 
@@ -324,12 +399,16 @@ async fn greet(
 
 fn connection(
     scope: &Scope,
-    tls: TlsStream<TcpStream>,
+    (tls, place): (TlsStream<TcpStream>, Place),
     admitted: Admitted,
-    source: SocketAddr,
+    ends: Ends,
     sni: Option<DnsName>,
 ) -> Connection {
-    let (_, state) = tls.get_ref();
+    let (socket, state) = tls.get_ref();
+    let own_end = || {
+        let address = socket.local_addr().ok()?;
+        Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    };
     let Admitted {
         peer,
         lifeline,
@@ -337,7 +416,9 @@ fn connection(
     } = admitted;
     let session = Session {
         peer,
-        source,
+        source: ends.source,
+        destination: ends.destination.or_else(own_end),
+        front: ends.front,
         sni,
         alpn: state
             .alpn_protocol()
@@ -346,12 +427,15 @@ fn connection(
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",
         },
+        cipher: state
+            .negotiated_cipher_suite()
+            .map_or("none", |suite| cipher_name(suite.suite())),
         resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         revocation,
         lifeline: lifeline.clone(),
     };
     Connection {
-        stream: Stream::new(tls, lifeline),
+        stream: Stream::new(tls, lifeline, place),
         session,
     }
 }
@@ -362,6 +446,12 @@ fn timed_out(scope: &Scope, stage: Stage) -> Fault {
         limit: scope.settings.handshake_timeout,
     }
     .into()
+}
+
+fn header_late(scope: &Scope) -> HandshakeFault {
+    HandshakeFault::ProxyHeaderMissing(HeaderFault::Late {
+        limit: scope.settings.handshake_timeout,
+    })
 }
 
 fn has_gone(fault: &Fault) -> bool {
@@ -382,6 +472,9 @@ async fn turn_away(mut tls: TlsStream<TcpStream>) {
     let (socket, _) = tls.into_inner();
     part(socket, &last_words).await;
 }
+
+/// Whatever says who a client was says by which front it came.
+pub const FRONT: &str = "front";
 
 /// RFC 7301 §3.2.
 const NO_APPLICATION_PROTOCOL: u8 = 120;

@@ -23,7 +23,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -203,12 +203,17 @@ impl Connector {
     /// Takes the handshake to its end. That the server has accepted us is known only from what it answers: see
     /// [`Connector::refusal_behind`].
     pub async fn connect(&self) -> Result<Connected, Box<Refusal>> {
+        self.connect_behind(&[]).await
+    }
+
+    /// [`Connector::connect`], with a header before TLS that tells the server whose connection it is.
+    pub async fn connect_behind(&self, header: &[u8]) -> Result<Connected, Box<Refusal>> {
         if let Some(age) = self.enforcement.stale(self.settings.feed_life) {
             let life = self.settings.feed_life.unwrap_or_default();
             return Err(self.refused(&ConnectFault::TrustDataStale { age, life }));
         }
         let limit = self.settings.connect_timeout;
-        match timeout(limit, self.shake_hands()).await {
+        match timeout(limit, self.shake_hands(header)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.refused(&ConnectFault::TimedOut { limit })),
         }
@@ -235,7 +240,7 @@ impl Connector {
         None
     }
 
-    async fn shake_hands(&self) -> Result<Connected, Box<Refusal>> {
+    async fn shake_hands(&self, header: &[u8]) -> Result<Connected, Box<Refusal>> {
         let mut addresses =
             tokio::net::lookup_host((self.settings.host.as_str(), self.settings.port))
                 .await
@@ -259,6 +264,9 @@ impl Connector {
         };
         // Without it an acknowledgement waits for the server's delayed ACK. Not worth a failure.
         let _ = socket.set_nodelay(true);
+        if socket.write_all(header).await.is_err() {
+            return Err(self.refused(&ConnectFault::Closed));
+        }
         if self.asks_first {
             let answer = preamble::request(&mut socket).await;
             match answer {

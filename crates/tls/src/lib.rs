@@ -7,6 +7,7 @@
 pub mod acceptor;
 pub mod connector;
 pub mod credentials;
+pub mod edge;
 pub mod enforcement;
 mod farewell;
 mod fault;
@@ -17,6 +18,9 @@ mod live;
 mod pending;
 mod preamble;
 mod provider;
+pub mod proxy_protocol;
+mod rate;
 pub mod scope;
 mod sessions;
+mod sources;
 mod stream;

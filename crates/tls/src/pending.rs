@@ -26,9 +26,9 @@ impl Default for PendingLimits {
 }
 
 /// Counts the unfinished handshakes of a listener.
+#[derive(Default)]
 pub(crate) struct Pending {
-    limits: PendingLimits,
-    // Invariant: `in_all` is the sum of `by_source`, which holds no zero; so the map is never larger than `limits.in_all`.
+    // Invariant: `in_all` is at least the sum of `by_source`, which holds no zero; so the map is never larger than the limit in all.
     counts: Mutex<Counts>,
 }
 
@@ -42,34 +42,43 @@ struct Counts {
 #[must_use = "the handshake counts only while the slot lives"]
 pub(crate) struct Slot<'a> {
     pending: &'a Pending,
-    source: IpAddr,
+    /// `None`: a front's, which has not said yet whom it carries.
+    source: Option<IpAddr>,
 }
 
 impl Pending {
-    pub(crate) fn new(limits: PendingLimits) -> Self {
-        Self {
-            limits,
-            counts: Mutex::default(),
-        }
-    }
-
     /// Refused when as many are unfinished as may be.
-    pub(crate) fn begin(&self, source: IpAddr) -> Result<Slot<'_>, HandshakeFault> {
+    pub(crate) fn begin(
+        &self,
+        limits: PendingLimits,
+        source: IpAddr,
+    ) -> Result<Slot<'_>, HandshakeFault> {
         let source = network_of(source);
-        let too_many = |at, limit| Err(HandshakeFault::TooManyPending { at, limit });
         let mut counts = self.counts();
-        if counts.in_all >= self.limits.in_all {
-            return too_many(PendingAt::Listener, self.limits.in_all);
-        }
+        counts.check(limits)?;
         let of_source = counts.by_source.get(&source).copied().unwrap_or_default();
-        if of_source >= self.limits.per_source {
-            return too_many(PendingAt::Source, self.limits.per_source);
+        if of_source >= limits.per_source {
+            return Err(HandshakeFault::TooManyPending {
+                at: PendingAt::Source,
+                limit: limits.per_source,
+            });
         }
         counts.in_all += 1;
         counts.by_source.insert(source, of_source + 1);
         Ok(Slot {
             pending: self,
-            source,
+            source: Some(source),
+        })
+    }
+
+    /// The same for a front, through which everybody comes.
+    pub(crate) fn begin_of_front(&self, limits: PendingLimits) -> Result<Slot<'_>, HandshakeFault> {
+        let mut counts = self.counts();
+        counts.check(limits)?;
+        counts.in_all += 1;
+        Ok(Slot {
+            pending: self,
+            source: None,
         })
     }
 
@@ -79,18 +88,33 @@ impl Pending {
     }
 }
 
+impl Counts {
+    fn check(&self, limits: PendingLimits) -> Result<(), HandshakeFault> {
+        if self.in_all < limits.in_all {
+            return Ok(());
+        }
+        Err(HandshakeFault::TooManyPending {
+            at: PendingAt::Listener,
+            limit: limits.in_all,
+        })
+    }
+}
+
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let mut counts = self.pending.counts();
         counts.in_all -= 1;
-        match counts.by_source.get_mut(&self.source) {
+        let Some(source) = self.source else {
+            return;
+        };
+        match counts.by_source.get_mut(&source) {
             Some(of_source) if *of_source > 1 => *of_source -= 1,
-            _ => drop(counts.by_source.remove(&self.source)),
+            _ => drop(counts.by_source.remove(&source)),
         }
     }
 }
 
-fn network_of(source: IpAddr) -> IpAddr {
+pub(crate) fn network_of(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -121,27 +145,20 @@ mod tests {
     #[test]
     fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
         let address = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let pending = Pending::new(PendingLimits {
+        let limits = PendingLimits {
             in_all: 3,
             per_source: 1,
-        });
-        let _four = pending.begin(address("192.0.2.1"));
-        let six = pending.begin(address("2001:db8::1"));
-        assert_eq!(
-            at(&pending.begin(address("::ffff:192.0.2.1"))),
-            Some(PendingAt::Source)
-        );
-        assert_eq!(
-            at(&pending.begin(address("2001:db8::ffff:2"))),
-            Some(PendingAt::Source)
-        );
-        let _next = pending.begin(address("2001:db8:0:1::1"));
-        assert_eq!(
-            at(&pending.begin(address("192.0.2.2"))),
-            Some(PendingAt::Listener)
-        );
+        };
+        let pending = Pending::default();
+        let begin = |text: &str| pending.begin(limits, address(text));
+        let _four = begin("192.0.2.1");
+        let six = begin("2001:db8::1");
+        assert_eq!(at(&begin("::ffff:192.0.2.1")), Some(PendingAt::Source));
+        assert_eq!(at(&begin("2001:db8::ffff:2")), Some(PendingAt::Source));
+        let _next = begin("2001:db8:0:1::1");
+        assert_eq!(at(&begin("192.0.2.2")), Some(PendingAt::Listener));
         drop(six);
-        assert_eq!(at(&pending.begin(address("2001:db8::ffff:2"))), None);
+        assert_eq!(at(&begin("2001:db8::ffff:2")), None);
         assert_eq!(
             pending.counts().by_source.len(),
             2,

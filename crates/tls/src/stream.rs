@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::live::Lifeline;
+use crate::sources::Place;
 
 /// A TLS stream over TCP.
 ///
@@ -18,13 +19,15 @@ pub struct Stream {
     // Boxed: the tasks that hold it move it about, and its handshake state is large.
     tls: Box<TlsStream<TcpStream>>,
     lifeline: Lifeline,
+    _place: Place,
 }
 
 impl Stream {
-    pub(crate) fn new(tls: TlsStream<TcpStream>, lifeline: Lifeline) -> Self {
+    pub(crate) fn new(tls: TlsStream<TcpStream>, lifeline: Lifeline, place: Place) -> Self {
         Self {
             tls: Box::new(tls),
             lifeline,
+            _place: place,
         }
     }
 

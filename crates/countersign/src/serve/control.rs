@@ -8,13 +8,16 @@ use countersign_authority::authority::{Authority, Unsealing};
 use countersign_authority::state::StateFolder;
 use countersign_proxy::admin::AdminContext;
 use countersign_proxy::gateway::RunningGateway;
+use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
+use countersign_runtime::supervisor::Supervisor;
 use countersign_tls::enforcement::Enforcement;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
 use super::hearing::Following;
+use super::manager::show_life;
 use super::process::Process;
 use super::reload::{Ports, Reloads};
 use super::tasks::Tasks;
@@ -38,6 +41,8 @@ pub(super) struct Control<'a> {
     pub(super) enforcement: &'a Enforcement,
     pub(super) gateway: &'a RunningGateway,
     pub(super) lists: TrustLists,
+    pub(super) metrics: &'a Metrics,
+    pub(super) supervisor: Supervisor,
     /// As bound.
     pub(super) metrics_address: SocketAddr,
 }
@@ -52,6 +57,8 @@ impl Control<'_> {
         own: watch::Receiver<Option<Own>>,
         wanted: Wanted,
     ) {
+        let life = show_life(self.supervisor.clone(), self.gateway.handle());
+        tasks.spawn_endless("the sign of life", life);
         let (asked, asking) = mpsc::channel(WAITING_RELOADS);
         let (wanted_sender, wanted) = watch::channel(wanted);
         let process = Process::new(
@@ -100,6 +107,8 @@ impl Control<'_> {
             enforcement: self.enforcement.clone(),
             process,
             lists: self.lists,
+            metrics: self.metrics.clone(),
+            supervisor: self.supervisor,
             clock: Arc::clone(self.clock),
             in_force: following.as_mut().and_then(|it| it.in_force.take()),
             loaded: self.loaded.clone(),

@@ -43,6 +43,8 @@ pub(crate) struct ProcessView {
 pub(crate) struct Process {
     view: Arc<watch::Sender<ProcessView>>,
     shortest_feed_life: Arc<watch::Sender<Duration>>,
+    /// Why what stands in the configuration's files is not what is in force.
+    refused_configuration: Arc<watch::Sender<Option<String>>>,
     enforcement: Enforcement,
     lists: TrustLists,
 }
@@ -66,9 +68,15 @@ impl Process {
         Self {
             view: Arc::new(watch::Sender::new(view)),
             shortest_feed_life: Arc::new(watch::Sender::new(shortest_feed_life(loaded))),
+            refused_configuration: Arc::default(),
             enforcement,
             lists,
         }
+    }
+
+    /// What stands in the configuration's files was read again. `refused`: why it is not in force.
+    pub(crate) fn read_again(&self, refused: Option<String>) {
+        self.refused_configuration.send_replace(refused);
     }
 
     /// Another configuration is in force.
@@ -91,6 +99,11 @@ impl Process {
         view.risks.extend(age.and_then(|age| stale(age, life)));
         view.bundles = self.lists.views();
         view.risks.extend(self.lists.risks());
+        let refused = self.refused_configuration.borrow().clone();
+        view.risks.extend(refused.map(|error| Risk {
+            sentence: format!("an earlier configuration is in force, since the present one is refused: {error}"),
+            hint: "correct it: it is taken over when it has changed; `countersign config check FILE` judges it before".to_owned(),
+        }));
         view
     }
 

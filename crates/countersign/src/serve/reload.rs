@@ -1,11 +1,14 @@
-//! The configuration read again, on SIGHUP or by the admin socket. One that is wrong changes nothing.
+//! The configuration read again: on SIGHUP, by the admin socket, and when its file or one that it names has changed. One that is
+//! wrong changes nothing, and whoever looks is told of it.
 //!
 //! Trust that the feed tells is taken over by the configuration in force, whatever stands in the file by now: nobody goes
 //! on being trusted because somebody has begun to edit it.
 
+mod difference;
+
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use countersign_authority::admin::port::replace_roles;
 use countersign_authority::authority::Authority;
@@ -15,18 +18,22 @@ use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::time::UnixTime;
 use countersign_proxy::admin::ReloadRequest;
 use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
+use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::shutdown::reload_signal;
+use countersign_runtime::supervisor::Supervisor;
+use countersign_runtime::watched_files::WatchedFiles;
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::difference::differences;
 use super::Source;
 use super::process::Process;
 use super::trust_lists::TrustLists;
 use crate::certifiable_names::certifiable;
 use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles, trusted};
-use crate::configuration::Loaded;
+use crate::configuration::{Files, Loaded};
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
 use crate::kept_profiles;
@@ -53,6 +60,10 @@ pub(crate) struct Reloads {
     pub(crate) process: Process,
     /// The bundles and their revocation lists.
     pub(crate) lists: TrustLists,
+    /// Who waits for the end of a reload.
+    pub(crate) supervisor: Supervisor,
+    /// Where reloads are counted.
+    pub(crate) metrics: Metrics,
     /// The time of day.
     pub(crate) clock: SharedClock,
     /// Hears by which version of the feed's bundles is served; `None`: they come from no feed.
@@ -103,6 +114,7 @@ impl Reloads {
             Ok(hangup) => hangup,
             Err(error) => return Fault::world(format_args!("cannot handle SIGHUP: {error}")),
         };
+        let mut watched = self.watch(self.loaded.read_at(), &Files::default());
         let mut backoff = FIRST_BACKOFF;
         let mut trust_due = None;
         loop {
@@ -126,7 +138,12 @@ impl Reloads {
             };
             tokio::select! {
                 () = hung_up => {
-                    if self.reload().await.is_ok() {
+                    if self.reload(&mut watched).await.is_ok() {
+                        trust_due = None;
+                    }
+                }
+                () = watched.changed() => {
+                    if self.has_changed(&mut watched) && self.reload(&mut watched).await.is_ok() {
                         trust_due = None;
                     }
                 }
@@ -139,16 +156,19 @@ impl Reloads {
                 }
                 Some(answer) = asking.recv() => {
                     // Whoever asked may have gone.
-                    let _ = answer.send(self.reload().await);
+                    let _ = answer.send(self.reload(&mut watched).await);
                 }
             }
         }
     }
 
     /// Whether the gateway serves by what is to be trusted now; if not, it is tried again after `backoff`.
-    async fn trust(&self, backoff: Duration) -> bool {
-        match self.serve_by(&self.loaded).await {
+    async fn trust(&mut self, backoff: Duration) -> bool {
+        // What its files say by now is in force only if all of it can be.
+        let loaded = self.loaded.unread();
+        match self.serve_by(&loaded).await {
             Ok(report) => {
+                self.loaded = loaded;
                 tracing::info!(
                     sessions_declined = report.sessions_declined,
                     connections_cut = report.connections_cut,
@@ -191,10 +211,73 @@ impl Reloads {
         Ok(report)
     }
 
-    async fn reload(&mut self) -> Result<ReloadReport, String> {
-        let outcome = self.take_over().await;
+    /// Whether anything that was read for the configuration in force reads otherwise now. If not, it is in force, whatever was refused in
+    /// between.
+    fn has_changed(&self, watched: &mut WatchedFiles) -> bool {
+        let begun = SystemTime::now();
+        let Ok(now) = self.source.load() else {
+            return true;
+        };
+        let (Ok(before), Ok(after)) = (self.loaded.written(), now.written()) else {
+            return true;
+        };
+        let read = self.loaded.files();
+        for path in read.keys() {
+            // Whatever comes of it is remembered.
+            let _ = now.read(path);
+        }
+        let has_changed = before != after || read != now.files();
+        if !has_changed {
+            tracing::debug!("what the configuration is read from was touched, and says the same");
+            self.note(None);
+            *watched = self.watch(begun, &Files::default());
+        }
+        has_changed
+    }
+
+    /// The files of the configuration in force, and of one that was tried.
+    fn watch(&self, read_at: SystemTime, tried: &Files) -> WatchedFiles {
+        let Source::File(path) = &self.source else {
+            return WatchedFiles::default();
+        };
+        if !self.loaded.configuration.gateway.watch_files {
+            return WatchedFiles::default();
+        }
+        let mut files = self.loaded.files();
+        files.extend(tried.clone());
+        let files = files.into_iter().map(|(path, hash)| (path, hash.is_some()));
+        let own = (path.clone(), path.exists());
+        WatchedFiles::since(read_at, files.chain([own]))
+    }
+
+    /// `refused`: why what stands in the files is not in force.
+    fn note(&self, refused: Option<String>) {
+        self.metrics.tell_refused_configuration(refused.is_some());
+        self.process.read_again(refused);
+    }
+
+    async fn reload(&mut self, watched: &mut WatchedFiles) -> Result<ReloadReport, String> {
+        self.supervisor.reloading();
+        let begun = SystemTime::now();
+        let before = (self.loaded.written(), self.loaded.files());
+        let mut tried = Files::default();
+        let outcome = self.take_over(&mut tried).await;
+        *watched = self.watch(begun, &tried);
+        self.metrics.note_reload(outcome.is_ok());
+        self.note(outcome.as_ref().err().cloned());
+        self.supervisor.ready(&match &outcome {
+            Ok(_) => "serving".to_owned(),
+            Err(error) => format!("serving by an earlier configuration: {error}"),
+        });
+        let changed = match (&before, self.loaded.written()) {
+            ((Ok(table), files), Ok(after)) => {
+                differences((table, files), (&after, &self.loaded.files()))
+            }
+            _ => String::new(),
+        };
         match &outcome {
             Ok(report) => tracing::info!(
+                changed,
                 listeners = report.listeners.len(),
                 sessions_declined = report.sessions_declined,
                 connections_cut = report.connections_cut,
@@ -207,19 +290,30 @@ impl Reloads {
         outcome
     }
 
-    async fn take_over(&mut self) -> Result<ReloadReport, String> {
+    /// `tried`: the files that were read for it, whatever came of it.
+    async fn take_over(&mut self, tried: &mut Files) -> Result<ReloadReport, String> {
+        let loaded = self.source.load();
+        let loaded = loaded.map_err(|fault| fault.sentence().to_owned())?;
+        let outcome = self.take_over_loaded(&loaded).await;
+        *tried = loaded.files();
+        if outcome.is_ok() {
+            self.loaded = loaded;
+        }
+        outcome
+    }
+
+    async fn take_over_loaded(&mut self, loaded: &Loaded) -> Result<ReloadReport, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
-        let loaded = self.source.load().map_err(said)?;
-        if let Some(changed) = Ports::of(&loaded).difference(&self.ports) {
+        if let Some(changed) = Ports::of(loaded).difference(&self.ports) {
             return Err(format!(
                 "{changed} has changed: that takes effect when the process starts again"
             ));
         }
-        let profiles = profiles(&loaded).map_err(said)?;
-        let retention = retention(&loaded).map_err(said)?;
-        let roles = roles(&loaded).map_err(said)?;
-        let names = self.names_wanted(&loaded).map_err(said)?;
-        let mut report = self.serve_by(&loaded).await?;
+        let profiles = profiles(loaded).map_err(said)?;
+        let retention = retention(loaded).map_err(said)?;
+        let roles = roles(loaded).map_err(said)?;
+        let names = self.names_wanted(loaded).map_err(said)?;
+        let mut report = self.serve_by(loaded).await?;
         if let Some((authority, state)) = &self.authority {
             let cut = replace_roles(authority, &self.enforcement, roles).await;
             report.connections_cut += cut.connections_cut;
@@ -235,14 +329,13 @@ impl Reloads {
             }
         }
         let gateway = &loaded.configuration.gateway;
-        self.process.reloaded(&loaded);
+        self.process.reloaded(loaded);
         if let Source::File(_) = self.source {
             self.wanted.send_replace(Wanted {
                 names,
                 lifetime: gateway.certificate_lifetime.duration(),
             });
         }
-        self.loaded = loaded;
         Ok(report)
     }
 

@@ -19,6 +19,7 @@ use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
 
+use crate::config::edge::edge;
 use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
@@ -191,6 +192,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             },
             credentials: self.credentials(&place, listener)?,
             max_connections: listener.max_connections.get(),
+            edge: edge(&place, listener)?,
             protocol: served.protocol,
             serving: Arc::new(Serving {
                 policy,
@@ -198,6 +200,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 shadow,
                 upstreams: served.upstreams,
                 direction: Direction::Ingress,
+                upstream_proxy_protocol: listener.upstream_proxy_protocol.map(Into::into),
                 identity_headers: self.config.identity_headers.clone(),
                 header_timeout: listener.header_timeout.duration(),
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),
@@ -468,6 +471,13 @@ fn served(
             routes: vec![route],
             upstreams: vec![upstream::of_listener(&written, protocol, upstreams)?],
         });
+    }
+    if listener.upstream_proxy_protocol.is_some() {
+        return Err(ConfigError::new(
+            format!("{place}.upstream_proxy_protocol"),
+            "requests of several clients share the connections to an HTTP upstream, and a header is for one client's",
+        )
+        .hint("leave it out: identity_headers tell of each request; or give the listener an upstream of its own"));
     }
     if let Some((key, _)) = of_bytes.iter().find(|(_, is_given)| *is_given) {
         return Err(ConfigError::new(

@@ -101,6 +101,7 @@ impl EgressConfig {
                 shadow: None,
                 upstreams: vec![upstream],
                 direction: Direction::Egress { host },
+                upstream_proxy_protocol: None,
                 identity_headers: Vec::new(),
                 header_timeout: HEADER_TIMEOUT,
                 idle_timeout: idle_timeout.unwrap_or(IDLE_TIMEOUT),

@@ -1,15 +1,16 @@
 //! `[gateway]` and `[trust]` with every key and its default.
 
 use std::fmt::Write;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, documented, inline, section};
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, ListenerConfig, RouteClientCertificate,
-    RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
+    EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, LimitsConfig, ListenerConfig,
+    ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig, ShadowConfig,
+    TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -40,7 +41,11 @@ pub fn default_toml() -> String {
         certificate: Some("tls/server.pem".into()),
         key: Some("tls/server.key".into()),
         idle_timeout: Some(TimeSpan::from_seconds(75)),
+        proxy_protocol: Some(ProxyProtocolConfig {
+            from: vec!["10.0.0.0/8".parse().expect("a network")],
+        }),
         upstream: Some("tcp://127.0.0.1:5432".to_owned()),
+        upstream_proxy_protocol: Some(ProxyProtocolVersion::V2),
         allow: vec![AllowEntry::AnyTrusted],
         deny: every_route.deny.clone(),
         ..listener.clone()
@@ -86,6 +91,13 @@ pub fn default_toml() -> String {
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);
     text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
     text += &section("[[gateway.listener]]", &listener, &every_listener, &NESTED);
+    let limits = LimitsConfig::default();
+    let every_limit = LimitsConfig {
+        connections_per_source: NonZeroUsize::new(1000),
+        handshakes_per_second: NonZeroU32::new(100),
+        ..limits.clone()
+    };
+    text += &section("[gateway.listener.limits]", &limits, &every_limit, &[]);
     text += &section("[[gateway.listener.route]]", &route, &every_route, &NESTED);
     let shadow = ShadowConfig {
         allow: vec![AllowEntry::When(Box::new(condition.clone()))],
@@ -118,4 +130,4 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 5] = ["egress", "feed", "listener", "route", "shadow"];
+const NESTED: [&str; 6] = ["egress", "feed", "limits", "listener", "route", "shadow"];

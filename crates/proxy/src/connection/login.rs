@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::Tunnel;
-use super::relay::{close, unreached};
+use super::relay::{close, open, unreached};
 use crate::activity::Observed;
 use crate::exchange::Caller;
 use crate::in_flight::Asking;
@@ -50,7 +50,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             let is_login = matches!(asking, Asking::Login { .. });
             let place = caller.in_flight.enter(&caller, asking);
             // From here on a reload that takes the admission away finds it.
-            match caller.unless_cut(caller.pool.open(&address)).await {
+            match caller.unless_cut(open(&caller, &address)).await {
                 Some(Ok(upstream)) => {
                     let tunnel = Tunnel::new(upstream, place);
                     tunnel.run(client, bytes, &caller).await;

@@ -1,5 +1,6 @@
 //! A listener of bytes: whoever is admitted gets a connection of their own to its upstream.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::Tunnel;
 use crate::activity::Observed;
 use crate::exchange::Caller;
 use crate::in_flight::Asking;
-use crate::upstream::{Address, Upstream, UpstreamFault};
+use crate::upstream::{Address, Switched, Upstream, UpstreamFault};
 
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     client: Observed<S>,
@@ -24,7 +25,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Some((address, asking)) => {
             let place = caller.in_flight.enter(&caller, asking);
             // From here on a reload that takes the admission away finds it.
-            match caller.unless_cut(caller.pool.open(&address)).await {
+            match caller.unless_cut(open(&caller, &address)).await {
                 Some(Ok(upstream)) => {
                     let tunnel = Tunnel::new(upstream, place);
                     tunnel.run(client, Bytes::new(), &caller).await;
@@ -64,6 +65,23 @@ fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
         listener.refuse_request(refusal, &caller.session, None);
     }
     None
+}
+
+/// The client's own connection to the upstream, which is told of the client first if it is to be.
+pub(super) async fn open(
+    caller: &Caller,
+    address: &Arc<Address>,
+) -> Result<Switched, UpstreamFault> {
+    let version = caller.listener.serving.load().upstream_proxy_protocol;
+    let header = match version {
+        Some(version) => {
+            let header = caller.session.proxy_header(version);
+            // Its address is gone with the client itself.
+            header.ok_or_else(|| UpstreamFault::Connect(io::ErrorKind::NotConnected.into()))?
+        }
+        None => Vec::new(),
+    };
+    caller.pool.open(address, &header).await
 }
 
 pub(super) fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use countersign_diagnose::refusal::RefusalId;
+use countersign_tls::acceptor::FRONT;
 
 use crate::refusals::coalescer::Again;
 use crate::refusals::ring::{Line, Ring};
@@ -142,6 +143,7 @@ fn log_new(refusal: &StoredRefusal) {
         refusal_id = %refusal.id,
         cause = refusal.refusal.cause.slug(),
         src.addr = %refusal.source,
+        src.front = refusal.refusal.evidence.get(FRONT),
         src.id = refusal.principal.as_deref(),
         listener = refusal.listener,
         sni = refusal.sni.as_deref(),

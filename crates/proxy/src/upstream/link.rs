@@ -14,7 +14,7 @@ use countersign_tls::acceptor::Lifeline;
 use countersign_tls::connector::{Connected, Connector, ServerStream};
 use countersign_tls::enforcement::Enforcement;
 use rustix::net::sockopt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -102,18 +102,20 @@ impl Link {
     pub(super) async fn connect(
         address: &Address,
         enforcement: &Enforcement,
+        header: &[u8],
     ) -> Result<Self, UpstreamFault> {
         let connecting = async {
             match address {
                 Address::Tcp { host, port } => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
                     // Without it the last segment of a request waits for the upstream's delayed ACK. Not worth a failure.
                     let _ = stream.set_nodelay(true);
                     keepalive::watch(&stream);
+                    stream.write_all(header).await?;
                     Ok(Self::Tcp(stream))
                 }
                 Address::Tls(target) => {
-                    let connected = target.connect(enforcement).await;
+                    let connected = target.connect(enforcement, header).await;
                     let (connected, connector) = connected.map_err(UpstreamFault::Refused)?;
                     let Connected {
                         stream,
@@ -135,7 +137,11 @@ impl Link {
                         speaks_http2,
                     })))
                 }
-                Address::Unix { path } => Ok(Self::Unix(UnixStream::connect(path).await?)),
+                Address::Unix { path } => {
+                    let mut stream = UnixStream::connect(path).await?;
+                    stream.write_all(header).await?;
+                    Ok(Self::Unix(stream))
+                }
             }
         };
         timeout(CONNECT_LIMIT, connecting)

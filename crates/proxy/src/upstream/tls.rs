@@ -36,6 +36,7 @@ impl TlsTarget {
     pub(super) async fn connect(
         &self,
         enforcement: &Enforcement,
+        header: &[u8],
     ) -> Result<(Connected, Connector), Box<Refusal>> {
         let connector = Connector::new(
             self.settings.clone(),
@@ -48,7 +49,7 @@ impl TlsTarget {
         } else {
             connector
         };
-        let connected = connector.connect().await?;
+        let connected = connector.connect_behind(header).await?;
         Ok((connected, connector))
     }
 

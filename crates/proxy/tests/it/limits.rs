@@ -8,10 +8,12 @@ use countersign_testkit::service::{Conversation, Service};
 use countersign_testkit::upstream::Upstream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+use tokio_rustls::client::TlsStream;
 
 use crate::forwarding::read_until;
-use crate::harness::{Harness, get, to};
+use crate::harness::{HOST, Harness, get, to};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -295,4 +297,126 @@ async fn upstream_has_no_more_connections_than_its_bound() {
     timeout(10 * LIMIT, until(503)).await.expect("refused");
     drop(waiting);
     timeout(10 * LIMIT, until(200)).await.expect("free again");
+}
+
+/// An HTTP/2 client that counts nobody's frames but writes its own.
+struct Frames {
+    stream: TlsStream<TcpStream>,
+    next: u32,
+}
+
+impl Frames {
+    async fn open(gateway: &Harness) -> Self {
+        let client = gateway.client(Protocol::Http2Tls13);
+        let mut stream = client
+            .connect(gateway.address())
+            .await
+            .expect("a connection");
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat();
+        stream.write_all(&preface).await.expect("open");
+        Self { stream, next: 1 }
+    }
+
+    /// `GET /` on a stream of its own, which is reset or not.
+    fn request(&mut self, and_reset: bool) -> Vec<u8> {
+        let id = self.next.to_be_bytes();
+        self.next += 2;
+        // RFC 7541 appendix A: GET, https, /; then :authority, whose value follows.
+        let name = u8::try_from(HOST.len()).expect("short");
+        let block = [&[0x82, 0x87, 0x84, 0x41, name][..], HOST.as_bytes()].concat();
+        let length = u8::try_from(block.len()).expect("short");
+        // END_HEADERS and END_STREAM.
+        let mut frames = [&[0, 0, length, 1, 5][..], &id, &block].concat();
+        if and_reset {
+            frames.extend(Self::reset(id));
+        }
+        frames
+    }
+
+    fn reset(id: [u8; 4]) -> Vec<u8> {
+        [&[0, 0, 4, 3, 0][..], &id, &[0, 0, 0, 8]].concat()
+    }
+
+    /// Whether the other side has ended the connection.
+    async fn has_ended(&mut self) -> bool {
+        let mut answer = Vec::new();
+        let reading = self.stream.read_to_end(&mut answer);
+        timeout(Duration::from_secs(20), reading).await.is_ok()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_resets_its_streams_is_cut_and_counted() {
+    const RESETS: usize = 10_000;
+    let upstream = Upstream::start();
+    let gateway = Harness::start("", &to(upstream.address()));
+    let mut client = Frames::open(&gateway).await;
+    let mut sent = 0;
+    for _ in 0..RESETS {
+        let frames = client.request(true);
+        if client.stream.write_all(&frames).await.is_err() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(client.has_ended().await, "after {sent} resets");
+    let causes: Vec<_> = gateway
+        .refusals()
+        .iter()
+        .map(|it| it.refusal.cause)
+        .collect();
+    assert_eq!(causes, [Cause::RequestLimit]);
+    let asked = upstream.received_text().matches("GET / ").count();
+    assert!(asked < RESETS / 10, "{asked} reached the upstream");
+    // Whoever resets now and then goes on.
+    let mut calm = Frames::open(&gateway).await;
+    for round in 0..20 {
+        let frames = calm.request(round % 2 == 0);
+        calm.stream.write_all(&frames).await.expect("open");
+    }
+    assert!(timeout(LIMIT, calm.has_ended()).await.is_err(), "cut, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_gives_up_what_it_asked_for_is_cut_and_counted() {
+    let service = Service::start(|mut conversation| {
+        conversation.head();
+        // It never answers.
+        conversation.bytes(1);
+    });
+    let gateway = Harness::start("", &to(service.address()));
+    let mut client = Frames::open(&gateway).await;
+    let mut given_up = 0;
+    let giving_up = async {
+        loop {
+            let id = client.next.to_be_bytes();
+            let asked = service.accepted();
+            let request = client.request(false);
+            if client.stream.write_all(&request).await.is_err() {
+                return;
+            }
+            // The work has begun when the upstream hears of it.
+            while service.accepted() == asked {
+                let mut frames = [0; 1024];
+                let reading = timeout(LIMIT / 1000, client.stream.read(&mut frames));
+                if let Ok(Ok(0) | Err(_)) = reading.await {
+                    return;
+                }
+            }
+            if client.stream.write_all(&Frames::reset(id)).await.is_err() {
+                return;
+            }
+            given_up += 1;
+        }
+    };
+    let cut = timeout(Duration::from_mins(1), giving_up).await;
+    assert!(cut.is_ok(), "not cut");
+    assert!((200..600).contains(&given_up), "{given_up}");
+    let causes: Vec<_> = gateway
+        .refusals()
+        .iter()
+        .map(|it| it.refusal.cause)
+        .collect();
+    assert_eq!(causes, [Cause::RequestLimit]);
 }

@@ -4,6 +4,7 @@ mod administration;
 mod configuration;
 mod egress;
 mod forwarding;
+mod fronts;
 mod grpc;
 mod harness;
 mod http2;

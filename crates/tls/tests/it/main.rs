@@ -2,6 +2,7 @@
 
 mod connector;
 mod credentials;
+mod fronts;
 mod hellos;
 mod peer;
 mod pending;

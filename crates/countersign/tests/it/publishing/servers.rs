@@ -1,15 +1,12 @@
 //! nginx and `HAProxy`: servers that read lists and OCSP answers from files.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use countersign_testkit::ephemeral;
-use tempfile::TempDir;
-
-use super::{HANG, Site, fetch, leaf, list_with, shard_url};
+use super::{Site, fetch, leaf, list_with, shard_url};
+use crate::haproxy::HaProxy;
 use crate::installation::{Answer, Issued, text};
 use crate::nginx::Nginx;
 use crate::openssl::{SessionUse, s_client};
@@ -126,11 +123,11 @@ fn haproxy_refuses_what_is_on_the_list() {
     let you = site.installation.issue("client", "you", &[]);
     let other = site.installation.issue("client", "other", &[]);
     let list = site.crl_file();
-    let before = HaProxy::start(&haproxy, &server, &list);
+    let before = looking_at(&haproxy, &server, &list);
     assert_eq!(status(&curl, before.address, &you), "200");
     site.revoke("you");
     site.crl_file();
-    let after = HaProxy::start(&haproxy, &server, &list);
+    let after = looking_at(&haproxy, &server, &list);
     let refused = status(&curl, after.address, &you);
     assert!(refused.contains("certificate revoked"), "{refused}");
     assert_eq!(status(&curl, after.address, &other), "200");
@@ -151,7 +148,7 @@ fn haproxy_takes_shards_and_no_other_for_the_one_that_it_needs() {
         other = site.installation.issue("client", "other", &["--force"]);
     }
     let ask = |list: &[u8], whose: &Issued| {
-        let server = HaProxy::start(&haproxy, &server, &site.with_roots("shard.crl", list));
+        let server = looking_at(&haproxy, &server, &site.with_roots("shard.crl", list));
         status(&curl, server.address, whose)
     };
     let url = shard_url(&leaf(&you));
@@ -165,62 +162,20 @@ fn haproxy_takes_shards_and_no_other_for_the_one_that_it_needs() {
     assert_eq!(ask(&fetch(&shard_url(&leaf(&other))), &other), "200");
 }
 
-/// Ended with the value, by its id.
-struct HaProxy {
-    child: Child,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-impl HaProxy {
-    fn start(program: &Path, server: &Issued, crl: &Path) -> Self {
-        let (address, folder) = (ephemeral::address(), tempfile::tempdir().expect("a folder"));
-        let at = |name: &str| -> PathBuf { folder.path().join(name) };
-        let read = |path: PathBuf| fs::read_to_string(path).expect("readable");
-        // One file for both.
-        let both = read(server.certificate()) + &read(server.key());
-        fs::write(at("server.pem"), both).expect("writable");
-        let configuration = format!(
-            "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
-             frontend in\n bind {address} ssl crt {} ca-file {} verify required crl-file {}\n \
+/// `HAProxy` that asks for certificates and looks at the list.
+fn looking_at(program: &Path, server: &Issued, crl: &Path) -> HaProxy {
+    let read = |path: PathBuf| fs::read_to_string(path).expect("readable");
+    // One file for both.
+    let both = read(server.certificate()) + &read(server.key());
+    HaProxy::start(program, |address, folder| {
+        let file = folder.join("server.pem");
+        fs::write(&file, &both).expect("writable");
+        format!(
+            "frontend in\n mode http\n bind {address} ssl crt {} ca-file {} verify required crl-file {}\n \
              http-request return status 200\n",
-            text(&at("server.pem")),
+            text(&file),
             text(&server.ca()),
             text(crl),
-        );
-        fs::write(at("haproxy.cfg"), configuration).expect("writable");
-        let log = fs::File::create(at("log")).expect("writable");
-        let twin = log.try_clone().expect("a file can be shared");
-        let mut child = Command::new(program)
-            .args(["-db", "-f"])
-            .arg(at("haproxy.cfg"))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(twin)
-            .spawn()
-            .expect("haproxy starts");
-        let begun = Instant::now();
-        // Nobody is told when it is ready; the first connection that is accepted says so.
-        while TcpStream::connect(address).is_err() {
-            let ended = child.try_wait().expect("our child");
-            assert!(
-                ended.is_none() && begun.elapsed() < HANG,
-                "haproxy is not up ({ended:?}):\n{}",
-                read(at("log"))
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self {
-            child,
-            address,
-            _folder: folder,
-        }
-    }
-}
-
-impl Drop for HaProxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+        )
+    })
 }

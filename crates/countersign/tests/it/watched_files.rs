@@ -1,0 +1,284 @@
+//! A configuration whose files change under a gateway that serves.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use countersign_testkit::bypass::Protocol;
+use countersign_testkit::ephemeral;
+use countersign_testkit::process::Process;
+use countersign_testkit::upstream::Upstream;
+use rustix::process::Signal;
+
+use crate::http::Connection;
+use crate::installation::{Installation, Issued, text};
+use crate::metrics::{metrics_address, plain_get};
+use crate::websocket::{WebSocket, echo_service};
+
+/// A folder as Kubernetes mounts one: `config/NAME` is a link into `..data`, which is a link to the folder of the day.
+struct Mounted<'a> {
+    installation: &'a Installation,
+    days: usize,
+}
+
+impl<'a> Mounted<'a> {
+    fn new(installation: &'a Installation) -> Self {
+        fs::create_dir(installation.path("config")).expect("writable");
+        Self {
+            installation,
+            days: 0,
+        }
+    }
+
+    /// All files at once, by one rename.
+    fn swap(&mut self, files: &[(&str, &[u8])]) {
+        self.days += 1;
+        let folder = self.installation.path("config");
+        let day = format!("..day-{}", self.days);
+        fs::create_dir(folder.join(&day)).expect("writable");
+        for (name, bytes) in files {
+            fs::write(folder.join(&day).join(name), bytes).expect("writable");
+            let link = folder.join(name);
+            if fs::symlink_metadata(&link).is_err() {
+                symlink(Path::new("..data").join(name), link).expect("writable");
+            }
+        }
+        symlink(&day, folder.join("..data_tmp")).expect("writable");
+        fs::rename(folder.join("..data_tmp"), folder.join("..data")).expect("writable");
+    }
+}
+
+fn configuration(listener: &str, further: &str) -> String {
+    format!(
+        "[gateway]\nworkers = 1\nmetrics_address = \"{}\"\n{further}\n\
+         [[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{listener}",
+        ephemeral::address()
+    )
+}
+
+fn serve(installation: &Installation, file: &Path) -> Process {
+    let state = installation.state();
+    let arguments = ["run", "-c", text(file), "--state", text(&state)];
+    Process::start(crate::installation::binary(), &arguments)
+}
+
+fn route(upstream: &str, cn: &str) -> String {
+    format!(
+        "[[gateway.listener.route]]\nupstream = \"{upstream}\"\nallow = [{{ cn = \"{cn}\" }}]\n"
+    )
+}
+
+async fn status(who: &Issued, process: &Process) -> u16 {
+    let client = who.client(Protocol::Http1Tls13);
+    let connection = Connection::open(&client, Protocol::Http1Tls13, process.gateway()).await;
+    let answer = connection.expect("let in").get("/").await;
+    answer.expect("an answer").0
+}
+
+#[tokio::test]
+async fn swap_of_a_mounted_folder_is_taken_over_and_drops_nobody() {
+    let installation = Installation::new();
+    let (you, other) = (
+        installation.issue("client", "you", &[]),
+        installation.issue("client", "other", &[]),
+    );
+    let upstream = Upstream::start();
+    let echo = echo_service();
+    let to = format!("http://{}", upstream.address());
+    let server = || {
+        let issued = installation.issue("server", "localhost", &["--force"]);
+        let read = |path| fs::read(path).expect("readable");
+        (read(issued.certificate()), read(issued.key()))
+    };
+    let (first, second) = (server(), server());
+    let listener = |cn: &str| {
+        let chat = format!(
+            "[[gateway.listener.route]]\npath = \"/chat\"\nupstream = \"http://{}\"\nallow = [{{ cn = \"you\" }}]\n",
+            echo.address()
+        );
+        format!(
+            "certificate = \"cert.pem\"\nkey = \"key.pem\"\n{}{chat}",
+            route(&to, cn)
+        )
+    };
+    let mut mounted = Mounted::new(&installation);
+    let before = configuration(&listener("you"), "");
+    let files = |configuration: &str, server: &(Vec<u8>, Vec<u8>)| {
+        [
+            ("countersign.toml", configuration.as_bytes().to_vec()),
+            ("cert.pem", server.0.clone()),
+            ("key.pem", server.1.clone()),
+        ]
+    };
+    let swap = |mounted: &mut Mounted<'_>, configuration: &str, server| {
+        let files = files(configuration, server);
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(name, bytes)| (*name, &bytes[..]))
+            .collect();
+        mounted.swap(&files);
+    };
+    swap(&mut mounted, &before, &first);
+    let process = serve(&installation, &installation.path("config/countersign.toml"));
+    let gateway = process.gateway();
+    let client = you.client(Protocol::Http1Tls13);
+    let mut keep_alive = Connection::open(&client, Protocol::Http1Tls13, gateway)
+        .await
+        .expect("let in");
+    let h2 = you.client(Protocol::Http2Tls13);
+    let mut streams = Connection::open(&h2, Protocol::Http2Tls13, gateway)
+        .await
+        .expect("let in");
+    let mut chat = WebSocket::open(&client, gateway).await;
+    let shown = keep_alive.handshake().server.clone();
+    assert_eq!(status(&other, &process).await, 403);
+    // Another certificate, and nothing else.
+    swap(&mut mounted, &before, &second);
+    let line = process.wait_for_log(&["configuration reloaded"]);
+    for name in ["cert.pem", "key.pem"] {
+        assert!(line.contains(name), "{line}");
+    }
+    assert!(!line.contains("gateway.listener"), "{line}");
+    let afresh = client.without_sessions();
+    let renewed = Connection::open(&afresh, Protocol::Http1Tls13, gateway)
+        .await
+        .expect("let in");
+    assert_ne!(renewed.handshake().server, shown);
+    // Another rule, that admits somebody else too.
+    let after = before.replace(
+        "{ cn = \"you\" }]\n[[",
+        "{ cn = \"you\" }, { cn = \"other\" }]\n[[",
+    );
+    assert_ne!(before, after);
+    swap(&mut mounted, &after, &second);
+    let line = process.wait_for_log(&[
+        "configuration reloaded",
+        "gateway.listener[0].route[0].allow[1]",
+    ]);
+    assert!(
+        !line.contains("cert.pem") && !line.contains("other"),
+        "{line}"
+    );
+    assert_eq!(status(&other, &process).await, 200);
+    for connection in [&mut keep_alive, &mut streams] {
+        assert_eq!(connection.get("/still").await.expect("open").0, 200);
+    }
+    assert_eq!(chat.echo("still").await.expect("open"), "still");
+}
+
+#[tokio::test]
+async fn what_is_wrong_changes_nothing_is_told_everywhere_and_ends_with_its_correction() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let good = configuration(&route("demo", "you"), "");
+    let file = installation.write("countersign.toml", &good);
+    let process = serve(&installation, &file);
+    let metrics = || plain_get(metrics_address(&process), "/metrics", "");
+    let refused = || {
+        let shown = metrics();
+        let line = shown
+            .lines()
+            .find(|line| line.starts_with("countersign_gateway_configuration_refused"));
+        line.map(|line| line.ends_with(" 1"))
+    };
+    assert_eq!(refused(), None, "nothing was read again");
+    for (wrong, said) in [
+        (
+            good.replace("workers = 1", "workers = 0"),
+            "expected a nonzero",
+        ),
+        (good.replace("\"demo\"", "\"nowhere\""), "nowhere"),
+        (good.replace("[gateway]", "[gateway"), "countersign.toml:1:"),
+        (
+            format!("{good}[trust.partner]\nbundle = \"missing.pem\"\n"),
+            "missing.pem",
+        ),
+        (
+            good.replace("workers = 1", "workers = 2"),
+            "takes a restart",
+        ),
+    ] {
+        fs::write(&file, &wrong).expect("writable");
+        process.wait_for_log(&["configuration not reloaded", said]);
+        assert_eq!(status(&you, &process).await, 200);
+        assert_eq!(refused(), Some(true), "{said}");
+        let told = installation.ok(&["status"]);
+        assert!(
+            told.contains("an earlier configuration is in force"),
+            "{told}"
+        );
+        assert!(told.contains(said), "{told}");
+    }
+    // The missing file comes: nobody has to touch the configuration for it.
+    let root = fs::read(you.ca()).expect("readable");
+    fs::write(
+        &file,
+        format!("{good}[trust.partner]\nbundle = \"late.pem\"\n"),
+    )
+    .expect("writable");
+    process.wait_for_log(&["configuration not reloaded", "late.pem"]);
+    fs::write(installation.path("late.pem"), root).expect("writable");
+    process.wait_for_log(&["configuration reloaded", "trust"]);
+    assert_eq!(refused(), Some(false));
+    let told = installation.ok(&["status"]);
+    assert!(!told.contains("an earlier configuration"), "{told}");
+    let shown = metrics();
+    let counted = "countersign_gateway_reloads_total{outcome=\"refused\"} 6\n";
+    assert!(shown.contains(counted), "{shown}\n{}", process.log());
+}
+
+#[tokio::test]
+async fn rule_that_is_taken_away_by_an_editor_ends_what_it_admitted() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let file = installation.write(
+        "countersign.toml",
+        &configuration(&route("demo", "you"), ""),
+    );
+    let process = serve(&installation, &file);
+    let client = you.client(Protocol::Http1Tls13);
+    let mut connection = Connection::open(&client, Protocol::Http1Tls13, process.gateway())
+        .await
+        .expect("let in");
+    assert_eq!(connection.get("/").await.expect("open").0, 200);
+    // As editors save: beside it, then over it.
+    let edited = fs::read_to_string(&file).expect("readable");
+    let edited = edited.replace("cn = \"you\"", "cn = \"other\"");
+    let beside = installation.write(".countersign.toml.swp", &edited);
+    fs::rename(beside, &file).expect("writable");
+    process.wait_for_log(&["configuration reloaded"]);
+    let after = connection.get("/").await;
+    assert!(!matches!(after, Ok((200, _))), "{after:?}");
+    assert_eq!(status(&other, &process).await, 200);
+}
+
+#[tokio::test]
+async fn files_are_left_alone_where_they_are_not_to_be_watched() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let unwatched = configuration(&route("demo", "you"), "watch_files = false");
+    let file = installation.write("countersign.toml", &unwatched);
+    let process = serve(&installation, &file);
+    let elsewhere = Installation::new();
+    let watched = elsewhere.write(
+        "countersign.toml",
+        &configuration(&route("demo", "you"), ""),
+    );
+    let watching = serve(&elsewhere, &watched);
+    let edit = |file: &Path, before: &str, after: &str| {
+        let text = fs::read_to_string(file).expect("readable");
+        fs::write(file, text.replace(before, after)).expect("writable");
+    };
+    edit(&file, "\"you\"", "\"other\"");
+    // What is edited later is seen twice: the other would have been by then.
+    edit(&watched, "\"you\"", "\"second\"");
+    watching.wait_for_log(&["configuration reloaded", "allow[0].cn"]);
+    edit(&watched, "cn = \"second\"", "dns = \"third.example.com\"");
+    watching.wait_for_log(&["configuration reloaded", "allow[0].dns"]);
+    assert_eq!(status(&you, &process).await, 200);
+    assert!(!process.log().contains("reloaded"), "{}", process.log());
+    process.signal(Signal::HUP);
+    process.wait_for_log(&["configuration reloaded"]);
+    assert_ne!(status(&you, &process).await, 200);
+}
