@@ -215,7 +215,9 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_LIMIT)
         .serve_connection(io, service);
-    let ended = drive(pin!(connection), &caller).await;
+    let mut connection = pin!(connection);
+    let ended = drive(connection.as_mut(), &caller).await;
+    // On record before the client can see that it is over.
     note_end(&ended, &caller);
 }
 
