@@ -112,6 +112,14 @@ fn guide_from_envoy_does_what_it_says() {
 }
 
 #[test]
+fn guide_from_permissive_to_required_does_what_it_says() {
+    let test = "guide_from_permissive_to_required_does_what_it_says";
+    if peer(test, "curl").is_some() {
+        check("permissive-to-required.md");
+    }
+}
+
+#[test]
 fn guide_to_webhooks_does_what_it_says() {
     if peer("guide_to_webhooks_does_what_it_says", "curl").is_some() {
         check("webhooks.md");
