@@ -26,6 +26,8 @@ pub enum Malformed {
     HostMalformed,
     /// Neither `Host` nor `:authority`.
     HostMissing,
+    /// A value of a header with a space or tab at its beginning or end (RFC 9113 §8.2.1), which the next server would take away.
+    HeaderPadded,
     /// The policy judges by a path that has a second reading.
     PathAmbiguous,
     /// No HTTP, or headers past the limits.
@@ -44,6 +46,9 @@ impl Malformed {
             Self::HostDuplicate => "the request has more than one Host header",
             Self::HostMalformed => "the requested host is neither a DNS name nor an IP address",
             Self::HostMissing => "the request names no host",
+            Self::HeaderPadded => {
+                "the value of a header begins or ends with a space or a tab, which is no part of a value"
+            }
             Self::PathAmbiguous => {
                 "the path can be read in two ways (dot segments, empty segments, backslashes or encoded separators), and rules \
                  depend on it"

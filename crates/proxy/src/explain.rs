@@ -207,7 +207,7 @@ impl<'a> ListenerPolicy<'a> {
                     host: host.name(),
                     method,
                     path,
-                    headers: &SentHeaders(headers),
+                    headers: &SentHeaders::new(headers),
                     circumstances,
                 };
                 let explanation = policy.explain(&asked);

@@ -196,7 +196,7 @@ impl Asking {
                 if requested.headers.is_none() && serving.looks_at_headers() {
                     return false;
                 }
-                let headers = requested.headers.as_ref().map(SentHeaders);
+                let headers = requested.headers.as_ref().map(SentHeaders::new);
                 let asked = Asked {
                     peer,
                     host: requested.host.host.name(),

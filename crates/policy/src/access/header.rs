@@ -88,21 +88,39 @@ impl HeaderPattern {
     /// A header that is absent says nothing. Of one that stands there several times each has to fit to admit (`every`), and one is
     /// enough to refuse.
     pub(super) fn is_met_by(&self, headers: &dyn Headers, every: bool) -> bool {
-        let (mut some, mut other) = (false, false);
-        headers.each(&self.name, &mut |value| {
-            if self.values.iter().any(|wanted| wanted.as_bytes() == value) {
-                some = true;
-            } else {
-                other = true;
-            }
-        });
-        some && !(every && other)
+        let is_wanted =
+            |value: &[u8]| (self.values.iter()).any(|wanted| wanted.as_bytes() == value);
+        says(headers, &self.name, every, is_wanted)
     }
 
     /// Whether whatever meets `other` meets this.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.name == other.name && other.values.iter().all(|value| self.values.contains(value))
     }
+}
+
+/// Whether the header `name` says something that is wanted. To admit (`every`) each of its lines has to be that, whole. To refuse one is enough,
+/// or one member of a list in it: RFC 9110 §5.3 has lines of one name mean the same as one with commas.
+pub(super) fn says(
+    headers: &dyn Headers,
+    name: &str,
+    every: bool,
+    is_wanted: impl Fn(&[u8]) -> bool,
+) -> bool {
+    let (mut some, mut other) = (false, false);
+    headers.each(name, &mut |value| {
+        if is_wanted(value) || (!every && members(value).any(&is_wanted)) {
+            some = true;
+        } else {
+            other = true;
+        }
+    });
+    some && !(every && other)
+}
+
+/// What stands between commas.
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 impl fmt::Display for HeaderPattern {
@@ -113,8 +131,12 @@ impl fmt::Display for HeaderPattern {
 }
 
 /// What stands in a field of its own, or is between two neighbours and not of the request.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 10] = [
     ("connection", HOP),
+    (
+        "cookie",
+        "HTTP/2 sends it in as many pieces as it likes; have the service look at it",
+    ),
     (
         "host",
         "the host is a condition of its own: host = [\"api.example.com\"]",

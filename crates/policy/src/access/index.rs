@@ -16,7 +16,7 @@ use countersign_pki::name::{DnsName, NameKind, TypedName};
 use super::condition::{Known, Requested};
 use super::extension::ExtensionValue;
 use super::path::decoded;
-use super::{Allow, Condition, Headers, NamePattern, PathPattern, Route};
+use super::{Allow, Condition, Headers, NamePattern, PathPattern, Route, header};
 use crate::issuance::IpRange;
 
 /// A list of entries, filed.
@@ -271,7 +271,11 @@ impl InUse {
         self.headers.iter().any(|name| {
             let mut is_ended = false;
             headers.each(name, &mut |value| {
-                is_ended = is_ended || meets(Key::Header(name, value));
+                is_ended = is_ended
+                    || meets(Key::Header(name, value))
+                    // What refuses looks at the members of a list.
+                    || (value.contains(&b',')
+                        && header::members(value).any(|member| meets(Key::Header(name, member))));
             });
             is_ended
         })

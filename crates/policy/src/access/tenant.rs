@@ -11,7 +11,7 @@ use countersign_pki::spiffe::TrustDomain;
 
 use super::condition::Requested;
 use super::pattern::SubjectAttribute;
-use super::{Headers, InvalidPolicy, NamePattern, PathPattern};
+use super::{InvalidPolicy, NamePattern, PathPattern, header};
 
 /// Where `{tenant}` stands in a condition. The same places hold a `*` in the condition itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -236,16 +236,7 @@ impl Use {
         };
         match self {
             Self::Header(name) => {
-                let (mut some, mut other) = (false, false);
-                let headers: &dyn Headers = headers;
-                headers.each(name, &mut |value| {
-                    if value == tenant.as_bytes() {
-                        some = true;
-                    } else {
-                        other = true;
-                    }
-                });
-                some && !(every && other)
+                header::says(headers, name, every, |value| value == tenant.as_bytes())
             }
             Self::Host(parent) => host
                 .and_then(|host| host.as_str().split_once('.'))

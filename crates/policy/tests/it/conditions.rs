@@ -295,7 +295,11 @@ fn header_has_to_fit_each_time_to_admit_and_once_to_refuse() {
         // To an upstream that reads CGI variables it is one header.
         ("x-env: prod | x_env: dev", false, true),
         ("x_env: prod", true, true),
-        ("x-env: prod, dev", false, false),
+        // RFC 9110 §5.3: the same as two lines.
+        ("x-env: prod, dev", false, true),
+        ("x-env: dev ,prod", false, true),
+        ("x-env: ,prod,", false, true),
+        ("x-env: dev, prod2", false, false),
         ("x-env: PROD", false, false),
         ("x-env: prod2", false, false),
         ("x-environment: prod", false, false),

@@ -242,6 +242,19 @@ pub(super) fn shadow_route(
     }
     if let Some(deny) = &shadow.deny {
         route.deny = deny_rules(&place, deny, admission)?;
+        // What `trust` leaves out is left out of both.
+        let of_trust = |it: &&Condition| {
+            let bundle = it.bundle.clone();
+            bundle.is_some()
+                && **it
+                    == Condition {
+                        bundle,
+                        ..Condition::default()
+                    }
+        };
+        route
+            .deny
+            .extend(live.deny.iter().filter(of_trust).cloned());
     }
     match protocol {
         Protocol::Http => refuse_of_logins(&place, &route)?,

@@ -6,7 +6,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
 use countersign_policy::access::{Asked, Decision};
-use http::header::{COOKIE, HOST, HeaderMap, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode, Uri};
@@ -59,6 +59,9 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     {
         return Err(bad(Malformed::FromWebPage, &shown_host(parts)));
     }
+    if let Some(name) = padded(&parts.headers) {
+        return Err(bad(Malformed::HeaderPadded, name));
+    }
     let path = parts.uri.path();
     if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
@@ -68,7 +71,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         host: host.host.name(),
         method: parts.method.as_str(),
         path,
-        headers: &SentHeaders(&parts.headers),
+        headers: &SentHeaders::new(&parts.headers),
         circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
@@ -95,6 +98,17 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         status: StatusCode::FORBIDDEN,
         refusal: refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path)),
     })
+}
+
+/// The first header whose value HTTP/1.1 would read without what stands around it.
+fn padded(headers: &HeaderMap) -> Option<&HeaderName> {
+    let is_padding = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let is_padded = |value: &HeaderValue| {
+        is_padding(value.as_bytes().first()) || is_padding(value.as_bytes().last())
+    };
+    headers
+        .iter()
+        .find_map(|(name, value)| is_padded(value).then_some(name))
 }
 
 pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Response<ToClient> {

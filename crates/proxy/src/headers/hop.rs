@@ -1,5 +1,7 @@
 //! Hop-by-hop headers (RFC 9110 §7.6.1): what concerns one connection and is not forwarded.
 
+use std::collections::HashSet;
+
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, MAX_FORWARDS,
@@ -108,32 +110,31 @@ pub(crate) fn binds_connection(headers: &HeaderMap, authenticating: &[HeaderName
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-            // A client could take these away to have its request read in another way.
-            .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+    for name in named_for_removal(headers) {
+        headers.remove(name);
     }
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
 
+/// What `Connection` names. Read byte by byte: an option that is none says nothing of those beside it.
+pub(crate) fn named_for_removal(headers: &HeaderMap) -> HashSet<HeaderName> {
+    let options = headers.get_all(CONNECTION).iter();
+    options
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        // A client could take these away to have its request read in another way.
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect()
+}
+
 fn names(headers: &HeaderMap, list: &HeaderName, wanted: &str) -> bool {
     headers
         .get_all(list)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|name| name.trim().eq_ignore_ascii_case(wanted))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|name| name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 const NEVER_TRAILING: [HeaderName; 14] = [

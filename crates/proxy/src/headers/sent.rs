@@ -1,37 +1,47 @@
 //! What a client sent, as rules read it.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use countersign_policy::access::Headers;
-use http::header::{CONNECTION, HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName};
+
+use super::hop;
 
 /// Headers of a request as its upstream will see them: without identity headers of the client's own, and without those that it names in
 /// `Connection` for removal. What reaches no upstream meets no rule.
 #[derive(Debug)]
-pub(crate) struct SentHeaders<'a>(pub(crate) &'a HeaderMap);
+pub(crate) struct SentHeaders<'a> {
+    headers: &'a HeaderMap,
+    /// Read once, when the first rule looks.
+    removed: OnceCell<HashSet<HeaderName>>,
+}
+
+impl<'a> SentHeaders<'a> {
+    pub(crate) fn new(headers: &'a HeaderMap) -> Self {
+        Self {
+            headers,
+            removed: OnceCell::new(),
+        }
+    }
+
+    fn is_removed(&self, name: &HeaderName) -> bool {
+        self.removed
+            .get_or_init(|| hop::named_for_removal(self.headers))
+            .contains(name)
+    }
+}
 
 impl Headers for SentHeaders<'_> {
     fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
-        for (sent, value) in self.0 {
+        for (sent, value) in self.headers {
             if reads_as(sent.as_str(), name)
                 && !super::stripped::is_stripped(sent)
-                && !self.is_for_removal(sent)
+                && !self.is_removed(sent)
             {
                 visit(value.as_bytes());
             }
         }
-    }
-}
-
-impl SentHeaders<'_> {
-    /// RFC 9110 §7.6.1.
-    fn is_for_removal(&self, name: &HeaderName) -> bool {
-        let options = self.0.get_all(CONNECTION).iter();
-        options
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .any(|option| {
-                option
-                    .trim_ascii()
-                    .eq_ignore_ascii_case(name.as_str().as_bytes())
-            })
     }
 }
 
@@ -59,7 +69,7 @@ mod tests {
             );
         }
         let mut found = Vec::new();
-        SentHeaders(&headers).each(name, &mut |value| {
+        SentHeaders::new(&headers).each(name, &mut |value| {
             found.push(String::from_utf8_lossy(value).into_owned());
         });
         found.sort();
@@ -87,5 +97,50 @@ mod tests {
         check(&removed, "x-env", &[]);
         let kept = [("x-env", "prod"), ("connection", "close, x-environment")];
         check(&kept, "x-env", &["prod"]);
+    }
+
+    /// What rules see is what is left, whatever bytes stand in `Connection`.
+    #[test]
+    fn rules_see_of_each_header_what_is_forwarded() {
+        let options: [&[u8]; 12] = [
+            b"x-role",
+            b"X-Role",
+            b"close, x-role",
+            b"x-role, \xff",
+            b"\xff,x-role",
+            b"x-role\xff",
+            b"\tx-role\t,",
+            b",,, x-role ,,",
+            b"x_role",
+            b"\"x-role\"",
+            b"x-role;q=1",
+            b"x role",
+        ];
+        for option in options {
+            for more in [None, Some(&b"\x80"[..])] {
+                let mut headers = HeaderMap::new();
+                headers.append("x-role", HeaderValue::from_static("admin"));
+                for value in [Some(option), more].into_iter().flatten() {
+                    let value = HeaderValue::from_bytes(value).expect("bytes of a header");
+                    headers.append("connection", value);
+                }
+                let mut seen = false;
+                SentHeaders::new(&headers).each("x-role", &mut |_| seen = true);
+                let mut forwarded = headers.clone();
+                hop::prepare_request(
+                    &http::Method::GET,
+                    http::Version::HTTP_11,
+                    &mut forwarded,
+                    &[],
+                );
+                let is_there = forwarded.contains_key("x-role");
+                assert_eq!(seen, is_there, "{:?}", String::from_utf8_lossy(option));
+                let names_it = !matches!(
+                    option,
+                    b"x-role\xff" | b"x_role" | b"\"x-role\"" | b"x-role;q=1" | b"x role"
+                );
+                assert_eq!(is_there, !names_it, "{:?}", String::from_utf8_lossy(option));
+            }
+        }
     }
 }

@@ -62,7 +62,8 @@ impl Lease {
     pub(crate) fn keep_from_others(&mut self) {
         match self {
             Self::Line(line) => line.is_private = true,
-            Self::Stream(stream) => stream.retire(),
+            // No connection of HTTP/2 can be authenticated as such: RFC 9113 has no place for it.
+            Self::Stream(_) => {}
         }
     }
 

@@ -34,8 +34,6 @@ pub(crate) struct Multiplexed {
     /// As many as the upstream takes now.
     max_streams: Box<dyn Fn() -> usize>,
     has_served: Cell<bool>,
-    /// Whether no further request may go here.
-    is_retired: Cell<bool>,
     idle_since: Cell<Instant>,
     /// Its tasks end when this says so, or is gone.
     end: watch::Sender<bool>,
@@ -124,7 +122,6 @@ impl Multiplexed {
             streams: Cell::new(0),
             max_streams: Box::new(max_streams),
             has_served: Cell::new(false),
-            is_retired: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             end,
             _open: open,
@@ -168,7 +165,7 @@ impl Multiplexed {
     }
 
     fn stands(&self) -> bool {
-        !self.is_retired.get() && !self.is_cut() && self.sender.is_ready()
+        !self.is_cut() && self.sender.is_ready()
     }
 
     fn is_cut(&self) -> bool {
@@ -198,11 +195,6 @@ impl Stream {
 
     pub(super) fn vouched(&self) -> Option<Rc<Vouched>> {
         self.connection.vouched.clone()
-    }
-
-    /// To be called when nobody else's request may go over this connection any more.
-    pub(super) fn retire(&self) {
-        self.connection.is_retired.set(true);
     }
 
     /// Ends the connection when its upstream is trusted no more, and sees to it that this is asked again then.

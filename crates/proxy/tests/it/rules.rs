@@ -62,6 +62,74 @@ async fn header_condition_sees_what_the_upstream_will_see() {
     check(&gateway, Protocol::Http1Tls13, "/", &removed, 403).await;
 }
 
+/// One request of these lines over HTTP/1.1, and the status that answers it.
+async fn send(gateway: &Harness, lines: &[u8]) -> Option<u16> {
+    let head = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n");
+    let request = [head.as_bytes(), lines, b"Connection: close\r\n\r\n"].concat();
+    let client = gateway.client(Protocol::Http1Tls13);
+    client.raw(gateway.address(), &request).await.status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_that_a_rule_does_not_see_reaches_no_upstream() {
+    let upstream = Upstream::start();
+    let rules = "allow = [\"any-trusted\"]\ndeny = [{ header = { x-role = [\"admin\"] } }]";
+    let gateway = Harness::start("", &to(&upstream, rules));
+    for lines in [
+        &b"x-role: admin\r\nconnection: x-role, \xff\r\n"[..],
+        b"x-role: admin\r\nconnection: \x80,x-role\r\n",
+        b"x-role: admin\r\nconnection: \xff\r\nconnection: x-role\r\n",
+    ] {
+        assert_eq!(send(&gateway, lines).await, Some(200));
+    }
+    let received = upstream.received_text();
+    assert!(!received.contains("admin"), "{received}");
+    for lines in [
+        &b"x-role: admin\r\nconnection: x-role\xff\r\n"[..],
+        b"x-role: admin\r\nconnection: \"x-role\"\r\n",
+        b"x-role:  admin \t\r\n",
+        b"x-role: user, admin\r\n",
+        b"x-role: user,admin,other\r\n",
+        b"x_role: admin,\r\n",
+    ] {
+        assert_eq!(send(&gateway, lines).await, Some(403), "{lines:?}");
+    }
+    for lines in [&b"x-role: administrator\r\n"[..], b"x-role: user, dmin\r\n"] {
+        assert_eq!(send(&gateway, lines).await, Some(200), "{lines:?}");
+    }
+
+    let rules = "allow = [{ bundle = \"internal\", header = { x-env = [\"test\"] } }]";
+    let gateway = Harness::start("", &to(&upstream, rules));
+    let both = b"x-env: test\r\nx_env: prod\r\n";
+    assert_eq!(send(&gateway, both).await, Some(403));
+    let hidden = b"x-env: test\r\nx_env: prod\r\nconnection: x_env, \xff\r\n";
+    assert_eq!(send(&gateway, hidden).await, Some(200));
+    let received = upstream.received_text();
+    assert!(!received.contains("prod"), "{received}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn value_that_the_next_server_would_read_otherwise_is_malformed() {
+    let upstream = Upstream::start();
+    let rules = "allow = [\"any-trusted\"]\ndeny = [{ header = { x-role = [\"admin\"] } }]";
+    let gateway = Harness::start("", &to(&upstream, rules));
+    for value in [" admin", "admin ", "\tadmin", "admin\t", " "] {
+        // HTTP/1.1 takes the spaces away before anybody reads the value; HTTP/2 has to leave them out (RFC 9113 §8.2.1).
+        let protocol = Protocol::Http2Tls13;
+        check(&gateway, protocol, "/", &[("x-role", value)], 400).await;
+        check(&gateway, protocol, "/", &[("x-other", value)], 400).await;
+    }
+    assert!(upstream.received().is_empty());
+    check(
+        &gateway,
+        Protocol::Http2Tls13,
+        "/",
+        &[("x-role", "a b")],
+        200,
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn source_is_the_connections_own_address_whatever_a_client_says() {
     let upstream = Upstream::start();
