@@ -139,9 +139,10 @@ fn fronts(place: &str, listener: &ListenerConfig) -> Result<Vec<Network>, Config
         );
     }
     for (index, network) in proxy_protocol.from.iter().enumerate() {
-        if network.is_everybody() {
-            let why =
-                format!("{network} is everybody: each client could say that it is somebody else");
+        if network.is_wider_than_ones_own() {
+            let why = format!(
+                "{network} is wider than 10.0.0.0/8: any client in it could say that it is somebody else"
+            );
             return Err(ConfigError::new(format!("{place}[{index}]"), why)
                 .hint("name the networks of the fronts alone"));
         }

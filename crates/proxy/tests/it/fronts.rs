@@ -314,16 +314,22 @@ async fn what_cannot_be_is_refused_when_it_is_loaded() {
             "empty",
         ),
         (
+            "proxy_protocol = { from = [\"0.0.0.0/1\", \"128.0.0.0/1\"] }\n",
+            bytes,
+            "proxy_protocol.from[0]",
+            "wider than",
+        ),
+        (
             "proxy_protocol = { from = [\"10.0.0.0/8\", \"0.0.0.0/0\"] }\n",
             bytes,
             "proxy_protocol.from[1]",
-            "everybody",
+            "wider than",
         ),
         (
             "proxy_protocol = { from = [\"::/0\"] }\n",
             http,
             "proxy_protocol.from[0]",
-            "everybody",
+            "wider than",
         ),
         (
             "upstream_proxy_protocol = \"v2\"\n",

@@ -41,9 +41,9 @@ impl Network {
         }
     }
 
-    /// Whether it is every address of its family.
-    pub fn is_everybody(&self) -> bool {
-        self.bits == 0
+    /// Whether it is wider than any network of one's own: `10.0.0.0/8` (RFC 1918) and `fd00::/8` (RFC 4193) are the widest.
+    pub fn is_wider_than_ones_own(&self) -> bool {
+        self.bits < 8
     }
 
     /// Whether the address is one of its own.
