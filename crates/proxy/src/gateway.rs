@@ -54,7 +54,7 @@ impl Gateway {
     /// To be called inside the control runtime, which from then on looks for expired certificates of live connections.
     pub fn start(plan: GatewayPlan, context: Context) -> Result<RunningGateway, StartError> {
         let pending = context.readiness.pending("the gateway's listeners");
-        let (mut of_workers, told) = assignments(&plan, &context.enforcement);
+        let (mut of_workers, told) = assignments(&plan, &context);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for listener in &plan.listeners {
             let bound = ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
@@ -378,7 +378,7 @@ pub struct ReloadError {
 /// One for each worker, without listeners yet, and the ends by which they are told of reloads.
 fn assignments(
     plan: &GatewayPlan,
-    enforcement: &Enforcement,
+    context: &Context,
 ) -> (Vec<Assignment>, Vec<mpsc::Sender<Awaited>>) {
     let assignment = |_| {
         // Reloads are made one at a time.
@@ -386,7 +386,8 @@ fn assignments(
         let assignment = Assignment {
             shares: Vec::new(),
             bounds: plan.bounds,
-            enforcement: enforcement.clone(),
+            enforcement: context.enforcement.clone(),
+            metrics: context.metrics.upstreams(),
             reloads: Some(reloads),
         };
         (assignment, told)

@@ -6,6 +6,7 @@
 mod endpoint;
 mod retention;
 mod text;
+mod upstreams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -25,6 +26,7 @@ pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
 
 use self::retention::RetentionMetrics;
+pub(crate) use self::upstreams::{Resting, UpstreamMetrics};
 use crate::shadow::{ShadowLabels, ShadowTally, ShadowVerdict};
 
 /// The process's metrics. Cheap to clone.
@@ -46,6 +48,7 @@ struct Shared {
     feed_age: Family<Unlabelled, Gauge>,
     root_list_end: Family<Unlabelled, Gauge>,
     retention: RetentionMetrics,
+    upstreams: UpstreamMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -130,6 +133,8 @@ impl Metrics {
             root_list_end.clone(),
         );
         retention.register(&mut registry);
+        let upstreams = UpstreamMetrics::default();
+        upstreams.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -149,6 +154,7 @@ impl Metrics {
                 feed_age,
                 root_list_end,
                 retention,
+                upstreams,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -188,6 +194,10 @@ impl Metrics {
         figures: impl Fn() -> Option<RetentionFigures> + Send + Sync + 'static,
     ) {
         self.shared.retention.watch(Box::new(figures));
+    }
+
+    pub(crate) fn upstreams(&self) -> UpstreamMetrics {
+        self.shared.upstreams.clone()
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

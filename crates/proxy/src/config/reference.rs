@@ -8,8 +8,8 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, ListenerConfig, RouteClientCertificate,
-    RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
+    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, ListenerConfig,
+    RouteClientCertificate, RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -24,6 +24,7 @@ pub fn default_toml() -> String {
     let every_route = RouteConfig {
         host: Some("api.example.com".to_owned()),
         path: Some("/charge/**".to_owned()),
+        balance: Some(BalanceMode::RoundRobin),
         upstream_protocol: Some(HttpProtocol::Http1),
         upgrades: Some(vec!["websocket".to_owned()]),
         client_certificate: Some(RouteClientCertificate::Require),
@@ -39,7 +40,8 @@ pub fn default_toml() -> String {
         certificate: Some("tls/server.pem".into()),
         key: Some("tls/server.key".into()),
         idle_timeout: Some(TimeSpan::from_seconds(75)),
-        upstream: Some("tcp://127.0.0.1:5432".to_owned()),
+        upstream: Some("tcp://127.0.0.1:5432".into()),
+        balance: Some(BalanceMode::RoundRobin),
         allow: vec![AllowEntry::AnyTrusted],
         deny: every_route.deny.clone(),
         ..listener.clone()
