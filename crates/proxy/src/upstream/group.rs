@@ -90,7 +90,7 @@ impl Standing {
         self.used_at.get() + FORGOTTEN_AFTER > now
     }
 
-    /// SplitMix64.
+    /// `SplitMix64`.
     fn random(&self) -> u64 {
         self.random
             .set(self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15));

@@ -60,7 +60,7 @@ fn span(count: u32, random: u64) -> Duration {
     let doublings = (count - 1).min(LONGEST.as_secs().ilog2() + 1);
     let whole = LONGEST.min(FIRST * 2_u32.pow(doublings));
     let quarter = u64::try_from(whole.as_millis() / 4).unwrap_or(u64::MAX);
-    whole - Duration::from_millis(random % (quarter + 1))
+    whole.saturating_sub(Duration::from_millis(random % (quarter + 1)))
 }
 
 /// A restarted process is back within a second or two.
