@@ -12,6 +12,7 @@ mod route;
 pub mod rule;
 mod trust;
 mod upstream;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -27,6 +28,7 @@ pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
 pub use self::reference::default_toml;
 pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
+pub use self::upstreams::{BalanceMode, UpstreamUrls};
 use crate::config::rule::{AllowEntry, ConditionConfig};
 
 /// The gateway: ends mutual TLS from clients and forwards to services.
@@ -139,10 +141,13 @@ pub struct ListenerConfig {
     /// What the listener's own upstream speaks. Default: "bytes".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<UpstreamProtocol>,
-    /// For bytes instead of HTTP: where each connection goes, `tcp://host:port`, `tls://host:port` or `unix:/path`. Then `allow` stands here,
+    /// For bytes instead of HTTP: where each connection goes, `tcp://host:port`, `tls://host:port` or `unix:/path`, or a list of several. Then `allow` stands here,
     /// and there is no route.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<String>,
+    pub upstream: Option<UpstreamUrls>,
+    /// How connections are spread over several: "round-robin", "least-requests" or "power-of-two". Default: "round-robin".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceMode>,
     /// Of an upstream over TLS (`tls://…`): whom it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
@@ -198,7 +203,11 @@ pub struct RouteConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Where requests go: "http://host:port", "https://host:port", `unix:/path` for HTTP over a socket of the file system, or "demo" for the built-in page that shows who the client is.
-    pub upstream: String,
+    /// Several of one kind that do the same stand in a list.
+    pub upstream: UpstreamUrls,
+    /// How requests are spread over several: "round-robin", "least-requests" or "power-of-two". Default: "round-robin".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<BalanceMode>,
     /// Of an upstream over TLS (`https://…`): whom it has to be. Default: whoever the internal bundle vouches for under the host's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
@@ -309,21 +318,17 @@ impl GatewayConfig {
     /// Whether some server that it forwards to is vouched for by this trust bundle.
     pub fn trusts_upstreams_by(&self, bundle: &str) -> bool {
         let routes = self.listener.iter().flat_map(|it| &it.route);
-        let of_routes = routes.map(|it| (Some(it.upstream.as_str()), &it.upstream_tls));
-        let of_bytes = self
-            .listener
-            .iter()
-            .map(|it| (it.upstream.as_deref(), &it.upstream_tls));
-        let of_egress = self
-            .egress
-            .iter()
-            .map(|it| (Some(it.upstream.as_str()), &it.upstream_tls));
+        let of_routes = routes.flat_map(|it| it.upstream.iter().map(|url| (url, &it.upstream_tls)));
+        let of_bytes = self.listener.iter().flat_map(|it| {
+            let urls = it.upstream.iter().flat_map(UpstreamUrls::iter);
+            urls.map(|url| (url, &it.upstream_tls))
+        });
+        let of_egress = (self.egress.iter()).map(|it| (it.upstream.as_str(), &it.upstream_tls));
         of_routes
             .chain(of_bytes)
             .chain(of_egress)
             .any(|(url, tls)| {
-                let is_tls =
-                    url.is_some_and(|url| url.starts_with("https://") || url.starts_with("tls://"));
+                let is_tls = url.starts_with("https://") || url.starts_with("tls://");
                 let trust = tls
                     .as_ref()
                     .map_or(countersign_pki::identity::BundleName::INTERNAL, |tls| {
@@ -380,6 +385,7 @@ impl ListenerConfig {
             limits: LimitsConfig::default(),
             protocol: None,
             upstream: None,
+            balance: None,
             upstream_tls: None,
             upstream_proxy_protocol: None,
             allow: Vec::new(),
@@ -392,11 +398,12 @@ impl ListenerConfig {
 
 impl RouteConfig {
     /// A route for every host and path.
-    pub fn new(upstream: impl Into<String>, allow: Vec<AllowEntry>) -> Self {
+    pub fn new(upstream: impl Into<UpstreamUrls>, allow: Vec<AllowEntry>) -> Self {
         Self {
             host: None,
             path: None,
             upstream: upstream.into(),
+            balance: None,
             upstream_tls: None,
             upstream_protocol: None,
             upgrades: None,

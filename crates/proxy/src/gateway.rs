@@ -66,7 +66,7 @@ impl Gateway {
     ) -> Result<RunningGateway, StartError> {
         let mut passed = assigned(&plan, passed)?;
         let pending = context.readiness.pending("the gateway's listeners");
-        let (mut of_workers, told) = assignments(&plan, &context.enforcement);
+        let (mut of_workers, told) = assignments(&plan, &context);
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for listener in &plan.listeners {
             let bound = match passed.remove(&listener.name) {
@@ -417,7 +417,7 @@ pub struct ReloadError {
 /// One for each worker, without listeners yet, and the ends by which they are told of reloads.
 fn assignments(
     plan: &GatewayPlan,
-    enforcement: &Enforcement,
+    context: &Context,
 ) -> (Vec<Assignment>, Vec<mpsc::Sender<Awaited>>) {
     let assignment = |_| {
         // Reloads are made one at a time.
@@ -425,7 +425,8 @@ fn assignments(
         let assignment = Assignment {
             shares: Vec::new(),
             bounds: plan.bounds,
-            enforcement: enforcement.clone(),
+            enforcement: context.enforcement.clone(),
+            metrics: context.metrics.upstreams(),
             reloads: Some(reloads),
         };
         (assignment, told)

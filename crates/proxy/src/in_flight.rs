@@ -171,6 +171,14 @@ pub(crate) fn sweep_interval(send_limit: Duration) -> Duration {
 }
 
 impl Asking {
+    fn goes_to(&mut self, other: &Upstream) {
+        let (Self::Cancel { upstream }
+        | Self::Connection { upstream }
+        | Self::Login { upstream, .. }
+        | Self::Request { upstream, .. }) = self;
+        upstream.clone_from(other);
+    }
+
     /// Whether what was admitted goes through now, and to where it went.
     pub(crate) fn may_still(&self, caller: &Caller) -> bool {
         let (peer, circumstances) = (caller.session.peer.as_deref(), caller.circumstances());
@@ -244,6 +252,17 @@ impl Place {
         if let Some(exchange) = self.in_flight.exchanges.borrow_mut().get_mut(&self.id) {
             exchange.vouched = Some(vouched);
         }
+    }
+
+    /// What was asked for goes to another upstream than at first, if what is served now still leads there. To be called in the
+    /// poll that chose it: a reload then either judges it again or came before.
+    pub(crate) fn may_go_to(&self, upstream: &Upstream, caller: &Caller) -> bool {
+        let mut exchanges = self.in_flight.exchanges.borrow_mut();
+        let Some(exchange) = exchanges.get_mut(&self.id) else {
+            return false;
+        };
+        exchange.asking.goes_to(upstream);
+        exchange.asking.may_still(caller)
     }
 
     pub(crate) fn id(&self) -> u64 {

@@ -7,6 +7,7 @@ mod endpoint;
 mod retention;
 mod text;
 mod trust;
+mod upstreams;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -28,6 +29,7 @@ pub use self::trust::TrustFigures;
 
 use self::retention::RetentionMetrics;
 use self::trust::TrustMetrics;
+pub(crate) use self::upstreams::{Resting, UpstreamMetrics};
 use crate::shadow::{ShadowLabels, ShadowTally, ShadowVerdict};
 
 /// The process's metrics. Cheap to clone.
@@ -52,6 +54,7 @@ struct Shared {
     trust: TrustMetrics,
     reloads: Family<ReloadLabels, Counter>,
     refused_configuration: Family<Unlabelled, Gauge>,
+    upstreams: UpstreamMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -155,6 +158,8 @@ impl Metrics {
             "1: the configuration as it stands in its files was refused, and an earlier one is in force",
             refused_configuration.clone(),
         );
+        let upstreams = UpstreamMetrics::default();
+        upstreams.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -177,6 +182,7 @@ impl Metrics {
                 trust,
                 reloads,
                 refused_configuration,
+                upstreams,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -236,6 +242,10 @@ impl Metrics {
     /// What is known of the trust bundles, asked whenever somebody looks.
     pub fn watch_trust(&self, figures: impl Fn() -> Vec<TrustFigures> + Send + Sync + 'static) {
         self.shared.trust.watch(Box::new(figures));
+    }
+
+    pub(crate) fn upstreams(&self) -> UpstreamMetrics {
+        self.shared.upstreams.clone()
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

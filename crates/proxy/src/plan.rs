@@ -19,7 +19,7 @@ use http::HeaderValue;
 
 use crate::config::IdentityHeader;
 use crate::shadow::Shadow;
-use crate::upstream::Upstream;
+use crate::upstream::{Group, Upstream};
 
 /// Everything decided before a socket is bound. Made by [`GatewayConfig::build`](crate::config::GatewayConfig::build).
 pub struct GatewayPlan {
@@ -95,7 +95,7 @@ pub(crate) struct Serving {
     /// Judged beside the policy, whose routes it has, and never instead of it.
     pub(crate) shadow: Option<Arc<Shadow>>,
     /// By the index of the policy's route.
-    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) upstreams: Vec<Arc<Group>>,
     pub(crate) direction: Direction,
     /// How an upstream of bytes is told of each client.
     pub(crate) upstream_proxy_protocol: Option<Version>,
@@ -360,7 +360,7 @@ mod tests {
             policy: policy(&["/new", "/both"]),
             former: None,
             shadow: None,
-            upstreams: vec![Upstream::Demo, Upstream::Demo],
+            upstreams: vec![Group::of_one(Upstream::Demo), Group::of_one(Upstream::Demo)],
             direction: Direction::Ingress,
             upstream_proxy_protocol: None,
             identity_headers: Vec::new(),

@@ -1,9 +1,14 @@
 //! Connections to upstreams: one pool per worker. Those of HTTP/1.1 serve one request at a time, those of HTTP/2 many.
 
+mod balance;
+mod budget;
+mod group;
+mod health;
 mod lease;
 mod line;
 mod link;
 mod multiplexed;
+mod rest;
 mod tls;
 
 use std::cell::{Cell, RefCell};
@@ -23,14 +28,19 @@ use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http::HeaderValue;
 use tokio::time::Instant;
 
+pub(crate) use self::balance::{Balance, MAX_UPSTREAMS};
+use self::group::Standing;
+pub(crate) use self::group::{Choice, Group, UnderWay};
+use self::health::Health;
 pub(crate) use self::lease::{Lease, Wanted};
 use self::line::{Idle, InUse, Line};
 pub(crate) use self::link::{Link, Vouched};
 use self::multiplexed::{Multiplexed, Stream};
 pub(crate) use self::tls::TlsTarget;
+use crate::metrics::UpstreamMetrics;
 use crate::plan::Bounds;
 
-/// Where a route or a listener forwards.
+/// One of those to which a route or a listener forwards.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Upstream {
     /// Whatever takes bytes.
@@ -85,6 +95,10 @@ pub(crate) struct UpstreamPool {
     /// When one that may speak either last chose HTTP/1.1.
     chose_http1: RefCell<HashMap<Arc<Address>, Instant>>,
     warned: RefCell<HashMap<Address, Instant>>,
+    /// Of groups of several.
+    standings: RefCell<HashMap<Arc<Group>, Rc<Standing>>>,
+    health: Health,
+    metrics: UpstreamMetrics,
 }
 
 /// Its end leaves nothing in the pool but the connection. Everybody who waits for it is told the same.
@@ -107,6 +121,8 @@ pub(crate) struct Switched {
     /// What the upstream sent right behind its answer.
     pub(crate) first: Bytes,
     pub(crate) _open: Open,
+    /// Where others are beside the upstream.
+    pub(crate) under_way: Option<UnderWay>,
 }
 
 /// Why an upstream did not answer.
@@ -139,6 +155,14 @@ pub(crate) enum UpstreamFault {
 }
 
 impl Upstream {
+    pub(crate) fn address(&self) -> Option<&Arc<Address>> {
+        match self {
+            Self::Bytes(address) => Some(address),
+            Self::Demo => None,
+            Self::Http(origin) => Some(&origin.address),
+        }
+    }
+
     /// Whether what went to `before` may go on there.
     pub(crate) fn is_still(&self, before: &Self) -> bool {
         let (now, then) = match (self, before) {
@@ -191,6 +215,14 @@ impl UpstreamFault {
         matches!(self, Self::AnswerTimeout { .. } | Self::ConnectTimeout)
     }
 
+    /// Whether no connection could be made, or none that the two agree on: nothing that a client has a hand in.
+    fn is_of_connecting(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(_) | Self::ConnectTimeout | Self::NotHttp2 | Self::Refused(_)
+        )
+    }
+
     /// Whether it was the client's body that broke off, and not the upstream.
     pub(crate) fn is_of_client(&self) -> bool {
         match self {
@@ -216,6 +248,31 @@ impl UpstreamFault {
     }
 }
 
+impl Address {
+    /// Whether it is the same server, however it is verified.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tls(one), Self::Tls(other)) => {
+                let (one, other) = (&one.settings, &other.settings);
+                one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+            }
+            (
+                Self::Tcp { host, port },
+                Self::Tcp {
+                    host: other,
+                    port: of_other,
+                },
+            ) => host.eq_ignore_ascii_case(other) && port == of_other,
+            (one, other) => one == other,
+        }
+    }
+
+    /// Whether it is reached in the same way.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -233,9 +290,13 @@ impl fmt::Display for Address {
 }
 
 impl UpstreamPool {
-    pub(crate) fn new(bounds: Bounds, enforcement: Enforcement) -> Rc<Self> {
+    pub(crate) fn new(
+        bounds: Bounds,
+        enforcement: Enforcement,
+        metrics: UpstreamMetrics,
+    ) -> Rc<Self> {
         let (open, idle, warned) = Default::default();
-        let (shared, attempts, chose_http1) = Default::default();
+        let (shared, attempts, chose_http1, standings) = Default::default();
         Rc::new(Self {
             bounds,
             enforcement,
@@ -245,7 +306,25 @@ impl UpstreamPool {
             attempts,
             chose_http1,
             warned,
+            standings,
+            health: Health::new(metrics.clone()),
+            metrics,
         })
+    }
+
+    /// Where a request or a connection goes first.
+    pub(crate) fn choose(self: &Rc<Self>, group: &Arc<Group>) -> Choice {
+        Choice::new(self, group)
+    }
+
+    fn standing(&self, group: &Arc<Group>) -> Rc<Standing> {
+        let mut standings = self.standings.borrow_mut();
+        if let Some(standing) = standings.get(group) {
+            return Rc::clone(standing);
+        }
+        let standing = Standing::new(group);
+        standings.insert(Arc::clone(group), Rc::clone(&standing));
+        standing
     }
 
     /// A connection of HTTP/1.1: one that idles and still stands, else a new one.
@@ -379,6 +458,7 @@ impl UpstreamPool {
             stream,
             first: Bytes::new(),
             _open: open,
+            under_way: None,
         })
     }
 
@@ -409,6 +489,9 @@ impl UpstreamPool {
         });
         (self.chose_http1.borrow_mut()).retain(|_, at| at.elapsed() < CHOICE_LIFE);
         self.open.borrow_mut().retain(|_, open| open.get() > 0);
+        let now = Instant::now();
+        self.health.reap(now);
+        (self.standings.borrow_mut()).retain(|_, standing| standing.is_used(now));
     }
 
     /// Whether an upstream that fails each request should be told of again.

@@ -130,6 +130,6 @@ mod tests {
             read.gateway.listener[0].address.to_string(),
             "127.0.0.1:8443"
         );
-        assert_eq!(read.gateway.listener[0].route[0].upstream, "demo");
+        assert_eq!(read.gateway.listener[0].route[0].upstream, "demo".into());
     }
 }

@@ -85,7 +85,7 @@ impl Announcement {
                     .listener
                     .iter()
                     .flat_map(|listener| &listener.route);
-                routes.map(|route| route.upstream.clone()).next()
+                routes.map(|route| route.upstream.to_string()).next()
             }
             Source::File(_) => None,
         };

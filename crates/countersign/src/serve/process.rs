@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use countersign_authority::api::Risk;
 use countersign_pki::time::spoken;
-use countersign_proxy::config::EgressConfig;
+use countersign_proxy::config::{EgressConfig, UpstreamUrls};
 use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -155,10 +155,11 @@ fn risks(loaded: &Loaded) -> Vec<Risk> {
     let of_bytes = gateway
         .listener
         .iter()
-        .filter_map(|it| it.upstream.as_deref());
+        .filter_map(|it| it.upstream.as_ref());
     let mut upstreams: Vec<&str> = routes
-        .map(|route| route.upstream.as_str())
+        .map(|route| &route.upstream)
         .chain(of_bytes)
+        .flat_map(UpstreamUrls::iter)
         .filter(|url| leaves_the_host(url))
         .collect();
     upstreams.sort_unstable();

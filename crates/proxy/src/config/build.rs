@@ -23,11 +23,11 @@ use crate::config::edge::edge;
 use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
-    ShadowConfig, UpstreamProtocol, upstream,
+    ShadowConfig, UpstreamProtocol, UpstreamUrls, upstream,
 };
 use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::shadow::Shadow;
-use crate::upstream::Upstream;
+use crate::upstream::Group;
 
 impl GatewayConfig {
     /// What the gateway will do, or the first key that it cannot do. `own` is the certificate that the authority issued;
@@ -424,7 +424,7 @@ fn check_times(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError
 struct Served {
     protocol: Protocol,
     routes: Vec<Route>,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Group>>,
 }
 
 fn served(
@@ -436,12 +436,13 @@ fn served(
 ) -> Result<Served, ConfigError> {
     let of_bytes = [
         ("protocol", listener.protocol.is_some()),
+        ("balance", listener.balance.is_some()),
         ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
         ("shadow", listener.shadow.is_some()),
     ];
-    if let Some(text) = &listener.upstream {
+    if let Some(urls) = &listener.upstream {
         if !listener.route.is_empty() {
             return Err(ConfigError::new(
                 format!("{place}.upstream"),
@@ -459,17 +460,26 @@ fn served(
                 bytes_route(place, name, listener, admission)?,
             ),
         };
-        let written = upstream::Written {
-            place,
-            text,
-            tls: listener.upstream_tls.as_ref(),
-            protocol: None,
-            upgrades: None,
-        };
+        if protocol == Protocol::Postgresql && matches!(urls, UpstreamUrls::Several(_)) {
+            let why = "a query is cancelled where its session is, and a cancellation does not say where that was";
+            return Err(ConfigError::new(format!("{place}.upstream"), why)
+                .hint("name one server, or a pooler before several"));
+        }
+        let group = upstream::group(place, urls, listener.balance, |index, text| {
+            let written = upstream::Written {
+                place,
+                index,
+                text,
+                tls: listener.upstream_tls.as_ref(),
+                protocol: None,
+                upgrades: None,
+            };
+            upstream::of_listener(&written, protocol, upstreams)
+        })?;
         return Ok(Served {
             protocol,
             routes: vec![route],
-            upstreams: vec![upstream::of_listener(&written, protocol, upstreams)?],
+            upstreams: vec![group],
         });
     }
     if listener.upstream_proxy_protocol.is_some() {

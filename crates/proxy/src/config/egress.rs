@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::config::{HttpProtocol, UpstreamTlsConfig, upstream};
 use crate::plan::{Direction, EgressPlan, Protocol, Serving};
+use crate::upstream::Group;
 
 /// A plaintext address of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this host.
 /// Servers are trusted for 24 hours after the authority's feed was last confirmed.
@@ -74,6 +75,7 @@ impl EgressConfig {
         }
         let written = upstream::Written {
             place: &place,
+            index: None,
             text: &self.upstream,
             tls: self.upstream_tls.as_ref(),
             protocol: self.upstream_protocol,
@@ -99,7 +101,7 @@ impl EgressConfig {
                 policy: Arc::new(policy),
                 former: None,
                 shadow: None,
-                upstreams: vec![upstream],
+                upstreams: vec![Group::of_one(upstream)],
                 direction: Direction::Egress { host },
                 upstream_proxy_protocol: None,
                 identity_headers: Vec::new(),

@@ -8,9 +8,9 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, LimitsConfig, ListenerConfig,
-    ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig, ShadowConfig,
-    TrustConfig, UpstreamTlsConfig,
+    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, LimitsConfig,
+    ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
+    ShadowConfig, TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -25,6 +25,7 @@ pub fn default_toml() -> String {
     let every_route = RouteConfig {
         host: Some("api.example.com".to_owned()),
         path: Some("/charge/**".to_owned()),
+        balance: Some(BalanceMode::RoundRobin),
         upstream_protocol: Some(HttpProtocol::Http1),
         upgrades: Some(vec!["websocket".to_owned()]),
         client_certificate: Some(RouteClientCertificate::Require),
@@ -44,8 +45,9 @@ pub fn default_toml() -> String {
         proxy_protocol: Some(ProxyProtocolConfig {
             from: vec!["10.0.0.0/8".parse().expect("a network")],
         }),
-        upstream: Some("tcp://127.0.0.1:5432".to_owned()),
+        upstream: Some("tcp://127.0.0.1:5432".into()),
         upstream_proxy_protocol: Some(ProxyProtocolVersion::V2),
+        balance: Some(BalanceMode::RoundRobin),
         allow: vec![AllowEntry::AnyTrusted],
         deny: every_route.deny.clone(),
         ..listener.clone()

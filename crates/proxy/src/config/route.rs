@@ -11,7 +11,7 @@ use crate::config::condition::{condition, path};
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, ShadowConfig, upstream};
 use crate::plan::Protocol;
-use crate::upstream::Upstream;
+use crate::upstream::Group;
 
 /// What the listener says about clients, before its routes do.
 pub(super) struct Admission<'a> {
@@ -34,7 +34,7 @@ pub(super) fn build_route(
     route: &RouteConfig,
     admission: &Admission<'_>,
     upstreams: &upstream::Context<'_>,
-) -> Result<(Route, Upstream), ConfigError> {
+) -> Result<(Route, Arc<Group>), ConfigError> {
     let host = match &route.host {
         Some(text) => Some(DnsName::parse(text).map_err(|error| {
             ConfigError::new(format!("{place}.host"), format!("{text:?}: {error}"))
@@ -63,14 +63,17 @@ pub(super) fn build_route(
     let (allow, mut deny) = rules(place, &route.allow, &route.deny, admission)?;
     // Whatever stands in `allow`, and however the connection came about.
     deny.extend(left_out(listener.trust, &trust));
-    let written = upstream::Written {
-        place,
-        text: &route.upstream,
-        tls: route.upstream_tls.as_ref(),
-        protocol: route.upstream_protocol,
-        upgrades: route.upgrades.as_deref(),
-    };
-    let upstream = upstream::of_requests(&written, upstreams)?;
+    let upstream = upstream::group(place, &route.upstream, route.balance, |index, text| {
+        let written = upstream::Written {
+            place,
+            index,
+            text,
+            tls: route.upstream_tls.as_ref(),
+            protocol: route.upstream_protocol,
+            upgrades: route.upgrades.as_deref(),
+        };
+        upstream::of_requests(&written, upstreams)
+    })?;
     let built = Route {
         label: label(number, route),
         host,

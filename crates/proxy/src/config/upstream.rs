@@ -15,9 +15,11 @@ use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use http::{HeaderValue, Uri};
 
-use crate::config::{HttpProtocol, UpstreamTlsConfig};
+use crate::config::{BalanceMode, HttpProtocol, UpstreamTlsConfig, UpstreamUrls};
 use crate::plan::Protocol;
-use crate::upstream::{Address, HttpVersions, Origin, TlsTarget, Upstream};
+use crate::upstream::{
+    Address, Balance, Group, HttpVersions, MAX_UPSTREAMS, Origin, TlsTarget, Upstream,
+};
 
 /// What upstreams over TLS are judged by and proved to.
 pub(super) struct Context<'a> {
@@ -29,10 +31,66 @@ pub(super) struct Context<'a> {
 /// What stands in a route or a listener: `upstream`, `upstream_tls`, and of requests `upstream_protocol` and `upgrades`.
 pub(super) struct Written<'a> {
     pub(super) place: &'a str,
+    /// Of several: the number of this one.
+    pub(super) index: Option<usize>,
     pub(super) text: &'a str,
     pub(super) tls: Option<&'a UpstreamTlsConfig>,
     pub(super) protocol: Option<HttpProtocol>,
     pub(super) upgrades: Option<&'a [String]>,
+}
+
+/// Where the requests of a route go, or the connections of a listener, by what `build` makes of each upstream.
+pub(super) fn group(
+    place: &str,
+    urls: &UpstreamUrls,
+    balance: Option<BalanceMode>,
+    mut build: impl FnMut(Option<usize>, &str) -> Result<Upstream, ConfigError>,
+) -> Result<Arc<Group>, ConfigError> {
+    let urls = match urls {
+        UpstreamUrls::One(url) => {
+            if balance.is_some() {
+                let why = "there is one upstream, so that nothing can be spread";
+                return Err(ConfigError::new(format!("{place}.balance"), why)
+                    .hint("leave it out, or write upstream as a list of several"));
+            }
+            return Ok(Group::of_one(build(None, url)?));
+        }
+        UpstreamUrls::Several(urls) => urls,
+    };
+    if urls.is_empty() || urls.len() > MAX_UPSTREAMS {
+        let why = format!(
+            "{} upstreams, and it takes 1 to {MAX_UPSTREAMS}",
+            urls.len()
+        );
+        return Err(ConfigError::new(format!("{place}.upstream"), why).hint(
+            "a balancer beside the services, or one name with several addresses, stands for more",
+        ));
+    }
+    let mut members: Vec<Upstream> = Vec::with_capacity(urls.len());
+    for (index, url) in urls.iter().enumerate() {
+        let at = || format!("{place}.upstream[{index}]");
+        let upstream = build(Some(index), url)?;
+        let Some(address) = upstream.address() else {
+            let why = format!("{url:?} is the built-in page, and no server among others");
+            return Err(ConfigError::new(at(), why).hint("write upstream = \"demo\" alone"));
+        };
+        let others = || members.iter().filter_map(Upstream::address).zip(urls);
+        if let Some((_, first)) = others().find(|(other, _)| other.is_at(address)) {
+            let why = format!("{url:?} is the same as {first:?} before it");
+            return Err(ConfigError::new(at(), why)
+                .hint("name each upstream once; all of them get the same share"));
+        }
+        if let Some((_, first)) = others().find(|(other, _)| !other.is_like(address)) {
+            let why = format!("{url:?} is of another kind than {first:?}");
+            return Err(ConfigError::new(at(), why)
+                .hint("write the same scheme for all; other kinds want a route of their own"));
+        }
+        members.push(upstream);
+    }
+    Ok(Group::new(
+        members,
+        balance.map(Balance::from).unwrap_or_default(),
+    ))
 }
 
 /// Of a route: requests.
@@ -247,9 +305,14 @@ impl Written<'_> {
         Ok(upgrades)
     }
 
+    /// The key that it stands under.
+    fn key(&self) -> String {
+        let index = self.index.map_or_else(String::new, |it| format!("[{it}]"));
+        format!("{}.upstream{index}", self.place)
+    }
+
     fn refuse<T>(&self, forms: &Forms, why: &str) -> Result<T, ConfigError> {
-        let place = format!("{}.upstream", self.place);
-        Err(ConfigError::new(place, format!("{:?} {why}", self.text)).hint(forms.hint))
+        Err(ConfigError::new(self.key(), format!("{:?} {why}", self.text)).hint(forms.hint))
     }
 
     fn refuse_tls(&self) -> Result<(), ConfigError> {
@@ -330,7 +393,7 @@ impl Written<'_> {
         let place = format!("{}.upstream_tls", self.place);
         if !Connector::can_ask_for(&host) {
             let why = format!("{host:?} is neither a DNS name nor an IP address");
-            return Err(ConfigError::new(format!("{}.upstream", self.place), why));
+            return Err(ConfigError::new(self.key(), why));
         }
         let default = UpstreamTlsConfig::default();
         let config = self.tls.unwrap_or(&default);

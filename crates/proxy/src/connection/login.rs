@@ -99,7 +99,9 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
 fn admitted(caller: &Caller, packet: Packet) -> Result<(Arc<Address>, Asking), Option<Refusal>> {
     let serving = caller.listener.serving.load();
     let (peer, circumstances) = (caller.session.peer.as_deref(), caller.circumstances());
-    let Some(upstream @ Upstream::Bytes(address)) = serving.upstreams.first() else {
+    // The configuration gives it one: the end of a query has to be asked for where the login went.
+    let Some(upstream @ Upstream::Bytes(address)) = serving.upstreams.first().map(|it| it.first())
+    else {
         return Err(None);
     };
     let (address, upstream) = (Arc::clone(address), upstream.clone());

@@ -14,26 +14,26 @@ use tokio::time::timeout;
 use super::Tunnel;
 use crate::activity::Observed;
 use crate::exchange::Caller;
-use crate::in_flight::Asking;
-use crate::upstream::{Address, Switched, Upstream, UpstreamFault};
+use crate::in_flight::{Asking, Place};
+use crate::upstream::{Address, Choice, Switched, Upstream, UpstreamFault};
 
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     client: Observed<S>,
     caller: Rc<Caller>,
 ) {
     match admitted(&caller) {
-        Some((address, asking)) => {
+        Some((mut choice, address, asking)) => {
             let place = caller.in_flight.enter(&caller, asking);
             // From here on a reload that takes the admission away finds it.
-            match caller.unless_cut(open(&caller, &address)).await {
-                Some(Ok(upstream)) => {
+            match caller
+                .unless_cut(open_one_of(&caller, &mut choice, address, &place))
+                .await
+            {
+                Some(Some(upstream)) => {
                     let tunnel = Tunnel::new(upstream, place);
                     tunnel.run(client, Bytes::new(), &caller).await;
                 }
-                Some(Err(fault)) => {
-                    unreached(&caller, &address, fault);
-                    close(client).await;
-                }
+                Some(None) => close(client).await,
                 None => {}
             }
         }
@@ -41,8 +41,35 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// A connection to one of the upstreams; nothing of what the client sends has gone to those that could not be reached.
+async fn open_one_of(
+    caller: &Caller,
+    choice: &mut Choice,
+    mut address: Arc<Address>,
+    place: &Place,
+) -> Option<Switched> {
+    let header = header(caller)?;
+    loop {
+        let under_way = choice.under_way();
+        let fault = match caller.pool.open(&address, &header).await {
+            Ok(mut upstream) => {
+                choice.note_reached();
+                upstream.under_way = under_way;
+                return Some(upstream);
+            }
+            Err(fault) => fault,
+        };
+        choice.note_fault(&fault);
+        unreached(caller, &address, fault);
+        if !choice.moves_on() || !place.may_go_to(choice.upstream(), caller) {
+            return None;
+        }
+        address = Arc::clone(choice.upstream().address()?);
+    }
+}
+
 /// Judged again after the handshake: the anonymous show nothing there, and during a reload two policies have a say.
-fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
+fn admitted(caller: &Caller) -> Option<(Choice, Arc<Address>, Asking)> {
     let serving = caller.listener.serving.load();
     let peer = caller.session.peer.as_deref();
     let circumstances = caller.circumstances();
@@ -51,13 +78,13 @@ fn admitted(caller: &Caller) -> Option<(Arc<Address>, Asking)> {
         let verdict = shadow.of_connection(peer, circumstances, &decision);
         (caller.listener).note_shadow(verdict, &caller.session, "a connection");
     }
-    if let (Decision::Allow { .. }, Some(upstream @ Upstream::Bytes(address))) =
-        (&decision, serving.upstreams.first())
+    if let (Decision::Allow { .. }, Some(group)) = (&decision, serving.upstreams.first())
+        && let Upstream::Bytes(_) = group.first()
     {
-        let asking = Asking::Connection {
-            upstream: upstream.clone(),
-        };
-        return Some((Arc::clone(address), asking));
+        let choice = caller.pool.choose(group);
+        let upstream = choice.upstream().clone();
+        let address = Arc::clone(upstream.address()?);
+        return Some((choice, address, Asking::Connection { upstream }));
     }
     let label = policy.routes().first().map_or("", |it| it.label.as_str());
     if let Some(refusal) = refused_connection(&decision, peer, label) {
@@ -72,16 +99,18 @@ pub(super) async fn open(
     caller: &Caller,
     address: &Arc<Address>,
 ) -> Result<Switched, UpstreamFault> {
-    let version = caller.listener.serving.load().upstream_proxy_protocol;
-    let header = match version {
-        Some(version) => {
-            let header = caller.session.proxy_header(version);
-            // Its address is gone with the client itself.
-            header.ok_or_else(|| UpstreamFault::Connect(io::ErrorKind::NotConnected.into()))?
-        }
-        None => Vec::new(),
-    };
+    let header = header(caller);
+    let header =
+        header.ok_or_else(|| UpstreamFault::Connect(io::ErrorKind::NotConnected.into()))?;
     caller.pool.open(address, &header).await
+}
+
+/// What an upstream is told of the client. `None`: its address is gone with the client itself, which is no fault of any upstream.
+fn header(caller: &Caller) -> Option<Vec<u8>> {
+    match caller.listener.serving.load().upstream_proxy_protocol {
+        Some(version) => caller.session.proxy_header(version),
+        None => Some(Vec::new()),
+    }
 }
 
 pub(super) fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {

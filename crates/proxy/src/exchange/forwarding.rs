@@ -1,7 +1,9 @@
 //! The forwarding of an admitted request: a connection from the pool, the request to the upstream, its answer back.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use countersign_diagnose::refusal::{Refusal, RefusalId};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
@@ -19,7 +21,7 @@ use crate::connection::Tunnel;
 use crate::headers::hop;
 use crate::in_flight::{Asking, Place, Requested};
 use crate::refusals::RefusedRequest;
-use crate::upstream::{Address, Lease, Origin, Upstream, UpstreamFault, Wanted};
+use crate::upstream::{Address, Choice, Lease, Origin, Upstream, UpstreamFault, Wanted};
 use crate::{demo, grpc, problem};
 
 /// Answers with the upstream's answer, or with why there is none.
@@ -31,18 +33,18 @@ pub(super) async fn forward(
     body: Incoming,
     busy: Busy,
 ) -> Response<ToClient> {
-    let upstream = &view.serving.upstreams[admitted.route];
+    let group = &view.serving.upstreams[admitted.route];
     let judged = view
         .serving
         .looks_at_headers()
         .then(|| parts.headers.clone());
-    let upgrade = prepare(view, &admitted, upstream, &mut parts);
-    match upstream {
+    let upgrade = prepare(view, &admitted, group.first(), &mut parts);
+    match group.first() {
         Upstream::Demo => demo::answer(&caller.session, &parts),
         // No route of requests has one.
         Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY, None),
-        Upstream::Http(origin) => {
-            let address = &origin.address;
+        Upstream::Http(_) => {
+            let mut choice = caller.pool.choose(group);
             let requested = Rc::new(Requested {
                 method: parts.method.clone(),
                 host: admitted.host,
@@ -51,15 +53,21 @@ pub(super) async fn forward(
             });
             let asking = Asking::Request {
                 requested: Rc::clone(&requested),
-                upstream: upstream.clone(),
+                upstream: choice.upstream().clone(),
             };
             let place = caller.in_flight.enter(caller, asking);
-            match send(caller, origin, parts, body, upgrade.is_some()).await {
+            let way = Way {
+                caller,
+                requested: &requested,
+                place: &place,
+            };
+            let (address, sent) = way.send(&mut choice, parts, body, upgrade.is_some()).await;
+            match sent {
                 Ok((response, lease)) => {
                     let (mut head, upstream) = response.into_parts();
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         let asked = upgrade.map(|protocol| (protocol, place));
-                        return switch(caller, address, asked, head.headers, lease).await;
+                        return switch(caller, &address, asked, head.headers, lease).await;
                     }
                     hop::prepare_response(&mut head.headers);
                     if let Some(vouched) = lease.vouched() {
@@ -73,16 +81,10 @@ pub(super) async fn forward(
                     response
                 }
                 Err(UpstreamFault::Refused(refusal)) => {
-                    warn_of(caller, address, &refusal.sentence());
-                    let host = String::from_utf8_lossy(requested.host.written.as_bytes());
-                    let path = requested.target.path();
-                    let request = RefusedRequest::new(&requested.method, host, path);
-                    let session = &caller.session;
-                    let listener = &caller.listener;
-                    let id = listener.upstream_refused(*refusal, session, Some(request));
+                    let id = refused(caller, &address, *refusal, &requested);
                     problem::upstream(StatusCode::BAD_GATEWAY, Some(&id))
                 }
-                Err(fault) => unanswered(caller, address, &fault),
+                Err(fault) => unanswered(caller, &address, &fault),
             }
         }
     }
@@ -94,68 +96,149 @@ fn warn_of(caller: &Caller, address: &Address, error: &dyn std::fmt::Display) {
     }
 }
 
-async fn send(
+fn refused(
     caller: &Caller,
-    origin: &Origin,
-    mut parts: Parts,
-    body: Incoming,
-    is_upgrade: bool,
-) -> Result<(Response<Incoming>, Lease), UpstreamFault> {
-    let binds_connection =
-        hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
-    let is_grpc = grpc::is_grpc(&parts.headers);
-    let body = (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, is_grpc));
-    // HTTP/2 neither switches protocols nor can it be authenticated as a connection.
-    let http1 = (origin.http1.as_ref()).filter(|_| is_upgrade || binds_connection);
-    let (mut wanted, mut repeats) = (Wanted::Any, 0);
-    let (response, mut lease) = loop {
-        let lease = match http1 {
-            Some(address) => caller.pool.lease_http1(address, &wanted).await?,
-            None => caller.pool.lease(origin, &wanted).await?,
-        };
-        let (is_reused, shared) = (lease.is_reused(), lease.shared());
-        // The gateway's limit is for answers, and a stream of messages may have none for as long as it likes: pings tell
-        // whether its connection stands.
-        let limit = (!is_grpc || shared.is_none()).then_some(caller.pool.bounds.answer);
-        let may_break = is_reused && body.is_none() && parts.method.is_idempotent();
-        let may_repeat = repeats < MAX_REPEATS && (shared.is_some() || may_break);
-        let headers = if may_repeat {
-            parts.headers.clone()
-        } else {
-            std::mem::take(&mut parts.headers)
-        };
-        let request = to_upstream(
-            caller,
-            origin,
-            &parts,
-            headers,
-            body.as_ref(),
-            shared.is_some(),
-        );
-        let fault = match lease.send(request, limit).await {
-            Ok(answered) => break answered,
-            Err(fault) => fault,
-        };
-        wanted = match (&fault, shared) {
-            _ if !may_repeat => return Err(fault),
-            (UpstreamFault::Unprocessed(_), Some(shared)) => Wanted::Other(shared),
-            // RFC 9110 §9.2.2: what an upstream did with a request before it closed cannot be known, and does not matter here.
-            (UpstreamFault::Broken(_) | UpstreamFault::Closed, _) if may_break && repeats == 0 => {
-                Wanted::New
-            }
-            _ => return Err(fault),
-        };
-        if body.as_ref().is_some_and(|body| body.is_begun()) {
-            return Err(fault);
+    address: &Address,
+    refusal: Refusal,
+    requested: &Requested,
+) -> RefusalId {
+    warn_of(caller, address, &refusal.sentence());
+    let host = String::from_utf8_lossy(requested.host.written.as_bytes());
+    let request = RefusedRequest::new(&requested.method, host, requested.target.path());
+    let listener = &caller.listener;
+    listener.upstream_refused(refusal, &caller.session, Some(request))
+}
+
+/// A request on its way to an upstream, or from one that did not have it to another.
+struct Way<'a> {
+    caller: &'a Caller,
+    requested: &'a Requested,
+    place: &'a Place,
+}
+
+type Sent = Result<(Response<Incoming>, Lease), UpstreamFault>;
+
+impl Way<'_> {
+    /// What came of it, and where it went last.
+    async fn send(
+        &self,
+        choice: &mut Choice,
+        mut parts: Parts,
+        body: Incoming,
+        is_upgrade: bool,
+    ) -> (Arc<Address>, Sent) {
+        let caller = self.caller;
+        let binds_connection =
+            hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
+        let is_grpc = grpc::is_grpc(&parts.headers);
+        let body = (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, is_grpc));
+        let is_repeatable = body.is_none() && parts.method.is_idempotent();
+        let (mut wanted, mut repeats) = (Wanted::Any, 0);
+        loop {
+            let Upstream::Http(origin) = choice.upstream().clone() else {
+                unreachable!("all of a group are of one kind");
+            };
+            let address = Arc::clone(&origin.address);
+            // HTTP/2 neither switches protocols nor can it be authenticated as a connection.
+            let http1 = (origin.http1.as_ref()).filter(|_| is_upgrade || binds_connection);
+            let under_way = choice.under_way();
+            let leased = match http1 {
+                Some(address) => caller.pool.lease_http1(address, &wanted).await,
+                None => caller.pool.lease(&origin, &wanted).await,
+            };
+            let mut lease = match leased {
+                Ok(lease) => lease,
+                // Nothing of the request has gone there, whatever it asks for.
+                Err(fault) => {
+                    choice.note_fault(&fault);
+                    if repeats < MAX_REPEATS && self.moves_on(choice, &fault) {
+                        (wanted, repeats) = (Wanted::Any, repeats + 1);
+                        continue;
+                    }
+                    return (address, Err(fault));
+                }
+            };
+            lease.count(under_way);
+            let (is_reused, shared) = (lease.is_reused(), lease.shared());
+            // The gateway's limit is for answers, and a stream of messages may have none for as long as it likes: pings tell
+            // whether its connection stands.
+            let limit = (!is_grpc || shared.is_none()).then_some(caller.pool.bounds.answer);
+            let may_break = is_repeatable && (is_reused || choice.has_others());
+            let may_repeat = repeats < MAX_REPEATS && (shared.is_some() || may_break);
+            let headers = if may_repeat {
+                parts.headers.clone()
+            } else {
+                std::mem::take(&mut parts.headers)
+            };
+            let request = to_upstream(
+                caller,
+                &origin,
+                &parts,
+                headers,
+                body.as_ref(),
+                shared.is_some(),
+            );
+            let fault = match lease.send(request, limit).await {
+                Ok((response, mut lease)) => {
+                    choice.note_reached();
+                    if binds_connection
+                        || hop::binds_connection(
+                            response.headers(),
+                            &[WWW_AUTHENTICATE, PROXY_AUTHENTICATE],
+                        )
+                    {
+                        lease.keep_from_others();
+                    }
+                    return (address, Ok((response, lease)));
+                }
+                Err(fault) => fault,
+            };
+            choice.note_fault(&fault);
+            let is_begun = body.as_ref().is_some_and(|body| body.is_begun());
+            wanted = match (&fault, shared) {
+                _ if !may_repeat || is_begun => return (address, Err(fault)),
+                (UpstreamFault::Unprocessed(_), Some(shared)) => Wanted::Other(shared),
+                // RFC 9110 §9.2.2: what an upstream did with a request before it closed cannot be known, and does not matter here.
+                (
+                    UpstreamFault::Broken(_) | UpstreamFault::Closed | UpstreamFault::Refused(_),
+                    _,
+                ) if is_repeatable && choice.has_others() => {
+                    if !self.moves_on(choice, &fault) {
+                        return (address, Err(fault));
+                    }
+                    Wanted::Any
+                }
+                (UpstreamFault::Broken(_) | UpstreamFault::Closed, _)
+                    if may_break && repeats == 0 =>
+                {
+                    Wanted::New
+                }
+                _ => return (address, Err(fault)),
+            };
+            repeats += 1;
         }
-        repeats += 1;
-    };
-    if binds_connection
-        || hop::binds_connection(response.headers(), &[WWW_AUTHENTICATE, PROXY_AUTHENTICATE])
-    {
-        lease.keep_from_others();
     }
-    Ok((response, lease))
+
+    /// Whether another upstream is tried, which `choice` is then. What is wrong with this one is told of: the client will not be.
+    fn moves_on(&self, choice: &mut Choice, fault: &UpstreamFault) -> bool {
+        let before = choice.upstream().clone();
+        if fault.is_of_client() || !choice.moves_on() {
+            return false;
+        }
+        if !self.place.may_go_to(choice.upstream(), self.caller) {
+            return false;
+        }
+        let Some(address) = before.address() else {
+            return false;
+        };
+        match fault {
+            UpstreamFault::Refused(refusal) => {
+                refused(self.caller, address, (**refusal).clone(), self.requested);
+            }
+            fault => warn_of(self.caller, address, fault),
+        }
+        true
+    }
 }
 
 fn to_upstream(

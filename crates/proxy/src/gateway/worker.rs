@@ -18,6 +18,7 @@ use crate::connection;
 use crate::gateway::Share;
 use crate::in_flight::{Awaited, InFlight, sweep_interval};
 use crate::listener::Listener;
+use crate::metrics::UpstreamMetrics;
 use crate::plan::Bounds;
 use crate::upstream::UpstreamPool;
 
@@ -26,6 +27,7 @@ pub(super) struct Assignment {
     pub(super) shares: Vec<Share>,
     pub(super) bounds: Bounds,
     pub(super) enforcement: Enforcement,
+    pub(super) metrics: UpstreamMetrics,
     /// After each reload, to judge again what is in flight.
     pub(super) reloads: Option<mpsc::Receiver<Awaited>>,
 }
@@ -56,9 +58,11 @@ async fn work(assignment: Assignment, drain: Drain) {
         shares,
         bounds,
         enforcement,
+        metrics,
         reloads,
     } = assignment;
-    let (pool, in_flight) = (UpstreamPool::new(bounds, enforcement), InFlight::new());
+    let pool = UpstreamPool::new(bounds, enforcement, metrics);
+    let in_flight = InFlight::new();
     let accepting = shares.into_iter().map(|(listener, socket)| {
         let (pool, in_flight) = (Rc::clone(&pool), Rc::clone(&in_flight));
         accept(listener, socket, pool, in_flight, drain.clone())

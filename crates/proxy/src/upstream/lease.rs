@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::line::InUse;
 use super::multiplexed::{Multiplexed, Stream};
-use super::{Switched, UpstreamFault, Vouched};
+use super::{Switched, UnderWay, UpstreamFault, Vouched};
 use crate::body::ToUpstream;
 
 /// Dropping it ends what is under way; [`Lease::give_back`] keeps the connection.
@@ -55,6 +55,14 @@ impl Lease {
         match self {
             Self::Line(line) => line.vouched(),
             Self::Stream(stream) => stream.vouched(),
+        }
+    }
+
+    /// Counts it for as long as it is used.
+    pub(crate) fn count(&mut self, counted: Option<UnderWay>) {
+        match self {
+            Self::Line(line) => line.under_way = counted,
+            Self::Stream(stream) => stream.under_way = counted,
         }
     }
 

@@ -20,8 +20,8 @@ use tokio::time::{Instant, timeout};
 
 use super::lease::overdue;
 use super::{
-    Address, CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, Switched, UpstreamFault,
-    UpstreamPool, Vouched,
+    Address, CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, Switched, UnderWay,
+    UpstreamFault, UpstreamPool, Vouched,
 };
 use crate::body::ToUpstream;
 
@@ -51,6 +51,8 @@ pub(crate) struct InUse {
     closed: bool,
     /// Whether the upstream may take whoever speaks on it for this client.
     pub(super) is_private: bool,
+    /// Where others are beside the upstream.
+    pub(super) under_way: Option<UnderWay>,
     /// Resolves when an upstream over TLS is trusted no more, so that a connection on which nothing happens is looked at.
     cut: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
@@ -117,6 +119,7 @@ impl InUse {
             reused,
             closed: false,
             is_private: false,
+            under_way: None,
             cut,
         }
     }
@@ -200,6 +203,7 @@ impl InUse {
             stream: parts.io.into_inner(),
             first: parts.read_buf,
             _open: self.line.open,
+            under_way: self.under_way,
         })
     }
 }

@@ -22,7 +22,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::lease::overdue;
-use super::{CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, UpstreamFault, Vouched};
+use super::{
+    CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, UnderWay, UpstreamFault, Vouched,
+};
 use crate::body::{CallOff, ToUpstream};
 
 /// One connection.
@@ -44,6 +46,8 @@ pub(crate) struct Multiplexed {
 pub(crate) struct Stream {
     connection: Rc<Multiplexed>,
     pub(super) reused: bool,
+    /// Where others are beside the upstream.
+    pub(super) under_way: Option<UnderWay>,
     cut: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
     /// The request's body, as long as nobody knows that it has ended.
     body: Option<Rc<CallOff>>,
@@ -149,6 +153,7 @@ impl Multiplexed {
         Some(Stream {
             connection: Rc::clone(self),
             reused: self.has_served.replace(true),
+            under_way: None,
             cut: RefCell::new(cut),
             body: None,
         })

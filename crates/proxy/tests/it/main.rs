@@ -1,6 +1,7 @@
 //! The gateway's public face: configuration, refusals that survive, and one worker on loopback with real clients.
 
 mod administration;
+mod balance;
 mod configuration;
 mod egress;
 mod forwarding;
