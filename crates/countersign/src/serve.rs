@@ -243,12 +243,9 @@ async fn start(
     lists.spawn(tasks, &metrics);
     let served = serve_metrics(metrics_listener, metrics, readiness.clone(), drain.clone());
     tasks.spawn_endless("the metrics endpoint", served);
-    let public = match (public_listener, publication) {
-        (Some(listener), Some(publication)) => {
-            Some(publish(tasks, listener, publication, drain, &readiness)?)
-        }
-        _ => None,
-    };
+    let public = (public_listener.zip(publication))
+        .map(|(listener, publication)| publish(tasks, listener, publication, drain, &readiness))
+        .transpose()?;
     drop(starting);
     readiness.ready().await;
     let addresses = Addresses {

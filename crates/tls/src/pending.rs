@@ -2,6 +2,7 @@
 //! per listener, and per source, so that one source cannot take them all.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +29,7 @@ impl Default for PendingLimits {
 /// Counts the unfinished handshakes of a listener.
 #[derive(Default)]
 pub(crate) struct Pending {
-    // Invariant: `in_all` is at least the sum of `by_source`, which holds no zero; so the map is never larger than the limit in all.
+    // Invariant: `in_all` is at least the sum of each map, none of which holds a zero; so they are never larger than the limit in all.
     counts: Mutex<Counts>,
 }
 
@@ -36,6 +37,7 @@ pub(crate) struct Pending {
 struct Counts {
     in_all: usize,
     by_source: HashMap<IpAddr, usize>,
+    by_site: HashMap<Ipv6Addr, usize>,
 }
 
 /// Counts one handshake until it is dropped.
@@ -57,14 +59,21 @@ impl Pending {
         let mut counts = self.counts();
         counts.check(limits)?;
         let of_source = counts.by_source.get(&source).copied().unwrap_or_default();
-        if of_source >= limits.per_source {
-            return Err(HandshakeFault::TooManyPending {
-                at: PendingAt::Source,
-                limit: limits.per_source,
-            });
+        let site = site_of(source);
+        let of_site = site.map(|site| counts.by_site.get(&site).copied().unwrap_or_default());
+        let per_site = limits.per_source.max(limits.in_all / SITES);
+        let is_full = |count, limit| (count >= limit).then_some(limit);
+        let full = is_full(of_source, limits.per_source)
+            .or_else(|| of_site.and_then(|of_site| is_full(of_site, per_site)));
+        if let Some(limit) = full {
+            let at = PendingAt::Source;
+            return Err(HandshakeFault::TooManyPending { at, limit });
         }
         counts.in_all += 1;
         counts.by_source.insert(source, of_source + 1);
+        if let Some((site, of_site)) = site.zip(of_site) {
+            counts.by_site.insert(site, of_site + 1);
+        }
         Ok(Slot {
             pending: self,
             source: Some(source),
@@ -107,9 +116,27 @@ impl Drop for Slot<'_> {
         let Some(source) = self.source else {
             return;
         };
-        match counts.by_source.get_mut(&source) {
-            Some(of_source) if *of_source > 1 => *of_source -= 1,
-            _ => drop(counts.by_source.remove(&source)),
+        give_back(&mut counts.by_source, &source);
+        if let Some(site) = site_of(source) {
+            give_back(&mut counts.by_site, &site);
+        }
+    }
+}
+
+fn give_back<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        _ => drop(counts.remove(key)),
+    }
+}
+
+/// The network of 48 bits, which one customer may be given whole (RFC 6177), with all the sources in it.
+fn site_of(source: IpAddr) -> Option<Ipv6Addr> {
+    match source {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Some(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
     }
 }
@@ -130,6 +157,8 @@ const IN_ALL: usize = 4096;
 /// A sixteenth of all, so that one source leaves room for others; a load balancer in front of us, which is one source to
 /// us, still gets 1000 handshakes a second done over a slow path.
 const PER_SOURCE: usize = 256;
+/// How many sites of IPv6 it takes to have all places: each has the greater of this part of them and one source's.
+const SITES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -140,6 +169,26 @@ mod tests {
             Err(HandshakeFault::TooManyPending { at, .. }) => Some(*at),
             _ => None,
         }
+    }
+
+    #[test]
+    fn many_networks_of_one_site_leave_places_to_others() {
+        let limits = PendingLimits {
+            in_all: 16,
+            per_source: 2,
+        };
+        let pending = Pending::default();
+        let begin = |text: &str| pending.begin(limits, text.parse().expect("an address"));
+        let held: Vec<_> = (0..16)
+            .map(|network| begin(&format!("2001:db8:1:{network:x}::1")))
+            .collect();
+        let let_in = held.iter().filter(|it| it.is_ok()).count();
+        assert_eq!((let_in, at(&held[4])), (4, Some(PendingAt::Source)));
+        let _elsewhere = [begin("2001:db8:2::1"), begin("192.0.2.1")];
+        assert_eq!(pending.counts().in_all, 6);
+        drop(held);
+        assert_eq!(pending.counts().by_site.len(), 1, "nothing is left behind");
+        assert!(begin("2001:db8:1::1").is_ok());
     }
 
     #[test]
@@ -155,7 +204,7 @@ mod tests {
         let six = begin("2001:db8::1");
         assert_eq!(at(&begin("::ffff:192.0.2.1")), Some(PendingAt::Source));
         assert_eq!(at(&begin("2001:db8::ffff:2")), Some(PendingAt::Source));
-        let _next = begin("2001:db8:0:1::1");
+        let _next = begin("2001:db8:1::1");
         assert_eq!(at(&begin("192.0.2.2")), Some(PendingAt::Listener));
         drop(six);
         assert_eq!(at(&begin("2001:db8::ffff:2")), None);
