@@ -232,6 +232,15 @@ impl AcceptedCrl {
         Ok(())
     }
 
+    /// Whether nothing that `held` says is lost with this one in its place: of the same issuer and scope, or later and of a scope
+    /// that has all of the other in it (RFC 5280 §5.2.3 counts for each scope on its own, so that times are compared there).
+    pub fn takes_the_place_of(&self, held: &Self) -> bool {
+        self.is_of_the_same(held)
+            || (self.issuer_key == held.issuer_key
+                && self.scope.includes(&held.scope)
+                && held.this_update <= self.this_update)
+    }
+
     /// Whether both speak of the same certificates.
     pub fn is_of_the_same(&self, other: &Self) -> bool {
         self.issuer_key == other.issuer_key && self.scope == other.scope
