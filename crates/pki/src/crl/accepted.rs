@@ -152,6 +152,15 @@ impl AcceptedCrl {
         blocks.iter().map(accept).collect()
     }
 
+    /// The DER of every list in a file or an answer that [`AcceptedCrl::read`] took; nothing of others.
+    pub fn ders(bytes: &[u8]) -> Vec<Vec<u8>> {
+        if bytes.first() == Some(&0x30) {
+            return vec![bytes.to_vec()];
+        }
+        let blocks = pem::decode_all(bytes).unwrap_or_default();
+        blocks.into_iter().map(|block| block.der).collect()
+    }
+
     /// Checks everything that does not change with time, and that it has begun.
     pub fn accept(der: &[u8], issuers: &[Certificate], now: UnixTime) -> Result<Self, CrlRefused> {
         let list =

@@ -54,8 +54,8 @@ impl CrlScope {
     /// Whether it covers every certificate that `other` covers.
     pub(super) fn includes(&self, other: &Self) -> bool {
         let kind = self.holders == Holders::All || self.holders == other.holders;
-        let shard =
-            self.distribution_point.is_none() || self.distribution_point == other.distribution_point;
+        let shard = self.distribution_point.is_none()
+            || self.distribution_point == other.distribution_point;
         kind && shard
     }
 
