@@ -300,6 +300,13 @@ impl TrustLists {
                 if bundle.tell_change(name, earlier) && earlier.is_some() {
                     counts.entry(name.clone()).or_default().changes += 1;
                 }
+                for source in &bundle.sources {
+                    let mut then = earlier.iter().flat_map(|it| &it.sources);
+                    if let Some(then) = then.find(|it| source.is_another_answer(it)) {
+                        counts.entry(name.clone()).or_default().replaced += 1;
+                        tell_lists(name, source, then);
+                    }
+                }
                 changed.push((name.clone(), bundle.lists()));
             }
             for (name, _) in before {

@@ -87,6 +87,11 @@ impl HeldSource {
         &self.lists[..self.given]
     }
 
+    /// Whether it is the same source, which has given something else meanwhile.
+    pub(super) fn is_another_answer(&self, before: &Self) -> bool {
+        self.source == before.source && self.fingerprint != before.fingerprint
+    }
+
     /// What `held` says and nothing here replaces stays held, as long as its CA is one of `issuers`: who is silent about a list takes
     /// nobody off it.
     pub(super) fn carry(&mut self, held: &Self, issuers: &[Certificate]) {
