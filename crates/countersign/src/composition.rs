@@ -140,7 +140,8 @@ pub(crate) fn trusted(
     Ok(all)
 }
 
-/// Everything that can be found wrong before a socket is bound.
+/// Everything that can be found wrong before a socket is bound, but for what the revocation lists say: those are not the
+/// operator's own, and what is held can stand in for them.
 pub(crate) fn plan(
     loaded: &Loaded,
     own: Option<&Own>,
@@ -152,9 +153,6 @@ pub(crate) fn plan(
     refuse_nothing_to_do(loaded).map_err(|error| loaded.fault(&error))?;
     refuse_two_sources(configuration).map_err(|error| loaded.fault(&error))?;
     let trusted = trusted(loaded, own, now)?;
-    for trusted in trusted.values() {
-        files_of(loaded, trusted, now)?;
-    }
     let bundles = trusted
         .into_iter()
         .map(|(name, trusted)| (name, trusted.bundle))
@@ -402,7 +400,12 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
     for names in admin.into_iter().chain(feed) {
         names.map_err(|error| loaded.fault(&error))?;
     }
-    plan(loaded, Some(&placeholder::own(now)?), now).map(drop)
+    let own = placeholder::own(now)?;
+    plan(loaded, Some(&own), now)?;
+    let trusted = trusted(loaded, Some(&own), now)?;
+    trusted
+        .values()
+        .try_for_each(|trusted| files_of(loaded, trusted, now))
 }
 
 /// The names that the gateway's own certificate must have: this host's, the listeners', the routes', and `further`.

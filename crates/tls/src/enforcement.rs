@@ -34,6 +34,8 @@ struct Shared {
     lives: Mutex<BTreeMap<Arc<str>, Duration>>,
     // Admitted though nobody knows whether they are revoked. Guards nothing but the map.
     unchecked: Mutex<BTreeMap<BundleName, u64>>,
+    // Until when lists that ended have been acted upon. Held while that is done.
+    unlisted_ended: Mutex<UnixTime>,
     connections: Arc<Registry>,
 }
 
@@ -61,6 +63,7 @@ impl Enforcement {
                 freshness: Freshness::default(),
                 lives: Mutex::default(),
                 unchecked: Mutex::default(),
+                unlisted_ended: Mutex::new(UnixTime::from_seconds(0)),
                 connections: Arc::default(),
             }),
         }
@@ -145,11 +148,17 @@ impl Enforcement {
     }
 
     /// Ends sessions and connections of certificates whose bundle's CRL has come to its end, where no other covers them and the
-    /// bundle asks for one; to be called every second by the control plane. How many connections were cut.
+    /// bundle asks for one; to be called every second by the control plane. How many connections were cut. Each end is acted upon
+    /// once: whoever comes later is judged when it comes.
     pub fn end_unlisted(&self) -> u64 {
-        let (index, now) = (self.revocations(), self.now());
-        let is_over = |lists: &BundleLists| lists.good_until().is_some_and(|end| end < now);
-        if !index.lists().any(|(_, lists)| is_over(lists)) {
+        let mut before =
+            (self.shared.unlisted_ended.lock()).unwrap_or_else(PoisonError::into_inner);
+        // The time first: lists that come after it are judged by whoever brings them, by a later time. A clock that was put back
+        // begins anew.
+        let now = self.now();
+        let from = std::mem::replace(&mut *before, now).min(now);
+        let index = self.revocations();
+        if !index.lists().any(|(_, lists)| lists.ends_within(from, now)) {
             return 0;
         }
         let (_, cut) = self

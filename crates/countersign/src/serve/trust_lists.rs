@@ -75,6 +75,14 @@ struct Counts {
     changes: u64,
 }
 
+/// What a source has given under a configuration before this one.
+enum Earlier {
+    /// It is as good now: by the same mode, and of no CA more.
+    Good(HeldSource),
+    /// What the source gives now has to be good by itself.
+    Other(HeldSource),
+}
+
 /// Bundles with lists that were found good, not yet in force.
 pub(crate) struct Prepared {
     loaded: Arc<Loaded>,
@@ -112,8 +120,8 @@ impl TrustLists {
         tasks.spawn_endless("the revocation lists of trust bundles", self.run());
     }
 
-    /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`. From here on
-    /// nothing else changes what is held, until [`TrustLists::commit`] or [`TrustLists::restore`].
+    /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`, or it has
+    /// given one to the same bundle before: whoever publishes must not be able to keep others from being reloaded. From here on nothing else changes what is held, until [`TrustLists::commit`] or [`TrustLists::restore`].
     pub(crate) async fn prepare(
         &self,
         loaded: &Loaded,
@@ -138,15 +146,30 @@ impl TrustLists {
         for (name, trusted) in trusted {
             let sources = trusted.revocation.iter().flat_map(|plan| &plan.sources);
             for (number, source) in sources.enumerate() {
-                let known = self.known(&name, number, &trusted);
-                let (obtaining, loaded) = (self.shared.obtaining.clone(), Arc::clone(&loaded));
                 let plan = trusted.revocation.clone().expect("it has sources");
+                let earlier = self.earlier(&name, source, &plan);
+                let (obtaining, loaded) = (self.shared.obtaining.clone(), Arc::clone(&loaded));
+                let contact = trusted.contact.clone().unwrap_or_default();
                 let (source, name, now) = (source.clone(), name.clone(), self.now());
                 getting.spawn(async move {
-                    let got = match known {
-                        Some(held) => Ok(held),
+                    let got = match earlier {
+                        Some(Earlier::Good(held)) => {
+                            Ok(obtaining.go_on(held, &plan, &loaded, now).await)
+                        }
+                        Some(Earlier::Other(held)) => {
+                            let first = obtaining.first(&source, &plan, &loaded, now).await;
+                            first.and_then(|mut next| {
+                                next.follow(&held)?;
+                                next.carry(&held, &plan.issuers);
+                                next.succeeded(plan.refresh, now);
+                                Ok(next)
+                            })
+                        }
                         None => obtaining.first(&source, &plan, &loaded, now).await,
                     };
+                    if let Ok(held) = &got {
+                        tell_failure(&name, held, &contact);
+                    }
                     (name, number, source, plan.mode, got)
                 });
             }
@@ -186,23 +209,35 @@ impl TrustLists {
         Ok(Prepared { loaded, bundles })
     }
 
-    /// What a URL gave under the same CAs is as good as what it would give now; a file is read anew.
-    fn known(&self, name: &BundleName, number: usize, trusted: &Trusted) -> Option<HeldSource> {
+    /// What a source of this bundle has given, without the lists of CAs that are no longer the bundle's.
+    fn earlier(
+        &self,
+        name: &BundleName,
+        source: &ListSource,
+        plan: &RevocationPlan,
+    ) -> Option<Earlier> {
         let held = self.held();
         let bundle = held.bundles.get(name)?;
-        let plan = trusted.revocation.as_ref()?;
-        let source = plan.sources.get(number)?;
         let before = bundle.trusted.revocation.as_ref()?;
-        let ders = |plan: &RevocationPlan| -> Vec<Fingerprint> {
-            plan.issuers.iter().map(Certificate::fingerprint).collect()
-        };
         let known = bundle.sources.iter().find(|held| held.source == *source)?;
-        let is_same = ders(before) == ders(plan) && before.mode == plan.mode;
-        let is_good = is_same && matches!(source, ListSource::Url(_)) && !known.lists.is_empty();
-        // Whoever is looking just now looks in vain.
-        is_good.then(|| known.clone().due_now())
+        let known = known.clone().of(&plan.issuers);
+        let knew: Vec<Fingerprint> = before
+            .issuers
+            .iter()
+            .map(Certificate::fingerprint)
+            .collect();
+        let mut issuers = plan.issuers.iter();
+        let is_no_more = issuers.all(|issuer| knew.contains(&issuer.fingerprint()));
+        Some(
+            if is_no_more && before.mode == plan.mode && !known.lists.is_empty() {
+                Earlier::Good(known)
+            } else {
+                Earlier::Other(known)
+            },
+        )
     }
 
+    /// Where another source comes instead of one that was there, nothing it gives is older.
     fn refuse_older(
         &self,
         loaded: &Loaded,
@@ -214,6 +249,11 @@ impl TrustLists {
                 continue;
             };
             for (number, source) in bundle.sources.iter().enumerate() {
+                // What has gone on was compared with itself; two places that publish the same are seldom in step.
+                let has_gone_on = |it: &HeldSource| it.source == source.source;
+                if before.sources.iter().any(has_gone_on) {
+                    continue;
+                }
                 for earlier in &before.sources {
                     source.follow(earlier).map_err(|unusable| {
                         let place = format!("trust.{name}.crl[{number}]");
@@ -259,6 +299,13 @@ impl TrustLists {
                 let earlier = before.get(name);
                 if bundle.tell_change(name, earlier) && earlier.is_some() {
                     counts.entry(name.clone()).or_default().changes += 1;
+                }
+                for source in &bundle.sources {
+                    let mut then = earlier.iter().flat_map(|it| &it.sources);
+                    if let Some(then) = then.find(|it| source.is_another_answer(it)) {
+                        counts.entry(name.clone()).or_default().replaced += 1;
+                        tell_lists(name, source, then);
+                    }
                 }
                 changed.push((name.clone(), bundle.lists()));
             }
@@ -401,6 +448,12 @@ impl TrustLists {
                     counts.replaced += 1;
                     tell_lists(&name, &next, source);
                     next.succeeded(plan.refresh, now);
+                    if let Some(failure) = &next.failure {
+                        counts.failures += 1;
+                        if source.failure.as_ref() != Some(failure) {
+                            tell_failure(&name, &next, &contact);
+                        }
+                    }
                     *source = next;
                     true
                 }
@@ -531,7 +584,7 @@ impl HeldBundle {
 }
 
 fn tell_lists(bundle: &BundleName, next: &HeldSource, before: &HeldSource) {
-    for list in &next.lists {
+    for list in next.given() {
         let earlier = before.lists.iter().find(|it| list.is_of_the_same(it));
         // Certificates that expired leave a list, and holds are taken back; the CA is the one to know.
         let left_out = earlier.map_or(0, |earlier| list.left_out(earlier));
@@ -548,6 +601,16 @@ fn tell_lists(bundle: &BundleName, next: &HeldSource, before: &HeldSource) {
         );
     }
 }
+
+/// Of a source that something is held of.
+fn tell_failure(bundle: &BundleName, source: &HeldSource, contact: &str) {
+    if let Some(error) = &source.failure {
+        tracing::error!(target: "trust", %bundle, source = %source.source, contact, error, hint = FAILURE_HINT, "no new revocation list: the one that is held stays until its end");
+    }
+}
+
+/// Nothing but its CA's word could say that a list is rightly gone.
+const FAILURE_HINT: &str = "ask whoever publishes it for all of its lists; if its CA makes that list no more, take the source out of crl, reload, and put it in again";
 
 fn last_quarter(list: &AcceptedCrl) -> Duration {
     list.next_update().since(list.this_update()) / 4

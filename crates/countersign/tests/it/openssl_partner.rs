@@ -50,6 +50,41 @@ impl Partner {
         partner
     }
 
+    /// A CA below this one, which keeps its certificate as `NAME.pem`, `name` being how it is called.
+    pub(crate) fn below(&self, name: &str) -> Self {
+        let below = Self::new(&self.openssl, &format!("/CN={name}"));
+        let (csr, pem) = (format!("{name}.csr"), format!("{name}.pem"));
+        let subject = format!("/CN={name}");
+        let key = below.path("ca.key");
+        self.ok(&[
+            "req",
+            "-new",
+            "-key",
+            text(&key),
+            "-config",
+            "openssl.cnf",
+            "-out",
+            &csr,
+            "-subj",
+            &subject,
+        ]);
+        self.ok(&[
+            "ca",
+            "-batch",
+            "-notext",
+            "-config",
+            "openssl.cnf",
+            "-extensions",
+            "root",
+            "-in",
+            &csr,
+            "-out",
+            &pem,
+        ]);
+        fs::copy(self.path(&pem), below.path("ca.pem")).expect("writable");
+        below
+    }
+
     /// `list`: lines of the section that says what lists have in them.
     pub(crate) fn configure(&self, list: &str) {
         let crlnumber = if list.contains("without-number") {

@@ -152,6 +152,15 @@ impl AcceptedCrl {
         blocks.iter().map(accept).collect()
     }
 
+    /// The DER of every list in a file or an answer that [`AcceptedCrl::read`] took; nothing of others.
+    pub fn ders(bytes: &[u8]) -> Vec<Vec<u8>> {
+        if bytes.first() == Some(&0x30) {
+            return vec![bytes.to_vec()];
+        }
+        let blocks = pem::decode_all(bytes).unwrap_or_default();
+        blocks.into_iter().map(|block| block.der).collect()
+    }
+
     /// Checks everything that does not change with time, and that it has begun.
     pub fn accept(der: &[u8], issuers: &[Certificate], now: UnixTime) -> Result<Self, CrlRefused> {
         let list =
@@ -230,6 +239,15 @@ impl AcceptedCrl {
             });
         }
         Ok(())
+    }
+
+    /// Whether nothing that `held` says is lost with this one in its place: of the same issuer and scope, or later and of a scope
+    /// that has all of the other in it (RFC 5280 §5.2.3 counts for each scope on its own, so that times are compared there).
+    pub fn takes_the_place_of(&self, held: &Self) -> bool {
+        self.is_of_the_same(held)
+            || (self.issuer_key == held.issuer_key
+                && self.scope.includes(&held.scope)
+                && held.this_update <= self.this_update)
     }
 
     /// Whether both speak of the same certificates.

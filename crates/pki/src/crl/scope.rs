@@ -51,6 +51,14 @@ impl CrlScope {
         kind && shard
     }
 
+    /// Whether it covers every certificate that `other` covers.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        let kind = self.holders == Holders::All || self.holders == other.holders;
+        let shard = self.distribution_point.is_none()
+            || self.distribution_point == other.distribution_point;
+        kind && shard
+    }
+
     /// The extension's value; `None` for everything, since it must not be empty then (RFC 5280 §5.2.5).
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         if *self == Self::default() {

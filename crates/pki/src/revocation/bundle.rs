@@ -67,15 +67,15 @@ impl BundleLists {
         &self.lists
     }
 
-    /// Until when each of the lists is good, the grace included; `None`: time takes nothing away.
-    pub fn good_until(&self) -> Option<UnixTime> {
+    /// Whether one of the lists, good at `from`, is over at `now`, the grace included. Never where time takes nothing away.
+    pub fn ends_within(&self, from: UnixTime, now: UnixTime) -> bool {
         let grace = match self.mode {
-            RevocationMode::DangerousSoft => return None,
+            RevocationMode::DangerousSoft => return false,
             RevocationMode::Grace(grace) => grace,
             RevocationMode::Hard => Duration::ZERO,
         };
-        let ends = self.lists.iter().map(|list| list.next_update());
-        ends.min().map(|end| end.plus(grace))
+        let mut ends = self.lists.iter().map(|list| list.next_update().plus(grace));
+        ends.any(|end| from <= end && end < now)
     }
 
     pub(crate) fn find(

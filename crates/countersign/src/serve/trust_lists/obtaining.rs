@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::AcceptedCrl;
 use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::pem;
+use countersign_pki::revocation::RevocationMode;
 use countersign_pki::time::UnixTime;
 use countersign_probe::fetch::{Fetched, Fetcher, Validators};
 use countersign_probe::url::FetchUrl;
@@ -23,7 +26,10 @@ use crate::configuration::Loaded;
 #[derive(Clone)]
 pub(super) struct HeldSource {
     pub(super) source: ListSource,
+    /// Those that it gave last, then those that it gave before and that nothing has replaced.
     pub(super) lists: Vec<Arc<AcceptedCrl>>,
+    /// How many it gave last.
+    given: usize,
     /// Of the bytes that the lists were read from.
     fingerprint: Option<Fingerprint>,
     /// How many there were.
@@ -58,6 +64,7 @@ impl HeldSource {
         Self {
             source,
             lists: Vec::new(),
+            given: 0,
             fingerprint: None,
             length: 0,
             validators: Validators::default(),
@@ -75,9 +82,64 @@ impl HeldSource {
         }
     }
 
+    /// Those that it gave last.
+    pub(super) fn given(&self) -> &[Arc<AcceptedCrl>] {
+        &self.lists[..self.given]
+    }
+
+    /// Whether it is the same source, which has given something else meanwhile.
+    pub(super) fn is_another_answer(&self, before: &Self) -> bool {
+        self.source == before.source && self.fingerprint != before.fingerprint
+    }
+
+    /// What `held` says and nothing here replaces stays held, as long as its CA is one of `issuers`: who is silent about a list takes
+    /// nobody off it.
+    pub(super) fn carry(&mut self, held: &Self, issuers: &[Certificate]) {
+        for earlier in &held.lists {
+            let is_known = |ca: &Certificate| ca.spki() == earlier.issuer_key();
+            let replaces = |list: &Arc<AcceptedCrl>| list.takes_the_place_of(earlier);
+            if issuers.iter().any(is_known) && !self.lists.iter().any(replaces) {
+                self.lists.push(Arc::clone(earlier));
+            }
+        }
+    }
+
+    /// The same, without the lists of whoever is none of `issuers`.
+    pub(super) fn of(mut self, issuers: &[Certificate]) -> Self {
+        let is_known =
+            |list: &Arc<AcceptedCrl>| issuers.iter().any(|ca| ca.spki() == list.issuer_key());
+        self.given = self.given().iter().filter(|list| is_known(list)).count();
+        self.lists.retain(is_known);
+        self
+    }
+
+    /// Which lists it gives no more, in words.
+    fn withheld(&self) -> Option<String> {
+        let withheld = &self.lists[self.given..];
+        let named: Vec<String> = withheld
+            .iter()
+            .take(MAX_SHOWN)
+            .map(|list| {
+                format!(
+                    "{} (number {}, {})",
+                    list.issuer(),
+                    list.number(),
+                    list.scope()
+                )
+            })
+            .collect();
+        (!named.is_empty()).then(|| {
+            format!(
+                "it gives {} of its lists no more, which stay as they were: {}",
+                withheld.len(),
+                named.join("; ")
+            )
+        })
+    }
+
     /// Whether each of its lists may take the place of those that are held.
     pub(super) fn follow(&self, held: &Self) -> Result<(), Unusable> {
-        for list in &self.lists {
+        for list in self.given() {
             for earlier in &held.lists {
                 list.follow(earlier)?;
             }
@@ -87,15 +149,25 @@ impl HeldSource {
 
     /// It brought something; the next look follows `refresh`, sooner where a list ends soon.
     pub(super) fn succeeded(&mut self, refresh: Duration, now: UnixTime) {
-        self.failure = None;
-        self.attempts = 0;
+        self.failure = self.withheld();
         let ends = self.lists.iter().map(|list| list.next_update().since(now));
-        let soon = ends.min().map_or(refresh, |left| left / 4);
+        let left = ends.min().unwrap_or(refresh.saturating_mul(4));
+        let wait = self.wait(left, refresh);
         let wait = match self.source {
             ListSource::File(_) => self.file_look(),
-            ListSource::Url(_) => jittered(refresh.min(soon).max(SHORTEST)),
+            ListSource::Url(_) => jittered(wait),
         };
         self.next_try = Instant::now() + wait;
+    }
+
+    /// `left`: until the first of its lists is over.
+    fn wait(&mut self, left: Duration, refresh: Duration) -> Duration {
+        if left.is_zero() {
+            // Whoever publishes nothing new is asked like one who is silent.
+            return self.backoff().min(refresh);
+        }
+        self.attempts = 0;
+        refresh.min(left / 4).max(SHORTEST)
     }
 
     /// What is read and compared costs as much as it is long.
@@ -112,14 +184,20 @@ impl HeldSource {
     pub(super) fn failed(&mut self, why: String) -> bool {
         let is_first = self.failure.as_ref() != Some(&why);
         self.failure = Some(why);
-        let doubled = SHORTEST.saturating_mul(1 << self.attempts.min(10));
-        self.attempts = self.attempts.saturating_add(1);
+        let doubled = self.backoff();
         let wait = match self.source {
             ListSource::File(_) => self.file_look(),
-            ListSource::Url(_) => jittered(doubled.min(LONGEST)),
+            ListSource::Url(_) => jittered(doubled),
         };
         self.next_try = Instant::now() + wait;
         is_first
+    }
+
+    /// Twice as long each time.
+    fn backoff(&mut self) -> Duration {
+        let doubled = SHORTEST.saturating_mul(1 << self.attempts.min(10));
+        self.attempts = self.attempts.saturating_add(1);
+        doubled.min(LONGEST)
     }
 }
 
@@ -133,23 +211,62 @@ impl Obtaining {
         now: UnixTime,
     ) -> Result<HeldSource, Unusable> {
         let mut held = HeldSource::new(source.clone());
+        // However old it is: what comes has to follow it.
+        let ageless = RevocationPlan {
+            mode: RevocationMode::DangerousSoft,
+            ..plan.clone()
+        };
+        let mut over = None;
         if let ListSource::Url(url) = source
             && let Ok(bytes) = fs::read(self.kept(url))
-            && let Ok(lists) = judged(bytes.clone(), plan.clone(), now).await
+            && let Ok(lists) = judged(bytes.clone(), ageless, now).await
         {
+            held.given = lists.len();
             held.lists = lists;
             held.fingerprint = Some(Fingerprint::of(&bytes));
             held.length = bytes.len();
-            // It is as good as it was; whether there is a newer one is asked at once, in the background.
-            held.next_try = Instant::now();
-            return Ok(held);
+            let mut lists = held.lists.iter();
+            over = lists.find_map(|list| refuse_over(list, plan.mode, now).err());
+            if over.is_none() {
+                // It is as good as it was; whether there is a newer one is asked at once, in the background.
+                held.next_try = Instant::now();
+                return Ok(held);
+            }
         }
         match self.again(&held, plan, loaded, now).await? {
             Obtained::Lists(mut held) => {
                 held.succeeded(plan.refresh, now);
                 Ok(held)
             }
-            Obtained::Unchanged(_) => Ok(held),
+            Obtained::Unchanged(_) => over.map_or(Ok(held), Err),
+        }
+    }
+
+    /// Under a configuration that asks for nothing else of it: what is held is as good as what it would give now. A file is read at once.
+    pub(super) async fn go_on(
+        &self,
+        mut held: HeldSource,
+        plan: &RevocationPlan,
+        loaded: &Arc<Loaded>,
+        now: UnixTime,
+    ) -> HeldSource {
+        // Whoever is looking just now looks in vain.
+        if matches!(held.source, ListSource::Url(_)) {
+            return held.due_now();
+        }
+        match self.again(&held, plan, loaded, now).await {
+            Ok(Obtained::Lists(mut next)) => {
+                next.succeeded(plan.refresh, now);
+                next
+            }
+            Ok(Obtained::Unchanged(_)) => {
+                held.succeeded(plan.refresh, now);
+                held
+            }
+            Err(unusable) => {
+                held.failed(unusable.to_string());
+                held
+            }
         }
     }
 
@@ -187,8 +304,9 @@ impl Obtaining {
             return Ok(Obtained::Unchanged(validators));
         }
         let lists = judged(bytes.clone(), plan.clone(), now).await?;
-        let next = HeldSource {
+        let mut next = HeldSource {
             source: held.source.clone(),
+            given: lists.len(),
             lists,
             fingerprint: Some(fingerprint),
             length: bytes.len(),
@@ -198,17 +316,26 @@ impl Obtaining {
             next_try: held.next_try,
         };
         next.follow(held)?;
+        next.carry(held, &plan.issuers);
         if let ListSource::Url(url) = &held.source {
-            self.keep(url, bytes).await;
+            let withheld = next.lists[next.given..].iter();
+            let withheld = withheld.map(|list| list.fingerprint()).collect();
+            self.keep(url, bytes, withheld).await;
         }
         Ok(Obtained::Lists(next))
     }
 
-    /// A list that is not on disk is fetched again at the next start: nothing else is lost.
-    async fn keep(&self, url: &str, bytes: Vec<u8>) {
+    /// A list that is not on disk is fetched again at the next start: nothing else is lost. `withheld`: lists that are kept already, and
+    /// stay beside what came.
+    async fn keep(&self, url: &str, bytes: Vec<u8>, withheld: Vec<Fingerprint>) {
         let (folder, path) = (self.folder.clone(), self.kept(url));
         let kept = spawn_blocking(move || -> io::Result<()> {
             fs::create_dir_all(&folder)?;
+            let bytes = if withheld.is_empty() {
+                bytes
+            } else {
+                beside(&bytes, &fs::read(&path)?, &withheld).into_bytes()
+            };
             write_atomic(&path, &bytes, 0o600)
         });
         if let Ok(Err(error)) = kept.await {
@@ -220,6 +347,17 @@ impl Obtaining {
         let name = Fingerprint::of(url.as_bytes()).to_string().replace(':', "");
         self.folder.join(Path::new(&name).with_extension("crl"))
     }
+}
+
+/// In PEM: the lists in `bytes`, then those of `kept` that have these fingerprints.
+fn beside(bytes: &[u8], kept: &[u8], withheld: &[Fingerprint]) -> String {
+    let (given, kept) = (AcceptedCrl::ders(bytes), AcceptedCrl::ders(kept));
+    let kept = (kept.into_iter()).filter(|der| withheld.contains(&Fingerprint::of(der)));
+    given
+        .into_iter()
+        .chain(kept)
+        .map(|der| pem::encode("X509 CRL", &der))
+        .collect()
 }
 
 /// Off the control threads: a list of a million takes a second.
@@ -256,6 +394,8 @@ const LOOK_PER_MIB: Duration = Duration::from_millis(500);
 const SHORTEST: Duration = Duration::from_secs(2);
 /// A server that is down for long is asked as often.
 const LONGEST: Duration = Duration::from_mins(10);
+/// A message has room for so many lists.
+const MAX_SHOWN: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +421,27 @@ mod tests {
         assert!(wait(&held) <= Duration::from_secs(66));
         held.failed("down".to_owned());
         assert!(wait(&held) < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn source_whose_list_is_over_is_asked_ever_more_rarely_until_it_gives_another() {
+        let mut held = HeldSource::new(ListSource::Url("http://a.example/x".to_owned()));
+        let (refresh, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        let mut before = Duration::ZERO;
+        for _ in 0..8 {
+            let wait = held.wait(Duration::ZERO, refresh);
+            assert!(wait > before, "{wait:?}");
+            before = wait;
+        }
+        for _ in 0..100 {
+            assert!(held.wait(Duration::ZERO, refresh) <= LONGEST);
+        }
+        // Nor more rarely than one that is well.
+        let often = Duration::from_secs(5);
+        assert_eq!(held.wait(Duration::ZERO, often), often);
+        assert_eq!(held.wait(day, refresh), refresh);
+        assert_eq!(held.wait(Duration::from_secs(1), refresh), SHORTEST);
+        assert_eq!(held.wait(Duration::ZERO, refresh), SHORTEST);
     }
 
     #[test]

@@ -208,3 +208,53 @@ fn older_list_of_the_same_scope_does_not_follow() {
     );
     assert_eq!(shorter.expect("a good list").left_out(&held), 1);
 }
+
+#[test]
+fn no_list_takes_the_place_of_one_that_says_more() {
+    let (root, other) = (authority(None), authority(None));
+    let later = time("2026-06-01T12:00:00Z");
+    let point = || Uri::parse("http://a.example/1.crl").ok();
+    let list = |point: Option<Uri>, holders: Holders, later: Option<UnixTime>, signer| {
+        let scope = CrlScope {
+            distribution_point: point,
+            holders,
+        };
+        let this_update = later.unwrap_or(template().this_update);
+        let template = CrlTemplate {
+            scope,
+            this_update,
+            ..template()
+        };
+        accept(&der(&template, &["05"], signer), signer).expect("a good list")
+    };
+    let all = list(None, Holders::All, None, &root);
+    let users = list(None, Holders::Users, None, &root);
+    let shard = list(point(), Holders::Users, None, &root);
+    let next_all = list(None, Holders::All, Some(later), &root);
+    let next_users = list(None, Holders::Users, Some(later), &root);
+    let next_shard = list(point(), Holders::Users, Some(later), &root);
+    let cas = list(None, Holders::Authorities, Some(later), &root);
+    for (next, held) in [
+        (&next_all, &all),
+        (&next_all, &users),
+        (&next_all, &shard),
+        (&next_users, &users),
+        (&next_users, &shard),
+        (&next_shard, &shard),
+    ] {
+        assert!(next.takes_the_place_of(held), "{:?}", held.scope());
+    }
+    for (next, held) in [
+        (&next_users, &all),
+        (&next_shard, &all),
+        (&next_shard, &users),
+        (&cas, &users),
+        (&cas, &all),
+        // Another scope, signed before.
+        (&all, &next_users),
+        (&users, &next_shard),
+        (&list(None, Holders::All, Some(later), &other), &all),
+    ] {
+        assert!(!next.takes_the_place_of(held), "{:?}", held.scope());
+    }
+}
