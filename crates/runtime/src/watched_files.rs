@@ -9,12 +9,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 /// Files, and how they were seen last.
 #[derive(Debug, Default)]
 pub struct WatchedFiles {
     seen: Vec<(PathBuf, Sight)>,
+    // Here and not in the future of `changed`, which is dropped whenever something else comes first.
+    next_look: Option<Instant>,
+    /// Since when something is found at every look; it has yet to be told.
+    unrest_since: Option<Instant>,
 }
 
 /// What tells one state of a file from another: each way of replacing or changing it changes one of these at least. `None`: nothing that
@@ -37,20 +41,26 @@ impl WatchedFiles {
         });
         Self {
             seen: seen.collect(),
+            ..Self::default()
         }
     }
 
     /// Resolves when one of them has changed and they have kept still for a moment since, or have not for [`LONGEST_UNREST`]. Cancel-safe.
     pub async fn changed(&mut self) {
-        let mut unrest_since = None;
         loop {
-            sleep(LOOK).await;
+            let due = *self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
+            sleep_until(due).await;
+            // No await from here to the next round: what a look finds is remembered or told.
+            self.next_look = None;
             let has_changed = self.look();
-            match (has_changed, unrest_since) {
-                (true, None) => unrest_since = Some(Instant::now()),
-                (false, Some(_)) => return,
-                (true, Some(since)) if since.elapsed() >= LONGEST_UNREST => return,
-                (true, Some(_)) | (false, None) => {}
+            match (has_changed, self.unrest_since) {
+                (true, None) => self.unrest_since = Some(Instant::now()),
+                (true, Some(since)) if since.elapsed() < LONGEST_UNREST => {}
+                (_, Some(_)) => {
+                    self.unrest_since = None;
+                    return;
+                }
+                (false, None) => {}
             }
         }
     }
@@ -98,6 +108,8 @@ const CLOCK_GRAIN: Duration = Duration::from_millis(10);
 mod tests {
     use std::os::unix::fs::symlink;
     use std::path::Path;
+
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
@@ -193,5 +205,33 @@ mod tests {
             () = writing => {}
         }
         assert!(begun.elapsed() >= LONGEST_UNREST, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_that_was_seen_is_told_though_the_waiting_for_it_was_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "one").expect("writable");
+        let mut files = watching(&path);
+        fs::write(&path, "three").expect("writable");
+        let half_way = LOOK + LOOK / 2;
+        let given_up = timeout(half_way, files.changed()).await;
+        assert!(given_up.is_err(), "seen once, and not yet over");
+        timeout(LOOK, files.changed()).await.expect("told");
+        let nothing = timeout(LONGEST_UNREST, files.changed()).await;
+        assert!(nothing.is_err(), "told once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_that_is_given_up_ever_again_puts_no_look_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "one").expect("writable");
+        let mut files = watching(&path);
+        fs::write(&path, "three").expect("writable");
+        let begun = Instant::now();
+        while timeout(LOOK / 3, files.changed()).await.is_err() {
+            assert!(begun.elapsed() < LONGEST_UNREST, "never told");
+        }
     }
 }
