@@ -1,20 +1,22 @@
 //! The configuration file: TOML into types, with the line and column of what is wrong.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use countersign_authority::config::AuthorityConfig;
 use countersign_proxy::config::{GatewayConfig, TrustConfig};
 use countersign_runtime::config::ConfigError;
+use countersign_runtime::watched_files::{Sight, Sights};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 use crate::output::tell;
@@ -39,14 +41,61 @@ pub(crate) struct Loaded {
     file: Option<(PathBuf, String)>,
     /// As parsed.
     pub(crate) configuration: Configuration,
-    /// When it began to be read.
-    read_at: SystemTime,
-    /// Each file that was read for it, with a hash of what stood there; `None`: nothing that could be read.
-    files: Arc<Mutex<Files>>,
+    /// How the file was seen when it was read.
+    seen: Option<Sight>,
+    /// Each file that was read for it.
+    readings: Arc<Mutex<Readings>>,
 }
 
-/// By path.
+/// By path: a hash of what stood there; `None`: nothing that could be read.
 pub(crate) type Files = BTreeMap<PathBuf, Option<u64>>;
+
+/// What files said when they were read first, which is what they say to whoever reads them for the same configuration: two who
+/// had each read another content would serve by what nothing compares.
+#[derive(Debug, Default)]
+struct Readings {
+    files: Files,
+    seen: Sights,
+    contents: BTreeMap<PathBuf, Content>,
+    /// Nobody is to read for it any more, and the contents are gone.
+    is_in_force: bool,
+}
+
+/// Of a file, which may be a key; or why there is none.
+struct Content(Result<Zeroizing<Vec<u8>>, Arc<io::Error>>);
+
+impl Content {
+    fn copy(&self) -> io::Result<Vec<u8>> {
+        match &self.0 {
+            Ok(bytes) => Ok(bytes.to_vec()),
+            Err(error) => Err(io::Error::new(error.kind(), Arc::clone(error))),
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content")
+    }
+}
+
+impl Readings {
+    fn read(&mut self, path: PathBuf) -> io::Result<Vec<u8>> {
+        if let Some(content) = self.contents.get(&path) {
+            return content.copy();
+        }
+        let (seen, read) = Sight::read(&path);
+        let content = Content(read.map(Zeroizing::new).map_err(Arc::new));
+        let copy = content.copy();
+        if !self.is_in_force {
+            let hash = copy.as_ref().ok().map(|bytes| HASHER.hash_one(bytes));
+            self.files.insert(path.clone(), hash);
+            self.seen.insert(path.clone(), seen);
+            self.contents.insert(path, content);
+        }
+        copy
+    }
+}
 
 impl Loaded {
     /// Made from a command line.
@@ -54,21 +103,28 @@ impl Loaded {
         Self {
             file: None,
             configuration,
-            read_at: SystemTime::now(),
-            files: Arc::default(),
+            seen: None,
+            readings: Arc::default(),
         }
     }
 
     /// Reads and parses a file; unknown keys are refused.
     pub(crate) fn from_file(path: &Path) -> Result<Self, Fault> {
-        let read_at = SystemTime::now();
-        let text = fs::read_to_string(path).map_err(|error| {
+        let (seen, read) = Sight::read(path);
+        let text = read.and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+        });
+        let text = text.map_err(|error| {
             let fault =
                 Fault::configuration(format_args!("cannot read {}: {error}", path.display()));
             fault.hint("`countersign config defaults` prints a configuration to start from")
         })?;
         let loaded = Self::parse(path, text)?;
-        Ok(Self { read_at, ..loaded })
+        Ok(Self {
+            seen: Some(seen),
+            ..loaded
+        })
     }
 
     fn parse(path: &Path, text: String) -> Result<Self, Fault> {
@@ -81,8 +137,8 @@ impl Loaded {
         Ok(Self {
             file: Some((path.to_owned(), text)),
             configuration,
-            read_at: SystemTime::now(),
-            files: Arc::default(),
+            seen: None,
+            readings: Arc::default(),
         })
     }
 
@@ -100,37 +156,66 @@ impl Loaded {
         })
     }
 
-    /// Reads a file that the configuration names: relative paths begin at the configuration's own folder.
+    /// Reads a file that the configuration names: relative paths begin at the configuration's own folder. Whoever reads it again before
+    /// the configuration is in force gets the same.
     pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
+        self.readings().read(self.located(named))
+    }
+
+    /// What stands there now, for whoever looks at a file for as long as it is named.
+    pub(crate) fn read_now(&self, named: &Path) -> io::Result<Vec<u8>> {
+        fs::read(self.located(named))
+    }
+
+    /// Reads whatever has been read for another.
+    pub(crate) fn read_files_of(&self, other: &Self) {
+        let mut readings = self.readings();
+        for path in other.files().into_keys() {
+            // Whatever comes of it is remembered.
+            let _ = readings.read(path);
+        }
+    }
+
+    fn located(&self, named: &Path) -> PathBuf {
         let folder = self.file.as_ref().and_then(|(path, _)| path.parent());
-        let path = folder.unwrap_or(Path::new("")).join(named);
-        let read = fs::read(&path);
-        let hash = read.as_ref().ok().map(|bytes| HASHER.hash_one(bytes));
-        self.remembered().insert(path, hash);
-        read
+        folder.unwrap_or(Path::new("")).join(named)
     }
 
     /// The same, whose files have yet to be read.
     pub(crate) fn unread(&self) -> Self {
         Self {
-            files: Arc::default(),
+            readings: Arc::default(),
             ..self.clone()
         }
     }
 
-    /// When it began to be read.
-    pub(crate) fn read_at(&self) -> SystemTime {
-        self.read_at
+    /// From here on it is compared and no longer read for: the contents of its files, keys among them, are let go.
+    pub(crate) fn settle(&self) {
+        let mut readings = self.readings();
+        readings.is_in_force = true;
+        readings.contents = BTreeMap::new();
     }
 
     /// Each file that has been read for it, beside its own.
     pub(crate) fn files(&self) -> Files {
-        self.remembered().clone()
+        self.readings().files.clone()
     }
 
-    fn remembered(&self) -> MutexGuard<'_, Files> {
+    /// The same files, as they were seen when they were read.
+    pub(crate) fn seen(&self) -> Sights {
+        self.readings().seen.clone()
+    }
+
+    /// Its own file among them.
+    pub(crate) fn seen_with_itself(&self) -> Sights {
+        let own = self.file.as_ref().zip(self.seen);
+        let own = own.map(|((path, _), seen)| (path.clone(), seen));
+        self.seen().into_iter().chain(own).collect()
+    }
+
+    fn readings(&self) -> MutexGuard<'_, Readings> {
         // Nothing between lock and unlock panics.
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells of what is served all the same, with its line.
@@ -304,5 +389,67 @@ bundle = "acme.pem"
     fn columns_count_characters() {
         assert_eq!(position("ä\näö = 1", "ä\näö = ".len()), (2, 6));
         assert_eq!(position("", 0), (1, 1));
+    }
+
+    #[test]
+    fn all_who_read_for_one_configuration_read_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("c.toml"), FILE).expect("writable");
+        let loaded = Loaded::from_file(&at("c.toml")).expect("parses");
+        let named = Path::new("acme.pem");
+        let read = || loaded.read(named).map_err(|error| error.kind());
+        fs::write(at("acme.pem"), "first").expect("writable");
+        assert_eq!(read(), Ok(b"first".to_vec()));
+        let (files, seen) = (loaded.files(), loaded.seen());
+        fs::write(at("next.pem"), "second").expect("writable");
+        fs::rename(at("next.pem"), at("acme.pem")).expect("writable");
+        let check = |what: &str| {
+            assert_eq!(
+                (loaded.files(), loaded.seen()),
+                (files.clone(), seen.clone()),
+                "{what}"
+            );
+        };
+        assert_eq!(read(), Ok(b"first".to_vec()), "of one load");
+        check("after a second reader");
+        assert_eq!(loaded.read_now(named).expect("readable"), b"second");
+        check("after a look at what stands there now");
+        loaded.settle();
+        assert_eq!(read(), Ok(b"second".to_vec()), "the contents are let go");
+        check("after it is in force");
+        // The one that is compared with it reads what stands there.
+        let now = Loaded::from_file(&at("c.toml")).expect("parses");
+        now.read_files_of(&loaded);
+        assert_ne!(now.files(), files);
+        assert!(now.files().keys().eq(files.keys()));
+    }
+
+    #[test]
+    fn file_that_came_after_it_was_missed_is_missing_to_all_who_read_for_one_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("late.pem");
+        let loaded = parse(FILE).expect("parses");
+        let missed = loaded.read(&path).expect_err("missing");
+        fs::write(&path, "late").expect("writable");
+        let again = loaded.read(&path).expect_err("missing");
+        assert_eq!(again.kind(), io::ErrorKind::NotFound);
+        assert_eq!(again.to_string(), missed.to_string());
+        assert_eq!(loaded.files(), [(path, None)].into());
+    }
+
+    #[test]
+    fn contents_of_files_are_not_in_debug_output() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key.pem");
+        fs::write(&path, "hunter2").expect("writable");
+        let loaded = parse(FILE).expect("parses");
+        assert_eq!(loaded.read(&path).expect("readable"), b"hunter2");
+        let bytes = format!("{:?}", b"hunter2");
+        let shown = format!("{loaded:?}");
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(&bytes),
+            "{shown}"
+        );
     }
 }

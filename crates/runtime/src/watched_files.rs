@@ -4,53 +4,107 @@
 //! rename over the file and a write into it are all one thing, also where the file lies on a network or comes out of another
 //! mount namespace. It costs a system call a file and second, and the files of a configuration are few.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 /// Files, and how they were seen last.
 #[derive(Debug, Default)]
 pub struct WatchedFiles {
-    seen: Vec<(PathBuf, Sight)>,
+    seen: Sights,
+    // Here and not in the future of `changed`, which is dropped whenever something else comes first.
+    next_look: Option<Instant>,
+    /// Since when something is found at every look; it has yet to be told.
+    unrest_since: Option<Instant>,
 }
+
+/// By path.
+pub type Sights = BTreeMap<PathBuf, Sight>;
 
 /// What tells one state of a file from another: each way of replacing or changing it changes one of these at least. `None`: nothing that
 /// can be looked at stands there.
-type Sight = Option<[i128; 4]>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight(Option<[i128; 4]>);
+
+impl Sight {
+    /// Of what stands there now, through every link.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self(fs::metadata(path).ok().as_ref().map(features))
+    }
+
+    /// What stands there now, and the sight of just that, whatever takes its place meanwhile. One that cannot be read is seen as it was
+    /// before that was tried.
+    pub fn read(path: &Path) -> (Self, io::Result<Vec<u8>>) {
+        Self::read_by(path, SystemTime::now)
+    }
+
+    fn read_by(path: &Path, clock: impl Fn() -> SystemTime) -> (Self, io::Result<Vec<u8>>) {
+        let before = Self::of(path);
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, mut file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return (before, Err(error)),
+        };
+        let seen = Self::settled(features(&metadata), clock());
+        let mut bytes = Vec::new();
+        let read = file.read_to_end(&mut bytes);
+        (seen, read.map(|_| bytes))
+    }
+
+    /// A file that was changed just now may change once more without another date: it is looked at again.
+    fn settled(features: [i128; 4], now: SystemTime) -> Self {
+        let [.., changed] = features;
+        let age = nanoseconds(now).abs_diff(changed);
+        if age < CLOCK_GRAIN.as_nanos() {
+            UNSEEN
+        } else {
+            Self(Some(features))
+        }
+    }
+}
 
 impl WatchedFiles {
-    /// As they are now: each with whether it was there when it was read, from `read` on. One that has changed since then counts as
-    /// changed at the first look.
-    pub fn since(read: SystemTime, paths: impl IntoIterator<Item = (PathBuf, bool)>) -> Self {
-        let read = nanoseconds(read) - CLOCK_GRAIN.as_nanos().cast_signed();
-        let seen = paths.into_iter().map(|(path, was_there)| {
-            let now = sight(&path);
-            let was_so = match now {
-                Some([.., changed]) => was_there && changed < read,
-                None => !was_there,
-            };
-            let sight = if was_so { now } else { UNSEEN };
-            (path, sight)
-        });
+    /// Each as it was when it was read: what has changed since then is found at the first look.
+    #[must_use]
+    pub fn since(read: Sights) -> Self {
         Self {
-            seen: seen.collect(),
+            seen: read,
+            ..Self::default()
         }
+    }
+
+    /// These were read since: from then on they count, and the others from their last look on.
+    pub fn read_since(&mut self, read: Sights) {
+        self.seen.extend(read);
+    }
+
+    /// Others are not looked at any more.
+    pub fn retain(&mut self, is_watched: impl Fn(&Path) -> bool) {
+        self.seen.retain(|path, _| is_watched(path));
     }
 
     /// Resolves when one of them has changed and they have kept still for a moment since, or have not for [`LONGEST_UNREST`]. Cancel-safe.
     pub async fn changed(&mut self) {
-        let mut unrest_since = None;
         loop {
-            sleep(LOOK).await;
+            let due = *self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
+            sleep_until(due).await;
+            // No await from here to the next round: what a look finds is remembered or told.
+            self.next_look = None;
             let has_changed = self.look();
-            match (has_changed, unrest_since) {
-                (true, None) => unrest_since = Some(Instant::now()),
-                (false, Some(_)) => return,
-                (true, Some(since)) if since.elapsed() >= LONGEST_UNREST => return,
-                (true, Some(_)) | (false, None) => {}
+            match (has_changed, self.unrest_since) {
+                (true, None) => self.unrest_since = Some(Instant::now()),
+                (true, Some(since)) if since.elapsed() < LONGEST_UNREST => {}
+                (_, Some(_)) => {
+                    self.unrest_since = None;
+                    return;
+                }
+                (false, None) => {}
             }
         }
     }
@@ -59,7 +113,7 @@ impl WatchedFiles {
     fn look(&mut self) -> bool {
         let mut has_changed = false;
         for (path, seen) in &mut self.seen {
-            let now = sight(path);
+            let now = Sight::of(path);
             has_changed |= *seen != now;
             *seen = now;
         }
@@ -67,14 +121,13 @@ impl WatchedFiles {
     }
 }
 
-fn sight(path: &PathBuf) -> Sight {
-    let metadata = fs::metadata(path).ok()?;
-    Some([
+fn features(metadata: &Metadata) -> [i128; 4] {
+    [
         i128::from(metadata.dev()) << 64 | i128::from(metadata.ino()),
         i128::from(metadata.size()),
         i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
         i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
-    ])
+    ]
 }
 
 fn nanoseconds(time: SystemTime) -> i128 {
@@ -83,7 +136,7 @@ fn nanoseconds(time: SystemTime) -> i128 {
 }
 
 /// Unlike whatever can be seen, so that the first look finds a change.
-const UNSEEN: Sight = Some([-1; 4]);
+const UNSEEN: Sight = Sight(Some([-1; 4]));
 
 /// As often as an operator may be waited for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -97,13 +150,12 @@ const CLOCK_GRAIN: Duration = Duration::from_millis(10);
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::path::Path;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
     fn watching(path: &Path) -> WatchedFiles {
-        let long_after = SystemTime::now() + Duration::from_hours(1);
-        WatchedFiles::since(long_after, [(path.to_owned(), true)])
+        WatchedFiles::since([(path.to_owned(), Sight::of(path))].into())
     }
 
     /// Whether a change is found once, and not again.
@@ -150,19 +202,83 @@ mod tests {
         check(&mut files, "a link to nowhere");
     }
 
+    /// Read, long after it was written.
+    fn read(path: &Path) -> WatchedFiles {
+        let long_after = || SystemTime::now() + Duration::from_hours(1);
+        let (seen, _) = Sight::read_by(path, long_after);
+        WatchedFiles::since([(path.to_owned(), seen)].into())
+    }
+
     #[test]
-    fn what_changed_while_it_was_read_has_changed() {
+    fn what_changed_after_it_was_read_has_changed_whatever_its_date() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("file");
-        let since = |was_there| {
-            let long_ago = SystemTime::UNIX_EPOCH;
-            WatchedFiles::since(long_ago, [(path.clone(), was_there)])
+        let at = |name: &str| folder.path().join(name);
+        let mut absent = read(&at("file"));
+        assert!(!absent.look(), "one that was not there");
+        for release in ["41", "42"] {
+            fs::create_dir(at(release)).expect("writable");
+            fs::write(at(release).join("file"), release).expect("writable");
+        }
+        symlink("41", at("current")).expect("writable");
+        let mut files = read(&at("current/file"));
+        // Both were written before: only the link is new.
+        symlink("42", at("next")).expect("writable");
+        fs::rename(at("next"), at("current")).expect("writable");
+        check(&mut files, "a link to what was written before");
+        fs::write(at("file"), "one").expect("writable");
+        check(&mut absent, "one that has come");
+        let mut files = read(&at("file"));
+        fs::remove_file(at("file")).expect("writable");
+        check(&mut files, "one that has gone");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_seen_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        // Not even by root.
+        fs::create_dir(at("folder")).expect("writable");
+        let (_, unreadable) = Sight::read(&at("folder"));
+        assert!(unreadable.is_err());
+        let mut files = read(&at("folder"));
+        assert!(!files.look(), "nothing has changed");
+        fs::remove_dir(at("folder")).expect("writable");
+        fs::write(at("folder"), "one").expect("writable");
+        check(&mut files, "one that can be read");
+    }
+
+    #[test]
+    fn file_that_may_change_without_another_date_is_looked_at_again() {
+        let features = [1, 2, 3, 5_000_000_000];
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        assert_eq!(Sight::settled(features, at(5_001)), UNSEEN);
+        let settled = Sight(Some(features));
+        assert_eq!(Sight::settled(features, at(5_011)), settled);
+        // A clock elsewhere that is fast does not keep it unsettled for ever.
+        assert_eq!(Sight::settled(features, at(1_000)), settled);
+    }
+
+    #[test]
+    fn files_that_were_read_again_count_from_then_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let write = |text: &str| {
+            for name in ["read", "kept", "left"] {
+                fs::write(at(name), text).expect("writable");
+            }
         };
-        check(&mut since(true), "one that has gone");
-        assert!(!since(false).look(), "one that was not there");
-        fs::write(&path, "one").expect("writable");
-        check(&mut since(false), "one that has come");
-        check(&mut since(true), "one that is newer than its reader");
+        write("one");
+        let sights = |names: &[&str]| {
+            let seen = names.iter().map(|name| (at(name), Sight::of(&at(name))));
+            seen.collect::<Sights>()
+        };
+        let mut files = WatchedFiles::since(sights(&["read", "kept", "left"]));
+        write("three");
+        files.read_since(sights(&["read"]));
+        check(&mut files, "one that was not read again");
+        fs::write(at("left"), "one").expect("writable");
+        files.retain(|path| path != at("left"));
+        assert!(!files.look(), "one that is left");
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,5 +309,33 @@ mod tests {
             () = writing => {}
         }
         assert!(begun.elapsed() >= LONGEST_UNREST, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_that_was_seen_is_told_though_the_waiting_for_it_was_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "one").expect("writable");
+        let mut files = watching(&path);
+        fs::write(&path, "three").expect("writable");
+        let half_way = LOOK + LOOK / 2;
+        let given_up = timeout(half_way, files.changed()).await;
+        assert!(given_up.is_err(), "seen once, and not yet over");
+        timeout(LOOK, files.changed()).await.expect("told");
+        let nothing = timeout(LONGEST_UNREST, files.changed()).await;
+        assert!(nothing.is_err(), "told once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_that_is_given_up_ever_again_puts_no_look_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "one").expect("writable");
+        let mut files = watching(&path);
+        fs::write(&path, "three").expect("writable");
+        let begun = Instant::now();
+        while timeout(LOOK / 3, files.changed()).await.is_err() {
+            assert!(begun.elapsed() < LONGEST_UNREST, "never told");
+        }
     }
 }

@@ -8,7 +8,7 @@ mod difference;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use countersign_authority::admin::port::replace_roles;
 use countersign_authority::authority::Authority;
@@ -22,7 +22,7 @@ use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::shutdown::reload_signal;
 use countersign_runtime::supervisor::Supervisor;
-use countersign_runtime::watched_files::WatchedFiles;
+use countersign_runtime::watched_files::{Sight, Sights, WatchedFiles};
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -33,7 +33,7 @@ use super::process::Process;
 use super::trust_lists::TrustLists;
 use crate::certifiable_names::certifiable;
 use crate::composition::{Own, host_name, own_names, plan, profiles, retention, roles, trusted};
-use crate::configuration::{Files, Loaded};
+use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::gateway_certificate::Wanted;
 use crate::kept_profiles;
@@ -114,7 +114,8 @@ impl Reloads {
             Ok(hangup) => hangup,
             Err(error) => return Fault::world(format_args!("cannot handle SIGHUP: {error}")),
         };
-        let mut watched = self.watch(self.loaded.read_at(), &Files::default());
+        self.loaded.settle();
+        let mut watched = self.watch(&self.loaded);
         let mut backoff = FIRST_BACKOFF;
         let mut trust_due = None;
         loop {
@@ -151,7 +152,7 @@ impl Reloads {
                     (trust_due, backoff) = (Some(Instant::now()), FIRST_BACKOFF);
                 }
                 () = trust_again => {
-                    trust_due = (!self.trust(backoff).await).then(|| Instant::now() + backoff);
+                    trust_due = (!self.trust(&mut watched, backoff).await).then(|| Instant::now() + backoff);
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
                 Some(answer) = asking.recv() => {
@@ -163,11 +164,15 @@ impl Reloads {
     }
 
     /// Whether the gateway serves by what is to be trusted now; if not, it is tried again after `backoff`.
-    async fn trust(&mut self, backoff: Duration) -> bool {
+    async fn trust(&mut self, watched: &mut WatchedFiles, backoff: Duration) -> bool {
         // What its files say by now is in force only if all of it can be.
         let loaded = self.loaded.unread();
         match self.serve_by(&loaded).await {
             Ok(report) => {
+                loaded.settle();
+                if self.watches() {
+                    watched.read_since(loaded.seen());
+                }
                 self.loaded = loaded;
                 tracing::info!(
                     sessions_declined = report.sessions_declined,
@@ -214,40 +219,43 @@ impl Reloads {
     /// Whether anything that was read for the configuration in force reads otherwise now. If not, it is in force, whatever was refused in
     /// between.
     fn has_changed(&self, watched: &mut WatchedFiles) -> bool {
-        let begun = SystemTime::now();
         let Ok(now) = self.source.load() else {
             return true;
         };
         let (Ok(before), Ok(after)) = (self.loaded.written(), now.written()) else {
             return true;
         };
-        let read = self.loaded.files();
-        for path in read.keys() {
-            // Whatever comes of it is remembered.
-            let _ = now.read(path);
-        }
-        let has_changed = before != after || read != now.files();
+        now.read_files_of(&self.loaded);
+        let has_changed = before != after || self.loaded.files() != now.files();
         if !has_changed {
             tracing::debug!("what the configuration is read from was touched, and says the same");
             self.note(None);
-            *watched = self.watch(begun, &Files::default());
+            *watched = self.watch(&now);
         }
         has_changed
     }
 
-    /// The files of the configuration in force, and of one that was tried.
-    fn watch(&self, read_at: SystemTime, tried: &Files) -> WatchedFiles {
-        let Source::File(path) = &self.source else {
-            return WatchedFiles::default();
-        };
-        if !self.loaded.configuration.gateway.watch_files {
+    fn watches(&self) -> bool {
+        matches!(self.source, Source::File(_)) && self.loaded.configuration.gateway.watch_files
+    }
+
+    /// The files of the configuration in force, as they were when `read` was read from them.
+    fn watch(&self, read: &Loaded) -> WatchedFiles {
+        if !self.watches() {
             return WatchedFiles::default();
         }
-        let mut files = self.loaded.files();
-        files.extend(tried.clone());
-        let files = files.into_iter().map(|(path, hash)| (path, hash.is_some()));
-        let own = (path.clone(), path.exists());
-        WatchedFiles::since(read_at, files.chain([own]))
+        WatchedFiles::since(read.seen_with_itself())
+    }
+
+    /// The same, and those of a configuration that was refused. What it was not refused for has not been read: that counts from the last
+    /// look on.
+    fn watch_on(&self, watched: &mut WatchedFiles, tried: Sights) {
+        if !self.watches() {
+            return;
+        }
+        let in_force = self.loaded.seen_with_itself();
+        watched.retain(|path| in_force.contains_key(path) || tried.contains_key(path));
+        watched.read_since(tried);
     }
 
     /// `refused`: why what stands in the files is not in force.
@@ -258,11 +266,14 @@ impl Reloads {
 
     async fn reload(&mut self, watched: &mut WatchedFiles) -> Result<ReloadReport, String> {
         self.supervisor.reloading();
-        let begun = SystemTime::now();
         let before = (self.loaded.written(), self.loaded.files());
-        let mut tried = Files::default();
+        let mut tried = Sights::default();
         let outcome = self.take_over(&mut tried).await;
-        *watched = self.watch(begun, &tried);
+        if outcome.is_ok() {
+            *watched = self.watch(&self.loaded);
+        } else {
+            self.watch_on(watched, tried);
+        }
         self.metrics.note_reload(outcome.is_ok());
         self.note(outcome.as_ref().err().cloned());
         self.supervisor.ready(&match &outcome {
@@ -291,12 +302,17 @@ impl Reloads {
     }
 
     /// `tried`: the files that were read for it, whatever came of it.
-    async fn take_over(&mut self, tried: &mut Files) -> Result<ReloadReport, String> {
+    async fn take_over(&mut self, tried: &mut Sights) -> Result<ReloadReport, String> {
+        if let Source::File(path) = &self.source {
+            // As it was before, if it cannot even be parsed.
+            tried.insert(path.clone(), Sight::of(path));
+        }
         let loaded = self.source.load();
         let loaded = loaded.map_err(|fault| fault.sentence().to_owned())?;
         let outcome = self.take_over_loaded(&loaded).await;
-        *tried = loaded.files();
+        tried.extend(loaded.seen_with_itself());
         if outcome.is_ok() {
+            loaded.settle();
             self.loaded = loaded;
         }
         outcome

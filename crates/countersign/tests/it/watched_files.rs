@@ -282,3 +282,61 @@ async fn files_are_left_alone_where_they_are_not_to_be_watched() {
     process.wait_for_log(&["configuration reloaded"]);
     assert_ne!(status(&you, &process).await, 200);
 }
+
+#[tokio::test]
+async fn refusal_comes_once_whatever_cannot_be_read_and_whatever_else_has_changed() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let root = fs::read(you.ca()).expect("readable");
+    let mut mounted = Mounted::new(&installation);
+    let good = configuration(
+        &route("demo", "you"),
+        "[trust.partner]\nbundle = \"partner.pem\"",
+    );
+    let mut swap = |text: &str| {
+        mounted.swap(&[
+            ("countersign.toml", text.as_bytes()),
+            ("partner.pem", &root),
+        ]);
+    };
+    swap(&good);
+    let process = serve(&installation, &installation.path("config/countersign.toml"));
+    let refused = || {
+        let shown = plain_get(metrics_address(&process), "/metrics", "");
+        let line = shown.lines().find_map(|line| {
+            line.strip_prefix("countersign_gateway_reloads_total{outcome=\"refused\"} ")
+        });
+        line.map(str::to_owned)
+    };
+    // Time passes by the looks of another process.
+    let elsewhere = Installation::new();
+    elsewhere.issue("client", "you", &[]);
+    let other = configuration(&route("demo", "you"), "");
+    let file = elsewhere.write("countersign.toml", &other);
+    let watching = serve(&elsewhere, &file);
+    let pass = |rule: &str, told: &str| {
+        let text = other.replace("{ cn = \"you\" }", rule);
+        fs::write(&file, text).expect("writable");
+        watching.wait_for_log(&["configuration reloaded", told]);
+    };
+    // The bundle is another file too, which is not even read.
+    swap(&good.replace("[gateway]", "[gateway"));
+    process.wait_for_log(&["configuration not reloaded", "countersign.toml:1:"]);
+    pass("{ cn = \"second\" }", "allow[0].cn");
+    pass("{ dns = \"third.example.com\" }", "allow[0].dns");
+    assert_eq!(refused().as_deref(), Some("1"), "{}", process.log());
+    // It stands there, and not even root can read it.
+    fs::create_dir(installation.path("config/folder")).expect("writable");
+    swap(&good.replace("partner.pem", "folder"));
+    process.wait_for_log(&["configuration not reloaded", "folder"]);
+    pass(
+        "{ dns = \"third.example.com\" }, { cn = \"fourth\" }",
+        "allow[1]",
+    );
+    pass(
+        "{ dns = \"third.example.com\" }, { cn = \"fourth\" }, { cn = \"fifth\" }",
+        "allow[2]",
+    );
+    assert_eq!(refused().as_deref(), Some("2"), "{}", process.log());
+    assert_eq!(status(&you, &process).await, 200);
+}

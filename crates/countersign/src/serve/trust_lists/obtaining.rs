@@ -281,7 +281,7 @@ impl Obtaining {
         let (bytes, validators) = match &held.source {
             ListSource::File(path) => {
                 let (loaded, path) = (Arc::clone(loaded), path.clone());
-                let reading = spawn_blocking(move || loaded.read(&path));
+                let reading = spawn_blocking(move || loaded.read_now(&path));
                 let read = reading
                     .await
                     .unwrap_or_else(|error| Err(io::Error::other(error)));
