@@ -3,6 +3,7 @@
 //! `cargo run --release -p countersign-testkit --example decisions`
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +26,13 @@ use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 const NOW: UnixTime = UnixTime::from_seconds(1_800_000_000);
 const COUNTS: [usize; 3] = [10, 1000, 10_000];
 
-fn main() {
+fn main() -> ExitCode {
+    // Nobody copies what is not printed.
+    if cfg!(debug_assertions) {
+        eprintln!("error: this build is not optimised, and its figures are no figures");
+        eprintln!("hint: cargo run --release -p countersign-testkit --example decisions");
+        return ExitCode::FAILURE;
+    }
     let peer = peer();
     let host = DnsName::parse("api.example.com").expect("a name");
     println!(
@@ -70,6 +77,7 @@ fn main() {
         });
         measure("routes by path", count, &peer, &host, routes.collect());
     }
+    ExitCode::SUCCESS
 }
 
 fn measure(kind: &str, count: usize, peer: &VerifiedPeer, host: &DnsName, routes: Vec<Route>) {

@@ -1,12 +1,27 @@
 //! Bodies and queries of the admin API, up to the types of the domain.
 
 use countersign_authority::admin::read_and_forget;
-use countersign_authority::api::{CERTIFICATES, IMPORT, ISSUE, LABEL, RELEASE, RENEW, REVOKE};
+use countersign_authority::api::{
+    CERTIFICATES, IMPORT, ISSUE, LABEL, RELEASE, RENEW, RENEW_OWN, RESUME, REVOKE, ROOT_LIST,
+    ROOT_LIST_DRAFT,
+};
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use serde_json::{Map, Value, json};
 
-const PATHS: [&str; 7] = [ISSUE, RENEW, REVOKE, RELEASE, LABEL, IMPORT, CERTIFICATES];
+const PATHS: [&str; 11] = [
+    ISSUE,
+    RENEW,
+    RENEW_OWN,
+    REVOKE,
+    RELEASE,
+    LABEL,
+    IMPORT,
+    CERTIFICATES,
+    RESUME,
+    ROOT_LIST,
+    ROOT_LIST_DRAFT,
+];
 
 /// Each route with each of its fields; `x` stands for what the fuzzer says.
 fn shapes(x: &str, number: u64) -> Vec<(&'static str, Value)> {

@@ -2,8 +2,10 @@
 
 use countersign_pki::feed::{
     Assembly, Body, EventStream, EventTooLong, Frame, HistoryId, MAX_BATCH, MAX_EVENT_BYTES,
-    Message, Position, Sequence, Snapshot, Told,
+    Message, Position, RevocationReason, Revoked, Sequence, Snapshot, Told,
 };
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 
 #[test]
@@ -26,7 +28,12 @@ fn position_never_goes_back_and_never_changes_history() {
                     body: if *confirms {
                         Body::Confirmed {}
                     } else {
-                        Body::Policy { epoch: 1 }
+                        Body::Revoked(Revoked {
+                            issuer_key: Fingerprint::of(b"issuer"),
+                            serial: SerialNumber::from_magnitude(&[1]).expect("a serial number"),
+                            reason: RevocationReason::Unspecified,
+                            revoked_at: UnixTime::from_seconds(1000),
+                        })
                     },
                 };
                 let before = position.clone();

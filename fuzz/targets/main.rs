@@ -3,11 +3,13 @@
 
 mod admin;
 mod audit;
+mod break_glass;
 mod certificate;
 mod chain;
 mod crl;
 mod evidence;
 mod feed;
+mod hello;
 mod name;
 mod ocsp;
 mod path;
@@ -18,3 +20,4 @@ mod proxy_protocol;
 mod publication;
 mod request;
 mod rules;
+mod xfcc;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_diagnose::refusal::Refusal;
 use countersign_pki::feed::port::{
-    ACKNOWLEDGEMENT, CERTIFICATE, Certified, FEED, LEAVE, Leaving, ListenerCertificate,
-    NextCertificate, RENEW, Refused,
+    ACKNOWLEDGEMENT, CERTIFICATE, Certified, FEED, IDEMPOTENCY_KEY, IN_FLIGHT, LEAVE, Leaving,
+    ListenerCertificate, NextCertificate, RENEW, Refused,
 };
 use countersign_pki::feed::{
     AcknowledgementOf, Assembly, EventStream, EventTooLong, Frame, Garbled, HistoryId, Revoked,
@@ -56,7 +56,9 @@ impl FeedClient {
             }
             _ => FEED.to_owned(),
         };
-        let (response, line) = self.exchange(Method::GET, &path, Bytes::new()).await?;
+        let (response, line) = self
+            .exchange(Method::GET, &path, Bytes::new(), None)
+            .await?;
         let response = accepted(response).await?;
         Ok(FeedStream {
             body: response.into_body(),
@@ -79,14 +81,47 @@ impl FeedClient {
         self.say(LEAVE, &Leaving { place }).await.map(drop)
     }
 
-    /// Asks for the node's own next certificate.
-    pub async fn renew(&self, csr: String) -> Result<Certified, FeedError> {
-        certified(&self.say(RENEW, &NextCertificate { csr }).await?)
+    /// Asks for the node's own next certificate. `key`: of this request and no other, visible ASCII, so that it can be made
+    /// again.
+    pub async fn renew(&self, csr: String, key: &str) -> Result<Certified, FeedError> {
+        certified(&self.ask_once(RENEW, &NextCertificate { csr }, key).await?)
     }
 
-    /// Asks for a certificate for listeners.
-    pub async fn certify(&self, asked: &ListenerCertificate) -> Result<Certified, FeedError> {
-        certified(&self.say(CERTIFICATE, asked).await?)
+    /// Asks for a certificate for listeners. `key`: likewise.
+    pub async fn certify(
+        &self,
+        asked: &ListenerCertificate,
+        key: &str,
+    ) -> Result<Certified, FeedError> {
+        certified(&self.ask_once(CERTIFICATE, asked, key).await?)
+    }
+
+    /// Asks, and asks the same again where no answer came: the key stands for one certificate.
+    async fn ask_once(
+        &self,
+        path: &str,
+        what: &impl Serialize,
+        key: &str,
+    ) -> Result<Bytes, FeedError> {
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut may_be_heard = false;
+        loop {
+            let answer = self.say_under(path, what, Some(key)).await;
+            let again = match &answer {
+                Err(FeedError::Broken(_) | FeedError::Silent { .. }) => true,
+                // The authority that broke off may come back.
+                Err(FeedError::Connect(_)) => may_be_heard,
+                Err(error) => error.is_in_flight(),
+                Ok(_) => false,
+            };
+            if !again || begun.elapsed() > PATIENCE {
+                return answer;
+            }
+            may_be_heard = true;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// The name and the reason of what is behind an error of a stream of this client.
@@ -101,8 +136,18 @@ impl FeedClient {
     }
 
     async fn say(&self, path: &str, what: &impl Serialize) -> Result<Bytes, FeedError> {
+        self.say_under(path, what, None).await
+    }
+
+    async fn say_under(
+        &self,
+        path: &str,
+        what: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<Bytes, FeedError> {
         let body = serde_json::to_vec(what).expect("what nodes say is JSON");
-        let (response, _line) = self.exchange(Method::POST, path, Bytes::from(body)).await?;
+        let body = Bytes::from(body);
+        let (response, _line) = self.exchange(Method::POST, path, body, key).await?;
         let response = accepted(response).await?;
         read(response.into_body()).await
     }
@@ -113,6 +158,7 @@ impl FeedClient {
         method: Method,
         path: &str,
         body: Bytes,
+        key: Option<&str>,
     ) -> Result<(Response<Incoming>, Line), FeedError> {
         let connected = self.connector.connect().await.map_err(FeedError::Connect)?;
         let exchange = async {
@@ -122,11 +168,15 @@ impl FeedClient {
                 .await
                 .map_err(FeedError::Broken)?;
             let mut line = Line(tokio::spawn(connection));
-            let request = Request::builder()
+            let mut request = Request::builder()
                 .method(method)
                 .uri(path)
                 .header(header::HOST, self.connector.target())
-                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::CONTENT_TYPE, "application/json");
+            if let Some(key) = key {
+                request = request.header(IDEMPOTENCY_KEY, format!("\"{key}\""));
+            }
+            let request = request
                 .body(Full::new(body))
                 .expect("a path of ours and the host of a URL that was read");
             match sender.send_request(request).await {
@@ -244,6 +294,8 @@ pub enum FeedError {
         detail: String,
         /// What to do.
         hint: Option<String>,
+        /// Of which kind (RFC 9457 §3.1.1).
+        kind: Option<String>,
     },
     /// Nothing comes, or a snapshot without end.
     #[error("the authority has told nothing whole for {} s", .limit.as_secs())]
@@ -267,6 +319,22 @@ impl FeedError {
         }
     }
 
+    /// Whether the same request is being answered still (RFC 9110 §15.5.10).
+    fn is_in_flight(&self) -> bool {
+        matches!(self, Self::Refused { status: 409, kind, .. } if kind.as_deref() == Some(IN_FLIGHT))
+    }
+
+    /// Whether the authority has said no, so that there is nothing to ask again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 400..=499,
+                ..
+            }
+        ) && !self.is_in_flight()
+    }
+
     /// Whether the next stream has to begin with a snapshot: what could not be read may have been a withdrawal.
     pub fn needs_snapshot(&self) -> bool {
         matches!(
@@ -285,11 +353,13 @@ async fn accepted(response: Response<Incoming>) -> Result<Response<Incoming>, Fe
     let refused = serde_json::from_slice::<Refused>(&body).unwrap_or_else(|_| Refused {
         detail: "it does not say why".to_owned(),
         hint: None,
+        kind: None,
     });
     Err(FeedError::Refused {
         status: status.as_u16(),
         detail: refused.detail,
         hint: refused.hint,
+        kind: refused.kind,
     })
 }
 
@@ -336,6 +406,11 @@ const SNAPSHOT_LIMIT: Duration = Duration::from_mins(10);
 
 /// From the finished handshake to the head of an answer; issuing may wait for the CA key to be unsealed.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// As long as a process takes to start again.
+const PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A connection that has failed says so at once.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The admin API on its socket, and who may use it.
 
-mod asking;
+pub(crate) mod asking;
 pub(crate) mod openapi;
 mod origin;
 pub mod port;

@@ -7,6 +7,7 @@ mod brought;
 mod fault;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::compatibility::{Objection, objections_to_issuers};
 use countersign_pki::crl::{CrlEntry, ParsedCrl};
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::spiffe::TrustDomain;
@@ -94,6 +95,8 @@ pub struct Adopted {
     pub root: Certificate,
     /// What the root has signed itself with, if that can be forged.
     pub forgeable_root: Option<String>,
+    /// Clients that refuse whatever stands below these CAs.
+    pub objections: Vec<Objection>,
     /// Whether the root's key is sealed here.
     pub has_root_key: bool,
     /// Where SPIFFE IDs live.
@@ -177,6 +180,7 @@ pub fn adopt(
         between: hierarchy.between().to_vec(),
         root: root.certificate.clone(),
         forgeable_root: hierarchy.forgeable_root(),
+        objections: objections_to_issuers(hierarchy.path()),
         has_root_key: root.key.is_some(),
         trust_domain: trust_domain.clone(),
         passphrase_kept: !matches!(passphrase, PassphraseChoice::Given(_)),

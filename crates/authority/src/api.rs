@@ -87,7 +87,7 @@ pub const WHAT: &str = "what";
 
 /// The header by which a request that issues can be made again (draft-ietf-httpapi-idempotency-key-header): the same key
 /// with the same request gives the same certificate for 24 hours.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub use countersign_pki::feed::port::IDEMPOTENCY_KEY;
 
 /// `GET` path of [`ListQuery`].
 pub fn list_path(query: &ListQuery) -> String {
@@ -241,14 +241,14 @@ mod tests {
         );
         assert_eq!(list_path(&ListQuery::default()), "/v1/certificates");
         let query = ListQuery {
-            status: Some(CertificateStatus::Valid),
+            status: Some(CertificateStatus::Live),
             name: Some("a&b=c".to_owned()),
             limit: Some(5),
             ..ListQuery::default()
         };
         assert_eq!(
             list_path(&query),
-            "/v1/certificates?status=valid&name=a%26b%3Dc&limit=5"
+            "/v1/certificates?status=live&name=a%26b%3Dc&limit=5"
         );
     }
 

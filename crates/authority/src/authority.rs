@@ -58,6 +58,8 @@ pub struct Authority {
     pub(crate) issuer_ids: IssuerIds,
     /// Replaced when the configuration is read again; who has begun to issue goes on by the old ones.
     pub(crate) rules: RwLock<Arc<IssuanceRules>>,
+    /// Why what it issues by is not what the next process would find.
+    pub(crate) unkept: RwLock<Option<NotReady>>,
     /// Where operators on other machines reach it.
     pub(crate) admin_url: RwLock<Option<String>>,
     pub(crate) refusals: Allowances,
@@ -144,6 +146,19 @@ impl Authority {
     /// Issues by these profiles from now on.
     pub fn replace_profiles(&self, profiles: Profiles) {
         self.change_rules(|rules| rules.profiles = profiles);
+    }
+
+    /// Nothing is issued while what it issues by cannot be kept: whoever finds nobody serving would go by other rules, and
+    /// nobody would know which certificate came of which. `None`: it is kept.
+    pub fn hold_back(&self, unkept: Option<NotReady>) {
+        let present = self.unkept.write();
+        *present.unwrap_or_else(PoisonError::into_inner) = unkept;
+    }
+
+    /// Why nothing is issued for the time being.
+    pub fn held_back(&self) -> Option<NotReady> {
+        let unkept = self.unkept.read();
+        unkept.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who has which role from now on. Those before, and these.

@@ -3,6 +3,7 @@
 //! ```text
 //! backup.json         what it is a backup of, and when it was made
 //! format, meta.json, ca.pem, ca/…      as in the state folder
+//! nodes.json, profiles.toml            as in the state folder, where it has them
 //! inventory.db        a consistent copy, audit log and revocations included
 //! SHA256SUMS          of all of these, as sha256sum -c reads them; last, so that a torn file has none
 //! ```
@@ -20,6 +21,7 @@ use countersign_pki::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::api::rfc3339;
+use crate::state::MADE_WHILE_SERVING;
 
 pub(crate) use self::pack::Packing;
 pub(crate) use self::unpack::unpack;
@@ -72,14 +74,19 @@ fn is_small_file(name: &str) -> bool {
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         }
-        None => matches!(name, "ca.pem" | "format" | "meta.json"),
+        None => ALWAYS.contains(&name) || MADE_WHILE_SERVING.contains(&name),
     }
 }
 
 const FACTS: &str = "backup.json";
 const INVENTORY: &str = "inventory.db";
 const SUMS: &str = "SHA256SUMS";
-const FORMAT: u32 = 1;
+/// 2: what the authority issued by is in it too, and its nodes; a backup of before says nothing of either.
+const FORMAT: u32 = 2;
+/// The first that holds what the authority issued by; without the file, that was what is built in.
+pub(crate) const FORMAT_WITH_RULES: u32 = 2;
+/// Small files of every state folder.
+const ALWAYS: [&str; 3] = ["ca.pem", "format", "meta.json"];
 /// Within the 100 bytes that a tar header has for a name.
 const MAX_NAME: usize = 90;
 /// Issuers are few, each has a certificate, a key and CRLs.

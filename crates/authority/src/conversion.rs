@@ -129,6 +129,7 @@ pub(crate) fn preview_response(preview: Preview, ignored: Vec<String>) -> Previe
     let objection = |objection: Objection| ObjectionView {
         client: objection.client.to_owned(),
         why: objection.why,
+        source: objection.source.to_owned(),
     };
     PreviewResponse {
         unsigned_pem: pem::encode(CERTIFICATE, preview.certificate.der()),
@@ -302,7 +303,7 @@ impl From<CertificateStatus> for Status {
             CertificateStatus::Held => Self::Held,
             CertificateStatus::Revoked => Self::Revoked,
             CertificateStatus::Unknown => Self::Unknown,
-            CertificateStatus::Valid => Self::Valid,
+            CertificateStatus::Live => Self::Valid,
         }
     }
 }
@@ -314,7 +315,7 @@ impl From<Status> for CertificateStatus {
             Status::Held => Self::Held,
             Status::Revoked => Self::Revoked,
             Status::Unknown => Self::Unknown,
-            Status::Valid => Self::Valid,
+            Status::Valid => Self::Live,
         }
     }
 }
@@ -333,7 +334,7 @@ impl From<Tally> for Counts {
             held,
             revoked,
             unknown,
-            valid,
+            live: valid,
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::meta::Meta;
 use crate::publish::answers::Answers;
 use crate::retention::Keeping;
 use crate::sealed::{self, SealError};
-use crate::secret::{Passphrase, Secret};
+use crate::secret::{PASSPHRASE_HINT, Passphrase, Secret};
 use crate::signer::{FileSigner, Signer};
 use crate::state::{StateFolder, StateLock};
 
@@ -35,13 +35,10 @@ impl Authority {
         clock: SharedClock,
     ) -> Result<Arc<Self>, OpenError> {
         refuse_uninitialised(&state)?;
-        let path = match passphrase {
-            Passphrase::FromFile(path) => path.clone(),
-            Passphrase::StateFile => state.passphrase(),
-        };
-        let passphrase = Secret::read_passphrase(&path)?;
+        let source = passphrase.source(state.passphrase());
+        let passphrase = source.read()?;
         let (progress, unsealing) = watch::channel(Unsealing::Running);
-        let authority = Self::open_beside(state, lock, unsealing, RareSigners::new(path), clock)?;
+        let authority = Self::open_beside(state, lock, unsealing, RareSigners::new(source), clock)?;
         let issuer = authority.intermediate().clone();
         let sealed = authority.state.ca().join("intermediate.key.sealed");
         let signer = Arc::clone(&authority.signer);
@@ -95,7 +92,7 @@ impl Authority {
         let root = certificate(&state, IssuerRole::Root)?;
         refuse_early_clock(&root, &clock)?;
 
-        let path = state.path().join(NODES_FILE);
+        let path = state.nodes();
         let (roll, away) = Roll::open(path.clone()).map_err(|error| OpenError::Nodes {
             path,
             why: error.to_string(),
@@ -138,6 +135,7 @@ impl Authority {
             ),
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
+            unkept: RwLock::default(),
             admin_url: RwLock::default(),
             refusals: crate::authority::records_of_refusals(),
             rarely,
@@ -242,15 +240,10 @@ pub(crate) fn unseal(
     let sealed = fs::read(path).map_err(|error| not_ready(error.to_string(), None))?;
     let key = sealed::unseal(&sealed, role, passphrase).map_err(|error| {
         let hint = match error {
-            SealError::WrongPassphrase => {
-                "--passphrase-file names the file that the authority was initialised with"
-            }
+            SealError::WrongPassphrase => PASSPHRASE_HINT,
             _ => "restore the state folder's ca/ from a backup as a whole",
         };
         not_ready(error.to_string(), Some(hint.to_owned()))
     })?;
     FileSigner::new(issuer, &key).map_err(|error| not_ready(error.to_string(), error.hint()))
 }
-
-/// Nodes in other processes.
-const NODES_FILE: &str = "nodes.json";

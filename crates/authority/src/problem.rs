@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use countersign_pki::feed::port::IN_FLIGHT;
 use countersign_policy::issuance::Denied;
 use countersign_store::error::StoreError;
 use schemars::JsonSchema;
@@ -81,9 +82,11 @@ impl From<StoreError> for Problem {
         let status = match &error {
             StoreError::CursorOfAnotherList => StatusCode::BAD_REQUEST,
             StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            StoreError::IssuingPaused { .. }
+            StoreError::IssuerRevoked { .. }
+            | StoreError::IssuingPaused { .. }
             | StoreError::PredecessorHeld { .. }
             | StoreError::PredecessorRevoked { .. }
+            | StoreError::RulesUnknown { .. }
             | StoreError::RadiusTooWide { .. } => StatusCode::CONFLICT,
             StoreError::AccessWithdrawn { .. } | StoreError::ReleaseNotPermitted { .. } => {
                 StatusCode::FORBIDDEN
@@ -284,7 +287,5 @@ impl From<ShowError> for Problem {
         }
     }
 }
-
-const IN_FLIGHT: &str = "urn:countersign:in-flight";
 
 const MEDIA_TYPE: &str = "application/problem+json";

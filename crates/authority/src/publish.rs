@@ -2,7 +2,7 @@
 //!
 //! [`Publication`] holds what the public listener serves. Everything is signed before it is asked for, but for OCSP answers
 //! that nobody has asked for lately or that shall repeat a nonce: those are signed within a budget, with a responder's key
-//! of this process (RFC 6960 §4.2.2.2). A CA key never works because of what the public asks.
+//! (RFC 6960 §4.2.2.2). A CA key never works because of what the public asks.
 //!
 //! Fail closed, late: where the inventory cannot be read or written, the last good list or answer is served until its
 //! nextUpdate, and nothing after that.

@@ -27,7 +27,7 @@ use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal, Lifeline, PendingLimits};
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, OnRefusal, ScopeSettings};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -217,6 +217,7 @@ fn settings(terms: &Terms, trust: TrustBundle) -> ScopeSettings {
         // Connections are few and live long: what a resumption saves is nothing, and so there is none to decline.
         session_lifetime: Duration::ZERO,
         handshake_timeout: HANDSHAKE_TIMEOUT,
+        on_refusal: OnRefusal::Alert,
         // This is where the feed comes from.
         feed_life: None,
     }

@@ -10,21 +10,22 @@ use countersign_pki::feed::{HistoryId, Sequence};
 use countersign_pki::time::UnixTime;
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::SharedClock;
-use countersign_store::backup::{Examined, Refounding, examine};
+use countersign_store::backup::{Examined, Refounding, ValidNode, examine};
 use countersign_store::error::StoreError;
 use countersign_store::fail_point::FailPoint;
 use countersign_store::issuer::IssuerRole;
 use countersign_store::store::Store;
 
 use crate::authority::OpenError;
-use crate::backup::{BackupFacts, BackupFault, unpack};
+use crate::backup::{BackupFacts, BackupFault, FORMAT_WITH_RULES, unpack};
+use crate::feed::Roll;
 use crate::init::new_history;
 use crate::meta::Meta;
 use crate::open::certificate_in;
 use crate::scaffold::{self, RESTORING};
 use crate::sealed::{self, SealError};
 use crate::secret::Secret;
-use crate::state::{FORMAT_TEXT, StateError, StateFolder, StateLock};
+use crate::state::{FORMAT_TEXT, NODES, StateError, StateFolder, StateLock};
 
 /// What is in place now.
 #[derive(Clone, Debug)]
@@ -98,10 +99,12 @@ impl Restoring<'_> {
             base,
             backup_at: facts.created_at,
             backup: format!("backup of {}, {}", facts.created_at, facts.audit_head),
+            are_rules_known: facts.format >= FORMAT_WITH_RULES,
             actor: self.actor.clone(),
             now: self.now,
         };
-        Store::refound(&inventory, &refounding).map_err(|error| self.inventory(error))?;
+        let nodes = Store::refound(&inventory, &refounding);
+        self.call_the_roll(nodes.map_err(|error| self.inventory(error))?)?;
         FailPoint::RestoreRefounded.reach();
         Ok(Restored {
             facts,
@@ -154,6 +157,30 @@ impl Restoring<'_> {
         } else {
             Err(mixed("the inventory is another one than backup.json says".to_owned()).into())
         }
+    }
+
+    /// Every node that may serve by what it has heard before is away until it is heard of: those that had joined, and those
+    /// that have a certificate to join with.
+    fn call_the_roll(&self, valid: Vec<ValidNode>) -> Result<(), RestoreError> {
+        let path = self.state.scaffold().join(NODES);
+        let fault = |source| StateError::Io {
+            what: "write",
+            path: path.clone(),
+            source,
+        };
+        let (roll, mut away) = Roll::open(path.clone()).map_err(|error| BackupFault::Mixed {
+            path: self.backup.to_owned(),
+            why: format!("{NODES}: {error}"),
+        })?;
+        for node in valid {
+            away.entry(node.name)
+                .or_insert((node.issuer_key, node.serial));
+        }
+        if away.is_empty() {
+            return Ok(());
+        }
+        roll.replace(&away).map_err(fault)?;
+        Ok(())
     }
 
     fn try_passphrase(&self, passphrase: &Secret) -> Result<(), RestoreError> {

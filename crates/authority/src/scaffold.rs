@@ -11,7 +11,7 @@ use std::path::Path;
 use countersign_runtime::atomic_file::create_new;
 use countersign_store::fail_point::FailPoint;
 
-use crate::state::{MADE_BY_INIT, StateError, StateFolder};
+use crate::state::{MADE_BY_INIT, MADE_WHILE_SERVING, StateError, StateFolder};
 
 /// Removes what an interrupted init or restore has left. Without its scaffold nothing is touched.
 pub(crate) fn clear(state: &StateFolder) -> Result<(), StateError> {
@@ -23,7 +23,7 @@ pub(crate) fn clear(state: &StateFolder) -> Result<(), StateError> {
         let path = state.path().to_owned();
         return Err(StateError::FormatMissing { path });
     }
-    for name in MADE_BY_INIT {
+    for name in MADE_BY_INIT.into_iter().chain(MADE_WHILE_SERVING) {
         remove(&state.path().join(name))?;
     }
     remove(&scaffold)
@@ -65,6 +65,13 @@ pub(crate) fn move_out(state: &StateFolder) -> Result<(), StateError> {
         let target = state.path().join(name);
         fs::rename(scaffold.join(name), &target).map_err(fault("create", &target))?;
         FailPoint::ScaffoldMoved.reach();
+    }
+    for name in MADE_WHILE_SERVING {
+        let target = state.path().join(name);
+        match fs::rename(scaffold.join(name), &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(fault("create", &target))?,
+        }
     }
     sync(state.path())?;
     let format = state.format_file();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -61,12 +62,88 @@ impl fmt::Debug for Secret {
 }
 
 /// Where the passphrase of the CA keys comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Passphrase {
     /// A file that the operator names.
     FromFile(PathBuf),
     /// The one that init generated into the state folder.
     StateFile,
+    /// The same, or a person where it was taken away.
+    StateFileOr(Prompt),
+    /// A person.
+    Typed(Prompt),
+}
+
+impl Passphrase {
+    /// Which of them it is for a state folder whose own file is `state_file`.
+    pub(crate) fn source(&self, state_file: PathBuf) -> PassphraseSource {
+        match self {
+            Self::FromFile(path) => PassphraseSource::File(path.clone()),
+            Self::StateFileOr(prompt) if !state_file.exists() => {
+                PassphraseSource::Typed(prompt.clone())
+            }
+            Self::StateFile | Self::StateFileOr(_) => PassphraseSource::File(state_file),
+            Self::Typed(prompt) => PassphraseSource::Typed(prompt.clone()),
+        }
+    }
+}
+
+/// Where it can be read again.
+#[derive(Clone, Debug)]
+pub(crate) enum PassphraseSource {
+    File(PathBuf),
+    Typed(Prompt),
+}
+
+impl PassphraseSource {
+    pub(crate) fn read(&self) -> Result<Secret, PassphraseError> {
+        match self {
+            Self::File(path) => Secret::read_passphrase(path),
+            Self::Typed(prompt) => prompt.answer(),
+        }
+    }
+}
+
+/// Asks a person when the passphrase is first needed, and keeps what was typed for the keys that are unsealed later.
+#[derive(Clone)]
+pub struct Prompt {
+    ask: Arc<dyn Fn() -> Result<Secret, PassphraseError> + Send + Sync>,
+    /// Guards that a person is asked once, whoever needs the passphrase at the same time.
+    typed: Arc<Mutex<Option<Secret>>>,
+}
+
+impl Prompt {
+    /// `ask` may block for as long as a person types.
+    pub fn new(ask: impl Fn() -> Result<Secret, PassphraseError> + Send + Sync + 'static) -> Self {
+        Self {
+            ask: Arc::new(ask),
+            typed: Arc::default(),
+        }
+    }
+
+    /// What was typed. Who could not answer is asked again the next time.
+    pub fn answer(&self) -> Result<Secret, PassphraseError> {
+        self.answer_with(|| (self.ask)())
+    }
+
+    /// The same, asked in another way where nothing was typed yet.
+    pub fn answer_with(
+        &self,
+        ask: impl FnOnce() -> Result<Secret, PassphraseError>,
+    ) -> Result<Secret, PassphraseError> {
+        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*typed {
+            return Ok(before.clone());
+        }
+        let secret = ask()?;
+        Ok(typed.insert(secret).clone())
+    }
+}
+
+impl fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prompt(…)")
+    }
 }
 
 /// Why there is no passphrase.
@@ -85,6 +162,12 @@ pub enum PassphraseError {
         /// Which.
         path: PathBuf,
     },
+    /// Nobody typed one.
+    #[error("{why}")]
+    NotTyped {
+        /// Why.
+        why: String,
+    },
     /// The file cannot be read.
     #[error("cannot read passphrase file {}: {source}", .path.display())]
     Unreadable {
@@ -98,9 +181,15 @@ pub enum PassphraseError {
 impl PassphraseError {
     /// What to do.
     pub fn hint(&self) -> Option<String> {
-        Some("--passphrase-file names the file that the authority was initialised with".to_owned())
+        Some(match self {
+            Self::NotTyped { .. } => "`--ask-passphrase` asks on a terminal; without one, `--passphrase-file FILE` names a file with the passphrase, and a service gets it as its credential countersign-passphrase".to_owned(),
+            _ => PASSPHRASE_HINT.to_owned(),
+        })
     }
 }
+
+/// For whoever has a wrong one or none.
+pub const PASSPHRASE_HINT: &str = "--passphrase-file names the file that the authority was initialised with, --ask-passphrase asks for what is in it";
 
 /// Longer than anything a person or a generator writes; bounds what a wrong path (a device, a database) can make us read.
 const MAX_PASSPHRASE: usize = 4096;

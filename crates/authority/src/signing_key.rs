@@ -167,7 +167,7 @@ impl SigningKey {
     }
 
     /// The key in `pkcs8`, of whichever kind a CA here may have; `None`: it is none of these kinds.
-    pub(crate) fn read(pkcs8: &[u8]) -> Option<Self> {
+    pub fn read(pkcs8: &[u8]) -> Option<Self> {
         let read = |algorithm| Self::from_pkcs8(algorithm, pkcs8);
         let key = OF_CAS.into_iter().find_map(read)?;
         match &key.pair {

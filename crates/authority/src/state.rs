@@ -108,9 +108,10 @@ impl StateFolder {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(io)?;
+        // For that message alone: a disk that is full is no reason not to serve.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         self.remove_leftovers()?;
         Ok(StateLock { _file: file })
     }
@@ -180,9 +181,29 @@ impl StateFolder {
         self.path.join("refusals")
     }
 
+    /// What is armed at the gateway, and what was done with it.
+    pub fn break_glass(&self) -> PathBuf {
+        self.path.join("break-glass")
+    }
+
     /// What init was told.
     pub fn meta(&self) -> PathBuf {
         self.path.join("meta.json")
+    }
+
+    /// The `[authority]` of the configuration that was served last; not there: nothing else than the defaults was.
+    pub fn kept_rules(&self) -> PathBuf {
+        self.path.join(KEPT_RULES)
+    }
+
+    /// The OCSP responder's certificate and key.
+    pub(crate) fn responder(&self) -> PathBuf {
+        self.path.join("ocsp-responder.pem")
+    }
+
+    /// Which nodes in other processes have joined and not left.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.path.join(NODES)
     }
 
     /// Where the inventory is copied to for a backup.
@@ -381,10 +402,11 @@ impl StateFolder {
         }
         for name in names {
             let is = |known: &[&str]| known.iter().any(|known| name == OsStr::new(known));
-            if is(&BEFORE_INIT) || half_made && is(&MADE_BY_INIT) {
+            let is_made = is(&MADE_BY_INIT) || is(&MADE_WHILE_SERVING);
+            if is(&BEFORE_INIT) || half_made && is_made {
                 continue;
             }
-            return Err(if is(&MADE_BY_INIT) {
+            return Err(if is_made {
                 StateError::FormatMissing {
                     path: self.path.clone(),
                 }
@@ -445,13 +467,17 @@ fn own_uid() -> u32 {
 /// What [`crate::init::init`] and a restore make, in the order in which it appears.
 pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem", "ca"];
 
+/// What an authority that was served has beside it, and a restore puts back where the backup has it.
+pub(crate) const MADE_WHILE_SERVING: [&str; 2] = [NODES, KEPT_RULES];
+
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.
-const BEFORE_INIT: [&str; 9] = [
+const BEFORE_INIT: [&str; 10] = [
     "lock",
     "admin.sock",
     PASSING_SOCKET,
     SCAFFOLD,
     "gateway",
+    "break-glass",
     "identities",
     "refusals",
     PENDING_REQUEST,
@@ -461,6 +487,8 @@ const BEFORE_INIT: [&str; 9] = [
 /// The admin socket until it has its mode.
 pub(crate) const PASSING_SOCKET: &str = "admin.tmp";
 pub(crate) const PENDING_REQUEST: &str = "request";
+pub(crate) const NODES: &str = "nodes.json";
+pub(crate) const KEPT_RULES: &str = "profiles.toml";
 const LOST_AND_FOUND: &str = "lost+found";
 const ROOT: u32 = 0;
 /// Of the group and of all.

@@ -23,25 +23,32 @@ impl Authority {
         let pause = self.pause().await?;
         let retention = self.retention().await?;
         let stuck = retention.as_ref().and_then(stuck_retention);
+        let rules_unknown = self.store.rules_unknown().await?;
+        let rules_unknown = rules_unknown.map(|backup_at| StoreError::RulesUnknown { backup_at });
         let paused = pause.map(|pause| StoreError::IssuingPaused {
             since: pause.since,
             backup_at: pause.backup_at,
         });
-        let (issuing, issuing_fault) = match (&*self.unsealing.borrow(), &paused) {
+        let mut revoked = Vec::new();
+        for issuer in [self.issuer_ids.intermediate, self.issuer_ids.operator] {
+            revoked.extend(self.store.issuer_revoked(issuer).await?);
+        }
+        let waits = paused.into_iter().chain(rules_unknown).chain(revoked);
+        let mut waits: Vec<Risk> = waits.map(|it| risk(&it, it.hint())).collect();
+        waits.extend(self.held_back().map(|it| risk(&it, it.hint.clone())));
+        let issuing_hint = waits.first().map(|it| it.hint.clone());
+        let (issuing, issuing_fault) = match (&*self.unsealing.borrow(), waits.first()) {
             (Unsealing::Failed(error), _) => (IssuingState::Failed, Some(error.to_string())),
-            (_, Some(paused)) => (IssuingState::Paused, Some(paused.to_string())),
+            (_, Some(waits)) => (IssuingState::Paused, Some(waits.sentence.clone())),
             (Unsealing::Done, None) => (IssuingState::Ready, None),
             (Unsealing::Running, None) => (IssuingState::Unsealing, None),
         };
-        let risk = paused.map(|paused| Risk {
-            sentence: paused.to_string(),
-            hint: paused.hint().unwrap_or_default(),
-        });
         Ok(StatusResponse {
             trust_domain: self.meta.trust_domain.to_string(),
             created_at: self.meta.created_at,
             issuing,
             issuing_fault,
+            issuing_hint,
             pause: pause.map(PauseView::from),
             issuers: self
                 .issuers()
@@ -53,13 +60,17 @@ impl Authority {
                 .as_ref()
                 .ok()
                 .and_then(|lists| lists.last()?.next_update()),
+            root_crl_warn_before_s: superiors
+                .as_ref()
+                .ok()
+                .and_then(|lists| Some(lists.last()?.warn_before().as_secs())),
             publication_url: self.publication_url().map(|url| url.to_string()),
             admin_url: self.admin_url(),
             history,
             sequence,
             nodes: self.hub.nodes(),
             retention: retention.map(Into::into),
-            risks: risk
+            risks: waits
                 .into_iter()
                 .chain(stuck)
                 .chain(self.risks(now, overdue))
@@ -130,6 +141,13 @@ impl Authority {
     }
 }
 
+fn risk(fault: &impl ToString, hint: Option<String>) -> Risk {
+    Risk {
+        sentence: fault.to_string(),
+        hint: hint.unwrap_or_default(),
+    }
+}
+
 /// `is_ours`: its key is here.
 fn list_risk(
     list: &SuperiorList,
@@ -158,7 +176,7 @@ fn list_risk(
             hint: next.to_owned(),
         });
     }
-    ends_soon(&what, end, now, &consequence)
+    ends_within(&what, end, now, list.warn_before(), &consequence)
 }
 
 fn issuer_view(role: &str, certificate: &Certificate) -> IssuerView {
@@ -192,7 +210,17 @@ fn root_key_online(path: &Path) -> Risk {
 }
 
 fn ends_soon(what: &str, at: UnixTime, now: UnixTime, consequence: &str) -> Option<Risk> {
-    if now.plus(WARN_BEFORE) < at {
+    ends_within(what, at, now, WARN_BEFORE, consequence)
+}
+
+fn ends_within(
+    what: &str,
+    at: UnixTime,
+    now: UnixTime,
+    warn_before: Duration,
+    consequence: &str,
+) -> Option<Risk> {
+    if now.plus(warn_before) < at {
         return None;
     }
     let when = if now < at {

@@ -13,7 +13,7 @@ use countersign_authority::admin;
 use countersign_authority::api::{self, IssuingState, StatusResponse};
 use countersign_authority::authority::Authority;
 use countersign_authority::client::{AdminClient, ClientError};
-use countersign_authority::secret::Passphrase;
+use countersign_authority::secret::{PASSPHRASE_HINT, Passphrase};
 use countersign_authority::state::{StateError, StateFolder, StateLock};
 use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::{SharedClock, SystemClock};
@@ -127,11 +127,12 @@ impl Backend {
         loop {
             let status: StatusResponse = self.client.get(api::STATUS).await?;
             match status.issuing {
-                IssuingState::Paused => {
+                IssuingState::Paused if status.pause.is_some() => {
                     let why = status.issuing_fault.unwrap_or_default();
                     return Err(Fault::denied(why).hint(RESUME_HINT));
                 }
-                IssuingState::Ready => return Ok(status),
+                // Which requests that stops is for the authority to say: another issuer may issue still.
+                IssuingState::Paused | IssuingState::Ready => return Ok(status),
                 IssuingState::Unsealing if Instant::now() < give_up => sleep(UNSEAL_POLL).await,
                 IssuingState::Unsealing => {
                     return Err(Fault::world("the CA key is still being unsealed"));
@@ -140,9 +141,7 @@ impl Backend {
                     let why = status
                         .issuing_fault
                         .unwrap_or_else(|| "the CA key cannot be used".to_owned());
-                    return Err(Fault::configuration(why).hint(
-                        "--passphrase-file names the file that the authority was initialised with",
-                    ));
+                    return Err(Fault::configuration(why).hint(PASSPHRASE_HINT));
                 }
             }
         }

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 mod audit;
 mod batch;
+mod break_glass;
 mod ca;
 mod certificate_view;
 mod config;
@@ -16,6 +17,7 @@ mod inspect;
 mod issue;
 mod label;
 mod list;
+mod passphrase;
 mod policy;
 mod release;
 mod renew;
@@ -77,6 +79,7 @@ enum Command {
     Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
     Audit(audit::AuditCommand),
+    BreakGlass(break_glass::BreakGlassCommand),
     Ca(ca::CaCommand),
     Config(config::ConfigCommand),
     Policy(policy::PolicyCommand),
@@ -102,6 +105,7 @@ impl Command {
             Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
+            Self::BreakGlass(command) => command.run(globals),
             Self::Ca(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
             Self::Policy(command) => command.run(globals),
@@ -251,6 +255,24 @@ mod tests {
             true,
         );
         check("countersign --json config defaults", true);
+        check("countersign break-glass status --state s", true);
+        check(
+            "countersign break-glass request emergency --for 30m --because x --out r.json --state s",
+            true,
+        );
+        check(
+            "countersign break-glass approve r.json --as alice --out a.json",
+            true,
+        );
+        check(
+            "countersign break-glass arm emergency --for 30m --because x",
+            true,
+        );
+        check(
+            "countersign break-glass arm emergency --approval a --approval b",
+            true,
+        );
+        check("countersign break-glass disarm emergency --because x", true);
         check("countersign status", true);
     }
 
@@ -336,6 +358,16 @@ mod tests {
             "countersign verify --as client --trust root.pem --cert cert.pem --depth 7",
             false,
         );
+        check("countersign break-glass", false);
+        check("countersign break-glass arm", false);
+        check("countersign break-glass arm emergency", false);
+        check("countersign break-glass arm emergency --for 30m", false);
+        check(
+            "countersign break-glass arm emergency --for 30m --because x --approval a",
+            false,
+        );
+        check("countersign break-glass request emergency --for 30m", false);
+        check("countersign break-glass approve r.json", false);
         check("countersign explain", false);
         check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
         check("countersign explain --since 5m", false);

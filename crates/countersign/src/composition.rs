@@ -31,6 +31,7 @@ use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
 
+use crate::bundles_in_force::BundlesInForce;
 use crate::configuration::{Configuration, Loaded};
 use crate::fault::Fault;
 use crate::placeholder;
@@ -42,6 +43,8 @@ pub(crate) struct Own {
     pub(crate) bundle: TrustBundle,
     /// Issuers below it: they tell a chain that was sent without one from a stranger's.
     pub(crate) intermediates: Vec<Certificate>,
+    /// The operator CA, where the authority is this process's own.
+    pub(crate) operators: Option<Arc<TrustBundle>>,
     /// The gateway's own certificate, if a listener needs it.
     pub(crate) credentials: Option<SharedCredentials>,
     /// Of the feed's bundles that it was made of; 0 where no feed tells others.
@@ -60,8 +63,12 @@ impl Own {
         let bundle = TrustBundle::new(BundleName::internal(), trust_domain, anchors, now).map_err(|error| {
             Fault::world(error).hint("the root has ended: this authority cannot be used any more, `countersign init` makes a new one")
         })?;
+        // Past its end nobody can approve of anything, and the rest goes on.
+        let operators = vec![authority.operator().clone()];
+        let operators = TrustBundle::new(BundleName::operators(), None, operators, now);
         Ok(Self {
             bundle,
+            operators: operators.ok().map(Arc::new),
             intermediates: authority.intermediates().to_vec(),
             credentials,
             version: 0,
@@ -109,6 +116,7 @@ pub(crate) struct Trusted {
 pub(crate) fn trusted(
     loaded: &Loaded,
     own: Option<&Own>,
+    in_force: &BundlesInForce,
     now: UnixTime,
 ) -> Result<BTreeMap<BundleName, Trusted>, Fault> {
     let read = |path: &Path| loaded.read(path);
@@ -123,8 +131,9 @@ pub(crate) fn trusted(
         all.insert(BundleName::internal(), trusted);
     }
     for (name, trust) in &loaded.configuration.trust {
-        let bundle = trust
-            .load(name, own.map(|own| &own.bundle), now, read)
+        let own = own.map(|own| &own.bundle);
+        let bundle = in_force
+            .load(trust, name, own, now, read)
             .map_err(|error| loaded.fault(&about_bundle(error, trust)))?;
         let revocation = trust
             .revocation(&bundle, now, read)
@@ -145,6 +154,7 @@ pub(crate) fn trusted(
 pub(crate) fn plan(
     loaded: &Loaded,
     own: Option<&Own>,
+    in_force: &BundlesInForce,
     now: UnixTime,
 ) -> Result<GatewayPlan, Fault> {
     let read = |path: &Path| loaded.read(path);
@@ -152,7 +162,7 @@ pub(crate) fn plan(
     publication_url(loaded)?;
     refuse_nothing_to_do(loaded).map_err(|error| loaded.fault(&error))?;
     refuse_two_sources(configuration).map_err(|error| loaded.fault(&error))?;
-    let trusted = trusted(loaded, own, now)?;
+    let trusted = trusted(loaded, own, in_force, now)?;
     let bundles = trusted
         .into_iter()
         .map(|(name, trusted)| (name, trusted.bundle))
@@ -162,7 +172,9 @@ pub(crate) fn plan(
     let built = configuration
         .gateway
         .build(&bundles, intermediates, credentials, read);
-    let plan = built.map_err(|error| loaded.fault(&error))?;
+    let operators = own.and_then(|own| own.operators.as_ref());
+    let plan = built.and_then(|plan| plan.with_operators(operators));
+    let plan = plan.map_err(|error| loaded.fault(&error))?;
     for (index, listener) in configuration.gateway.listener.iter().enumerate() {
         if let Some(path) = &listener.certificate {
             presentable(path, now, read).map_err(|(why, cause)| {
@@ -401,8 +413,9 @@ pub(crate) fn check(loaded: &Loaded) -> Result<(), Fault> {
         names.map_err(|error| loaded.fault(&error))?;
     }
     let own = placeholder::own(now)?;
-    plan(loaded, Some(&own), now)?;
-    let trusted = trusted(loaded, Some(&own), now)?;
+    let nothing = BundlesInForce::default();
+    plan(loaded, Some(&own), &nothing, now)?;
+    let trusted = trusted(loaded, Some(&own), &nothing, now)?;
     trusted
         .values()
         .try_for_each(|trusted| files_of(loaded, trusted, now))

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,11 +79,20 @@ impl fmt::Debug for Content {
 }
 
 impl Readings {
-    fn read(&mut self, path: PathBuf) -> io::Result<Vec<u8>> {
-        if let Some(content) = self.contents.get(&path) {
-            return content.copy();
+    fn known(&self, path: &Path) -> Option<io::Result<Vec<u8>>> {
+        self.contents.get(path).map(Content::copy)
+    }
+
+    fn note(
+        &mut self,
+        path: PathBuf,
+        seen: Sight,
+        read: io::Result<Vec<u8>>,
+    ) -> io::Result<Vec<u8>> {
+        // Somebody else may have read it meanwhile.
+        if let Some(known) = self.known(&path) {
+            return known;
         }
-        let (seen, read) = Sight::read(&path);
         let content = Content(read.map(Zeroizing::new).map_err(Arc::new));
         let copy = content.copy();
         if !self.is_in_force {
@@ -159,20 +167,41 @@ impl Loaded {
     /// Reads a file that the configuration names: relative paths begin at the configuration's own folder. Whoever reads it again before
     /// the configuration is in force gets the same.
     pub(crate) fn read(&self, named: &Path) -> io::Result<Vec<u8>> {
-        self.readings().read(self.located(named))
+        self.read_located(self.located(named))
+    }
+
+    fn read_located(&self, path: PathBuf) -> io::Result<Vec<u8>> {
+        if let Some(known) = self.readings().known(&path) {
+            return known;
+        }
+        // Nobody has to wait for a read that may never end.
+        let (seen, read) = Sight::read(&path);
+        self.readings().note(path, seen, read)
     }
 
     /// What stands there now, for whoever looks at a file for as long as it is named.
     pub(crate) fn read_now(&self, named: &Path) -> io::Result<Vec<u8>> {
-        fs::read(self.located(named))
+        Sight::read(&self.located(named)).1
+    }
+
+    /// Whether this is the beginning of what stood in the same file before: somebody who writes into a file without taking it away first, and
+    /// has not come to its end yet, leaves it so. What takes the place of a file at once is whole.
+    pub(crate) fn is_cut_short(&self, before: &Self) -> bool {
+        let (Some((_, now)), Some((_, then))) = (&self.file, &before.file) else {
+            return false;
+        };
+        let is_same_file = match (self.seen, before.seen) {
+            (Some(now), Some(then)) => now.is_same_file(&then),
+            _ => true,
+        };
+        is_same_file && then.trim_end() != now.trim_end() && then.starts_with(now.trim_end())
     }
 
     /// Reads whatever has been read for another.
     pub(crate) fn read_files_of(&self, other: &Self) {
-        let mut readings = self.readings();
         for path in other.files().into_keys() {
             // Whatever comes of it is remembered.
-            let _ = readings.read(path);
+            let _ = self.read_located(path);
         }
     }
 
@@ -318,6 +347,8 @@ const SEE_DEFAULTS: &str = "`countersign config defaults` shows every key with i
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const FILE: &str = r#"[gateway]

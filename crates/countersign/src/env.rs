@@ -1,6 +1,6 @@
 //! The environment, read here and nowhere else: `COUNTERSIGN_STATE`, `COUNTERSIGN_AS`, `COUNTERSIGN_AUTHORITY`,
 //! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`, and what a service manager says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
-//! `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
+//! `CREDENTIALS_DIRECTORY`, `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub(crate) struct Environment {
     pub(crate) operator: Option<PathBuf>,
     /// Where that authority is.
     pub(crate) authority: Option<String>,
+    /// The passphrase of the CA keys, as the service manager passes it.
+    pub(crate) passphrase_credential: Option<PathBuf>,
     notify_socket: Option<OsString>,
     watchdog: Option<Duration>,
     /// Of the sockets that were passed to this very process, in their order.
@@ -51,7 +53,11 @@ impl Environment {
         let names = names.split(':').map(ToOwned::to_owned);
         let names = names.chain(std::iter::repeat(String::new()));
         let count = sockets.map_or(0, |count| count.min(MAX_PASSED_SOCKETS));
+        let credential = variable("CREDENTIALS_DIRECTORY")
+            .map(|folder| PathBuf::from(folder).join(PASSPHRASE_CREDENTIAL));
         Self {
+            // A service may have other credentials alone.
+            passphrase_credential: credential.filter(|file| file.exists()),
             notify_socket: variable("NOTIFY_SOCKET"),
             watchdog: number("WATCHDOG_USEC")
                 .filter(|_| is_watched)
@@ -121,6 +127,9 @@ impl Environment {
             })
     }
 }
+
+/// systemd.exec(5), `LoadCredential=`: the name of a file in the folder that is the service's alone.
+const PASSPHRASE_CREDENTIAL: &str = "countersign-passphrase";
 
 /// More than any configuration has listeners.
 const MAX_PASSED_SOCKETS: u64 = 1024;

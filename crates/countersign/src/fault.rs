@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::output::{shown, shown_json};
+
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -134,7 +136,7 @@ impl Fault {
         }
     }
 
-    /// What goes to standard error.
+    /// What goes to standard error: whatever others have written in it, a terminal may show it.
     pub(crate) fn render(&self, json: bool) -> String {
         #[derive(Serialize)]
         struct Wire<'a> {
@@ -149,12 +151,13 @@ impl Fault {
                 hint: self.hint.as_deref(),
                 exit_code: self.exit_code(),
             };
-            return serde_json::to_string(&wire).expect("two texts and a number are JSON");
+            let line = serde_json::to_string(&wire).expect("two texts and a number are JSON");
+            return shown_json(&line);
         }
-        match &self.hint {
+        shown(&match &self.hint {
             Some(hint) => format!("error: {}\nhint: {hint}", self.sentence),
             None => format!("error: {}", self.sentence),
-        }
+        })
     }
 }
 

@@ -23,12 +23,14 @@ use countersign_policy::issuance::{Actor, BACKDATE, Profile, Request};
 use countersign_policy::renewal::due_at;
 use countersign_runtime::atomic_file::write_atomic;
 use countersign_runtime::clock::SharedClock;
+use countersign_store::idempotency::IdempotencyKey;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
+use crate::backend::random;
 use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, LeafKey};
 use crate::private_folder::make_private_folders;
@@ -153,12 +155,13 @@ impl Issuer {
                 Ok(authority.issue(Actor::Authority, request).await?.chain_pem)
             }
             Self::Remote { client, .. } => {
+                let once = IdempotencyKey::from_random(random()?).to_string();
                 let asked = ListenerCertificate {
                     csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),
                     names: wanted.iter().map(ToString::to_string).collect(),
                     lifetime_s: Some(lifetime.as_secs()),
                 };
-                let certified = client.certify(&asked).await.map_err(|error| {
+                let certified = client.certify(&asked, &once).await.map_err(|error| {
                     let hint = error.hint();
                     Fault::world(format_args!(
                         "no certificate for this gateway's listeners: {error}"

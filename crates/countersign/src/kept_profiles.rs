@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use countersign_authority::authority::{Authority, NotReady};
 use countersign_authority::config::AuthorityConfig;
 use countersign_authority::retention::RetentionRule;
 use countersign_authority::state::StateFolder;
@@ -14,22 +15,43 @@ use countersign_runtime::atomic_file::write_atomic;
 use crate::composition::{admin_url, host_name};
 use crate::fault::Fault;
 
-/// Keeps what is served now.
-pub(crate) fn keep(state: &StateFolder, authority: &AuthorityConfig) -> Result<(), Fault> {
-    let path = place(state);
-    if *authority == AuthorityConfig::default() {
-        return match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&path, &error)),
+/// Keeps what is served now. Where that fails, nothing is issued until it has been kept; all else is served on.
+pub(crate) fn keep(authority: &Authority, state: &StateFolder, config: &AuthorityConfig) {
+    match write_if_other(&state.kept_rules(), config) {
+        Ok(()) => authority.hold_back(None),
+        Err(fault) => {
+            let why = fault.sentence();
+            if authority.held_back().is_none() {
+                tracing::error!(
+                    error = why,
+                    "nothing is issued until what is issued by is kept: it is tried again"
+                );
+            }
+            authority.hold_back(Some(NotReady {
+                why: format!("nothing is issued: what it is issued by cannot be kept: {why}"),
+                hint: Some(UNWRITABLE.to_owned()),
+            }));
+        }
+    }
+}
+
+/// A disk that is full has no room for what is there already.
+fn write_if_other(path: &Path, config: &AuthorityConfig) -> Result<(), Fault> {
+    if *config == AuthorityConfig::default() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(path, &error)),
             _ => Ok(()),
         };
     }
-    let text = toml::to_string(authority).map_err(Fault::bug)?;
-    write_atomic(&path, text.as_bytes(), 0o600).map_err(|error| unwritable(&path, &error))
+    let text = toml::to_string(config).map_err(Fault::bug)?;
+    if fs::read(path).is_ok_and(|kept| kept == text.as_bytes()) {
+        return Ok(());
+    }
+    write_atomic(path, text.as_bytes(), 0o600).map_err(|error| unwritable(path, &error))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Fault {
-    Fault::world(format_args!("cannot write {}: {error}", path.display()))
-        .hint("the state folder must be writable and its disk have space")
+    Fault::world(format_args!("cannot write {}: {error}", path.display())).hint(UNWRITABLE)
 }
 
 /// What an authority goes by.
@@ -42,7 +64,7 @@ pub(crate) struct Kept {
 
 /// What was served last; the built-in profiles where nothing ever was.
 pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
-    let path = place(state);
+    let path = state.kept_rules();
     let damaged = |why: &dyn std::fmt::Display| {
         Fault::configuration(format_args!("{}: {why}", path.display()))
             .hint("`countersign run` writes it anew from its configuration")
@@ -68,6 +90,5 @@ pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
     })
 }
 
-fn place(state: &StateFolder) -> PathBuf {
-    state.path().join("profiles.toml")
-}
+const UNWRITABLE: &str =
+    "the state folder must be writable and its disk have space: then it goes on by itself";

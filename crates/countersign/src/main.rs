@@ -8,6 +8,7 @@
 
 mod backend;
 mod birth;
+mod bundles_in_force;
 mod certifiable_names;
 mod certificate_file;
 mod cli;

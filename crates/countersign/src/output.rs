@@ -1,5 +1,6 @@
 //! Standard output is data, standard error is talk.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use serde::Serialize;
@@ -28,7 +29,7 @@ impl Output {
             let line = serde_json::to_string(value).map_err(Fault::bug)?;
             print(&line)
         } else {
-            print(&text(value))
+            print(&shown(&text(value)))
         }
     }
 }
@@ -54,15 +55,15 @@ pub(crate) fn print(text: &str) -> Result<(), Fault> {
     }
 }
 
-/// A line to standard error. When that is closed, nobody is left to tell.
+/// Lines to standard error, as a terminal may [show](shown) them. When that is closed, nobody is left to tell.
 pub(crate) fn tell(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", shown(text));
 }
 
 /// A line to standard error that the next one replaces; empty to take it away.
 pub(crate) fn tell_for_now(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = write!(stderr, "\r\u{1b}[K{text}").and_then(|()| stderr.flush());
+    let _ = write!(stderr, "\r\u{1b}[K{}", escaped(text)).and_then(|()| stderr.flush());
 }
 
 /// A question to a person at the terminal; `None` when nobody is there.
@@ -100,6 +101,29 @@ pub(crate) fn escaped(text: &str) -> String {
             shown.push(c);
         } else {
             shown.extend(c.escape_debug());
+        }
+    }
+    shown
+}
+
+/// Lines of ours with what others have written in them: what [`escaped`] is for a part of a line. Names and paths reach the terminal in
+/// faults, notes and answers alike, so that all of them go through here.
+pub(crate) fn shown(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    lines.join("\n")
+}
+
+/// JSON that says the same, and that a terminal may show: `serde_json` leaves invisible and reordering characters as they are.
+pub(crate) fn shown_json(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c.is_ascii() || c.escape_debug().len() == 1 {
+            shown.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                write!(shown, "\\u{unit:04x}").expect("a String takes everything");
+            }
         }
     }
     shown
@@ -153,6 +177,9 @@ mod tests {
             "\\u{9b}m\\u{202e}\\u{200b}"
         );
         assert_eq!(escaped("Ölpumpe \"1\" 'a' \\"), "Ölpumpe \"1\" 'a' \\");
+        assert_eq!(shown("one\u{1b}\ntwo\r\n"), "one\\u{1b}\ntwo\\r\n");
+        let json = serde_json::to_string("\u{1b}\u{9b}\u{e0001}é\\").expect("JSON");
+        assert_eq!(shown_json(&json), r#""\u001b\u009b\udb40\udc01é\\""#);
         assert!(!table(&["NAME"], &[vec!["\u{1b}]0;x\u{7}".to_owned()]]).contains('\u{1b}'));
     }
 

@@ -2,11 +2,11 @@
 //! every user of the machine can read, and never in the environment, which children inherit.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use countersign_authority::secret::Secret;
+use countersign_authority::secret::{PassphraseError, Secret};
 use countersign_pki::password::{InvalidPassword, Password};
 use countersign_runtime::atomic_file;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -47,6 +47,39 @@ impl PasswordSource {
             }
         }
     }
+}
+
+/// The passphrase of an authority's keys, typed on the terminal.
+pub(crate) fn ask_passphrase(repeat: Repeat) -> Result<Secret, PassphraseError> {
+    let not_typed = |fault: Fault| PassphraseError::NotTyped {
+        why: fault.sentence().to_owned(),
+    };
+    let why = |why: &str| PassphraseError::NotTyped {
+        why: why.to_owned(),
+    };
+    let mut terminal = Terminal::open()
+        .ok_or_else(|| why("there is no terminal to ask for the passphrase of the CA keys"))?;
+    let typed = terminal
+        .ask("Passphrase of the CA keys: ")
+        .map_err(not_typed)?;
+    if typed.is_empty() {
+        return Err(why("no passphrase was typed"));
+    }
+    if let Repeat::Twice = repeat
+        && *terminal.ask("The same again: ").map_err(not_typed)? != *typed
+    {
+        return Err(why("the two passphrases differ"));
+    }
+    Ok(Secret::new(typed.as_bytes().to_vec()))
+}
+
+/// How often something is to be typed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Repeat {
+    /// It opens what is there.
+    Once,
+    /// It is new: a slip would lock everybody out.
+    Twice,
 }
 
 /// A password for a file that is written.
@@ -166,7 +199,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// The terminal of this process, whatever its standard streams are.
 struct Terminal {
-    device: BufReader<File>,
+    device: File,
 }
 
 impl Terminal {
@@ -176,9 +209,7 @@ impl Terminal {
             .write(true)
             .open("/dev/tty")
             .ok()?;
-        Some(Self {
-            device: BufReader::new(device),
-        })
+        Some(Self { device })
     }
 
     /// Asks for a line that is not shown.
@@ -186,22 +217,21 @@ impl Terminal {
         let broken = |error: std::io::Error| {
             Fault::world(format_args!("cannot read from the terminal: {error}"))
         };
-        let quiet = Quiet::begin(self.device.get_ref()).map_err(broken)?;
-        let mut line = Zeroizing::new(String::with_capacity(MAX_LINE));
-        write!(self.device.get_mut(), "{question}").map_err(broken)?;
-        let read = (&mut self.device)
-            .take(MAX_LINE as u64)
-            .read_line(&mut line)
-            .map_err(broken)?;
+        let quiet = Quiet::begin(&self.device).map_err(broken)?;
+        write!(self.device, "{question}").map_err(broken)?;
+        let mut line = Zeroizing::new([0; MAX_LINE]);
+        // A terminal gives one line a time, and nothing of it is left in a buffer here.
+        let read = self.device.read(&mut *line).map_err(broken)?;
         drop(quiet);
-        let _ = writeln!(self.device.get_mut());
+        let _ = writeln!(self.device);
         if read == 0 {
             return Err(Fault::configuration("no password was typed").hint("nothing was written"));
         }
-        while line.ends_with(['\n', '\r']) {
-            line.pop();
-        }
-        Ok(line)
+        let typed = std::str::from_utf8(&line[..read])
+            .map_err(|_| Fault::configuration("what was typed is not UTF-8"))?;
+        Ok(Zeroizing::new(
+            typed.trim_end_matches(['\n', '\r']).to_owned(),
+        ))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Stand-ins for what only an authority has, so that `config check` can build a whole plan without one: a CA that signs
 //! nothing, and a server certificate that nobody is shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
@@ -44,6 +45,9 @@ pub(crate) fn own(now: UnixTime) -> Result<Own, Fault> {
     );
     Ok(Own {
         bundle: bundle.map_err(Fault::bug)?,
+        operators: TrustBundle::new(BundleName::operators(), None, vec![ca.clone()], now)
+            .ok()
+            .map(Arc::new),
         intermediates: vec![ca],
         credentials: Some(SharedCredentials::new(credentials)),
         version: 0,

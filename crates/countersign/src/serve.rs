@@ -33,6 +33,7 @@ use countersign_authority::secret::Passphrase;
 use countersign_authority::state::{StateFolder, StateLock};
 use countersign_pki::name::DnsName;
 use countersign_pki::time::UnixTime;
+use countersign_proxy::break_glass::Home;
 use countersign_proxy::gateway::{Context, Gateway, RunningGateway};
 use countersign_proxy::metrics::{Metrics, serve_metrics};
 use countersign_proxy::refusals::{RefusalLog, RefusalWriter};
@@ -57,6 +58,7 @@ use self::opening::{Opened, open};
 use self::reserved_port::{ReservedPorts, Site};
 use self::tasks::Tasks;
 use self::trust_lists::TrustLists;
+use crate::bundles_in_force::BundlesInForce;
 use crate::cli::arguments::{Globals, InitArguments};
 use crate::composition::{plan, trusted};
 use crate::configuration::{Configuration, Loaded};
@@ -190,8 +192,9 @@ async fn start(
         departure,
     } = hear(&state, loaded, authority.as_ref(), own, &wanted, clock).await?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
-    let plan = plan(loaded, own.borrow().as_ref(), now)?;
-    let bundles = trusted(loaded, own.borrow().as_ref(), now)?;
+    let nothing = BundlesInForce::default();
+    let plan = plan(loaded, own.borrow().as_ref(), &nothing, now)?;
+    let bundles = trusted(loaded, own.borrow().as_ref(), &nothing, now)?;
     let lists = TrustLists::open(&enforcement, clock, &state, loaded, bundles).await?;
     raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
@@ -218,6 +221,7 @@ async fn start(
         metrics: metrics.clone(),
         drain: drain.clone(),
         readiness: readiness.clone(),
+        break_glass: Some(home(&state)?),
     };
     let gateway = Gateway::start_with(plan, context, manager.sockets)?;
 
@@ -342,6 +346,14 @@ fn open_refusals(
             "cannot keep refusals in {}: {error}",
             folder.display()
         ))
+    })
+}
+
+/// Of break-glass listeners.
+fn home(state: &StateFolder) -> Result<Home, Fault> {
+    Ok(Home {
+        folder: state.break_glass(),
+        gateway: node::short_id(state)?,
     })
 }
 

@@ -9,7 +9,7 @@ use countersign_pki::time::spoken;
 
 use crate::cause::Cause;
 use crate::evidence::Evidence;
-use crate::handshake::alert_name;
+use crate::handshake::{ALERT_RECEIVED, alert_name};
 use crate::refusal::Refusal;
 
 /// What ended it.
@@ -160,13 +160,16 @@ fn refused_by_alert(code: u8, target: &str, evidence: Evidence) -> Refusal {
     Refusal::new(
         cause,
         format!("{target} refuses us: {meaning} (alert {name})"),
-        evidence.with("alert_received", name),
+        evidence
+            .with("refused_by", "server")
+            .with(ALERT_RECEIVED, name),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::alert_received;
 
     #[test]
     fn servers_refusal_has_the_cause_of_its_alert_and_names_the_server() {
@@ -178,6 +181,9 @@ mod tests {
         ] {
             let refusal = refusal(&ConnectFault::Alert { code }, "ca.example:9443");
             assert_eq!(refusal.cause, cause);
+            assert_eq!(refusal.evidence.get("refused_by"), Some("server"));
+            let alert = alert_name(code).unwrap_or("other");
+            assert_eq!(alert_received(&refusal), Some(alert));
             assert!(
                 refusal
                     .sentence()

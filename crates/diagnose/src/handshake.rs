@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use countersign_pki::time::spoken;
 
-pub use self::alert::alert_name;
+pub(crate) use self::alert::ALERT_RECEIVED;
+pub use self::alert::{alert_name, alert_received};
 use crate::cause::Cause;
 use crate::evidence::Evidence;
 use crate::refusal::Refusal;
@@ -598,6 +599,24 @@ mod tests {
             &offer(),
         );
         assert_eq!(schemes.cause, Cause::SigalgUnsupported);
+    }
+
+    #[test]
+    fn only_an_alert_of_the_other_side_says_that_it_refused_us() {
+        let source = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let of = |fault| refusal(&fault, source, &offer());
+        for (code, alert) in [
+            (48, "unknown_ca"),
+            (45, "certificate_expired"),
+            (199, "other"),
+        ] {
+            let theirs = of(HandshakeFault::Alert { code });
+            assert_eq!(alert_received(&theirs), Some(alert));
+            assert_eq!(theirs.evidence.get("refused_by"), Some("client"));
+        }
+        let ours = of(HandshakeFault::CertificateMissing);
+        assert_eq!(alert_received(&ours), None);
+        assert_eq!(ours.evidence.get("refused_by"), None);
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub enum Malformed {
     HeaderPadded,
     /// The policy judges by a path that has a second reading.
     PathAmbiguous,
+    /// Neither a path nor a whole URL (RFC 9112 §3.2): a bare authority, or `*` for anything but OPTIONS.
+    TargetForm,
+    /// A coding of the body besides `chunked`, or that twice (RFC 9112 §6.1, §7): nothing here decodes another.
+    TransferCoding,
     /// No HTTP, or headers past the limits.
     Unreadable,
 }
@@ -52,6 +56,10 @@ impl Malformed {
             Self::PathAmbiguous => {
                 "the path can be read in two ways (dot segments, empty segments, backslashes or encoded separators), and rules \
                  depend on it"
+            }
+            Self::TargetForm => "the request's target is neither a path nor a whole URL",
+            Self::TransferCoding => {
+                "the request's body has a transfer coding that is not chunked, or is chunked twice"
             }
             Self::Unreadable => "the bytes are no HTTP request, or its headers are over the limits",
         }

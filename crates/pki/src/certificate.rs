@@ -185,6 +185,18 @@ impl Certificate {
         Ok(key.verify_forgeable(&algorithm, self.to_be_signed(), self.signature())?)
     }
 
+    /// Whether the certificate's key signed `message`, with the algorithm that keys of its kind sign with: ECDSA on P-256 with
+    /// SHA-256 and on P-384 with SHA-384, Ed25519, RSA PKCS#1 with SHA-256, ML-DSA. Whether the certificate is to be believed is the
+    /// caller's to judge, and that the message can be nothing else is too.
+    pub fn verify_statement(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), MalformedCertificate> {
+        let key = PublicKey::from_der(self.spki_der())?;
+        Ok(key.verify_statement(message, signature)?)
+    }
+
     fn signature_identifier(&self) -> Result<Tlv<'_>, MalformedCertificate> {
         let mut fields = Cursor::new(&self.der)
             .expect(Tag::Sequence, "the certificate")?

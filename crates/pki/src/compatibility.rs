@@ -1,8 +1,15 @@
-//! Which clients of today would refuse a certificate that is good by the RFCs and by the profiles (which leave out what
-//! nobody would accept: wildcards right under a top-level domain, server certificates that live longer than 825 days).
+//! Which clients of today would refuse a certificate that is good by the RFCs and by the profiles, for itself or for the CAs above it.
+//!
+//! A row is here only if a client with its default settings refuses what can exist: what nothing here decodes (serial numbers that are
+//! negative or longer than 20 octets, an empty issuer), what no adoption takes (version 1, RSA under 2048, SHA-1 below the root, CAs
+//! without keyCertSign, too short path lengths, critical extensions beyond webpki's) and what lint and profiles refuse (names outside
+//! constraints, wildcards right under a top-level domain) has no row. Nor have limits that hold for public roots alone (398 days), and
+//! RFC 5280's demands that no client makes (nameConstraints that are not critical).
+
+mod issuers;
+mod leaf;
 
 use crate::certificate::{Certificate, KeyAlgorithm};
-use crate::name::TypedName;
 
 /// Somebody who refuses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,71 +18,73 @@ pub struct Objection {
     pub client: &'static str,
     /// A sentence with the values and what to do instead.
     pub why: String,
+    /// The document of the client, or the RFC, that says so.
+    pub source: &'static str,
 }
 
-/// Every known objection to `leaf`, whose chain and issuer are taken to be good.
-pub fn objections(leaf: &Certificate) -> Vec<Objection> {
-    KNOWN
-        .iter()
-        .filter_map(|(client, judge)| judge(leaf).map(|why| Objection { client, why }))
+/// Every known objection to `leaf` under the CAs `above` it, nearest first, the root last.
+pub fn objections(leaf: &Certificate, above: &[Certificate]) -> Vec<Objection> {
+    let known = leaf::KNOWN.iter();
+    known
+        .filter_map(|known| known.objection((known.judge)(leaf)))
+        .chain(objections_to_issuers(above))
         .collect()
 }
 
-type Known = (&'static str, fn(&Certificate) -> Option<String>);
-
-const KNOWN: [Known; 3] = [
-    ("every client that checks the host name", no_host_name),
-    ("Chromium, Firefox, Safari, Windows", ed25519),
-    (
-        "OpenSSL before 3.5, browsers, Java, Windows, and everybody in TLS 1.2",
-        ml_dsa,
-    ),
-];
-
-/// RFC 9525 §6.3: neither a common name nor a URI stands for a host.
-fn no_host_name(leaf: &Certificate) -> Option<String> {
-    let is_host = |name: &TypedName| matches!(name, TypedName::Dns(_) | TypedName::Ip(_));
-    let has_none = is_server(leaf) && !leaf.subject_alt_names().iter().any(is_host);
-    has_none.then(|| {
-        "it has neither DNS name nor IP address; peers that ask for its SPIFFE ID accept it, for others add --dns"
-            .to_owned()
-    })
+/// Every known objection to whatever stands below these CAs, nearest first, the root last.
+pub fn objections_to_issuers(path: &[Certificate]) -> Vec<Objection> {
+    let places = || path.iter().enumerate();
+    let judged = issuers::KNOWN
+        .iter()
+        .flat_map(|known| places().map(move |place| (known, place)));
+    judged
+        .filter_map(|(known, (at, certificate))| {
+            known.objection((known.judge)(&Issuer {
+                certificate,
+                is_root: at + 1 == path.len(),
+            }))
+        })
+        .collect()
 }
 
-/// None of them offers the signature scheme ed25519 (RFC 8446 §4.2.3) in its `ClientHello`.
-fn ed25519(leaf: &Certificate) -> Option<String> {
-    if *leaf.public_key_algorithm() == KeyAlgorithm::Ed25519 {
-        Some(
-            "its key is Ed25519, which they do not take in TLS; a P-256 key suits everybody".into(),
-        )
-    } else if leaf.signature_algorithm().to_string() == "Ed25519" {
-        Some("its issuer signs with Ed25519, which they do not take in TLS; under a CA with P-256 keys everybody takes it".into())
-    } else {
-        None
+/// A CA in its place.
+struct Issuer<'a> {
+    certificate: &'a Certificate,
+    is_root: bool,
+}
+
+/// One row: who refuses what, and where that is written.
+struct Known<Judge> {
+    client: &'static str,
+    source: &'static str,
+    judge: Judge,
+}
+
+impl<Judge> Known<Judge> {
+    fn objection(&self, why: Option<String>) -> Option<Objection> {
+        why.map(|why| Objection {
+            client: self.client,
+            why,
+            source: self.source,
+        })
     }
 }
 
-/// The schemes of draft-ietf-tls-mldsa are for TLS 1.3 alone.
-fn ml_dsa(leaf: &Certificate) -> Option<String> {
-    let key = leaf.public_key_algorithm();
-    let scheme = leaf.signature_algorithm().to_string();
-    if matches!(
+fn is_ml_dsa(key: &KeyAlgorithm) -> bool {
+    matches!(
         key,
         KeyAlgorithm::MlDsa44 | KeyAlgorithm::MlDsa65 | KeyAlgorithm::MlDsa87
-    ) {
-        Some(format!(
-            "its key is {key}, which they do not know; a P-256 key suits everybody"
-        ))
-    } else if scheme.starts_with("ML-DSA-") {
-        Some(format!(
-            "its issuer signs with {scheme}, which they do not know; under a CA with P-256 keys everybody takes it"
-        ))
-    } else {
-        None
-    }
+    )
 }
 
-fn is_server(leaf: &Certificate) -> bool {
-    leaf.extended_key_usage()
-        .is_some_and(|purposes| purposes.server_auth)
-}
+/// Who has no Ed25519 in TLS.
+const NO_ED25519: &str = "Chromium, Firefox, Safari, Windows";
+
+/// None of them offers the signature scheme ed25519 in its `ClientHello`.
+const ED25519_SOURCE: &str = "RFC 8446 §4.2.3";
+
+/// Who has no ML-DSA in certificates.
+const NO_ML_DSA: &str = "OpenSSL before 3.5, browsers, Java, Windows, and everybody in TLS 1.2";
+
+/// The schemes of the draft are for TLS 1.3 alone.
+const ML_DSA_SOURCE: &str = "draft-ietf-tls-mldsa";

@@ -65,11 +65,6 @@ pub enum Body {
     },
     /// The anchors of a bundle are now exactly these.
     Bundle(Bundle),
-    /// Policy changed to this epoch.
-    Policy {
-        /// Strictly increasing.
-        epoch: u64,
-    },
 }
 
 impl Body {
@@ -78,10 +73,7 @@ impl Body {
         match self {
             Self::Revoked(revoked) => std::slice::from_ref(revoked),
             Self::RevokedTogether { certificates } => &certificates.0,
-            Self::Bundle { .. }
-            | Self::Confirmed {}
-            | Self::Policy { .. }
-            | Self::Released { .. } => &[],
+            Self::Bundle { .. } | Self::Confirmed {} | Self::Released { .. } => &[],
         }
     }
 }
@@ -423,6 +415,7 @@ pub enum OutOfOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::BundleName;
 
     fn message(history: &str, sequence: u64, body: Body) -> Message {
         Message {
@@ -474,7 +467,6 @@ mod tests {
             typed,
             serde_json::json!({ "type": "revoked-together", "certificates": [revoked] }),
             serde_json::json!({ "type": "bundle", "name": "internal", "anchors": [] }),
-            serde_json::json!({ "type": "policy", "epoch": 1 }),
         ] {
             let read = |body| serde_json::from_value::<Body>(body);
             assert!(read(body.clone()).is_ok(), "{body}");
@@ -484,10 +476,14 @@ mod tests {
         }
     }
 
+    fn bundle() -> Body {
+        Body::Bundle(Bundle::new(BundleName::internal(), None, &[], &[]))
+    }
+
     #[test]
     fn the_next_message_moves_on_and_a_confirmation_stays() {
         let next = position()
-            .advance(&message("a", 6, Body::Policy { epoch: 1 }))
+            .advance(&message("a", 6, bundle()))
             .expect("next");
         assert_eq!(next.sequence(), Sequence(6));
         let confirmed = next
@@ -532,9 +528,8 @@ mod tests {
 
     #[test]
     fn a_feed_that_goes_back_jumps_or_changes_history_is_refused() {
-        let policy = || Body::Policy { epoch: 1 };
         assert_eq!(
-            position().advance(&message("a", 5, policy())),
+            position().advance(&message("a", 5, bundle())),
             Err(OutOfOrder::Older { held: 5, told: 5 })
         );
         assert_eq!(
@@ -542,11 +537,11 @@ mod tests {
             Err(OutOfOrder::Older { held: 5, told: 4 })
         );
         assert_eq!(
-            position().advance(&message("a", 7, policy())),
+            position().advance(&message("a", 7, bundle())),
             Err(OutOfOrder::Gap { held: 5, told: 7 })
         );
         assert_eq!(
-            position().advance(&message("b", 6, policy())),
+            position().advance(&message("b", 6, bundle())),
             Err(OutOfOrder::OtherHistory)
         );
     }

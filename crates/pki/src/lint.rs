@@ -6,7 +6,7 @@ use std::slice;
 use std::time::Duration;
 
 use crate::asn1::hex;
-use crate::certificate::{Certificate, ExtendedKeyUsage};
+use crate::certificate::{Certificate, ExtendedKeyUsage, KeyAlgorithm};
 use crate::chain::constraint_above;
 use crate::confusable::skeleton;
 use crate::name::TypedName;
@@ -72,7 +72,7 @@ type Lint = (&'static str, fn(&Case<'_>) -> Option<String>);
 /// The lint that refuses critical extensions which verifiers do not know.
 pub const UNKNOWN_CRITICAL_EXTENSION: &str = "unknown-critical-extension";
 
-const LINTS: [Lint; 39] = [
+const LINTS: [Lint; 40] = [
     ("any-purpose", any_purpose),
     ("authority-key-id-mismatch", authority_key_id_mismatch),
     ("authority-key-id-missing", authority_key_id_missing),
@@ -92,6 +92,7 @@ const LINTS: [Lint; 39] = [
     ("issuer-not-a-ca", issuer_not_a_ca),
     ("key-usage-missing", key_usage_missing),
     ("key-usage-not-critical", key_usage_not_critical),
+    ("key-usage-outside-key", key_usage_outside_key),
     (
         "leaf-without-digital-signature",
         leaf_without_digital_signature,
@@ -264,6 +265,22 @@ fn key_usage_not_critical(case: &Case<'_>) -> Option<String> {
     lax.then(|| "keyUsage is not critical (RFC 5280 §4.2.1.3)".to_owned())
 }
 
+/// RFC 3279 §2.3.1, RFC 5480 §3, RFC 8410 §5, RFC 9881 §5.
+fn key_usage_outside_key(case: &Case<'_>) -> Option<String> {
+    let usage = case.subject.key_usage()?;
+    let key = case.subject.public_key_algorithm();
+    let is_rsa = matches!(key, KeyAlgorithm::Rsa { .. });
+    let is_curve = matches!(key, KeyAlgorithm::Ec { .. });
+    let outside = [
+        ("keyEncipherment", usage.key_encipherment && !is_rsa),
+        ("keyAgreement", usage.key_agreement && !is_curve),
+    ];
+    let (name, _) = outside.into_iter().find(|(_, is_outside)| *is_outside)?;
+    Some(format!(
+        "keyUsage lists {name}, which a key of {key} cannot do (RFC 5480 §3, RFC 8410 §5)"
+    ))
+}
+
 fn leaf_without_digital_signature(case: &Case<'_>) -> Option<String> {
     let usage = case.subject.key_usage()?;
     let mute = !case.subject.is_ca() && !usage.digital_signature;
@@ -376,7 +393,8 @@ fn purpose_outside_issuer(case: &Case<'_>) -> Option<String> {
         .filter_map(|issuer| Some((issuer, issuer.extended_key_usage()?)));
     limits.find_map(|(issuer, allowed)| {
         let outside = (asked.server_auth && !allowed.server_auth)
-            || (asked.client_auth && !allowed.client_auth);
+            || (asked.client_auth && !allowed.client_auth)
+            || asked.other.iter().any(|it| !allowed.other.contains(it));
         (outside && !allowed.any).then(|| {
             let whose = if case
                 .issuer

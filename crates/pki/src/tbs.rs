@@ -1,6 +1,7 @@
 //! Building certificates in two halves: the to-be-signed bytes, which policy and lint judge, and their completion.
 
 mod extra;
+mod leaf_usage;
 
 use std::net::IpAddr;
 
@@ -10,7 +11,8 @@ use rustls_pki_types::CertificateDer;
 
 use crate::asn1;
 use crate::certificate::{
-    Certificate, KeyAlgorithm, ML_DSA_44, ML_DSA_65, ML_DSA_87, MalformedCertificate, PublicKey, id,
+    Certificate, ExtendedKeyUsage, KeyAlgorithm, KeyUsage, ML_DSA_44, ML_DSA_65, ML_DSA_87,
+    MalformedCertificate, PublicKey, id,
 };
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
@@ -19,6 +21,7 @@ use crate::serial::SerialNumber;
 use crate::time::UnixTime;
 
 pub use self::extra::{ExtraExtension, InvalidExtension};
+pub use self::leaf_usage::{InvalidPurpose, KeyPurpose, LeafUsage};
 
 /// What a certificate shall say.
 #[derive(Clone, Debug)]
@@ -56,7 +59,7 @@ pub struct StatusSources {
 }
 
 /// What the key may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Usage {
     /// keyCertSign and cRLSign, basicConstraints CA:TRUE with this path length.
     Authority {
@@ -70,6 +73,8 @@ pub enum Usage {
         /// id-kp-clientAuth.
         client_auth: bool,
     },
+    /// CA:FALSE, with what a profile says.
+    LeafWith(LeafUsage),
     /// digitalSignature, CA:FALSE, id-kp-OCSPSigning alone, and no look-up of its own revocation (RFC 6960 §4.2.2.2.1): so its
     /// life has to be short.
     OcspResponder,
@@ -155,9 +160,9 @@ impl Template {
     fn extensions(&self, authority_key_id: &[u8]) -> Result<Vec<Vec<u8>>, TemplateError> {
         let mut extensions = match self.usage {
             Usage::Authority { path_len } => authority_extensions(path_len),
-            Usage::Leaf { .. } | Usage::OcspResponder => {
-                // digitalSignature is bit 0; seven bits are unused.
-                usage_extensions(&asn1::sequence::<&[u8]>(&[]), [7, 0b1000_0000])
+            Usage::Leaf { .. } | Usage::LeafWith(_) | Usage::OcspResponder => {
+                let key_usage = self.usage.key_usage().encode();
+                usage_extensions(&asn1::sequence::<&[u8]>(&[]), key_usage)
             }
         };
         let purposes = self.usage.purposes();
@@ -225,25 +230,72 @@ impl StatusSources {
 }
 
 impl Usage {
-    fn purposes(self) -> Vec<Vec<u8>> {
+    /// What keyUsage says.
+    pub fn key_usage(&self) -> KeyUsage {
+        let signing = KeyUsage {
+            digital_signature: true,
+            ..KeyUsage::default()
+        };
         match self {
-            Self::Authority { .. } => Vec::new(),
-            Self::OcspResponder => vec![asn1::oid(id::OCSP_SIGNING)],
+            Self::Authority { .. } => KeyUsage {
+                key_cert_sign: true,
+                crl_sign: true,
+                ..KeyUsage::default()
+            },
+            Self::Leaf { .. } | Self::OcspResponder => signing,
+            Self::LeafWith(usage) => KeyUsage {
+                content_commitment: usage.content_commitment,
+                key_encipherment: usage.key_encipherment,
+                key_agreement: usage.key_agreement,
+                ..signing
+            },
+        }
+    }
+
+    /// What extendedKeyUsage says; `None`: there is none.
+    pub fn extended_key_usage(&self) -> Option<ExtendedKeyUsage> {
+        let (server_auth, client_auth, further) = match self {
+            Self::Authority { .. } => return None,
+            Self::OcspResponder => {
+                return Some(ExtendedKeyUsage {
+                    ocsp_signing: true,
+                    ..ExtendedKeyUsage::default()
+                });
+            }
             Self::Leaf {
                 server_auth,
                 client_auth,
-            } => {
-                let listed: [(bool, ObjectIdentifier); 2] = [
-                    (server_auth, id::SERVER_AUTH),
-                    (client_auth, id::CLIENT_AUTH),
-                ];
-                listed
-                    .into_iter()
-                    .filter(|(set, _)| *set)
-                    .map(|(_, oid)| asn1::oid(oid))
-                    .collect()
-            }
-        }
+            } => (*server_auth, *client_auth, &[][..]),
+            Self::LeafWith(usage) => (usage.server_auth, usage.client_auth, &usage.further[..]),
+        };
+        Some(ExtendedKeyUsage {
+            server_auth,
+            client_auth,
+            other: further.iter().map(KeyPurpose::to_string).collect(),
+            ..ExtendedKeyUsage::default()
+        })
+    }
+
+    fn purposes(&self) -> Vec<Vec<u8>> {
+        let (server_auth, client_auth, further) = match self {
+            Self::Authority { .. } => return Vec::new(),
+            Self::OcspResponder => return vec![asn1::oid(id::OCSP_SIGNING)],
+            Self::Leaf {
+                server_auth,
+                client_auth,
+            } => (*server_auth, *client_auth, &[][..]),
+            Self::LeafWith(usage) => (usage.server_auth, usage.client_auth, &usage.further[..]),
+        };
+        let named: [(bool, ObjectIdentifier); 2] = [
+            (server_auth, id::SERVER_AUTH),
+            (client_auth, id::CLIENT_AUTH),
+        ];
+        let named = named.into_iter().filter(|(set, _)| *set);
+        named
+            .map(|(_, oid)| oid)
+            .chain(further.iter().map(KeyPurpose::oid))
+            .map(asn1::oid)
+            .collect()
     }
 }
 

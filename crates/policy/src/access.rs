@@ -19,6 +19,7 @@ mod tenant;
 mod verdict;
 mod window;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct AccessPolicy {
     rank: Vec<usize>,
     by_place: Index,
     filed: Vec<FiledRoute>,
+    /// The headers that some rule looks at, by the names that the rules give them.
+    headers: BTreeSet<String>,
 }
 
 /// One route: what it matches, whom it admits.
@@ -193,6 +196,10 @@ impl AccessPolicy {
             rank: verdict::ranks(&routes),
             by_place: Index::of_routes(&routes),
             filed: routes.iter().map(FiledRoute::new).collect(),
+            headers: conditions(&routes)
+                .flat_map(Condition::headers)
+                .map(str::to_owned)
+                .collect(),
             routes,
         })
     }
@@ -308,19 +315,18 @@ impl AccessPolicy {
         self.conditions().any(Condition::looks_at_headers)
     }
 
+    /// Whether any rule looks at this header, in lower case: `_` is `-`, as in [`Headers::each`].
+    pub fn looks_at_header(&self, name: &str) -> bool {
+        !self.headers.is_empty() && self.headers.contains(&*name.replace('_', "-"))
+    }
+
     /// Whether what it admits now it may refuse later, all else being the same.
     pub fn looks_at_time(&self) -> bool {
         self.conditions().any(Condition::looks_at_time)
     }
 
     fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        self.routes.iter().flat_map(|route| {
-            let allow = route.allow.iter().filter_map(|entry| match entry {
-                Allow::When(condition) => Some(condition),
-                Allow::Anyone | Allow::AnyTrusted => None,
-            });
-            allow.chain(&route.deny)
-        })
+        conditions(&self.routes)
     }
 
     /// The routes, in the order given.
@@ -365,6 +371,16 @@ impl Route {
             self.path.as_ref().map(PathPattern::specificity),
         )
     }
+}
+
+fn conditions(routes: &[Route]) -> impl Iterator<Item = &Condition> {
+    routes.iter().flat_map(|route| {
+        let allow = route.allow.iter().filter_map(|entry| match entry {
+            Allow::When(condition) => Some(condition),
+            Allow::Anyone | Allow::AnyTrusted => None,
+        });
+        allow.chain(&route.deny)
+    })
 }
 
 /// A shared, compiled policy.

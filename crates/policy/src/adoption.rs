@@ -55,6 +55,11 @@ impl Hierarchy {
         Ok(hierarchy)
     }
 
+    /// The lowest CA, and what stands above it; the root last.
+    pub fn path(&self) -> &[Certificate] {
+        &self.path
+    }
+
     /// The lowest CA.
     pub fn lowest(&self) -> &Certificate {
         &self.path[0]

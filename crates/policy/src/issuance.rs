@@ -17,7 +17,7 @@ mod wishes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_pki::certificate::{Certificate, ExtendedKeyUsage, KeyUsage};
+use countersign_pki::certificate::Certificate;
 use countersign_pki::lint::{self, LintFault};
 use countersign_pki::name::TypedName;
 use countersign_pki::publication::PublicationUrl;
@@ -35,8 +35,8 @@ pub use self::key::KeyUse;
 use self::names::Names;
 pub use self::profile::Profile;
 pub use self::rules::{
-    BuiltIn, CommonNamePattern, InvalidProfile, IpRange, KeyType, MAX_LIFETIME, NameRules, Naming,
-    Narrowing, ProfileRules, Profiles, UriPrefix,
+    BuiltIn, CommonNamePattern, FurtherKeyUsage, InvalidProfile, IpRange, KeyType, MAX_LIFETIME,
+    NameRules, Naming, Narrowing, ProfileRules, Profiles, Purpose, Source, SourceRules, UriPrefix,
 };
 
 /// What is asked for.
@@ -80,6 +80,7 @@ pub struct Authorized {
 pub struct Approved {
     to_be_signed: ToBeSigned,
     preview: Certificate,
+    sources: StatusSources,
     rules: Arc<ProfileRules>,
     actor: Actor,
 }
@@ -128,7 +129,7 @@ pub fn authorize(
         .map(Certificate::not_after);
     let ends = ends.fold(issuer.not_after(), UnixTime::min);
     let (not_before, not_after) = validity(request, profile, issuer, ends, now)?;
-    let usage = profile.like().usage();
+    let usage = profile.usage();
     let serial = SerialNumber::from_random(random);
     let template = Template {
         subject,
@@ -195,6 +196,7 @@ impl Authorized {
         Ok(Approved {
             to_be_signed,
             preview,
+            sources: self.template.status_sources,
             rules: self.rules,
             actor: self.actor,
         })
@@ -257,10 +259,12 @@ fn status_sources(
 ) -> StatusSources {
     let is_published =
         profile.issued_by() == IssuerRole::Intermediate && profile.like() != BuiltIn::OcspResponder;
-    match rules.publication.as_ref().filter(|_| is_published) {
-        Some(at) => at.sources(issuer, serial),
-        None => StatusSources::default(),
+    if !is_published {
+        return StatusSources::default();
     }
+    let published = rules.publication.as_ref();
+    let published = published.map(|at| at.sources(issuer, serial));
+    profile.sources().chosen(published.unwrap_or_default())
 }
 
 fn validity(
@@ -316,35 +320,9 @@ fn first_difference(
     preview: &Certificate,
     issuer: &Certificate,
 ) -> Option<&'static str> {
-    let leaf = KeyUsage {
-        digital_signature: true,
-        ..KeyUsage::default()
-    };
-    let issuing = KeyUsage {
-        key_cert_sign: true,
-        crl_sign: true,
-        ..KeyUsage::default()
-    };
-    let (is_ca, path_len, key_usage, purposes) = match template.usage {
-        Usage::Leaf {
-            server_auth,
-            client_auth,
-        } => {
-            let purposes = ExtendedKeyUsage {
-                server_auth,
-                client_auth,
-                ..ExtendedKeyUsage::default()
-            };
-            (false, None, leaf, Some(purposes))
-        }
-        Usage::Authority { path_len } => (true, path_len, issuing, None),
-        Usage::OcspResponder => {
-            let purposes = ExtendedKeyUsage {
-                ocsp_signing: true,
-                ..ExtendedKeyUsage::default()
-            };
-            (false, None, leaf, Some(purposes))
-        }
+    let (is_ca, path_len) = match template.usage {
+        Usage::Authority { path_len } => (true, path_len),
+        Usage::Leaf { .. } | Usage::LeafWith(_) | Usage::OcspResponder => (false, None),
     };
     let checks = [
         ("version", preview.version() == 3),
@@ -366,10 +344,13 @@ fn first_difference(
             "basicConstraints",
             preview.is_ca() == is_ca && preview.path_len() == path_len,
         ),
-        ("keyUsage", preview.key_usage() == Some(key_usage)),
+        (
+            "keyUsage",
+            preview.key_usage() == Some(template.usage.key_usage()),
+        ),
         (
             "extendedKeyUsage",
-            preview.extended_key_usage() == purposes.as_ref(),
+            preview.extended_key_usage() == template.usage.extended_key_usage().as_ref(),
         ),
         (
             "ocsp-nocheck",

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod administration;
 pub mod adoption;
+pub mod break_glass;
 pub mod given_lists;
 pub mod issuance;
 pub mod postgresql;

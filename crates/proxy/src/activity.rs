@@ -29,8 +29,12 @@ pub(crate) struct Activity {
     /// Whether the last request has a body whose end was not read.
     has_body: Cell<bool>,
     pub(crate) passed: Passed,
-    answered: Cell<u64>,
     abandoned: Cell<u64>,
+    /// What the client may still give up, in parts of a request.
+    patience: Cell<u64>,
+    /// Since when none of it has come with time.
+    patience_since: Cell<Instant>,
+    is_abandoning: Cell<bool>,
 }
 
 /// What is waited for, and until when.
@@ -59,7 +63,7 @@ struct Answering<'a>(&'a Activity);
 
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        self.0.abandoned.set(self.0.abandoned.get() + 1);
+        self.0.note_abandoned();
     }
 }
 
@@ -83,8 +87,10 @@ impl Activity {
             is_unflushed: Cell::new(false),
             has_body: Cell::new(false),
             passed: Passed::default(),
-            answered: Cell::new(0),
             abandoned: Cell::new(0),
+            patience: Cell::new(MAX_PATIENCE),
+            patience_since: Cell::new(Instant::now()),
+            is_abandoning: Cell::new(false),
         })
     }
 
@@ -93,14 +99,30 @@ impl Activity {
         let answering = Answering(self);
         let answer = answer.await;
         std::mem::forget(answering);
-        self.answered.set(self.answered.get() + 1);
+        self.earn(1);
         answer
     }
 
-    /// Whether the client gives up more than it waits for (CVE-2023-44487): how many it has given up.
+    fn note_abandoned(&self) {
+        let now = Instant::now();
+        let rest = now.duration_since(self.patience_since.replace(now));
+        // The part of a second that is left over is lost, to whoever gives up requests all the time.
+        self.earn(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX) / MS_PER_PART);
+        self.abandoned.set(self.abandoned.get() + 1);
+        let left = self.patience.get().checked_sub(PARTS);
+        self.patience.set(left.unwrap_or(0));
+        self.is_abandoning.set(left.is_none());
+    }
+
+    fn earn(&self, parts: u64) {
+        let patience = self.patience.get().saturating_add(parts);
+        self.patience.set(patience.min(MAX_PATIENCE));
+    }
+
+    /// Whether the client gives up more than anybody does who means what it asks (CVE-2023-44487): how many it has given up. What it was
+    /// answered before excuses so much and no more.
     pub(crate) fn abandons(&self) -> Option<u64> {
-        let abandoned = self.abandoned.get();
-        (abandoned > MAX_ABANDONED && abandoned > self.answered.get()).then_some(abandoned)
+        self.is_abandoning.get().then(|| self.abandoned.get())
     }
 
     pub(crate) fn begin(self: &Rc<Self>, has_body: bool) -> Busy {
@@ -254,11 +276,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Observed<S> {
     }
 }
 
-/// Envoy's too (`premature_reset_total_stream_count`, 500, of which half may be resets).
-const MAX_ABANDONED: u64 = 250;
+/// A request that is answered makes up for a quarter of one that is given up: calls that are sent twice so that the slower can be given up
+/// (gRPC's hedging) are a few of a hundred.
+const PARTS: u64 = 4;
+
+/// 500 at once, as Envoy looks at (`premature_reset_total_stream_count`): whoever leaves a page gives up what is under way, 100 streams at
+/// most.
+const MAX_PATIENCE: u64 = 500 * PARTS;
+
+/// 10 a second for as long as anybody likes: deadlines that pass while an upstream is slow.
+const MS_PER_PART: u64 = 1000 / (10 * PARTS);
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -287,6 +318,62 @@ mod tests {
             server.write_u8(0).await.expect("room");
             assert_eq!(waiting(), Waiting::Answer);
         }
+    }
+
+    /// Answers each, or gives it up.
+    async fn ask(activity: &Activity, is_answered: bool) {
+        if is_answered {
+            activity.answering(async {}).await;
+        } else {
+            let given_up = activity.answering(std::future::pending::<()>());
+            assert_eq!(given_up.now_or_never(), None);
+        }
+    }
+
+    /// How many of `asked` are given up before it is cut, a millisecond between them: each `every`th one.
+    async fn check_cut(every: u64, between: Duration, cut_after: Option<std::ops::Range<u64>>) {
+        let activity = Activity::new();
+        for asked in 1..=100_000 {
+            ask(&activity, asked % every != 0).await;
+            tokio::time::advance(between).await;
+            if let Some(abandoned) = activity.abandons() {
+                let cut_after = cut_after.unwrap_or(0..0);
+                assert!(
+                    cut_after.contains(&abandoned),
+                    "one in {every}: {abandoned}"
+                );
+                return;
+            }
+        }
+        assert_eq!(cut_after, None, "one in {every}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_is_cut_for_what_it_gives_up_whatever_it_was_answered() {
+        let at_once = Duration::from_micros(10);
+        // Everything, every other one, one of three with two cheap ones between.
+        check_cut(1, at_once, Some(500..600)).await;
+        check_cut(2, at_once, Some(600..800)).await;
+        check_cut(3, at_once, Some(900..1200)).await;
+        // Hedging at 1000 calls a second, and deadlines that all pass, 10 a second.
+        check_cut(5, at_once, None).await;
+        check_cut(20, Duration::from_millis(1), None).await;
+        check_cut(1, Duration::from_millis(100), None).await;
+        check_cut(1, Duration::from_millis(20), Some(500..1000)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_of_the_past_excuse_no_flood() {
+        let activity = Activity::new();
+        for _ in 0..1_000_000 {
+            ask(&activity, true).await;
+        }
+        for _ in 0..500 {
+            ask(&activity, false).await;
+            assert_eq!(activity.abandons(), None);
+        }
+        ask(&activity, false).await;
+        assert_eq!(activity.abandons(), Some(501));
     }
 
     /// Takes everything at once and lets go of it when it is told to.

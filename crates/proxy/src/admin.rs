@@ -1,5 +1,7 @@
 //! The gateway's part of the admin socket. Who may connect is decided by whoever serves the router.
 
+mod break_glass;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,13 +35,15 @@ pub struct AdminContext {
 /// Where the outcome of a reload goes.
 pub type ReloadRequest = oneshot::Sender<Result<ReloadReport, String>>;
 
-/// `GET /v1/refusals/{id}`, `GET /v1/refusals?from=ADDR&since_s=N`, `GET /v1/gateway`, `POST /v1/gateway/reload`.
+/// `GET /v1/refusals/{id}`, `GET /v1/refusals?from=ADDR&since_s=N`, `GET /v1/gateway`, `POST /v1/gateway/reload`,
+/// `GET /v1/break-glass`, `POST /v1/break-glass/{listener}/request`, `…/arm`, `…/disarm`.
 pub fn router(context: AdminContext) -> Router {
     Router::new()
         .route("/v1/gateway", get(status))
         .route("/v1/gateway/reload", post(reload))
         .route("/v1/refusals", get(refusals_from))
         .route("/v1/refusals/{id}", get(refusal))
+        .merge(break_glass::router())
         .with_state(context)
 }
 
@@ -131,17 +135,27 @@ async fn find(context: AdminContext, query: Query) -> Result<Vec<StoredRefusal>,
 struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
+    title: &'static str,
     status: u16,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl Problem {
     fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
+            hint: None,
         }
+    }
+
+    fn with_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into);
+        self
     }
 }
 

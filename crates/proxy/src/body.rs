@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::activity::{BodyEnd, Busy};
 use crate::headers::{hop, stripped};
 use crate::in_flight::Place;
+use crate::listener::Listener;
 use crate::upstream::Lease;
 
 /// A client's body. Taken of it is what one attempt to send it takes, so that another can follow while that is nothing.
@@ -23,13 +25,15 @@ pub(crate) struct ClientBody {
     is_begun: Cell<bool>,
     /// Of an HTTP/2 stream, which says when it has ended.
     is_stream: bool,
-    /// No limit of time: as a stream of messages it may be silent for as long as it likes.
-    is_patient: bool,
+    /// Whose rules its trailers must not get behind.
+    listener: Arc<Listener>,
 }
 
 /// A client's body on its way to the upstream.
 pub(crate) struct ToUpstream {
     client: Option<Rc<ClientBody>>,
+    /// No limit of time: as a stream of messages it may be silent for as long as it likes.
+    is_patient: bool,
     /// Made when the client first lets us wait: most requests have no body, and most bodies are there at once.
     stalled: Option<Pin<Box<Sleep>>>,
     /// When its last frame was taken.
@@ -81,13 +85,25 @@ pub(crate) enum BodyFault {
 }
 
 impl ClientBody {
-    pub(crate) fn new(incoming: Incoming, version: Version, is_patient: bool) -> Rc<Self> {
+    pub(crate) fn new(incoming: Incoming, version: Version, listener: &Arc<Listener>) -> Rc<Self> {
         Rc::new(Self {
             incoming: RefCell::new(incoming),
             is_begun: Cell::new(false),
             is_stream: version == Version::HTTP_2,
-            is_patient,
+            listener: Arc::clone(listener),
         })
+    }
+
+    /// Frees trailers of what says who the client is, and of what rules go by: they were asked before this came. The rules are those that are
+    /// served now, by which a reload has judged the request again.
+    fn without_claims(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            stripped::strip(trailers);
+            hop::prepare_trailers(trailers);
+            let serving = self.listener.serving.load();
+            stripped::remove_where(trailers, |name| serving.looks_at_header(name.as_str()));
+        }
+        frame
     }
 
     /// Whether something of it has been taken, which nobody could send again.
@@ -113,6 +129,7 @@ impl ToUpstream {
     pub(crate) fn empty() -> Self {
         Self {
             client: None,
+            is_patient: false,
             stalled: None,
             taken: None,
             end: None,
@@ -120,9 +137,10 @@ impl ToUpstream {
         }
     }
 
-    pub(crate) fn streamed(client: &Rc<ClientBody>, end: BodyEnd) -> Self {
+    pub(crate) fn streamed(client: &Rc<ClientBody>, end: BodyEnd, is_patient: bool) -> Self {
         Self {
             client: Some(Rc::clone(client)),
+            is_patient,
             stalled: None,
             taken: Some(Rc::new(Cell::new(Instant::now()))),
             end: Some(end),
@@ -202,9 +220,9 @@ impl Body for ToUpstream {
             if let Some(sleep) = &mut this.stalled {
                 sleep.as_mut().reset(now + BODY_STALL_LIMIT);
             }
-            return Poll::Ready(frame.map(|frame| Ok(without_identity(frame?))));
+            return Poll::Ready(frame.map(|frame| Ok(client.without_claims(frame?))));
         }
-        if client.is_patient {
+        if this.is_patient {
             return Poll::Pending;
         }
         drop(incoming);
@@ -294,8 +312,9 @@ impl Streamed {
                 self.upstream.is_end_stream()
             }
             Some(Err(_)) => {
-                // Its next bytes would be read as another answer's.
-                self.lease = None;
+                if let Some(lease) = self.lease.take() {
+                    lease.give_up();
+                }
                 false
             }
         };
@@ -346,14 +365,6 @@ fn unless_cut_short(
         None if is_stream && !incoming.is_end_stream() => Some(Err(BodyFault::CutShort)),
         frame => frame.map(|frame| Ok(frame?)),
     }
-}
-
-fn without_identity(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        stripped::strip(trailers);
-        hop::prepare_trailers(trailers);
-    }
-    frame
 }
 
 fn without_identity_in_answer(mut frame: Frame<Bytes>) -> Frame<Bytes> {

@@ -3,11 +3,14 @@
 //! Raw text becomes these types (unknown keys are refused), [`GatewayConfig::build`] turns them into a plan. A key is
 //! here only if its effect is built.
 
+mod break_glass;
 pub(crate) mod build;
 mod condition;
 mod edge;
 mod egress;
+mod health;
 mod reference;
+mod refusal;
 mod route;
 pub mod rule;
 mod trust;
@@ -24,9 +27,12 @@ use countersign_tls::scope::ClientCertificate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::break_glass::BreakGlassConfig;
 pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
+pub use self::health::HealthConfig;
 pub use self::reference::default_toml;
+pub use self::refusal::RefusalMode;
 pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
 pub use self::upstreams::{BalanceMode, UpstreamUrls};
 use crate::config::rule::{AllowEntry, ConditionConfig};
@@ -116,6 +122,10 @@ pub struct ListenerConfig {
     /// From the first byte to the finished handshake. Default: "10s".
     #[serde(default = "default_handshake_timeout")]
     pub handshake_timeout: TimeSpan,
+    /// How a client learns that its certificate is refused: "alert", by the alert of TLS that fits, or "explain", by a 403 of HTTP that
+    /// names the class of the refusal and its id, after which the connection is closed. Default: "alert".
+    #[serde(default)]
+    pub on_refusal: RefusalMode,
     /// How long the headers of a request may take, or a login to PostgreSQL. Default: "10s".
     #[serde(default = "default_header_timeout")]
     pub header_timeout: TimeSpan,
@@ -138,6 +148,9 @@ pub struct ListenerConfig {
     /// How much is begun before it is known for whom.
     #[serde(default, skip_serializing_if = "LimitsConfig::is_default")]
     pub limits: LimitsConfig,
+    /// Makes it a listener that admits nobody until somebody arms it, for a while and for a reason. Default: it always admits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<BreakGlassConfig>,
     /// What the listener's own upstream speaks. Default: "bytes".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<UpstreamProtocol>,
@@ -148,6 +161,10 @@ pub struct ListenerConfig {
     /// How connections are spread over several: "round-robin", "least-requests" or "power-of-two". Default: "round-robin".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<BalanceMode>,
+    /// How the upstreams are looked at while nobody asks for anything: `{ path = "/healthz" }` for HTTP, `{}` for a connection that is made and closed.
+    /// Default: they are not; what requests find out counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthConfig>,
     /// Of an upstream over TLS (`tls://…`): whom it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
@@ -208,6 +225,10 @@ pub struct RouteConfig {
     /// How requests are spread over several: "round-robin", "least-requests" or "power-of-two". Default: "round-robin".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<BalanceMode>,
+    /// How the upstreams are looked at while nobody asks for anything: `{ path = "/healthz" }` for HTTP, `{}` for a connection that is made and closed.
+    /// Default: they are not; what requests find out counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthConfig>,
     /// Of an upstream over TLS (`https://…`): whom it has to be. Default: whoever the internal bundle vouches for under the host's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
@@ -377,15 +398,18 @@ impl ListenerConfig {
             key: None,
             session_lifetime: default_session_lifetime(),
             handshake_timeout: default_handshake_timeout(),
+            on_refusal: RefusalMode::default(),
             header_timeout: default_header_timeout(),
             idle_timeout: None,
             feed_life: default_feed_life(),
             max_connections: default_max_connections(),
             proxy_protocol: None,
             limits: LimitsConfig::default(),
+            break_glass: None,
             protocol: None,
             upstream: None,
             balance: None,
+            health: None,
             upstream_tls: None,
             upstream_proxy_protocol: None,
             allow: Vec::new(),
@@ -404,6 +428,7 @@ impl RouteConfig {
             path: None,
             upstream: upstream.into(),
             balance: None,
+            health: None,
             upstream_tls: None,
             upstream_protocol: None,
             upgrades: None,

@@ -5,6 +5,7 @@
 
 mod login;
 mod preface;
+mod refused;
 mod relay;
 mod tunnel;
 
@@ -53,10 +54,38 @@ pub(crate) async fn serve(
         let session = Session::plaintext(&listener.enforcement, &listener.name, source);
         return Box::pin(serve_session(socket, session, listener, pool, in_flight)).await;
     };
+    let entered = match listener
+        .break_glass
+        .as_ref()
+        .map(|glass| (glass, glass.enter()))
+    {
+        Some((glass, Err(shut))) => {
+            listener.refuse_socket(shut.refusal(glass.name()), source);
+            return;
+        }
+        Some((glass, Ok(live))) => Some((Arc::clone(glass), live)),
+        None => None,
+    };
     let Connection { stream, session } = match acceptor.accept(socket, source).await {
         Ok(connection) => connection,
-        Err(refusal) => return listener.refuse_handshake(*refusal),
+        Err(mut refusal) => {
+            let (stream, cause) = (refusal.stream.take(), refusal.refusal.cause);
+            let id = listener.refuse_handshake(*refusal);
+            // It was not let in under any arming, and none has to wait for it.
+            drop(entered);
+            if let Some(stream) = stream {
+                Box::pin(refused::tell(stream, cause, &id)).await;
+            }
+            return;
+        }
     };
+    if let Some((glass, live)) = entered
+        && let Err(shut) = Box::pin(glass.admit(&live, &session)).await
+    {
+        let refusal = shut.refusal(glass.name());
+        listener.refuse_request(refusal, &session, None);
+        return;
+    }
     serve_session(stream, session, listener, pool, in_flight).await;
 }
 
@@ -222,7 +251,7 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
 }
 
 enum Ended {
-    /// It gives up most of what it asks for.
+    /// It gives up too much of what it asks for.
     Abandoning(u64),
     Finished(hyper::Result<()>),
     /// Nothing has been under way for a while, and nothing is left in any buffer.
@@ -329,7 +358,7 @@ fn note_end(ended: &Ended, caller: &Caller) {
         }
         Ended::Abandoning(abandoned) => {
             let sentence = format!(
-                "the client gave up {abandoned} requests before they were answered, more than it waited for"
+                "the client gave up {abandoned} requests before they were answered, faster than one does that waits for most of its answers"
             );
             let evidence = Evidence::new().with("abandoned", abandoned);
             Refusal::new(Cause::RequestLimit, sentence, evidence)

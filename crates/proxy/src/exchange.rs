@@ -1,6 +1,8 @@
 //! One request's way through: judged, freed of what the client says of itself, told who it is from, forwarded.
 
+mod form;
 mod forwarding;
+mod glass;
 mod judging;
 
 use std::cell::{Cell, RefCell};
@@ -214,7 +216,10 @@ pub(crate) async fn exchange(
     let is_grpc = grpc::is_grpc(&parts.headers);
     let view = caller.view();
     let mut response = match judge(&caller, &view, &parts) {
-        Ok(admitted) => forward(&caller, &view, admitted, parts, body, busy).await,
+        Ok(admitted) => match glass::pass(&caller, &parts).await {
+            Ok(()) => forward(&caller, &view, admitted, parts, body, busy).await,
+            Err(refusing) => refuse(&caller, refusing, &parts),
+        },
         Err(refusing) => refuse(&caller, refusing, &parts),
     };
     caller.listener.metrics.answered(response.status());

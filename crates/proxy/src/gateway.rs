@@ -1,5 +1,7 @@
 //! The running gateway: its listeners, its workers, its reload.
 
+mod status;
+mod upstream_certificates;
 mod worker;
 
 use std::collections::HashMap;
@@ -21,13 +23,17 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
+pub use self::status::{EgressStatus, GatewayStatus, ListenerStatus, UpstreamStatus};
+pub use self::upstream_certificates::UpstreamCertificate;
+use self::upstream_certificates::upstream_certificates;
 use self::worker::Assignment;
+use crate::break_glass::{self, BreakGlass};
+use crate::health::Checks;
 use crate::in_flight::Awaited;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::plan::GatewayPlan;
 use crate::refusals::RefusalLog;
-use crate::shadow::ShadowFigures;
 
 /// Starts gateways.
 pub struct Gateway;
@@ -47,6 +53,8 @@ pub struct Context {
     pub drain: Drain,
     /// Held until every listener accepts.
     pub readiness: Readiness,
+    /// Where break-glass listeners keep what is armed; `None`: there can be none.
+    pub break_glass: Option<break_glass::Home>,
 }
 
 impl Gateway {
@@ -66,9 +74,14 @@ impl Gateway {
     ) -> Result<RunningGateway, StartError> {
         let mut passed = assigned(&plan, passed)?;
         let pending = context.readiness.pending("the gateway's listeners");
-        let (mut of_workers, told) = assignments(&plan, &context);
+        let upstreams = context.metrics.upstreams();
+        let checks = Checks::new(&plan, upstreams, context.clock.clone());
+        let (mut of_workers, told) = assignments(&plan, &context, &checks);
+        // Before an address is bound: whom a former arming let in, it lets in from the first connection on, and nobody else.
+        let glasses = BreakGlass::open(&plan, &context).map_err(StartError::BreakGlass)?;
+        let watched: Vec<_> = glasses.iter().flatten().map(Arc::clone).collect();
         let mut listeners = Vec::with_capacity(plan.listeners.len());
-        for listener in &plan.listeners {
+        for (listener, break_glass) in plan.listeners.iter().zip(glasses) {
             let bound = match passed.remove(&listener.name) {
                 Some(bound) => bound,
                 None => ListenerSet::bind(listener.address, plan.workers).map_err(|error| {
@@ -78,7 +91,12 @@ impl Gateway {
                     }
                 })?,
             };
-            let shared = Arc::new(Listener::new(listener, bound.address, &context));
+            let shared = Arc::new(Listener::new(
+                listener,
+                bound.address,
+                break_glass,
+                &context,
+            ));
             share(&mut of_workers, &shared, bound.sockets);
             listeners.push(shared);
         }
@@ -98,6 +116,11 @@ impl Gateway {
         context.metrics.watch_feed(context.enforcement.clone());
         let drain = context.drain.clone();
         let workers = worker::start(of_workers, &drain).map_err(StartError::Threads)?;
+        let started = checks.start(plan.bounds, context.enforcement.clone(), &drain);
+        started.map_err(StartError::Threads)?;
+        for glass in watched {
+            tokio::spawn(break_glass::watch(glass, drain.clone()));
+        }
         tokio::spawn(expire(context.enforcement.clone(), drain));
         drop(pending);
         let shared = Shared {
@@ -106,6 +129,7 @@ impl Gateway {
             context,
             plan: ArcSwap::from_pointee(plan),
             workers: told,
+            checks,
             reloading: Mutex::new(()),
         };
         Ok(RunningGateway {
@@ -166,6 +190,7 @@ struct Shared {
     plan: ArcSwap<GatewayPlan>,
     /// Each is told of reloads.
     workers: Vec<mpsc::Sender<Awaited>>,
+    checks: Checks,
     /// Held during a reload: two at a time could leave listeners on different plans.
     reloading: Mutex<()>,
 }
@@ -200,6 +225,17 @@ impl GatewayHandle {
         let _reloading = self.shared.reloading.lock().await;
         let before = self.shared.plan.load_full();
         check_same(&before, &plan)?;
+        // Nobody who was let in by what was armed before is judged by what is written now.
+        let of_glasses = self.shared.listeners.iter().zip(&plan.listeners);
+        let shut: Vec<_> = of_glasses
+            .filter_map(|(listener, planned)| {
+                (listener.break_glass.as_ref()).zip(planned.break_glass.as_ref())
+            })
+            .filter_map(|(glass, planned)| glass.replace(planned))
+            .collect();
+        for ended in shut {
+            ended.await;
+        }
         let planned = || self.shared.listeners.iter().zip(&plan.listeners);
         for (listener, planned) in planned() {
             let former = Arc::clone(&listener.serving.load().policy);
@@ -238,6 +274,7 @@ impl GatewayHandle {
         for (listener, planned) in self.shared.listeners.iter().zip(&plan.listeners) {
             listener.serving.store(Arc::clone(&planned.serving));
         }
+        self.shared.checks.follow(&plan);
         for (egress, planned) in self.shared.egress.iter().zip(&plan.egress) {
             egress.serving.store(Arc::clone(&planned.serving));
         }
@@ -277,47 +314,18 @@ impl GatewayHandle {
         have_ended
     }
 
+    /// The break-glass listeners.
+    pub(crate) fn glasses(&self) -> impl Iterator<Item = &Arc<BreakGlass>> {
+        let listeners = self.shared.listeners.iter();
+        listeners.filter_map(|listener| listener.break_glass.as_ref())
+    }
+
     pub(crate) fn clock(&self) -> &SharedClock {
         &self.shared.context.clock
     }
 
     pub(crate) fn refusals(&self) -> &RefusalLog {
         &self.shared.context.refusals
-    }
-
-    /// What it serves now.
-    pub fn status(&self) -> GatewayStatus {
-        let plan = self.shared.plan.load();
-        let listeners =
-            plan.listeners
-                .iter()
-                .zip(&self.shared.listeners)
-                .map(|(plan, listener)| {
-                    let leaf = plan.credentials.leaf();
-                    ListenerStatus {
-                        name: plan.name.clone(),
-                        address: listener.address,
-                        client_certificate: plan.client_certificate(),
-                        trust: plan.trust(),
-                        routes: plan
-                            .serving
-                            .policy
-                            .routes()
-                            .iter()
-                            .map(|route| route.label.clone())
-                            .collect(),
-                        connections: listener.limit.in_use(),
-                        shadow: (plan.serving.shadow.as_ref())
-                            .map(|_| listener.metrics.shadow.figures()),
-                        certificate_not_after_unix_s: leaf.not_after().seconds(),
-                        certificate_fingerprint: leaf.fingerprint().to_string(),
-                    }
-                });
-        GatewayStatus {
-            workers: plan.workers,
-            live_connections: self.shared.context.enforcement.live(),
-            listeners: listeners.collect(),
-        }
     }
 }
 
@@ -332,45 +340,13 @@ pub struct ReloadReport {
     pub connections_cut: u64,
 }
 
-/// What a gateway serves, for `status` and the admin API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct GatewayStatus {
-    /// Data-plane threads.
-    pub workers: usize,
-    /// Open connections of every listener.
-    pub live_connections: usize,
-    /// In the order of the configuration.
-    pub listeners: Vec<ListenerStatus>,
-}
-
-/// One listener of a [`GatewayStatus`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ListenerStatus {
-    /// Its name.
-    pub name: String,
-    /// As bound.
-    pub address: SocketAddr,
-    /// `require`, `request` or `off`.
-    pub client_certificate: &'static str,
-    /// The bundles it trusts.
-    pub trust: Vec<String>,
-    /// How its routes are called.
-    pub routes: Vec<String>,
-    /// Open connections, those in their handshake included.
-    pub connections: usize,
-    /// What shadow rules said; `None`: there are none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ShadowFigures>,
-    /// The end of the certificate that it presents, in Unix seconds.
-    pub certificate_not_after_unix_s: u64,
-    /// SHA-256 of that certificate.
-    pub certificate_fingerprint: String,
-}
-
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// What is armed cannot be kept.
+    #[error("break-glass: {0}")]
+    BreakGlass(std::io::Error),
     /// An address cannot be listened on.
     #[error("listener {listener}: {error}")]
     Bind {
@@ -402,7 +378,7 @@ impl StartError {
             Self::Passed { .. } => Some(
                 "FileDescriptorName= of the socket unit is the name of a listener, ListenStream= its address: one socket unit a listener".to_owned(),
             ),
-            Self::Threads(_) => None,
+            Self::BreakGlass(_) | Self::Threads(_) => None,
         }
     }
 }
@@ -418,6 +394,7 @@ pub struct ReloadError {
 fn assignments(
     plan: &GatewayPlan,
     context: &Context,
+    checks: &Checks,
 ) -> (Vec<Assignment>, Vec<mpsc::Sender<Awaited>>) {
     let assignment = |_| {
         // Reloads are made one at a time.
@@ -427,6 +404,7 @@ fn assignments(
             bounds: plan.bounds,
             enforcement: context.enforcement.clone(),
             metrics: context.metrics.upstreams(),
+            checks: checks.clone(),
             reloads: Some(reloads),
         };
         (assignment, told)
@@ -515,6 +493,15 @@ fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), Reload
     if protocols(running) != protocols(planned) {
         return changed("whether a listener takes bytes, PostgreSQL or HTTP");
     }
+    let glasses = |plan: &GatewayPlan| {
+        let listeners = plan.listeners.iter();
+        listeners
+            .map(|it| it.break_glass.is_some())
+            .collect::<Vec<_>>()
+    };
+    if glasses(running) != glasses(planned) {
+        return changed("whether a listener is for break-glass");
+    }
     let limits = |plan: &GatewayPlan| {
         plan.listeners
             .iter()
@@ -533,6 +520,7 @@ fn watch_certificates(metrics: &Metrics, plan: &GatewayPlan) {
         .iter()
         .map(|listener| (listener.name.clone(), listener.credentials.clone()));
     metrics.watch_certificates(credentials.collect());
+    metrics.tell_upstream_certificates(&upstream_certificates(plan));
 }
 
 async fn expire(enforcement: Enforcement, drain: Drain) {

@@ -4,7 +4,8 @@
 //! ("Trailers-Only") has it there.
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Version};
 
 use crate::body::ToClient;
 use crate::problem::Said;
@@ -20,6 +21,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     };
     name.eq_ignore_ascii_case(CALL.as_bytes())
         && matches!(rest.first(), None | Some(b'+' | b';' | b' ' | b'\t'))
+}
+
+/// Whether it is one by every sign, and not only by what it says: calls are POSTs over HTTP/2.
+pub(crate) fn is_call(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_2 && parts.method == Method::POST && is_grpc(&parts.headers)
 }
 
 /// The gateway's own answer, as a client of gRPC reads it.

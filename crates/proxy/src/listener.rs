@@ -10,6 +10,7 @@ use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
 
+use crate::break_glass::BreakGlass;
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
@@ -28,11 +29,18 @@ pub(crate) struct Listener {
     pub(crate) limit: ConnectionLimit,
     pub(crate) metrics: ListenerMetrics,
     pub(crate) drain: Drain,
+    /// Admits nobody but while this is armed.
+    pub(crate) break_glass: Option<Arc<BreakGlass>>,
     refusals: RefusalLog,
 }
 
 impl Listener {
-    pub(crate) fn new(plan: &ListenerPlan, address: SocketAddr, context: &Context) -> Self {
+    pub(crate) fn new(
+        plan: &ListenerPlan,
+        address: SocketAddr,
+        break_glass: Option<Arc<BreakGlass>>,
+        context: &Context,
+    ) -> Self {
         let credentials = plan.credentials.clone();
         Self {
             name: plan.name.clone(),
@@ -49,6 +57,7 @@ impl Listener {
             limit: ConnectionLimit::new(plan.max_connections),
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
+            break_glass,
             refusals: context.refusals.clone(),
         }
     }
@@ -64,14 +73,26 @@ impl Listener {
             limit: ConnectionLimit::new(MAX_EGRESS_CONNECTIONS),
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
+            break_glass: None,
             refusals: context.refusals.clone(),
         }
     }
 
-    pub(crate) fn refuse_handshake(&self, refused: HandshakeRefusal) {
-        self.metrics.refused_handshake(refused.refusal.cause);
+    /// Before a byte was read of whoever comes.
+    pub(crate) fn refuse_socket(&self, refusal: Refusal, source: SocketAddr) {
+        self.refuse_handshake(HandshakeRefusal {
+            refusal,
+            source,
+            sni: None,
+            fingerprint: None,
+            stream: None,
+        });
+    }
+
+    pub(crate) fn refuse_handshake(&self, refused: HandshakeRefusal) -> RefusalId {
+        self.metrics.refused_handshake(&refused.refusal);
         let refused = Refused::at_handshake(refused, self.name.clone());
-        self.refusals.record(refused);
+        self.refusals.record(refused)
     }
 
     pub(crate) fn refuse_request(
@@ -117,6 +138,7 @@ impl Listener {
         session: &Session,
         request: Option<RefusedRequest>,
     ) -> RefusalId {
+        self.metrics.refused_upstream(&refusal);
         self.record(refusal, Phase::Upstream, session, request)
     }
 

@@ -3,7 +3,9 @@
 //! Labels are listeners' names and closed sets, never what a peer chose. Counters are looked up once per listener: a
 //! request costs one addition.
 
+mod break_glass;
 mod endpoint;
+mod peers;
 mod retention;
 mod text;
 mod trust;
@@ -14,6 +16,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign_diagnose::cause::Cause;
+use countersign_diagnose::refusal::Refusal;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -23,13 +26,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub(crate) use self::break_glass::BreakGlassMetrics;
 pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
 pub use self::trust::TrustFigures;
 
+use self::break_glass::BreakGlassFamilies;
+use self::peers::PeerMetrics;
 use self::retention::RetentionMetrics;
 use self::trust::TrustMetrics;
 pub(crate) use self::upstreams::{Resting, UpstreamMetrics};
+use crate::gateway::UpstreamCertificate;
 use crate::shadow::{ShadowLabels, ShadowTally, ShadowVerdict};
 
 /// The process's metrics. Cheap to clone.
@@ -55,6 +62,8 @@ struct Shared {
     reloads: Family<ReloadLabels, Counter>,
     refused_configuration: Family<Unlabelled, Gauge>,
     upstreams: UpstreamMetrics,
+    peers: PeerMetrics,
+    break_glass: BreakGlassFamilies,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -104,6 +113,7 @@ impl Metrics {
         let root_list_end = Family::<Unlabelled, Gauge>::default();
         let retention = RetentionMetrics::default();
         let trust = TrustMetrics::default();
+        let break_glass = BreakGlassFamilies::default();
         registry.register(
             "countersign_gateway_handshakes",
             "TLS handshakes by outcome: full, resumed or refused, with the cause of a refusal",
@@ -160,6 +170,9 @@ impl Metrics {
         );
         let upstreams = UpstreamMetrics::default();
         upstreams.register(&mut registry);
+        let peers = PeerMetrics::default();
+        peers.register(&mut registry);
+        break_glass.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -183,6 +196,8 @@ impl Metrics {
                 reloads,
                 refused_configuration,
                 upstreams,
+                peers,
+                break_glass,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -256,6 +271,14 @@ impl Metrics {
         self.shared.credentials.store(Arc::new(credentials));
     }
 
+    pub(crate) fn tell_upstream_certificates(&self, certificates: &[UpstreamCertificate]) {
+        self.shared.upstreams.tell_certificates(certificates);
+    }
+
+    pub(crate) fn break_glass(&self, listener: &str) -> BreakGlassMetrics {
+        self.shared.break_glass.of(listener)
+    }
+
     pub(crate) fn listener(&self, name: &str) -> ListenerMetrics {
         let shared = &self.shared;
         let accepted = |outcome| {
@@ -316,7 +339,10 @@ impl ListenerMetrics {
         };
     }
 
-    pub(crate) fn refused_handshake(&self, cause: Cause) {
+    pub(crate) fn refused_handshake(&self, refusal: &Refusal) {
+        let cause = refusal.cause;
+        let peers = &self.metrics.shared.peers;
+        peers.at_handshake(&self.listener, refusal);
         let labels = HandshakeLabels {
             listener: self.listener.clone(),
             outcome: "refused",
@@ -324,6 +350,12 @@ impl ListenerMetrics {
         };
         self.metrics.shared.handshakes.get_or_create(&labels).inc();
         self.refused(cause);
+    }
+
+    /// Either side refused the other.
+    pub(crate) fn refused_upstream(&self, refusal: &Refusal) {
+        let peers = &self.metrics.shared.peers;
+        peers.at_upstream(&self.listener, refusal);
     }
 
     pub(crate) fn refused(&self, cause: Cause) {
@@ -358,6 +390,8 @@ impl Drop for OpenConnection {
 
 #[cfg(test)]
 mod tests {
+    use countersign_diagnose::evidence::Evidence;
+
     use super::*;
 
     pub(super) fn counted() -> Metrics {
@@ -365,7 +399,8 @@ mod tests {
         let listener = metrics.listener("listener-1");
         listener.accepted(false);
         listener.accepted(true);
-        listener.refused_handshake(Cause::LeafExpired);
+        let expired = Refusal::new(Cause::LeafExpired, "it expired", Evidence::new());
+        listener.refused_handshake(&expired);
         listener.refused(Cause::IdentityNotAllowed);
         listener.answered(http::StatusCode::OK);
         listener.answered(http::StatusCode::FORBIDDEN);

@@ -1,16 +1,21 @@
 //! A configuration that was found good: what a gateway serves.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::{Purpose, Verifier};
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::name::CommonName;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
     AccessPolicy, Asked, Circumstances, Decision, Login, unambiguous_path,
 };
+use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::edge::Edge;
 use countersign_tls::proxy_protocol::Version;
@@ -53,7 +58,24 @@ pub(crate) struct ListenerPlan {
     pub(crate) max_connections: usize,
     pub(crate) edge: Edge,
     pub(crate) protocol: Protocol,
+    pub(crate) break_glass: Option<BreakGlassPlan>,
     pub(crate) serving: Arc<Serving>,
+}
+
+/// What a listener may be armed by, and how much it then takes.
+#[derive(Clone)]
+pub(crate) struct BreakGlassPlan {
+    /// The key that it was read from.
+    pub(crate) place: String,
+    pub(crate) max_duration: Duration,
+    pub(crate) approvals: usize,
+    pub(crate) approvers: BTreeSet<CommonName>,
+    /// Who vouches for them; `None`: nobody yet.
+    pub(crate) operators: Option<Arc<TrustBundle>>,
+    pub(crate) connections_per_minute: u32,
+    pub(crate) requests_per_minute: u32,
+    /// Of the listener as it is written: another one is not what was armed.
+    pub(crate) configuration: Fingerprint,
 }
 
 /// A way out: plaintext on loopback, one upstream over TLS.
@@ -113,6 +135,26 @@ impl GatewayPlan {
     pub fn with_bounds(mut self, change: impl FnOnce(&mut Bounds)) -> Self {
         change(&mut self.bounds);
         self
+    }
+
+    /// Has the authority's own operator CA vouch for those who approve where the configuration names no other; refuses a plan whose
+    /// approvals nobody could verify.
+    pub fn with_operators(
+        mut self,
+        operators: Option<&Arc<TrustBundle>>,
+    ) -> Result<Self, ConfigError> {
+        let plans = (self.listeners.iter_mut()).filter_map(|it| it.break_glass.as_mut());
+        for plan in plans.filter(|plan| plan.approvals > 0 && plan.operators.is_none()) {
+            let Some(operators) = operators else {
+                return Err(ConfigError::new(
+                    format!("{}.operator_ca", plan.place),
+                    "there is no authority here that could vouch for those who approve",
+                )
+                .hint("operator_ca = \"FILE\" names the operator CA: ca.pem in any folder of an operator"));
+            };
+            plan.operators = Some(Arc::clone(operators));
+        }
+        Ok(self)
     }
 
     /// The listeners' names and addresses, in the order of the configuration.
@@ -197,6 +239,11 @@ impl Serving {
     /// Whether the headers of a request have to be kept, to judge it again.
     pub(crate) fn looks_at_headers(&self) -> bool {
         self.looks(AccessPolicy::looks_at_headers)
+    }
+
+    /// Whether this header, in lower case, is one that a rule goes by.
+    pub(crate) fn looks_at_header(&self, name: &str) -> bool {
+        self.looks(|policy| policy.looks_at_header(name))
     }
 
     /// Whether the path has to have one reading and has not.

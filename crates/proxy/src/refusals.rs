@@ -77,6 +77,7 @@ impl Refused {
             source,
             sni,
             fingerprint,
+            stream: _,
         } = refused;
         Self {
             refusal,

@@ -2,6 +2,7 @@
 
 mod balance;
 mod budget;
+mod check;
 mod group;
 mod health;
 mod lease;
@@ -28,7 +29,8 @@ use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http::HeaderValue;
 use tokio::time::Instant;
 
-pub(crate) use self::balance::{Balance, MAX_UPSTREAMS};
+pub(crate) use self::balance::{Balance, MAX_UPSTREAMS, Members};
+pub(crate) use self::check::{CheckFault, HealthCheck};
 use self::group::Standing;
 pub(crate) use self::group::{Choice, Group, UnderWay};
 use self::health::Health;
@@ -37,6 +39,7 @@ use self::line::{Idle, InUse, Line};
 pub(crate) use self::link::{Link, Vouched};
 use self::multiplexed::{Multiplexed, Stream};
 pub(crate) use self::tls::TlsTarget;
+use crate::health::Checks;
 use crate::metrics::UpstreamMetrics;
 use crate::plan::Bounds;
 
@@ -98,6 +101,8 @@ pub(crate) struct UpstreamPool {
     /// Of groups of several.
     standings: RefCell<HashMap<Arc<Group>, Rc<Standing>>>,
     health: Health,
+    /// What the process's checks say; a check itself needs none.
+    checks: Option<Checks>,
     metrics: UpstreamMetrics,
 }
 
@@ -294,6 +299,7 @@ impl UpstreamPool {
         bounds: Bounds,
         enforcement: Enforcement,
         metrics: UpstreamMetrics,
+        checks: Option<Checks>,
     ) -> Rc<Self> {
         let (open, idle, warned) = Default::default();
         let (shared, attempts, chose_http1, standings) = Default::default();
@@ -308,6 +314,7 @@ impl UpstreamPool {
             warned,
             standings,
             health: Health::new(metrics.clone()),
+            checks,
             metrics,
         })
     }

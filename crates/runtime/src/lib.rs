@@ -13,6 +13,7 @@ pub mod config;
 pub mod core_dump;
 pub mod descriptors;
 pub mod drain;
+pub mod file_reads;
 pub mod listen;
 pub mod readiness;
 pub mod shutdown;

@@ -5,23 +5,31 @@
 //! mount namespace. It costs a system call a file and second, and the files of a configuration are few.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::file_reads::{Reading, Stuck, unless_stuck};
+
 /// Files, and how they were seen last.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct WatchedFiles {
     seen: Sights,
+    /// A look that is under way, on a thread of its own.
+    looking: Option<Looking>,
     // Here and not in the future of `changed`, which is dropped whenever something else comes first.
     next_look: Option<Instant>,
     /// Since when something is found at every look; it has yet to be told.
     unrest_since: Option<Instant>,
 }
+
+type Looking = Pin<Box<dyn Future<Output = Result<Sights, Stuck>> + Send>>;
 
 /// By path.
 pub type Sights = BTreeMap<PathBuf, Sight>;
@@ -32,10 +40,25 @@ pub type Sights = BTreeMap<PathBuf, Sight>;
 pub struct Sight(Option<[i128; 4]>);
 
 impl Sight {
+    /// Nothing that can be looked at.
+    pub const NOTHING: Self = Self(None);
+
     /// Of what stands there now, through every link.
     #[must_use]
     pub fn of(path: &Path) -> Self {
+        let Ok(_reading) = Reading::begin(path) else {
+            return Self::NOTHING;
+        };
         Self(fs::metadata(path).ok().as_ref().map(features))
+    }
+
+    /// Whether the file of `earlier` stands here still, so that what was written was written into it. What cannot be told is taken to be so.
+    #[must_use]
+    pub fn is_same_file(&self, earlier: &Self) -> bool {
+        match (self.0, earlier.0) {
+            (Some([now, ..]), Some([then, ..])) => now == then || now < 0 || then < 0,
+            _ => true,
+        }
     }
 
     /// What stands there now, and the sight of just that, whatever takes its place meanwhile. One that cannot be read is seen as it was
@@ -46,6 +69,10 @@ impl Sight {
 
     fn read_by(path: &Path, clock: impl Fn() -> SystemTime) -> (Self, io::Result<Vec<u8>>) {
         let before = Self::of(path);
+        let _reading = match Reading::begin(path) {
+            Ok(reading) => reading,
+            Err(stuck) => return (before, Err(stuck.into())),
+        };
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, mut file) = match opened {
             Ok(opened) => opened,
@@ -81,6 +108,8 @@ impl WatchedFiles {
 
     /// These were read since: from then on they count, and the others from their last look on.
     pub fn read_since(&mut self, read: Sights) {
+        // It may have seen what was there before.
+        self.looking = None;
         self.seen.extend(read);
     }
 
@@ -92,11 +121,21 @@ impl WatchedFiles {
     /// Resolves when one of them has changed and they have kept still for a moment since, or have not for [`LONGEST_UNREST`]. Cancel-safe.
     pub async fn changed(&mut self) {
         loop {
-            let due = *self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
-            sleep_until(due).await;
+            if self.looking.is_none() {
+                let due = *self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
+                sleep_until(due).await;
+            }
+            let paths: Vec<PathBuf> = self.seen.keys().cloned().collect();
+            let looking = self
+                .looking
+                .get_or_insert_with(|| Box::pin(unless_stuck(move || sights_of(paths))));
+            let found = looking.await;
             // No await from here to the next round: what a look finds is remembered or told.
-            self.next_look = None;
-            let has_changed = self.look();
+            (self.looking, self.next_look) = (None, None);
+            let has_changed = self.compare(match found {
+                Ok(found) => found,
+                Err(Stuck { path, .. }) => [(path, Sight::NOTHING)].into(),
+            });
             match (has_changed, self.unrest_since) {
                 (true, None) => self.unrest_since = Some(Instant::now()),
                 (true, Some(since)) if since.elapsed() < LONGEST_UNREST => {}
@@ -110,15 +149,30 @@ impl WatchedFiles {
     }
 
     /// Whether one is not as it was at the look before.
-    fn look(&mut self) -> bool {
+    fn compare(&mut self, found: Sights) -> bool {
         let mut has_changed = false;
-        for (path, seen) in &mut self.seen {
-            let now = Sight::of(path);
-            has_changed |= *seen != now;
-            *seen = now;
+        for (path, now) in found {
+            if let Some(seen) = self.seen.get_mut(&path) {
+                has_changed |= *seen != now;
+                *seen = now;
+            }
         }
         has_changed
     }
+}
+
+impl fmt::Debug for WatchedFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WatchedFiles").field(&self.seen).finish()
+    }
+}
+
+fn sights_of(paths: Vec<PathBuf>) -> Sights {
+    let sights = paths.into_iter().map(|path| {
+        let sight = Sight::of(&path);
+        (path, sight)
+    });
+    sights.collect()
 }
 
 fn features(metadata: &Metadata) -> [i128; 4] {
@@ -156,6 +210,13 @@ mod tests {
 
     fn watching(path: &Path) -> WatchedFiles {
         WatchedFiles::since([(path.to_owned(), Sight::of(path))].into())
+    }
+
+    impl WatchedFiles {
+        fn look(&mut self) -> bool {
+            let found = sights_of(self.seen.keys().cloned().collect());
+            self.compare(found)
+        }
     }
 
     /// Whether a change is found once, and not again.
@@ -256,6 +317,22 @@ mod tests {
         assert_eq!(Sight::settled(features, at(5_011)), settled);
         // A clock elsewhere that is fast does not keep it unsettled for ever.
         assert_eq!(Sight::settled(features, at(1_000)), settled);
+    }
+
+    #[test]
+    fn file_that_took_the_place_of_another_is_told_from_one_that_was_written_into() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "one").expect("writable");
+        let before = Sight::of(&at("file"));
+        fs::write(at("file"), "three").expect("writable");
+        let written_into = Sight::of(&at("file"));
+        assert!(written_into != before && written_into.is_same_file(&before));
+        fs::write(at("next"), "three").expect("writable");
+        fs::rename(at("next"), at("file")).expect("writable");
+        assert!(!Sight::of(&at("file")).is_same_file(&before));
+        // Changed just now: nobody can tell.
+        assert!(UNSEEN.is_same_file(&before) && before.is_same_file(&UNSEEN));
     }
 
     #[test]

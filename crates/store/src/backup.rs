@@ -1,23 +1,30 @@
 //! A copy of the inventory while others write to it, and what a copy has to be before anybody relies on it.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::{HistoryId, Sequence};
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::name::TypedName;
+use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::Actor;
-use rusqlite::Connection;
+use countersign_policy::issuance::{Actor, Profile};
+use rusqlite::types::Type;
+use rusqlite::{Connection, params};
 
 use crate::audit::chain::{self, End};
 use crate::audit::log::AuditLog;
 use crate::audit::verify::{VerifyError, WholeLog};
 use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
-use crate::issuer::{self, Issuer};
+use crate::issuer::{self, Issuer, IssuerId};
 use crate::pause::{self, Pause};
 use crate::publication;
+use crate::row::{damaged, to_seconds};
 use crate::schema;
 use crate::store::{
     HISTORY, SEQUENCE_BASE, Store, last_sequence, missing, required_meta, set_meta,
@@ -49,10 +56,23 @@ pub struct Refounding {
     pub backup_at: UnixTime,
     /// For the audit log: which backup.
     pub backup: String,
+    /// Whether the backup says what the authority issued by.
+    pub are_rules_known: bool,
     /// Who restores.
     pub actor: Actor,
     /// When.
     pub now: UnixTime,
+}
+
+/// A node that has a certificate to join the feed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidNode {
+    /// As receipts have it.
+    pub name: String,
+    /// Of its newest valid certificate.
+    pub issuer_key: Fingerprint,
+    /// Likewise.
+    pub serial: SerialNumber,
 }
 
 impl Store {
@@ -74,8 +94,9 @@ impl Store {
     }
 
     /// Makes of the inventory in a backup one that can be served: its schema is brought up to date, the feed starts a
-    /// new history, and issuing waits. Durable on return, and closed.
-    pub fn refound(path: &Path, refounding: &Refounding) -> Result<(), StoreError> {
+    /// new history, and issuing waits. Durable on return, and closed. Tells which nodes could be serving by what they have
+    /// heard before.
+    pub fn refound(path: &Path, refounding: &Refounding) -> Result<Vec<ValidNode>, StoreError> {
         let mut connection = schema::open_writer(path)?;
         chain::refuse_broken_end(&connection, path)?;
         let sql = |error: rusqlite::Error| StoreError::from_sql(path, &error);
@@ -84,11 +105,13 @@ impl Store {
         let before = required_meta(&transaction, HISTORY, path)?;
         refound(&transaction, refounding, &before).map_err(sql)?;
         end.extend(&transaction, path)?;
+        let nodes = valid_nodes(&transaction, refounding.now).map_err(sql)?;
         transaction.commit().map_err(sql)?;
         // Closing moves everything into the one file, so that it can be renamed.
         connection
             .close()
-            .map_err(|(_, error)| StoreError::from_sql(path, &error))
+            .map_err(|(_, error)| StoreError::from_sql(path, &error))?;
+        Ok(nodes)
     }
 }
 
@@ -166,6 +189,7 @@ fn refound(sql: &Connection, refounding: &Refounding, before: &str) -> rusqlite:
         base,
         backup_at,
         backup,
+        are_rules_known,
         actor,
         now,
     } = refounding;
@@ -182,6 +206,9 @@ fn refound(sql: &Connection, refounding: &Refounding, before: &str) -> rusqlite:
             evidence: 0,
         },
     )?;
+    if !are_rules_known {
+        pause::forget_rules(sql, *backup_at)?;
+    }
     let change = Change {
         before: format!("history {before}"),
         after: format!("history {}", history.0),
@@ -195,4 +222,36 @@ fn refound(sql: &Connection, refounding: &Refounding, before: &str) -> rusqlite:
         backup,
         Some(&change),
     )
+}
+
+/// The newest certificate of each.
+fn valid_nodes(sql: &Connection, now: UnixTime) -> rusqlite::Result<Vec<ValidNode>> {
+    let issuers = issuer::load(sql)?;
+    let mut statement = sql.prepare(
+        "SELECT e.issuer_id, c.der FROM entry e JOIN certificate c ON c.id = e.id
+         WHERE e.profile = ?1 AND e.state = 'signed' AND e.not_after >= ?2 ORDER BY e.id DESC",
+    )?;
+    let mut rows = statement.query(params![Profile::NODE.to_string(), to_seconds(now)])?;
+    let mut nodes: Vec<ValidNode> = Vec::new();
+    let mut seen = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        let (issuer, der): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        let certificate =
+            Certificate::parse(&der).map_err(|error| damaged(1, Type::Blob, error))?;
+        let issuer = issuers.iter().find(|it| it.id == IssuerId(issuer));
+        let common_name = certificate.names().iter().find_map(|name| match name {
+            TypedName::Cn(_) => Some(name.bare()),
+            _ => None,
+        });
+        if let (Some(issuer), Some(name)) = (issuer, common_name)
+            && seen.insert(name.clone())
+        {
+            nodes.push(ValidNode {
+                name,
+                issuer_key: issuer.certificate.spki(),
+                serial: certificate.serial(),
+            });
+        }
+    }
+    Ok(nodes)
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use countersign_pki::crl::CrlRowFault;
+use countersign_pki::feed::RevocationReason;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
@@ -68,6 +69,20 @@ pub enum StoreError {
         /// SQLite's words.
         why: String,
     },
+    /// Whoever is above it has revoked it, or holds it.
+    #[error(
+        "the issuer {subject} (serial {serial}) is {} since {since}: whatever it issues is refused", how(*.reason)
+    )]
+    IssuerRevoked {
+        /// Whose certificate.
+        subject: String,
+        /// Its number.
+        serial: SerialNumber,
+        /// Why.
+        reason: RevocationReason,
+        /// Since when.
+        since: UnixTime,
+    },
     /// Restored from a backup: what was revoked since is not known.
     #[error(
         "issuing is paused: the authority was restored at {since} from a backup of {backup_at}, and does not know what was revoked since"
@@ -123,6 +138,14 @@ pub enum StoreError {
     PredecessorHeld {
         /// Which.
         serial: SerialNumber,
+    },
+    /// Restored from a backup of an earlier version.
+    #[error(
+        "nothing is issued: the backup of {backup_at} does not say by which profiles, and what is built in may allow what they refuse"
+    )]
+    RulesUnknown {
+        /// When the backup was made.
+        backup_at: UnixTime,
     },
     /// A list was published while an older draft of it was being signed.
     #[error("draft {number} of a revocation list is older than the published one, {last}")]
@@ -226,6 +249,11 @@ impl StoreError {
             Self::CursorOfAnotherList => "begin again without it: the first page has the first cursor".to_owned(),
             Self::DiskFull { path } => format!("free space beside {}; nothing was changed, try again then", path.display()),
             Self::IssuingPaused { .. } => RESUME_HINT.to_owned(),
+            Self::IssuerRevoked { reason, serial, .. } if reason.is_hold() => format!(
+                "nothing is issued until the hold ends: `countersign release {serial}`, or `countersign ca crl import FILE` with a list that no longer shows it"
+            ),
+            Self::IssuerRevoked { .. } => "a new authority has to take its place: `countersign init` in another state folder, and its root to all who trust this one".to_owned(),
+            Self::RulesUnknown { .. } => "start `countersign run` with its configuration once: it tells them; or `countersign ca resume --built-in-profiles --because WHY` says that there were none".to_owned(),
             Self::UnknownIssuerKey { .. } => "give evidence of this authority alone: its own CRLs, or the feed state of a gateway that follows it".to_owned(),
             Self::ReleaseNotPermitted { .. } => "nothing was changed; holds of operators, nodes and CAs are ended by an admin".to_owned(),
             Self::Locked { .. } => "end the other process that uses this state folder".to_owned(),
@@ -270,6 +298,14 @@ impl StoreError {
                 _ => Self::Sql { path, why },
             },
         }
+    }
+}
+
+fn how(reason: RevocationReason) -> String {
+    if reason.is_hold() {
+        "on hold".to_owned()
+    } else {
+        format!("revoked ({})", reason.as_str())
     }
 }
 

@@ -19,10 +19,10 @@ use crate::idempotency::{self, Claim};
 use crate::inventory::record::{NewEntry, Ours, shown_by};
 use crate::inventory::{EntryId, IMPORTED, typed_name};
 use crate::issuer::IssuerId;
-use crate::pause;
 use crate::publication;
 use crate::row::{serial, to_seconds, word};
 use crate::store::Store;
+use crate::waiting;
 use crate::writer::{Expected, Writing};
 
 /// The permission to sign: its serial is reserved and its bytes are on disk.
@@ -116,11 +116,15 @@ impl Store {
     ) -> Result<Intended, StoreError> {
         let coming = self.writer.coming().clone();
         let standing = Arc::clone(&self.standing);
+        let links = self.links(issuer);
         let intended = self.writer.write_in_company(move |writing| {
             if let Some(refused) = standing.refuse(writing, approved.actor(), now)? {
                 return Ok(Err(refused));
             }
-            pause::refuse_paused(writing)?;
+            let refusal = waiting::refusal(writing.sql, &links, approved.profile());
+            if let Some(refused) = refusal.map_err(|error| writing.fault(&error))? {
+                return Err(refused);
+            }
             let change = match renews {
                 Some(predecessor) => Some(Change {
                     before: live_serial(writing, predecessor)?.to_string(),

@@ -175,7 +175,7 @@ impl fmt::Display for Status {
             Self::Held => "held",
             Self::Revoked => "revoked",
             Self::Unknown => "unknown",
-            Self::Valid => "valid",
+            Self::Valid => "live",
         })
     }
 }

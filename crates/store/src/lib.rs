@@ -26,5 +26,6 @@ mod schema;
 mod standing;
 pub mod store;
 pub mod superior_list;
+mod waiting;
 mod wal;
 mod writer;

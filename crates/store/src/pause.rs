@@ -10,7 +10,6 @@ use crate::audit::{self, Action, Change};
 use crate::error::StoreError;
 use crate::row::{json, to_json};
 use crate::store::Store;
-use crate::writer::Writing;
 
 /// Why nothing is issued, and what has been learnt since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,15 +92,64 @@ impl Store {
     }
 }
 
-/// To be asked in the transaction that reserves a serial, so that no certificate slips past a pause.
-pub(crate) fn refuse_paused(writing: &Writing<'_>) -> Result<(), StoreError> {
-    match find(writing.sql).map_err(|error| writing.fault(&error))? {
-        None => Ok(()),
-        Some(pause) => Err(StoreError::IssuingPaused {
+impl Store {
+    /// Of when the backup is that told nothing of what the authority issued by; `None`: that is known.
+    pub async fn rules_unknown(&self) -> Result<Option<UnixTime>, StoreError> {
+        self.reader.read(find_rules_unknown).await
+    }
+
+    /// What the authority issues by is known from now on: a configuration says so, or somebody. Whether it was not before.
+    pub async fn tell_rules(
+        &self,
+        because: String,
+        actor: Actor,
+        now: UnixTime,
+    ) -> Result<bool, StoreError> {
+        if self.rules_unknown().await?.is_none() {
+            return Ok(false);
+        }
+        self.change(actor.clone(), now, move |writing| {
+            let tell = || {
+                let deleted = writing
+                    .sql
+                    .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                    .execute([RULES_UNKNOWN])?;
+                if deleted == 0 {
+                    return Ok(false);
+                }
+                let change = Change {
+                    before: "not known".to_owned(),
+                    after: "known".to_owned(),
+                };
+                let object = "what is issued by";
+                let action = Action::Resume;
+                audit::record(
+                    writing.sql,
+                    now,
+                    &actor,
+                    action,
+                    object,
+                    &because,
+                    Some(&change),
+                )?;
+                Ok(true)
+            };
+            tell().map_err(|error: rusqlite::Error| writing.fault(&error))
+        })
+        .await
+    }
+}
+
+/// Why issuing waits; `None`: it does not.
+pub(crate) fn waits(sql: &Connection) -> rusqlite::Result<Option<StoreError>> {
+    if let Some(pause) = find(sql)? {
+        return Ok(Some(StoreError::IssuingPaused {
             since: pause.since,
             backup_at: pause.backup_at,
-        }),
+        }));
     }
+    let unknown = find_rules_unknown(sql)?;
+    Ok(unknown.map(|backup_at| StoreError::RulesUnknown { backup_at }))
 }
 
 pub(crate) fn find(sql: &Connection) -> rusqlite::Result<Option<Pause>> {
@@ -116,4 +164,18 @@ pub(crate) fn put(sql: &Connection, pause: &Pause) -> rusqlite::Result<()> {
         .map(drop)
 }
 
+fn find_rules_unknown(sql: &Connection) -> rusqlite::Result<Option<UnixTime>> {
+    sql.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row([RULES_UNKNOWN], |row| json(row, 0))
+        .optional()
+}
+
+/// The backup is from before backups said what the authority issues by.
+pub(crate) fn forget_rules(sql: &Connection, backup_at: UnixTime) -> rusqlite::Result<()> {
+    sql.prepare_cached("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")?
+        .execute(params![RULES_UNKNOWN, to_json(&backup_at)?])
+        .map(drop)
+}
+
 const PAUSE: &str = "issuing-paused";
+const RULES_UNKNOWN: &str = "rules-unknown";

@@ -12,6 +12,10 @@ pub enum Mode {
     Require,
     /// `client_certificate = "request"`, with a route that admits verified clients only.
     Request,
+    /// As `Require`, with `on_refusal = "explain"`.
+    RequireExplained,
+    /// As `Request`, with `on_refusal = "explain"`.
+    RequestExplained,
 }
 
 /// How the client speaks.
@@ -90,7 +94,61 @@ pub enum Attack {
 
 impl Mode {
     /// Every mode.
-    pub const ALL: [Self; 2] = [Self::Require, Self::Request];
+    pub const ALL: [Self; 4] = [
+        Self::Require,
+        Self::Request,
+        Self::RequireExplained,
+        Self::RequestExplained,
+    ];
+
+    /// Whether a refused client is told why.
+    pub fn explains(self) -> bool {
+        matches!(self, Self::RequireExplained | Self::RequestExplained)
+    }
+
+    /// What it asks of clients, whatever they are told.
+    fn asks(self) -> Self {
+        match self {
+            Self::Require | Self::RequireExplained => Self::Require,
+            Self::Request | Self::RequestExplained => Self::Request,
+        }
+    }
+}
+
+impl Attack {
+    /// Whether the handshake of the refused can be finished, so that a listener that explains does so: not where TLS itself is
+    /// broken, nothing was read, or no key is held.
+    fn may_be_told(self) -> bool {
+        match self {
+            Self::NoCertificate
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::UnknownCa
+            | Self::SameNameCa
+            | Self::MissingIntermediate
+            | Self::WrongEku
+            | Self::Revoked
+            | Self::OverlongChain
+            | Self::HugeName
+            | Self::NulInSan
+            | Self::TwoSpiffeIds
+            | Self::CaAsLeaf
+            | Self::SessionOfAnotherListener
+            | Self::StaleFeed => true,
+            Self::StolenCertificate
+            | Self::NotAllowed
+            | Self::PlainHttp
+            | Self::Tls11
+            | Self::Garbage
+            | Self::Slowloris
+            | Self::SniIsNotHost
+            | Self::UnknownSni
+            | Self::TwoHosts
+            | Self::AmbiguousPath
+            | Self::Connect
+            | Self::PartnerWithInternalName => false,
+        }
+    }
 }
 
 impl Protocol {
@@ -153,6 +211,19 @@ pub enum TlsAlert {
 
 /// The table.
 pub fn expected(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
+    // Bytes have no way to explain.
+    if mode.explains() && protocol.is_bytes() {
+        return Expected::Impossible;
+    }
+    match unexplained(mode.asks(), protocol, attack) {
+        Expected::Alert(_, cause) if mode.explains() && attack.may_be_told() => {
+            Expected::Status(403, cause)
+        }
+        expected => expected,
+    }
+}
+
+fn unexplained(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
     use Expected::{Alert, Closed, Impossible, Status};
     use TlsAlert as A;
     match attack {

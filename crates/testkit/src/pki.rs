@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -66,6 +67,28 @@ impl TestCa {
             key: PrivateKeyDer::try_from(key.serialize_der()).expect("rcgen writes PKCS#8"),
             key_pem: key.serialize_pem(),
         }
+    }
+
+    /// The revocation lists of root and intermediate in PEM, with nobody on the root's. `number` says which follows which.
+    pub fn lists(&self, number: u64, revoked: &[SerialNumber]) -> [String; 2] {
+        [(&self.root, &[][..]), (&self.intermediate, revoked)].map(|(issuer, revoked)| {
+            let revoked_certs = revoked.iter().map(|serial| RevokedCertParams {
+                serial_number: serial.clone(),
+                revocation_time: from_now(-60),
+                reason_code: None,
+                invalidity_date: None,
+            });
+            let list = CertificateRevocationListParams {
+                this_update: from_now(-60),
+                next_update: from_now(86_400),
+                crl_number: SerialNumber::from(number),
+                issuing_distribution_point: None,
+                revoked_certs: revoked_certs.collect(),
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            let list = list.signed_by(issuer).expect("a list is encodable");
+            list.pem().expect("a list is DER")
+        })
     }
 
     /// The root in PEM.
@@ -201,9 +224,14 @@ pub fn request() -> String {
 
 /// A root that has come to its end, in PEM.
 pub fn expired_root_pem() -> String {
-    let mut params = authority_params("expired root", None);
+    root_pem_until(-3600)
+}
+
+/// A root that comes to its end so many seconds from now, in PEM.
+pub fn root_pem_until(to_s: i64) -> String {
+    let mut params = authority_params("short-lived root", None);
     params.not_before = from_now(-7200);
-    params.not_after = from_now(-3600);
+    params.not_after = from_now(to_s);
     CertifiedIssuer::self_signed(params, key())
         .expect("a root is encodable")
         .pem()

@@ -27,12 +27,13 @@ use crate::fault::{self, Fault};
 use crate::hello::{Greeting, Rejected};
 use crate::judge::Judge;
 pub use crate::live::Lifeline;
-use crate::pending::Pending;
 pub use crate::pending::PendingLimits;
+use crate::pending::{Pending, Slot};
 use crate::preamble::{self, Start};
 use crate::proxy_protocol::{Announcement, Version, cipher_name};
 use crate::rate::Rates;
-use crate::scope::{Admits, ClientCertificate, Scope, ScopeSettings};
+use crate::refused_stream::RefusedStream;
+use crate::scope::{Admits, ClientCertificate, OnRefusal, Scope, ScopeSettings};
 use crate::sessions::Origin;
 use crate::sources::{Place, Sources};
 pub use crate::stream::Stream;
@@ -41,7 +42,7 @@ pub use crate::stream::Stream;
 pub struct Acceptor {
     enforcement: Enforcement,
     edge: ArcSwap<Edge>,
-    pending: Pending,
+    pending: Arc<Pending>,
     rates: Rates,
     sources: Arc<Sources>,
     scope: ArcSwap<Scope>,
@@ -82,7 +83,7 @@ impl Acceptor {
         Arc::new(Self {
             enforcement,
             edge: ArcSwap::from_pointee(edge),
-            pending: Pending::default(),
+            pending: Arc::default(),
             rates: Rates::new(),
             sources: Arc::default(),
             scope: ArcSwap::from_pointee(scope),
@@ -117,9 +118,13 @@ impl Acceptor {
         let mut ends = Ends::own(peer);
         // On the heap, so that the task that goes on to serve the connection does not carry the handshake's state.
         let (greeting, outcome) = Box::pin(self.shake_hands(socket, &mut ends)).await;
-        outcome.map_err(|fault| {
+        outcome.map_err(|Refused { fault, stream }| {
             let offer = greeting.offer();
-            let (mut refusal, fingerprint) = fault::refusal(&fault, ends.source, &offer);
+            let way = match &stream {
+                Some(_) => OnRefusal::Explain,
+                None => OnRefusal::Alert,
+            };
+            let (mut refusal, fingerprint) = fault::refusal(&fault, ends.source, &offer, way);
             if let Some(front) = ends.front {
                 refusal.evidence.push(FRONT, front);
             }
@@ -128,6 +133,7 @@ impl Acceptor {
                 source: ends.source,
                 sni: offer.server_name,
                 fingerprint,
+                stream,
             })
         })
     }
@@ -136,7 +142,7 @@ impl Acceptor {
         &self,
         mut socket: TcpStream,
         ends: &mut Ends,
-    ) -> (Greeting, Result<Connection, Fault>) {
+    ) -> (Greeting, Result<Connection, Refused>) {
         let mut greeting = Greeting::default();
         let scope = self.scope.load_full();
         let deadline = Instant::now() + scope.settings.handshake_timeout;
@@ -158,7 +164,7 @@ impl Acceptor {
             Ok::<_, HandshakeFault>((slot, place))
         };
         // The slot is held through the farewell of a refused client, too: until then it has its socket.
-        let (_slot, place) = match entered.await {
+        let (slot, place) = match entered.await {
             Ok(entered) => entered,
             Err(fault) => return (greeting, Err(fault.into())),
         };
@@ -176,7 +182,7 @@ impl Acceptor {
                         Err(HandshakeFault::AlpnMismatch { served }.into()),
                     );
                 }
-                self.answer(scope, accepted, socket, (*ends, place), deadline)
+                self.answer(scope, accepted, socket, (*ends, slot, place), deadline)
                     .await
             }
             Ok(Err(rejected)) => {
@@ -185,7 +191,7 @@ impl Acceptor {
                 }
                 Err(rejected.fault.into())
             }
-            Err(_) => Err(timed_out(&scope, greeting.stage())),
+            Err(_) => Err(timed_out(&scope, greeting.stage()).into()),
         };
         (greeting, outcome)
     }
@@ -195,9 +201,9 @@ impl Acceptor {
         scope: Arc<Scope>,
         accepted: Accepted,
         socket: TcpStream,
-        (ends, place): (Ends, Place),
+        (ends, slot, place): (Ends, Slot, Place),
         deadline: Instant,
-    ) -> Result<Connection, Fault> {
+    ) -> Result<Connection, Refused> {
         let sni = match scope.served_name(accepted.client_hello().server_name()) {
             Ok(sni) => sni,
             Err(fault) => {
@@ -220,15 +226,21 @@ impl Acceptor {
                     // tokio-rustls has written the alert.
                     part(socket, &[]).await;
                 }
-                return Err(fault);
+                return Err(fault.into());
             }
-            Err(_) => return Err(timed_out(&scope, Stage::Answered)),
+            Err(_) => return Err(timed_out(&scope, Stage::Answered).into()),
         };
         match self.admit(&scope, &judge, &tls, sni.as_ref()) {
             Ok(admitted) => Ok(connection(&scope, (tls, place), admitted, ends, sni)),
+            Err(fault)
+                if scope.settings.on_refusal == OnRefusal::Explain && may_be_told(&fault) =>
+            {
+                let stream = Some(RefusedStream::new(tls, slot, place));
+                Err(Refused { fault, stream })
+            }
             Err(fault) => {
                 turn_away(tls).await;
-                Err(fault)
+                Err(fault.into())
             }
         }
     }
@@ -291,6 +303,21 @@ impl Acceptor {
             peer,
             first_handshake: origin.first_handshake,
         })
+    }
+}
+
+/// Whom the acceptor does not let in, and how it is told, if otherwise than by an alert.
+struct Refused {
+    fault: Fault,
+    stream: Option<RefusedStream>,
+}
+
+impl<F: Into<Fault>> From<F> for Refused {
+    fn from(fault: F) -> Self {
+        Self {
+            fault: fault.into(),
+            stream: None,
+        }
     }
 }
 
@@ -381,6 +408,8 @@ pub struct HandshakeRefusal {
     pub sni: Option<String>,
     /// SHA-256 of the leaf that was presented, to tell clients behind one address apart.
     pub fingerprint: Option<Fingerprint>,
+    /// The way to tell the client, where that is asked for and its handshake came that far. Dropped, it is closed.
+    pub stream: Option<RefusedStream>,
 }
 
 /// With how TLS began where that is told.
@@ -459,6 +488,21 @@ fn has_gone(fault: &Fault) -> bool {
         fault,
         Fault::Handshake(HandshakeFault::Closed(_) | HandshakeFault::Alert { .. }, _)
     )
+}
+
+/// What the certificate was refused for, by what it is or how it is judged. Whoever breaks the protocol, or holds no key to what it
+/// shows, gets an alert.
+fn may_be_told(fault: &Fault) -> bool {
+    match fault {
+        Fault::Chain(_) => true,
+        Fault::Policy(..) => false,
+        Fault::Handshake(fault, _) => matches!(
+            fault,
+            HandshakeFault::CertificateMissing
+                | HandshakeFault::TrustDataStale { .. }
+                | HandshakeFault::TrustMissing
+        ),
+    }
 }
 
 /// After the handshake rustls lets no alert through but `close_notify`.

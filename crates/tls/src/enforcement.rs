@@ -119,10 +119,10 @@ impl Enforcement {
     ///
     /// Replace the listener's settings first, so that nobody is admitted by the old ones behind its back. Acts and waits
     /// like [`Enforcement::revoke`].
-    pub fn withdraw(
+    pub fn withdraw<K: Fn(&str, Option<&VerifiedPeer>) -> bool + Send>(
         &self,
-        keep: impl Fn(&str, Option<&VerifiedPeer>) -> bool + Send,
-    ) -> impl Future<Output = Effects> + Send {
+        keep: K,
+    ) -> impl Future<Output = Effects> + Send + use<K> {
         let (sessions_declined, cut) = self.shared.end_all_but(keep);
         effects(sessions_declined, cut)
     }

@@ -15,7 +15,7 @@ pub(crate) async fn part(mut socket: TcpStream, last_words: &[u8]) {
         socket.write_all(last_words).await?;
         socket.shutdown().await?;
         let mut discarded = 0;
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; 4096];
         while discarded < DRAIN_BYTES {
             match socket.read(&mut buffer).await? {
                 0 => break,
@@ -33,7 +33,8 @@ pub(crate) fn alert_record(description: u8) -> Vec<u8> {
     vec![21, 3, 3, 0, 2, 2, description]
 }
 
-/// What a client has on the way when it is refused: a flight of at most one handshake message.
-const DRAIN_BYTES: usize = 64 * 1024;
+/// What a client has on the way when it is refused. With TLS 1.3 it may send its request behind its certificate before it knows of
+/// the refusal, and many libraries read nothing before they have sent all of it.
+pub(crate) const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 /// Longer than a round trip anywhere, shorter than a refused client is worth.
 const DRAIN_TIME: Duration = Duration::from_secs(1);

@@ -10,6 +10,8 @@ use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
 use countersign_pki::fingerprint::Fingerprint;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+use crate::scope::OnRefusal;
+
 /// What ended a handshake.
 #[derive(Clone)]
 pub(crate) enum Fault {
@@ -145,6 +147,7 @@ pub(crate) fn refusal(
     fault: &Fault,
     source: SocketAddr,
     offer: &Offer,
+    way: OnRefusal,
 ) -> (Refusal, Option<Fingerprint>) {
     match fault {
         Fault::Handshake(fault, fingerprint) => {
@@ -158,10 +161,10 @@ pub(crate) fn refusal(
         Fault::Chain(fault) => {
             let mut refusal = chain::refusal(fault, Purpose::ClientAuth);
             // What the client's own log says, for who compares the two.
-            if let Some(alert) =
-                alert_name(AlertDescription::from(certificate_error(&fault.kind)).into())
-            {
-                refusal.evidence.push("alert_sent", alert);
+            let alert = AlertDescription::from(certificate_error(&fault.kind));
+            match (way, alert_name(alert.into())) {
+                (OnRefusal::Alert, Some(alert)) => refusal.evidence.push("alert_sent", alert),
+                (OnRefusal::Explain, _) | (_, None) => {}
             }
             offer.describe(source, &mut refusal.evidence);
             (refusal, fault.leaf.as_ref().map(|leaf| leaf.fingerprint()))

@@ -13,6 +13,42 @@ use tokio::net::TcpStream;
 use crate::farewell::alert_record;
 use crate::fault;
 
+/// The first bytes of a connection, read as a listener reads them and without one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstBytes {
+    /// A whole `ClientHello` and nothing behind it.
+    Hello {
+        /// The server name that it asks for.
+        name: Option<String>,
+    },
+    /// They lead to no handshake.
+    Refused(HandshakeFault),
+    /// More has to come.
+    Unfinished,
+}
+
+impl FirstBytes {
+    /// Of pieces as they arrive, each of a few KiB at most.
+    pub fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut greeting, mut acceptor) = (Greeting::default(), Acceptor::default());
+        for piece in pieces {
+            for piece in piece.chunks(READ_BYTES) {
+                let start = greeting.received.len();
+                greeting.received.extend_from_slice(piece);
+                match greeting.take(start, &mut acceptor) {
+                    Ok(None) => {}
+                    Ok(Some(accepted)) => {
+                        let name = accepted.client_hello().server_name().map(str::to_owned);
+                        return Self::Hello { name };
+                    }
+                    Err(rejected) => return Self::Refused(rejected.fault),
+                }
+            }
+        }
+        Self::Unfinished
+    }
+}
+
 /// What was received before the server's first byte. Outlives the reading, so that a time-out can tell how far it came.
 #[derive(Default)]
 pub(crate) struct Greeting {
@@ -48,14 +84,18 @@ impl Greeting {
                 Ok(0) | Err(_) => return Err(self.closed()),
                 Ok(_) => {}
             }
-            match opening(&self.received) {
-                Opening::Tls => {}
-                Opening::Unclear => continue,
-                Opening::Other(rejected) => return Err(rejected),
-            }
-            if let Some(accepted) = self.feed(start, &mut acceptor)? {
+            if let Some(accepted) = self.take(start, &mut acceptor)? {
                 return Ok(accepted);
             }
+        }
+    }
+
+    /// What came from `start` on.
+    fn take(&self, start: usize, acceptor: &mut Acceptor) -> Result<Option<Accepted>, Rejected> {
+        match opening(&self.received) {
+            Opening::Tls => self.feed(start, acceptor),
+            Opening::Unclear => Ok(None),
+            Opening::Other(rejected) => Err(rejected),
         }
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_diagnose::handshake::{HandshakeFault, alert_name};
+use countersign_pki::chain::ChainFaultKind;
 use countersign_pki::identity::VerifiedPeer;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -23,7 +24,7 @@ use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::{Fault, certificate_error};
 use crate::provider::provider;
-use crate::scope::{ClientCertificate, Scope};
+use crate::scope::{ClientCertificate, OnRefusal, Scope};
 use crate::sessions::Origin;
 
 pub(crate) struct Judge {
@@ -69,6 +70,10 @@ impl Judge {
     /// Whom the finished handshake has admitted, and since when.
     pub(crate) fn origin(&self, tls: &ServerConnection) -> Result<Origin, Fault> {
         let mut found = self.found();
+        // Invariant: whom it refused is nobody, however far the handshake went.
+        if let Some(fault) = &found.fault {
+            return Err(fault.clone());
+        }
         if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
             let peer = found.peer.take();
             return match self.scope.settings.client_certificate {
@@ -138,6 +143,16 @@ impl Judge {
         &self,
         proof: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let refused = self.found().fault.clone();
+        if let Some(fault) = refused {
+            // It is refused already, and would only be told of it. Whoever does not hold the key is not: the alert is the one
+            // of the refusal. Of a key that is too weak no proof can be had, and none is needed to say so.
+            return match proof {
+                Ok(proof) => Ok(proof),
+                Err(_) if is_of_weak_key(&fault) => Ok(HandshakeSignatureValid::assertion()),
+                Err(_) => Err(alerting(&fault).into()),
+            };
+        }
         if proof.is_err() {
             let mut found = self.found();
             let leaf = found.peer.take().map(|peer| peer.fingerprint());
@@ -162,8 +177,34 @@ impl Judge {
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
+    fn explains(&self) -> bool {
+        self.scope.settings.on_refusal == OnRefusal::Explain
+    }
+
+    /// Whether there is whom the listener wants; rustls sees to it where nobody is to be told.
+    fn admits(&self, found: &Found) -> bool {
+        let wants = self.scope.settings.client_certificate == ClientCertificate::Require;
+        !wants || found.peer.is_some() || found.offered.is_some()
+    }
+
     fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_of_weak_key(fault: &Fault) -> bool {
+    matches!(fault, Fault::Chain(fault) if matches!(fault.kind, ChainFaultKind::WeakKey { .. }))
+}
+
+/// What rustls is told, so that its alert fits.
+fn alerting(fault: &Fault) -> CertificateError {
+    match fault {
+        Fault::Chain(fault) => certificate_error(&fault.kind),
+        // access_denied: it is not the client's certificate that is at fault.
+        Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
+            CertificateError::ApplicationVerificationFailure
+        }
+        Fault::Handshake(..) | Fault::Policy(..) => CertificateError::UnknownIssuer,
     }
 }
 
@@ -178,8 +219,9 @@ impl ClientCertVerifier for Judge {
         self.scope.settings.client_certificate != ClientCertificate::Off
     }
 
+    /// Who sends none is let through to be told; [`Judge::origin`] refuses it.
     fn client_auth_mandatory(&self) -> bool {
-        self.scope.settings.client_certificate == ClientCertificate::Require
+        self.scope.settings.client_certificate == ClientCertificate::Require && !self.explains()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -203,16 +245,13 @@ impl ClientCertVerifier for Judge {
                 Ok(ClientCertVerified::assertion())
             }
             Err(fault) => {
-                let error = match &fault {
-                    Fault::Chain(fault) => certificate_error(&fault.kind),
-                    // access_denied: it is not the client's certificate that is at fault.
-                    Fault::Handshake(HandshakeFault::TrustDataStale { .. }, _) => {
-                        CertificateError::ApplicationVerificationFailure
-                    }
-                    Fault::Handshake(..) | Fault::Policy(..) => CertificateError::UnknownIssuer,
-                };
+                let error = alerting(&fault);
                 self.found().fault = Some(fault);
-                Err(error.into())
+                if self.explains() {
+                    Ok(ClientCertVerified::assertion())
+                } else {
+                    Err(error.into())
+                }
             }
         }
     }
@@ -255,9 +294,13 @@ impl ClientCertVerifier for Judge {
 }
 
 impl StoresServerSessions for Judge {
-    /// Held back until [`Judge::keep_tickets`].
+    /// Held back until [`Judge::keep_tickets`]. Where it says no, rustls sends no ticket.
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.found().tickets.push((key, value));
+        let mut found = self.found();
+        if found.fault.is_some() || !self.admits(&found) {
+            return false;
+        }
+        found.tickets.push((key, value));
         true
     }
 
@@ -330,6 +373,7 @@ mod tests {
                 alpn: Vec::new(),
                 session_lifetime: Duration::from_hours(1),
                 handshake_timeout: Duration::from_secs(10),
+                on_refusal: OnRefusal::Alert,
                 feed_life: None,
             };
             let server = ca.issue(Leaf::server(&["localhost"]));

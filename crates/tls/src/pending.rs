@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_diagnose::handshake::{HandshakeFault, PendingAt};
 
@@ -42,8 +42,8 @@ struct Counts {
 
 /// Counts one handshake until it is dropped.
 #[must_use = "the handshake counts only while the slot lives"]
-pub(crate) struct Slot<'a> {
-    pending: &'a Pending,
+pub(crate) struct Slot {
+    pending: Arc<Pending>,
     /// `None`: a front's, which has not said yet whom it carries.
     source: Option<IpAddr>,
 }
@@ -51,10 +51,10 @@ pub(crate) struct Slot<'a> {
 impl Pending {
     /// Refused when as many are unfinished as may be.
     pub(crate) fn begin(
-        &self,
+        self: &Arc<Self>,
         limits: PendingLimits,
         source: IpAddr,
-    ) -> Result<Slot<'_>, HandshakeFault> {
+    ) -> Result<Slot, HandshakeFault> {
         let source = network_of(source);
         let mut counts = self.counts();
         counts.check(limits)?;
@@ -75,18 +75,21 @@ impl Pending {
             counts.by_site.insert(site, of_site + 1);
         }
         Ok(Slot {
-            pending: self,
+            pending: Arc::clone(self),
             source: Some(source),
         })
     }
 
     /// The same for a front, through which everybody comes.
-    pub(crate) fn begin_of_front(&self, limits: PendingLimits) -> Result<Slot<'_>, HandshakeFault> {
+    pub(crate) fn begin_of_front(
+        self: &Arc<Self>,
+        limits: PendingLimits,
+    ) -> Result<Slot, HandshakeFault> {
         let mut counts = self.counts();
         counts.check(limits)?;
         counts.in_all += 1;
         Ok(Slot {
-            pending: self,
+            pending: Arc::clone(self),
             source: None,
         })
     }
@@ -109,7 +112,7 @@ impl Counts {
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.pending.counts();
         counts.in_all -= 1;
@@ -164,7 +167,7 @@ const SITES: usize = 4;
 mod tests {
     use super::*;
 
-    fn at(outcome: &Result<Slot<'_>, HandshakeFault>) -> Option<PendingAt> {
+    fn at(outcome: &Result<Slot, HandshakeFault>) -> Option<PendingAt> {
         match outcome {
             Err(HandshakeFault::TooManyPending { at, .. }) => Some(*at),
             _ => None,
@@ -177,7 +180,7 @@ mod tests {
             in_all: 16,
             per_source: 2,
         };
-        let pending = Pending::default();
+        let pending = Arc::<Pending>::default();
         let begin = |text: &str| pending.begin(limits, text.parse().expect("an address"));
         let held: Vec<_> = (0..16)
             .map(|network| begin(&format!("2001:db8:1:{network:x}::1")))
@@ -198,7 +201,7 @@ mod tests {
             in_all: 3,
             per_source: 1,
         };
-        let pending = Pending::default();
+        let pending = Arc::<Pending>::default();
         let begin = |text: &str| pending.begin(limits, address(text));
         let _four = begin("192.0.2.1");
         let six = begin("2001:db8::1");

@@ -43,6 +43,16 @@ pub enum Admits {
     Logins,
 }
 
+/// What becomes of a client whose certificate is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnRefusal {
+    /// The handshake ends with the alert that fits.
+    #[default]
+    Alert,
+    /// The handshake is finished, so that the client can be told why in the protocol that it speaks. It is as refused as by an alert.
+    Explain,
+}
+
 /// The settings that a scope is made from.
 #[derive(Clone, Debug)]
 pub struct ScopeSettings {
@@ -64,6 +74,8 @@ pub struct ScopeSettings {
     pub session_lifetime: Duration,
     /// From the first byte to the finished handshake. Default 10 s.
     pub handshake_timeout: Duration,
+    /// How a client learns that its certificate is refused. It decides nothing about whom.
+    pub on_refusal: OnRefusal,
     /// How long after the feed was last confirmed certificates are still accepted (invariant 5); `None`, and in a process
     /// without a feed: for ever.
     pub feed_life: Option<Duration>,

@@ -98,10 +98,7 @@ impl Sum {
             Body::Bundle(bundle) => {
                 self.bundles.insert(bundle.name.clone(), bundle);
             }
-            Body::Confirmed {}
-            | Body::Policy { .. }
-            | Body::Revoked(_)
-            | Body::RevokedTogether { .. } => {}
+            Body::Confirmed {} | Body::Revoked(_) | Body::RevokedTogether { .. } => {}
         }
         Ok(())
     }

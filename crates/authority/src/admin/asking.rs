@@ -21,7 +21,7 @@ pub(super) fn read<T>(body: Result<Json<T>, JsonRejection>) -> Result<T, Problem
 }
 
 /// The key that the request is made under, if it is made under one.
-pub(super) fn claim(
+pub(crate) fn claim(
     headers: &HeaderMap,
     path: &str,
     body: &impl Serialize,

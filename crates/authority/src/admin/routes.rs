@@ -527,15 +527,22 @@ async fn resume(
     let ResumeRequest {
         because,
         without_evidence,
+        built_in_profiles,
     } = read(body)?;
     let grounds = if without_evidence {
         Grounds::Word
     } else {
         Grounds::Evidence
     };
-    let was_paused = authority.resume(actor, grounds, because).await?;
+    let was_paused = authority
+        .resume(actor.clone(), grounds, because.clone())
+        .await?;
+    if built_in_profiles {
+        authority.say_built_in(actor, because).await?;
+    }
     Ok(Json(ResumeResponse {
         was_paused: was_paused.map(Into::into),
+        are_profiles_unknown: authority.are_rules_unknown().await?,
     }))
 }
 

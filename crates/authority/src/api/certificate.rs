@@ -109,4 +109,7 @@ pub struct ObjectionView {
     pub client: String,
     /// A sentence.
     pub why: String,
+    /// The client's document, or the RFC, that says so; empty from an authority of an earlier version.
+    #[serde(default)]
+    pub source: String,
 }

@@ -102,12 +102,12 @@ pub enum CertificateStatus {
     Expired,
     /// Revoked for now: on hold.
     Held,
+    /// None of the others: good until its end.
+    Live,
     /// Revoked.
     Revoked,
     /// The serial was reserved; whether a certificate was signed is not known.
     Unknown,
-    /// Neither.
-    Valid,
 }
 
 impl std::fmt::Display for CertificateStatus {
@@ -115,9 +115,9 @@ impl std::fmt::Display for CertificateStatus {
         f.write_str(match self {
             Self::Expired => "expired",
             Self::Held => "held",
+            Self::Live => "live",
             Self::Revoked => "revoked",
             Self::Unknown => "unknown",
-            Self::Valid => "valid",
         })
     }
 }

@@ -48,6 +48,9 @@ pub struct ResumeRequest {
     /// Somebody answers for it that nothing was revoked since, or that it does not matter.
     #[serde(default)]
     pub without_evidence: bool,
+    /// Somebody answers for it that the built-in profiles are what it issued by: a backup of an earlier version does not say.
+    #[serde(default)]
+    pub built_in_profiles: bool,
 }
 
 /// Issuing goes on.
@@ -56,4 +59,7 @@ pub struct ResumeResponse {
     /// What is over; nothing where issuing did not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was_paused: Option<PauseView>,
+    /// Whether still nothing is issued, because nothing says by which profiles.
+    #[serde(default)]
+    pub are_profiles_unknown: bool,
 }

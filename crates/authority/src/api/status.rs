@@ -23,6 +23,9 @@ pub struct StatusResponse {
     /// Why it failed, or why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuing_fault: Option<String>,
+    /// What to do about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuing_hint: Option<String>,
     /// Since when it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseView>,
@@ -38,6 +41,9 @@ pub struct StatusResponse {
     )]
     #[schemars(with = "Option<TimeSchema>")]
     pub root_crl_next_update: Option<UnixTime>,
+    /// How long before that somebody has to be told: three months, or a quarter of its life where that is less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_crl_warn_before_s: Option<u64>,
     /// Where certificates are told to look for their revocation; left out: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publication_url: Option<String>,
@@ -65,7 +71,8 @@ pub struct StatusResponse {
 pub enum IssuingState {
     /// Not without help.
     Failed,
-    /// Not before somebody has told what was revoked since the backup that was restored.
+    /// Not before somebody has done something: told a restored authority what was revoked since its backup or what it issues by,
+    /// made room for what it issues by, or replaced an issuer that is revoked. `issuing_hint` says what.
     Paused,
     /// Yes.
     Ready,
@@ -105,8 +112,8 @@ pub struct Counts {
     pub revoked: u64,
     /// See [`CertificateStatus::Unknown`](super::CertificateStatus::Unknown).
     pub unknown: u64,
-    /// See [`CertificateStatus::Valid`](super::CertificateStatus::Valid).
-    pub valid: u64,
+    /// See [`CertificateStatus::Live`](super::CertificateStatus::Live).
+    pub live: u64,
 }
 
 /// A risk that stands.

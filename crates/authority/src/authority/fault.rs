@@ -149,7 +149,12 @@ pub enum IssueError {
 impl IssueError {
     /// Whether what was asked for is refused, which goes on record; the others are our own trouble, or over in a moment.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Denied(_) | Self::KeyReused { .. })
+        matches!(
+            self,
+            Self::Denied(_)
+                | Self::KeyReused { .. }
+                | Self::Store(StoreError::IssuerRevoked { .. })
+        )
     }
 
     /// What to do.

@@ -69,10 +69,15 @@ impl Authority {
         // Fails where the certificate itself would, but wakes no key that sleeps.
         self.signer().await?;
         let approved = self.approve(actor, request)?;
+        let issuer = self.issuer_ids.of(approved.issued_by());
+        let profile = approved.profile().clone();
+        if let Some(refused) = self.store.refuses_to_issue(issuer, profile).await? {
+            return Err(refused.into());
+        }
         Ok(Preview {
             certificate: approved.preview().clone(),
             because: approved.because(request, &self.issuers),
-            objections: objections(approved.preview()),
+            objections: objections(approved.preview(), self.issuers.chain(approved.issued_by())),
         })
     }
 
@@ -233,6 +238,12 @@ impl Authority {
 
     /// Authorize, encode, approve.
     pub(crate) fn approve(&self, actor: Actor, request: &Request) -> Result<Approved, IssueError> {
+        // Who asks about what was issued before is answered on.
+        if let Some(unkept) = self.held_back()
+            && request.profile != Profile::OCSP_RESPONDER
+        {
+            return Err(unkept.into());
+        }
         let rules = self.rules();
         let mut random = [0; 20];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| IssueError::NoRandomness)?;

@@ -37,6 +37,29 @@ impl Authority {
         }
     }
 
+    /// Whether nothing is issued because nothing says by what.
+    pub async fn are_rules_unknown(&self) -> Result<bool, StoreError> {
+        Ok(self.store.rules_unknown().await?.is_some())
+    }
+
+    /// Somebody's word that what is built in is what this issued by.
+    pub(crate) async fn say_built_in(
+        &self,
+        actor: Actor,
+        because: String,
+    ) -> Result<(), ResumeError> {
+        if because.trim().is_empty() {
+            return Err(ResumeError::NoReason);
+        }
+        self.tell_rules(actor, because).await?;
+        Ok(())
+    }
+
+    /// Says what is issued by, where the backup that this was restored from did not. Whether it was not known before.
+    pub async fn tell_rules(&self, actor: Actor, because: String) -> Result<bool, StoreError> {
+        self.store.tell_rules(because, actor, self.now()).await
+    }
+
     /// Makes a backup as of now. The inventory has been copied and examined on return; the rest is read as fast as the
     /// stream is.
     pub async fn backup(&self, actor: Actor) -> Result<(BackupFacts, Download), BackupError> {
@@ -291,7 +314,7 @@ pub enum ResumeError {
         pause: Pause,
     },
     /// Without evidence, somebody answers for it.
-    #[error("without evidence a reason has to be given")]
+    #[error("without evidence, or a backup that says it, a reason has to be given")]
     NoReason,
     /// The actor may not.
     #[error("{actor} may not let issuing go on")]

@@ -3,9 +3,8 @@
 //! Neither is unsealed at the start. The operator issuer's is, when the first node or operator is asked for, and stays, because
 //! nodes renew often and every unsealing costs a fifth of a second and 64 MiB: an authority without nodes never holds it. The
 //! root's is unsealed for each CA certificate and dropped with it. The passphrase is read anew each time and not kept: who
-//! takes its file away after the start has taken both keys away.
+//! takes its file away after the start has taken both keys away. One that was typed has no file, and stays in memory.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_policy::issuance::IssuerRole;
@@ -14,21 +13,21 @@ use tokio::task::spawn_blocking;
 
 use super::{Authority, NotReady};
 use crate::open::unseal;
-use crate::secret::Secret;
+use crate::secret::PassphraseSource;
 use crate::signer::Signer;
 
 /// What is needed to unseal them, and what has been unsealed.
 #[derive(Default)]
 pub(crate) struct RareSigners {
     /// `None`: opened with the one signer of leaves.
-    pub(crate) passphrase: Option<PathBuf>,
+    pub(crate) passphrase: Option<PassphraseSource>,
     operator: OnceCell<Arc<dyn Signer>>,
     /// One unsealing at a time: each takes 64 MiB.
     unsealing: Mutex<()>,
 }
 
 impl RareSigners {
-    pub(crate) fn new(passphrase: PathBuf) -> Self {
+    pub(crate) fn new(passphrase: PassphraseSource) -> Self {
         Self {
             passphrase: Some(passphrase),
             ..Self::default()
@@ -50,7 +49,7 @@ impl Authority {
     }
 
     async fn unseal_now(&self, role: IssuerRole) -> Result<Arc<dyn Signer>, NotReady> {
-        let Some(path) = self.rarely.passphrase.clone() else {
+        let Some(source) = self.rarely.passphrase.clone() else {
             return Err(NotReady {
                 why: format!("the key of the {role} issuer is not at hand"),
                 hint: None,
@@ -60,7 +59,7 @@ impl Authority {
         let issuer = self.issuers.issuer(role).clone();
         let _alone = self.rarely.unsealing.lock().await;
         let unsealed = spawn_blocking(move || {
-            let passphrase = Secret::read_passphrase(&path).map_err(|error| NotReady {
+            let passphrase = source.read().map_err(|error| NotReady {
                 why: format!("the key of the {role} issuer stays sealed: {error}"),
                 hint: error.hint(),
             })?;

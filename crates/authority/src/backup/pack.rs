@@ -13,9 +13,9 @@ use countersign_store::issuer::IssuerRole;
 
 use super::container::Packer;
 use super::{
-    BackupFacts, FACTS, FORMAT, INVENTORY, MAX_FILES, MAX_SMALL_FILE, SUMS, is_small_file,
+    ALWAYS, BackupFacts, FACTS, FORMAT, INVENTORY, MAX_FILES, MAX_SMALL_FILE, SUMS, is_small_file,
 };
-use crate::state::StateFolder;
+use crate::state::{MADE_WHILE_SERVING, StateFolder};
 
 /// A backup of which everything has been read but not yet been packed. Gone with the value: the copy of the inventory.
 pub(crate) struct Packing {
@@ -90,9 +90,8 @@ impl Packing {
 }
 
 fn small_files(state: &StateFolder) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names: Vec<String> = ["ca.pem", "format", "meta.json"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut names: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
+    names.extend(MADE_WHILE_SERVING.map(str::to_owned));
     for entry in fs::read_dir(state.ca())? {
         let entry = entry?;
         let name = format!("ca/{}", entry.file_name().to_string_lossy());
@@ -105,14 +104,24 @@ fn small_files(state: &StateFolder) -> io::Result<Vec<(String, Vec<u8>)>> {
     if names.len() > MAX_FILES {
         return Err(too_large("ca/ holds more files than a backup has"));
     }
-    let read = |name: String| {
-        let path = state.path().join(&name);
+    let read = |name: &str| {
+        let path = state.path().join(name);
         if fs::metadata(&path)?.len() > MAX_SMALL_FILE {
             return Err(too_large(&format!("{name} is larger than a backup takes")));
         }
-        Ok((name, fs::read(path)?))
+        fs::read(path)
     };
-    names.into_iter().map(read).collect()
+    let mut files = Vec::new();
+    for name in names {
+        match read(&name) {
+            // Asked for and not looked for before: it may go at any time, and means that there is nothing to say.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && MADE_WHILE_SERVING.contains(&name.as_str()) => {}
+            bytes => files.push((name, bytes?)),
+        }
+    }
+    Ok(files)
 }
 
 /// A folder inside the state folder, whose disk has room for an inventory or has none for issuing either.

@@ -249,7 +249,7 @@ impl Reading<'_> {
             .content(&header, &mut bytes)
             .map_err(|error| self.fault(error, FACTS))?;
         match serde_json::from_slice(&bytes) {
-            Ok(Format { format: FORMAT }) => {}
+            Ok(Format { format: 1..=FORMAT }) => {}
             Ok(Format { format: found }) if found > FORMAT => {
                 return Err(BackupFault::Newer { path, found });
             }

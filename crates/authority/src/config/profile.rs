@@ -1,10 +1,11 @@
 //! `[authority.profile.NAME]`: what a certificate of a kind may look like.
 
 use countersign_pki::name::DnsName;
-use countersign_pki::tbs::ExtraExtension;
+use countersign_pki::tbs::{ExtraExtension, KeyPurpose};
 use countersign_policy::access::PathPattern;
 use countersign_policy::issuance::{
-    BuiltIn, CommonNamePattern, IpRange, KeyType, Narrowing, Profiles, UriPrefix,
+    BuiltIn, CommonNamePattern, FurtherKeyUsage, IpRange, KeyType, Narrowing, Profiles, Purpose,
+    Source, SourceRules, UriPrefix,
 };
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
@@ -55,6 +56,23 @@ pub struct ProfileConfig {
     /// Whether the next certificate may have the key of the one before it. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_key_renewal: Option<bool>,
+    /// The purposes in extendedKeyUsage: of "server-auth" and "client-auth" what the built-in one has, or one of both; and dotted OIDs
+    /// of others, such as "1.3.6.1.5.5.7.3.14" for EAP. Default: as the built-in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extended_key_usage: Option<Vec<String>>,
+    /// What keyUsage has beside digitalSignature. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_usage: Option<Vec<KeyUsageConfig>>,
+    /// The `http://` URL in cRLDistributionPoints, where you put the complete CRL (`countersign ca crl --out`); false: none.
+    /// Default: where the authority publishes, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_distribution_point: Option<SourceConfig>,
+    /// The `http://` URL of an OCSP responder, or of a proxy before the authority's; false: none. Default: as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<SourceConfig>,
+    /// The `http://` URL of the issuer's certificate in DER; false: none. Default: as above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_issuers: Option<SourceConfig>,
     /// Extensions that every certificate of the kind carries beside its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extension: Vec<ExtensionConfig>,
@@ -109,6 +127,44 @@ pub enum KeyTypeConfig {
     Rsa4096,
 }
 
+/// A bit of keyUsage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyUsageConfig {
+    /// contentCommitment, once called nonRepudiation.
+    ContentCommitment,
+    /// digitalSignature, which every certificate has: it may be written for completeness.
+    DigitalSignature,
+    /// keyAgreement, where keys are P-256 and P-384 alone.
+    KeyAgreement,
+    /// keyEncipherment, where keys are RSA alone: for clients of TLS 1.2 without forward secrecy.
+    KeyEncipherment,
+}
+
+/// A URL that certificates carry, or false for none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SourceConfig {
+    /// There.
+    At(String),
+    /// Not at all; true is refused.
+    Switch(bool),
+}
+
+impl SourceConfig {
+    fn parse(&self, place: String) -> Result<Source, ConfigError> {
+        let parsed = match self {
+            Self::At(text) => Source::parse(text),
+            Self::Switch(is_on) => (!is_on).then_some(Source::Nowhere),
+        };
+        parsed.ok_or_else(|| {
+            ConfigError::new(place, "it is neither an http:// URL of at most 200 bytes nor false").hint(
+                "what is fetched there is signed, and served over plain HTTP so that nobody needs a certificate to check one (RFC 5280 §8)",
+            )
+        })
+    }
+}
+
 /// An extension with a fixed value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +188,9 @@ impl ProfileConfig {
         let place = |key: &str| format!("{}.{key}", placed(name));
         let extension = |(at, extension): (usize, &ExtensionConfig)| {
             extension.parse(&format!("{}.extension[{at}]", placed(name)))
+        };
+        let source = |source: Option<&SourceConfig>, key: &str| {
+            source.map(|source| source.parse(place(key))).transpose()
         };
         let narrowing = Narrowing {
             keys: self
@@ -178,6 +237,24 @@ impl ProfileConfig {
                 CommonNamePattern::parse,
             )?,
             same_key_renewal: self.same_key_renewal,
+            purposes: all(
+                self.extended_key_usage.as_ref(),
+                &place("extended_key_usage"),
+                PURPOSE,
+                purpose,
+            )?,
+            key_usage: self
+                .key_usage
+                .as_ref()
+                .map(|bits| bits.iter().filter_map(|bit| further(*bit)).collect()),
+            sources: SourceRules {
+                crl: source(
+                    self.crl_distribution_point.as_ref(),
+                    "crl_distribution_point",
+                )?,
+                ocsp: source(self.ocsp.as_ref(), "ocsp")?,
+                ca_issuers: source(self.ca_issuers.as_ref(), "ca_issuers")?,
+            },
             extensions: self
                 .extension
                 .iter()
@@ -192,6 +269,24 @@ impl ProfileConfig {
                 let at = invalid.key.map_or_else(|| placed(name), place);
                 ConfigError::new(at, invalid.why).hint(invalid.hint)
             })
+    }
+}
+
+fn purpose(text: &str) -> Option<Purpose> {
+    match text {
+        "client-auth" => Some(Purpose::ClientAuth),
+        "server-auth" => Some(Purpose::ServerAuth),
+        oid => KeyPurpose::parse(oid).ok().map(Purpose::Further),
+    }
+}
+
+/// digitalSignature is always there.
+fn further(bit: KeyUsageConfig) -> Option<FurtherKeyUsage> {
+    match bit {
+        KeyUsageConfig::ContentCommitment => Some(FurtherKeyUsage::ContentCommitment),
+        KeyUsageConfig::DigitalSignature => None,
+        KeyUsageConfig::KeyAgreement => Some(FurtherKeyUsage::KeyAgreement),
+        KeyUsageConfig::KeyEncipherment => Some(FurtherKeyUsage::KeyEncipherment),
     }
 }
 
@@ -307,6 +402,7 @@ const RANGE: &str = "a range such as 10.0.0.0/8 or 2001:db8::/32, with no bits b
 const PATH: &str = "a path such as /ns/prod/api, /ns/*/api or /ns/prod/**";
 const URI: &str =
     "how a URI begins, up to where a part of it ends: urn:dev: or https://devices.example.com/";
+const PURPOSE: &str = "server-auth, client-auth or the dotted OID of another purpose; anyExtendedKeyUsage and OCSPSigning are none for a profile";
 const COMMON_NAME: &str = "a common name, in which * stands for any characters";
 
 /// Each is looked at for each name of each request.

@@ -3,7 +3,9 @@
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, section};
 
-use super::profile::{BuiltInProfile, ExtensionConfig, KeyTypeConfig, ProfileConfig};
+use super::profile::{
+    BuiltInProfile, ExtensionConfig, KeyTypeConfig, KeyUsageConfig, ProfileConfig, SourceConfig,
+};
 use super::retention::Then;
 use super::{
     AdminPortConfig, AuthorityConfig, FeedPortConfig, NodeConfig, OperatorConfig, PublicConfig,
@@ -26,6 +28,13 @@ pub fn default_toml() -> String {
         uri_prefix: texts(&["urn:dev:"]),
         common_name: texts(&["sensor-*"]),
         same_key_renewal: Some(false),
+        extended_key_usage: texts(&["server-auth"]),
+        key_usage: Some(vec![KeyUsageConfig::DigitalSignature]),
+        crl_distribution_point: Some(SourceConfig::At(
+            "http://pki.example.com/complete.crl".to_owned(),
+        )),
+        ocsp: Some(SourceConfig::Switch(false)),
+        ca_issuers: Some(SourceConfig::Switch(false)),
         extension: vec![ExtensionConfig {
             oid: "1.3.6.1.4.1.32473.1".to_owned(),
             utf8: Some("web".to_owned()),

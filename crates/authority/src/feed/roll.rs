@@ -42,13 +42,20 @@ impl Roll {
     }
 
     pub(super) fn keep(&mut self, called: &Called) {
-        let Some(path) = &self.path else { return };
-        let json = serde_json::to_vec(called).expect("names and numbers are JSON");
-        let kept = write_atomic(path, &json, 0o600);
-        if let (Err(error), false) = (&kept, self.is_behind) {
+        let kept = self.replace(called);
+        if let (Err(error), false, Some(path)) = (&kept, self.is_behind, &self.path) {
             tracing::error!(target: "feed", path = %path.display(), %error, "which nodes have joined is not kept on disk: it is tried again");
         }
         self.is_behind = kept.is_err();
+    }
+
+    /// Durable on return.
+    pub(crate) fn replace(&self, called: &Called) -> io::Result<()> {
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        let json = serde_json::to_vec(called).expect("names and numbers are JSON");
+        write_atomic(path, &json, 0o600)
     }
 }
 

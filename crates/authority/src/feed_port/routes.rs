@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use super::{Node, telling};
+use crate::admin::asking::claim;
 use crate::authority::Authority;
 use crate::conversion::requested_key;
 use crate::feed::NotItsPlace;
@@ -110,14 +111,19 @@ async fn renew(
     State(authority): State<Arc<Authority>>,
     Node(node, _): Node,
     Extension(budget): Extension<Arc<Budget>>,
+    headers: HeaderMap,
     asked: Result<Json<NextCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     within(&budget, &authority, &node.name(), node.actor()).await?;
     let object = "the next certificate of the caller";
-    let understood = read(asked).and_then(|NextCertificate { csr }| requested_key(&csr));
-    let (key, _) = recorded(&authority, &node, object, understood).await?;
+    let understood = read(asked).and_then(|next| {
+        let claim = claim(&headers, RENEW, &next)?;
+        let (key, _) = requested_key(&next.csr)?;
+        Ok((key, claim))
+    });
+    let (key, claim) = recorded(&authority, &node, object, understood).await?;
     let issued = authority
-        .renew_presented(node.actor(), node.presented(), key, None)
+        .renew_presented(node.actor(), node.presented(), key, claim)
         .await?;
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
@@ -129,13 +135,17 @@ async fn certify(
     State(authority): State<Arc<Authority>>,
     Node(node, _): Node,
     Extension(budget): Extension<Arc<Budget>>,
+    headers: HeaderMap,
     asked: Result<Json<ListenerCertificate>, JsonRejection>,
 ) -> Result<Json<Certified>, Problem> {
     within(&budget, &authority, &node.name(), node.actor()).await?;
     let object = "a certificate for a listener";
-    let understood = read(asked).and_then(|it| listener_request(&it));
-    let request = recorded(&authority, &node, object, understood).await?;
-    let issued = authority.issue(node.actor(), request).await?;
+    let understood = read(asked).and_then(|asked| {
+        let claim = claim(&headers, CERTIFICATE, &asked)?;
+        Ok((listener_request(&asked)?, claim))
+    });
+    let (request, claim) = recorded(&authority, &node, object, understood).await?;
+    let issued = authority.issue_once(node.actor(), request, claim).await?;
     Ok(Json(Certified {
         chain_pem: issued.chain_pem,
     }))

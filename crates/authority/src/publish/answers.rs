@@ -82,7 +82,7 @@ impl Answers {
                 Body::Released { certificates } => {
                     certificates.iter().map(|it| it.serial).collect()
                 }
-                Body::Bundle { .. } | Body::Confirmed {} | Body::Policy { .. } => continue,
+                Body::Bundle { .. } | Body::Confirmed {} => continue,
             };
             state.epoch += 1;
             for serial in serials {

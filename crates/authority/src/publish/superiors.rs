@@ -2,6 +2,7 @@
 //! asks for it and the key is at hand; else it is signed elsewhere, like those of CAs that are not ours, and given.
 
 use std::fs;
+use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_pki::certificate::Certificate;
@@ -43,6 +44,14 @@ impl SuperiorList {
     /// Its nextUpdate.
     pub fn next_update(&self) -> Option<UnixTime> {
         self.signed.as_ref()?.next_update()
+    }
+
+    /// How long before its end somebody has to be told, so that its CA's key can be found: three months, or a quarter of its
+    /// life where that is less.
+    pub fn warn_before(&self) -> Duration {
+        let life = (self.signed.as_ref())
+            .and_then(|list| Some(list.next_update()?.since(list.this_update())));
+        life.map_or(WARN_BEFORE, |life| WARN_BEFORE.min(life / 4))
     }
 
     pub(super) fn complete(&self) -> Option<CompleteList> {
@@ -344,6 +353,9 @@ fn refuse_all_but_admins(actor: &Actor) -> Result<(), PublishError> {
         actor: actor.to_string(),
     })
 }
+
+/// Enough for a change that involves other people.
+const WARN_BEFORE: Duration = Duration::from_hours(90 * 24);
 
 /// A list that may be published, if the one before it allows.
 struct Judged {

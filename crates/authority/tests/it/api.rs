@@ -73,7 +73,7 @@ async fn life_of_an_identity() {
         shown
             .certificates
             .iter()
-            .all(|it| it.pem.is_some() && it.certificate.status == CertificateStatus::Valid)
+            .all(|it| it.pem.is_some() && it.certificate.status == CertificateStatus::Live)
     );
     let revocation = RevokeRequest {
         what: Some(issued.fingerprint.to_string()),
@@ -100,7 +100,7 @@ async fn life_of_an_identity() {
     let status: StatusResponse = admin.get(api::STATUS).await.expect("status");
     assert_eq!(
         (
-            status.certificates.valid,
+            status.certificates.live,
             status.certificates.revoked,
             status.issuing
         ),

@@ -283,10 +283,10 @@ async fn parts_of_two_authorities_and_of_newer_versions_are_refused_by_name() {
         );
     }
     let mut newer = whole.clone();
-    newer[0].1 = br#"{"format": 2, "new": true}"#.to_vec();
+    newer[0].1 = br#"{"format": 3, "new": true}"#.to_vec();
     assert!(matches!(
         fault(&tar(&newer, REGULAR)),
-        BackupFault::Newer { found: 2, .. }
+        BackupFault::Newer { found: 3, .. }
     ));
     let mut newer = whole.clone();
     // user_version, at offset 60 of an SQLite file.

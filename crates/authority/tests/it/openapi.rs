@@ -143,7 +143,7 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
         ),
         (
             Method::GET,
-            "/v1/certificates?status=valid&limit=2",
+            "/v1/certificates?status=live&limit=2",
             Value::Null,
             200,
         ),

@@ -26,7 +26,7 @@ use countersign_runtime::clock::{ManualClock, SharedClock};
 use countersign_tls::acceptor::Acceptor;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, OnRefusal, ScopeSettings};
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -115,6 +115,7 @@ impl Port {
             alpn: Vec::new(),
             session_lifetime: Duration::from_hours(1),
             handshake_timeout: Duration::from_secs(10),
+            on_refusal: OnRefusal::Alert,
             feed_life: None,
         };
         let mut trusted = RootCertStore::empty();
@@ -379,7 +380,7 @@ async fn ca_below_the_root_mints_nobody_who_gets_through() {
         client_auth: true,
     };
     let operator = port.authority.operator().clone();
-    let (node, node_key) = minted("CN=gw-1", &factory_ca, &factory.key, leaf);
+    let (node, node_key) = minted("CN=gw-1", &factory_ca, &factory.key, leaf.clone());
     // One that has the operator issuer's name, and one below that.
     let usage = Usage::Authority { path_len: None };
     let (false_issuer, false_key) = minted(

@@ -9,13 +9,14 @@ use countersign_authority::init::{
     DEFAULT_ROOT_YEARS, DEFAULT_SUBJECT, DEFAULT_TRUST_DOMAIN, InitOptions, MAX_ROOT_YEARS,
 };
 use countersign_authority::request::{PendingRequest, RequestOptions};
-use countersign_authority::secret::{Passphrase, Secret};
+use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateError;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::DnsName;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_runtime::config::amount::parse_duration;
 
+use super::passphrase::PassphraseArgument;
 use crate::env::Environment;
 use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, key_kind};
@@ -54,41 +55,15 @@ impl StateArgument {
     }
 }
 
-/// `--passphrase-file`, for whoever opens the authority: an own process does where none serves.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct PassphraseArgument {
-    /// File with the passphrase of the CA keys [default: the one that init generated into the state folder]
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
-}
-
-impl PassphraseArgument {
-    /// Where the passphrase comes from.
-    pub(crate) fn passphrase(&self) -> Passphrase {
-        self.passphrase_file
-            .clone()
-            .map_or(Passphrase::StateFile, Passphrase::FromFile)
-    }
-
-    /// The passphrase that is named, if one is.
-    pub(crate) fn read(&self) -> Result<Option<Secret>, Fault> {
-        Ok(self
-            .passphrase_file
-            .as_deref()
-            .map(Secret::read_passphrase)
-            .transpose()?)
-    }
-}
-
 /// Which authority a command asks: that of a state folder, or as an operator one on another machine.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AuthorityArguments {
     /// Ask an authority elsewhere as this operator: the folder that `issue operator` wrote [default: `COUNTERSIGN_AS`, unless
     /// --state is given]
-    #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["state", "passphrase_file"])]
+    #[arg(long = "as", value_name = "DIR", conflicts_with_all = ["state", "passphrase_file", "ask_passphrase"])]
     operator: Option<PathBuf>,
     /// Where that authority is, https://HOST:PORT [default: `COUNTERSIGN_AUTHORITY`, else what the folder says]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["state", "passphrase_file"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["state", "passphrase_file", "ask_passphrase"])]
     authority: Option<AdminUrl>,
     #[command(flatten)]
     passphrase: PassphraseArgument,
@@ -121,21 +96,22 @@ impl AuthorityArguments {
                 self.authority.as_ref().map(ToString::to_string),
             ),
             ("state", self.state.state.as_ref().map(path)),
-            (
-                "passphrase-file",
-                self.passphrase.passphrase_file.as_ref().map(path),
-            ),
+            ("passphrase-file", self.passphrase.file().map(path)),
         ];
         let options = given
             .into_iter()
             .filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(&value?))));
-        options.collect()
+        let ask = self
+            .passphrase
+            .is_asked_for()
+            .then_some(" --ask-passphrase");
+        options.chain(ask.map(ToOwned::to_owned)).collect()
     }
 
     /// The authority that is meant.
     pub(crate) fn asked(&self, globals: &Globals) -> Result<Asked, Fault> {
         let environment = &globals.environment;
-        let is_here = self.state.state.is_some() || self.passphrase.passphrase_file.is_some();
+        let is_here = self.state.state.is_some() || self.passphrase.is_given();
         let operator = match &self.operator {
             None if !is_here => environment.operator.clone(),
             named => named.clone(),
@@ -147,7 +123,7 @@ impl AuthorityArguments {
             }
             return Ok(Asked::Here {
                 state: self.state.folder(globals)?,
-                passphrase: self.passphrase.passphrase(),
+                passphrase: self.passphrase.clone().within(globals).passphrase(),
             });
         };
         let url = match (&self.authority, &environment.authority) {
@@ -195,7 +171,7 @@ impl InitArguments {
                 Some(trust_domain) => trust_domain.clone(),
                 None => TrustDomain::parse(DEFAULT_TRUST_DOMAIN).map_err(Fault::bug)?,
             },
-            passphrase: self.passphrase.read()?,
+            passphrase: self.passphrase.new_one()?,
             key: self.ca_key.unwrap_or_default(),
             key_derivation: countersign_authority::sealed::KeyDerivation::default(),
             publication: None,
@@ -232,6 +208,14 @@ impl InitArguments {
             .into());
         }
         Ok(())
+    }
+
+    /// With what the environment and the terminal offer.
+    pub(crate) fn within(self, globals: &Globals) -> Self {
+        Self {
+            passphrase: self.passphrase.within(globals),
+            ..self
+        }
     }
 
     /// Where the passphrase comes from.

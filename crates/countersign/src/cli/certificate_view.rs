@@ -167,7 +167,7 @@ impl From<StatusResponse> for AuthorityStatus {
             held,
             revoked,
             unknown,
-            valid,
+            live,
         } = status.certificates;
         Self {
             trust_domain: status.trust_domain,
@@ -177,7 +177,7 @@ impl From<StatusResponse> for AuthorityStatus {
             issuers: status.issuers,
             certificates: Counted {
                 expired,
-                live: valid,
+                live,
                 held,
                 revoked,
                 unknown,
@@ -222,7 +222,7 @@ fn status_word(status: CertificateStatus) -> &'static str {
         CertificateStatus::Held => "held",
         CertificateStatus::Revoked => "revoked",
         CertificateStatus::Unknown => "unknown",
-        CertificateStatus::Valid => "live",
+        CertificateStatus::Live => "live",
     }
 }
 

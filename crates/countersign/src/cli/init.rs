@@ -43,7 +43,8 @@ pub(crate) struct InitCommand {
 
 impl InitCommand {
     /// Runs it.
-    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+    pub(crate) fn run(mut self, globals: &Globals) -> Result<Answer, Fault> {
+        self.init = self.init.within(globals);
         let state = StateFolder::prepare(&self.state.folder(globals)?)?;
         if state.is_initialised() {
             let path = state.path().to_owned();

@@ -64,7 +64,7 @@ impl StatusArgument {
             Self::All => None,
             Self::Expired => Some(CertificateStatus::Expired),
             Self::Held => Some(CertificateStatus::Held),
-            Self::Live => Some(CertificateStatus::Valid),
+            Self::Live => Some(CertificateStatus::Live),
             Self::Revoked => Some(CertificateStatus::Revoked),
             Self::Unknown => Some(CertificateStatus::Unknown),
         }

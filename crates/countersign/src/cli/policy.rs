@@ -21,6 +21,7 @@ use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
+use crate::bundles_in_force::BundlesInForce;
 use crate::certificate_file::certificates_in;
 use crate::cli::arguments::Globals;
 use crate::configuration::Loaded;
@@ -146,7 +147,7 @@ impl ExplainArguments {
             own.bundle = TrustBundle::new(BundleName::internal(), domain, anchors, now)
                 .map_err(|error| Fault::configuration(format_args!("--ca: {error}")))?;
         }
-        let plan = composition::plan(&loaded, Some(&own), now)?;
+        let plan = composition::plan(&loaded, Some(&own), &BundlesInForce::default(), now)?;
         let listener = self.listener(&plan)?;
         let at = self.at.unwrap_or(now);
         let peer = match self.peer(listener, at)? {

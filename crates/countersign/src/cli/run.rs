@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{Globals, StateArgument};
+use crate::cli::passphrase::PassphraseArgument;
 use crate::fault::{Answer, Fault};
 use crate::serve::{Service, Source, serve};
 
@@ -25,7 +26,7 @@ impl RunCommand {
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let service = Service {
             state: self.state.folder(globals)?,
-            passphrase: self.passphrase.passphrase(),
+            passphrase: self.passphrase.within(globals).passphrase(),
             source: Source::File(self.config),
             names: Vec::new(),
             first_run: None,

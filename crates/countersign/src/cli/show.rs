@@ -13,6 +13,8 @@ use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 
 /// Show what is known of a certificate
+///
+/// By what else is known of it, `list` finds it: its filters give names, serial numbers and fingerprints.
 #[derive(Debug, Args)]
 pub(crate) struct ShowCommand {
     /// A certificate file, a name, a serial number or a fingerprint

@@ -21,8 +21,10 @@ use serde::{Deserialize, Serialize};
 use self::ends::{End, ends};
 use crate::backend::{Backend, block_on, folder, no_authority};
 use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
+use crate::cli::break_glass::BreakGlassView;
 use crate::cli::certificate_view::{AuthorityStatus, Listed};
 use crate::fault::{Answer, Fault};
+use crate::output::escaped;
 use crate::serve::process::{PROCESS, ProcessView};
 use crate::serve::trust_lists::{BundleView, ListView};
 
@@ -54,6 +56,20 @@ struct Status {
 struct GatewayView {
     live_connections: usize,
     listeners: Vec<ListenerView>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    egress: Vec<EgressView>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    upstreams: Vec<UpstreamView>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    upstream_certificates: Vec<UpstreamCertificateView>,
+}
+
+/// What an upstream is shown.
+#[derive(Debug, Serialize, Deserialize)]
+struct UpstreamCertificateView {
+    listener: String,
+    upstream: String,
+    not_after_unix_s: u64,
 }
 
 /// One of its listeners.
@@ -67,6 +83,45 @@ struct ListenerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowView>,
     certificate_not_after_unix_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    break_glass: Option<BreakGlassView>,
+}
+
+/// One of its ways out.
+#[derive(Debug, Serialize, Deserialize)]
+struct EgressView {
+    name: String,
+    address: String,
+    upstream: String,
+    connections: u64,
+}
+
+/// An upstream that the gateway looks at.
+#[derive(Debug, Serialize, Deserialize)]
+struct UpstreamView {
+    upstream: String,
+    check: String,
+    state: String,
+    since_unix_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<String>,
+}
+
+impl UpstreamView {
+    fn text(&self) -> String {
+        let since = match self.since_unix_s {
+            0 => String::new(),
+            since => format!(" since {}", UnixTime::from_seconds(since)),
+        };
+        let fault = self.fault.as_ref();
+        let fault = fault.map_or_else(String::new, |it| format!(": {}", escaped(it)));
+        format!(
+            "{} ({}) {}{since}{fault}",
+            escaped(&self.upstream),
+            escaped(&self.check),
+            self.state
+        )
+    }
 }
 
 /// What the listener's shadow rules said since the start.
@@ -173,6 +228,7 @@ impl Seen {
             .collect();
         risks.extend(process.iter().flat_map(|process| process.risks.clone()));
         risks.extend(state.map(files::risks).into_iter().flatten());
+        risks.extend(armed(gateway.as_ref()));
         risks.extend(ends.iter().filter_map(|end| end.risk(now)));
         let is_served = process.is_some() || state.is_none();
         if !is_served {
@@ -196,6 +252,20 @@ impl Seen {
     }
 }
 
+fn armed(gateway: Option<&GatewayView>) -> impl Iterator<Item = Risk> {
+    let listeners = gateway.into_iter().flat_map(|it| &it.listeners);
+    listeners.filter_map(|listener| {
+        let sentence = escaped(&listener.break_glass.as_ref()?.sentence()?);
+        Some(Risk {
+            sentence: format!("break-glass listener {} is armed {sentence}", listener.name),
+            hint: format!(
+                "`countersign break-glass disarm {}` as soon as it is needed no more",
+                listener.name
+            ),
+        })
+    })
+}
+
 fn not_running() -> Risk {
     Risk {
         sentence: "no process serves this state: nobody gets through, and nothing is renewed"
@@ -206,9 +276,7 @@ fn not_running() -> Risk {
 
 fn text(status: &Status, now: UnixTime) -> String {
     let mut text = String::new();
-    let mut line = |label: &str, value: &dyn std::fmt::Display| {
-        writeln!(text, "{label:<12} {value}").expect("a String takes everything");
-    };
+    let mut line = |label: &str, value: &dyn std::fmt::Display| put(&mut text, label, value);
     match &status.process {
         Some(process) => line(
             "process",
@@ -218,28 +286,25 @@ fn text(status: &Status, now: UnixTime) -> String {
         None => line("process", &"none"),
     }
     for listener in status.gateway.iter().flat_map(|gateway| &gateway.listeners) {
+        for (place, value) in listener.text().iter().enumerate() {
+            line(if place == 0 { "listener" } else { "" }, value);
+        }
+    }
+    for egress in status.gateway.iter().flat_map(|gateway| &gateway.egress) {
+        let EgressView {
+            name,
+            address,
+            upstream,
+            ..
+        } = egress;
+        let upstream = escaped(upstream);
         line(
-            "listener",
-            &format_args!(
-                "{} {}, client certificates: {}, trusts {}",
-                listener.name,
-                listener.address,
-                listener.client_certificate,
-                listener.trust.join(", ")
-            ),
+            "egress",
+            &format_args!("{name} {address}, leads to {upstream}"),
         );
-        for route in &listener.routes {
-            line("", route);
-        }
-        if let Some(shadow) = &listener.shadow {
-            line(
-                "",
-                &format_args!(
-                    "shadow rules: {} decided alike, {} would be refused, {} would be admitted",
-                    shadow.same, shadow.would_refuse, shadow.would_admit
-                ),
-            );
-        }
+    }
+    for upstream in status.gateway.iter().flat_map(|gateway| &gateway.upstreams) {
+        line("upstream", &upstream.text());
     }
     for bundle in status.process.iter().flat_map(|process| &process.bundles) {
         line("trust", &trust(bundle, now));
@@ -298,6 +363,36 @@ fn text(status: &Status, now: UnixTime) -> String {
     }
     line("healthy", &if status.healthy { "yes" } else { "no" });
     text
+}
+
+impl ListenerView {
+    /// Where it listens and whom it trusts; then its routes, and what is special about it.
+    fn text(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "{} {}, client certificates: {}, trusts {}",
+            self.name,
+            self.address,
+            self.client_certificate,
+            self.trust.join(", ")
+        )];
+        lines.extend(self.routes.iter().cloned());
+        lines.extend(self.shadow.as_ref().map(|shadow| {
+            format!(
+                "shadow rules: {} decided alike, {} would be refused, {} would be admitted",
+                shadow.same, shadow.would_refuse, shadow.would_admit
+            )
+        }));
+        lines.extend(self.break_glass.as_ref().map(|glass| {
+            let armed = (glass.sentence()).map(|it| format!("ARMED {}", escaped(&it)));
+            let how = armed.unwrap_or_else(|| "not armed".to_owned());
+            format!("break-glass: {how}")
+        }));
+        lines
+    }
+}
+
+fn put(text: &mut String, label: &str, value: &dyn std::fmt::Display) {
+    writeln!(text, "{label:<12} {value}").expect("a String takes everything");
 }
 
 /// A bundle: who vouches until when, who runs it, how revocation is judged.

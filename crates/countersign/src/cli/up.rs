@@ -40,12 +40,13 @@ impl UpCommand {
         let configuration = self.configuration();
         // What cannot be served is found before anything is made.
         composition::check(&Loaded::in_memory(configuration.clone()))?;
+        let init = self.init.within(globals);
         let service = Service {
             state: self.state.folder(globals)?,
-            passphrase: self.init.passphrase(),
+            passphrase: init.passphrase(),
             source: Source::CommandLine(Box::new(configuration)),
             names: self.names,
-            first_run: Some(self.init),
+            first_run: Some(init),
         };
         serve(service, globals)
     }

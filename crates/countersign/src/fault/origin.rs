@@ -81,7 +81,9 @@ impl From<StoreError> for Fault {
             StoreError::NewerSchema { .. } | StoreError::NotAnInventory { .. } => {
                 Blame::Configuration
             }
-            StoreError::IssuingPaused { .. } => Blame::Denied,
+            StoreError::IssuerRevoked { .. }
+            | StoreError::IssuingPaused { .. }
+            | StoreError::RulesUnknown { .. } => Blame::Denied,
             StoreError::NotACertificate { .. } | StoreError::Sql { .. } => Blame::Bug,
             _ => Blame::World,
         };

@@ -112,6 +112,7 @@ impl Control<'_> {
             clock: Arc::clone(self.clock),
             in_force: following.as_mut().and_then(|it| it.in_force.take()),
             loaded: self.loaded.clone(),
+            refused: None,
         };
         tasks.spawn("reload", reloads.run(asking));
         if let Some(Following {

@@ -271,10 +271,7 @@ impl Follower {
                 let trusted = self.line.trusted();
                 in_force(async { Effects::default() }, trusted, kept)
             }
-            // Policy stands in the configuration.
-            Body::Confirmed {} | Body::Policy { .. } => {
-                in_force(async { Effects::default() }, line::done(), kept)
-            }
+            Body::Confirmed {} => in_force(async { Effects::default() }, line::done(), kept),
         };
         self.taking_effect.push_back(Pending {
             history,

@@ -9,6 +9,7 @@ use countersign_authority::state::{StateFolder, StateLock};
 use countersign_pki::name::TypedName;
 use countersign_pki::publication::PublicationUrl;
 use countersign_pki::time::UnixTime;
+use countersign_policy::issuance::Actor;
 use countersign_runtime::clock::SharedClock;
 use tokio::net::UnixListener;
 
@@ -92,10 +93,7 @@ pub(super) async fn open(
         // What it would let in may have been revoked since the backup.
         authority.refuse_paused().await?;
     }
-    // Before anything is issued by it, and for the commands that find nobody serving later.
-    authority.replace_profiles(profiles(loaded)?);
-    authority.replace_retention(retention(loaded)?);
-    kept_profiles::keep(&state, &loaded.configuration.authority)?;
+    say_rules(&authority, service, loaded, &state).await?;
     let now = UnixTime::from_seconds(clock.unix_seconds());
     if let (Some(arguments), true) = (&service.first_run, was_initialised)
         && let Some(note) = arguments.against_existing(authority.trust_domain(), state.path())?
@@ -147,6 +145,26 @@ pub(super) async fn open(
         publication,
         lock: None,
     })
+}
+
+/// By what is issued: before anything is, and for the commands that find nobody serving later.
+async fn say_rules(
+    authority: &Authority,
+    service: &Service,
+    loaded: &Loaded,
+    state: &StateFolder,
+) -> Result<(), Fault> {
+    authority.replace_profiles(profiles(loaded)?);
+    authority.replace_retention(retention(loaded)?);
+    kept_profiles::keep(authority, state, &loaded.configuration.authority);
+    if service.first_run.is_none() && authority.held_back().is_none() {
+        let because = "the configuration that is served says it".to_owned();
+        // Until it can be recorded nothing is issued, and all else is served.
+        if let Err(error) = authority.tell_rules(Actor::Authority, because).await {
+            tracing::error!(%error, "nothing is issued: it cannot be recorded what is issued by");
+        }
+    }
+    Ok(())
 }
 
 async fn publish(

@@ -8,7 +8,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use countersign_authority::api::Risk;
 use countersign_pki::time::spoken;
-use countersign_proxy::config::{EgressConfig, UpstreamUrls};
+use countersign_proxy::config::rule::AllowEntry;
+use countersign_proxy::config::{EgressConfig, ListenerConfig, UpstreamUrls};
 use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -116,7 +117,12 @@ impl Process {
 
 fn shortest_feed_life(loaded: &Loaded) -> Duration {
     let gateway = &loaded.configuration.gateway;
-    let listeners = gateway.listener.iter().map(|it| it.feed_life.duration());
+    // A break-glass listener is there for when the feed is silent.
+    let listeners = gateway
+        .listener
+        .iter()
+        .filter(|it| it.break_glass.is_none());
+    let listeners = listeners.map(|it| it.feed_life.duration());
     listeners
         .chain(gateway.egress.iter().map(|_| EgressConfig::FEED_LIFE))
         .min()
@@ -174,7 +180,22 @@ fn risks(loaded: &Loaded) -> Vec<Risk> {
         sentence: format!("metrics are served on {metrics} to whoever can connect"),
         hint: "gateway.metrics_address on loopback, or a firewall before it".to_owned(),
     });
-    plaintext.chain(open_metrics).collect()
+    let open_glass = (gateway.listener.iter())
+        .filter(|it| it.break_glass.is_some() && admits_anybody(it))
+        .map(|listener| Risk {
+            sentence: format!(
+                "while it is armed, break-glass listener {} admits everybody who gets there",
+                listener.address
+            ),
+            hint: "let allow name the few who need it".to_owned(),
+        });
+    plaintext.chain(open_metrics).chain(open_glass).collect()
+}
+
+fn admits_anybody(listener: &ListenerConfig) -> bool {
+    let of_routes = listener.route.iter().flat_map(|route| &route.allow);
+    let mut allow = listener.allow.iter().chain(of_routes);
+    allow.any(|entry| matches!(entry, AllowEntry::Anyone | AllowEntry::AnyTrusted))
 }
 
 fn leaves_the_host(upstream: &str) -> bool {

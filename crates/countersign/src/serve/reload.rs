@@ -4,6 +4,7 @@
 //! Trust that the feed tells is taken over by the configuration in force, whatever stands in the file by now: nobody goes
 //! on being trusted because somebody has begun to edit it.
 
+mod again;
 mod difference;
 
 use std::io::{self, IsTerminal};
@@ -20,6 +21,7 @@ use countersign_proxy::admin::ReloadRequest;
 use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
 use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
+use countersign_runtime::file_reads::unless_stuck;
 use countersign_runtime::shutdown::reload_signal;
 use countersign_runtime::supervisor::Supervisor;
 use countersign_runtime::watched_files::{Sight, Sights, WatchedFiles};
@@ -27,6 +29,7 @@ use countersign_tls::enforcement::Enforcement;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::again::{Again, Occasion, Refused};
 use self::difference::differences;
 use super::Source;
 use super::process::Process;
@@ -70,6 +73,8 @@ pub(crate) struct Reloads {
     pub(crate) in_force: Option<watch::Sender<u64>>,
     /// The configuration in force.
     pub(crate) loaded: Loaded,
+    /// One that was refused for what may pass by itself.
+    pub(crate) refused: Option<Again>,
 }
 
 /// The authority's own ports, which a reload does not move.
@@ -125,10 +130,25 @@ impl Reloads {
                     None => std::future::pending().await,
                 }
             };
+            let again_due = self.refused.as_ref().map(Again::due);
+            let again = async {
+                match again_due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             let hung_up = async {
                 match &mut hangup {
                     Some(hangup) => hangup.hangup().await,
                     None => std::future::pending().await,
+                }
+            };
+            let is_held_back = self.is_held_back();
+            let keep_again = async {
+                if is_held_back {
+                    tokio::time::sleep(KEEP_AGAIN).await;
+                } else {
+                    std::future::pending::<()>().await;
                 }
             };
             let trust_changed = async {
@@ -139,15 +159,21 @@ impl Reloads {
             };
             tokio::select! {
                 () = hung_up => {
-                    if self.reload(&mut watched).await.is_ok() {
+                    if self.reload(&mut watched, Occasion::Asked).await.is_ok() {
+                        trust_due = None;
+                    }
+                }
+                () = again => {
+                    if self.reload(&mut watched, Occasion::Again).await.is_ok() {
                         trust_due = None;
                     }
                 }
                 () = watched.changed() => {
-                    if self.has_changed(&mut watched) && self.reload(&mut watched).await.is_ok() {
+                    if self.has_changed(&mut watched).await && self.reload(&mut watched, Occasion::Changed).await.is_ok() {
                         trust_due = None;
                     }
                 }
+                () = keep_again => self.keep_rules(),
                 () = trust_changed => {
                     (trust_due, backoff) = (Some(Instant::now()), FIRST_BACKOFF);
                 }
@@ -157,8 +183,22 @@ impl Reloads {
                 }
                 Some(answer) = asking.recv() => {
                     // Whoever asked may have gone.
-                    let _ = answer.send(self.reload(&mut watched).await);
+                    let _ = answer.send(self.reload(&mut watched, Occasion::Asked).await);
                 }
+            }
+        }
+    }
+
+    fn is_held_back(&self) -> bool {
+        let held_back = |(authority, _): &(Arc<Authority>, StateFolder)| authority.held_back();
+        self.authority.as_ref().and_then(held_back).is_some()
+    }
+
+    fn keep_rules(&self) {
+        if let Some((authority, state)) = &self.authority {
+            kept_profiles::keep(authority, state, &self.loaded.configuration.authority);
+            if !self.is_held_back() {
+                tracing::info!("what is issued by is kept: certificates are issued again");
             }
         }
     }
@@ -197,8 +237,14 @@ impl Reloads {
         let now = UnixTime::from_seconds(self.clock.unix_seconds());
         let own = self.own.borrow().clone();
         let said = |fault: Fault| fault.sentence().to_owned();
-        let plan = plan(loaded, own.as_ref(), now).map_err(said)?;
-        let bundles = trusted(loaded, own.as_ref(), now).map_err(said)?;
+        let (read, by) = (loaded.clone(), own.clone());
+        let in_force = self.lists.bundles();
+        let planned = unless_stuck(move || {
+            let plan = plan(&read, by.as_ref(), &in_force, now)?;
+            Ok((plan, trusted(&read, by.as_ref(), &in_force, now)?))
+        });
+        let planned = planned.await.map_err(|stuck| stuck.to_string())?;
+        let (plan, bundles) = planned.map_err(said)?;
         let prepared = self.lists.prepare(loaded, bundles).await.map_err(said)?;
         // Nobody is judged by a bundle without its lists: they come first, and those of bundles that are left go last.
         self.lists.tighten(&prepared);
@@ -218,18 +264,24 @@ impl Reloads {
 
     /// Whether anything that was read for the configuration in force reads otherwise now. If not, it is in force, whatever was refused in
     /// between.
-    fn has_changed(&self, watched: &mut WatchedFiles) -> bool {
-        let Ok(now) = self.source.load() else {
+    async fn has_changed(&mut self, watched: &mut WatchedFiles) -> bool {
+        let (source, in_force) = (self.source.clone(), self.loaded.clone());
+        let read = unless_stuck(move || {
+            let now = source.load().ok()?;
+            now.read_files_of(&in_force);
+            Some(now)
+        });
+        let Ok(Some(now)) = read.await else {
             return true;
         };
         let (Ok(before), Ok(after)) = (self.loaded.written(), now.written()) else {
             return true;
         };
-        now.read_files_of(&self.loaded);
         let has_changed = before != after || self.loaded.files() != now.files();
         if !has_changed {
             tracing::debug!("what the configuration is read from was touched, and says the same");
             self.note(None);
+            self.refused = None;
             *watched = self.watch(&now);
         }
         has_changed
@@ -264,18 +316,30 @@ impl Reloads {
         self.process.read_again(refused);
     }
 
-    async fn reload(&mut self, watched: &mut WatchedFiles) -> Result<ReloadReport, String> {
-        self.supervisor.reloading();
+    async fn reload(
+        &mut self,
+        watched: &mut WatchedFiles,
+        occasion: Occasion,
+    ) -> Result<ReloadReport, String> {
+        let is_again = matches!(occasion, Occasion::Again);
+        if !is_again {
+            self.supervisor.reloading();
+        }
         let before = (self.loaded.written(), self.loaded.files());
         let mut tried = Sights::default();
-        let outcome = self.take_over(&mut tried).await;
+        let outcome = self.take_over(&mut tried, occasion).await;
         if outcome.is_ok() {
             *watched = self.watch(&self.loaded);
         } else {
             self.watch_on(watched, tried);
         }
-        self.metrics.note_reload(outcome.is_ok());
         self.note(outcome.as_ref().err().cloned());
+        if let (Err(error), true) = (&outcome, is_again) {
+            // Nothing new: it was told when it was refused first.
+            tracing::debug!(error, "configuration refused once more");
+            return outcome;
+        }
+        self.metrics.note_reload(outcome.is_ok());
         self.supervisor.ready(&match &outcome {
             Ok(_) => "serving".to_owned(),
             Err(error) => format!("serving by an earlier configuration: {error}"),
@@ -295,54 +359,92 @@ impl Reloads {
                 "configuration reloaded"
             ),
             Err(error) => {
-                tracing::error!(error, "configuration not reloaded: the one in force stays");
+                let tried_again = self.refused.is_some();
+                tracing::error!(
+                    error,
+                    tried_again,
+                    "configuration not reloaded: the one in force stays"
+                );
             }
         }
         outcome
     }
 
     /// `tried`: the files that were read for it, whatever came of it.
-    async fn take_over(&mut self, tried: &mut Sights) -> Result<ReloadReport, String> {
-        if let Source::File(path) = &self.source {
-            // As it was before, if it cannot even be parsed.
-            tried.insert(path.clone(), Sight::of(path));
+    async fn take_over(
+        &mut self,
+        tried: &mut Sights,
+        occasion: Occasion,
+    ) -> Result<ReloadReport, String> {
+        let earlier = self.refused.take();
+        let backoff = match (&earlier, occasion) {
+            (Some(again), Occasion::Again) => again.next_backoff(LONGEST_BACKOFF),
+            _ => FIRST_BACKOFF,
+        };
+        let loaded = match (earlier, occasion) {
+            // What was asked for, whatever somebody is writing into the file by now.
+            (Some(again), Occasion::Again) => again.unread(),
+            _ => self.read(tried).await?,
+        };
+        if matches!(occasion, Occasion::Changed) && loaded.is_cut_short(&self.loaded) {
+            tried.extend(loaded.seen_with_itself());
+            return Err(
+                "the file is the beginning of what it was, and may not be written to its end yet: once it is, it is taken over; \
+                 if it is whole, SIGHUP takes it over as it is"
+                    .to_owned(),
+            );
         }
-        let loaded = self.source.load();
-        let loaded = loaded.map_err(|fault| fault.sentence().to_owned())?;
         let outcome = self.take_over_loaded(&loaded).await;
         tried.extend(loaded.seen_with_itself());
-        if outcome.is_ok() {
-            loaded.settle();
-            self.loaded = loaded;
+        match outcome {
+            Ok(report) => {
+                loaded.settle();
+                self.loaded = loaded;
+                Ok(report)
+            }
+            Err(Refused::ForGood(error)) => Err(error),
+            Err(Refused::ForNow(error)) => {
+                self.refused = Some(Again::new(loaded, backoff));
+                Err(error)
+            }
         }
-        outcome
     }
 
-    async fn take_over_loaded(&mut self, loaded: &Loaded) -> Result<ReloadReport, String> {
-        let said = |fault: Fault| fault.sentence().to_owned();
+    async fn read(&self, tried: &mut Sights) -> Result<Loaded, String> {
+        let source = self.source.clone();
+        let read = unless_stuck(move || {
+            // As it was before, if it cannot even be parsed.
+            let before = match &source {
+                Source::File(path) => Some((path.clone(), Sight::of(path))),
+                Source::CommandLine(_) => None,
+            };
+            (before, source.load())
+        });
+        let (before, loaded) = read.await.map_err(|stuck| stuck.to_string())?;
+        tried.extend(before);
+        loaded.map_err(|fault| fault.sentence().to_owned())
+    }
+
+    async fn take_over_loaded(&mut self, loaded: &Loaded) -> Result<ReloadReport, Refused> {
+        let said = |fault: Fault| Refused::ForGood(fault.sentence().to_owned());
         if let Some(changed) = Ports::of(loaded).difference(&self.ports) {
-            return Err(format!(
+            return Err(Refused::ForGood(format!(
                 "{changed} has changed: that takes effect when the process starts again"
-            ));
+            )));
         }
         let profiles = profiles(loaded).map_err(said)?;
         let retention = retention(loaded).map_err(said)?;
         let roles = roles(loaded).map_err(said)?;
         let names = self.names_wanted(loaded).map_err(said)?;
-        let mut report = self.serve_by(loaded).await?;
+        let served = self.serve_by(loaded).await;
+        let mut report = served.map_err(Refused::ForNow)?;
         if let Some((authority, state)) = &self.authority {
             let cut = replace_roles(authority, &self.enforcement, roles).await;
             report.connections_cut += cut.connections_cut;
             authority.replace_profiles(profiles);
             authority.replace_retention(retention);
             // In force it is: a disk that is full must not leave anybody a role that was taken away.
-            if let Err(fault) = kept_profiles::keep(state, &loaded.configuration.authority) {
-                let error = fault.sentence();
-                tracing::error!(
-                    error,
-                    "commands that find nobody serving go by the former profiles"
-                );
-            }
+            kept_profiles::keep(authority, state, &loaded.configuration.authority);
         }
         let gateway = &loaded.configuration.gateway;
         self.process.reloaded(loaded);
@@ -372,3 +474,5 @@ impl Reloads {
 /// A file that is being replaced is whole again in a moment.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// A full disk is often emptied within minutes; an attempt costs little.
+const KEEP_AGAIN: Duration = Duration::from_secs(2);

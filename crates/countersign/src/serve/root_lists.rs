@@ -35,15 +35,19 @@ async fn watch(authority: Arc<Authority>, metrics: Metrics, clock: SharedClock) 
         let Ok(lists) = authority.superior_lists().await else {
             continue;
         };
-        let ends = lists
-            .iter()
-            .filter_map(|list| Some((list.next_update()?, list.issuer.subject())));
-        let Some((end, issuer)) = ends.min_by_key(|(end, _)| *end) else {
+        let ends = lists.iter().filter_map(|list| {
+            Some((
+                list.next_update()?,
+                list.issuer.subject(),
+                list.warn_before(),
+            ))
+        });
+        let Some((end, issuer, warn_before)) = ends.min_by_key(|(end, ..)| *end) else {
             continue;
         };
         metrics.tell_root_list_end(end.seconds());
         let now = UnixTime::from_seconds(clock.unix_seconds());
-        if now.plus(WARN_BEFORE) < end || told_at.is_some_and(|told| now < day_after(told)) {
+        if now.plus(warn_before) < end || told_at.is_some_and(|told| now < day_after(told)) {
             continue;
         }
         told_at = Some(now);
@@ -61,6 +65,3 @@ fn day_after(told: UnixTime) -> UnixTime {
 }
 
 const TICK: Duration = Duration::from_mins(1);
-
-/// A month to find whoever holds the root's key, as `status` has it.
-const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);

@@ -34,6 +34,7 @@ use self::obtaining::{HeldSource, Obtained, Obtaining};
 pub(crate) use self::shown::{BundleView, ListView};
 use self::telling::{tell_failure, tell_lists};
 use super::tasks::Tasks;
+use crate::bundles_in_force::BundlesInForce;
 use crate::composition::Trusted;
 use crate::configuration::Loaded;
 use crate::fault::Fault;
@@ -122,6 +123,14 @@ impl TrustLists {
         tasks.spawn_endless("the revocation lists of trust bundles", self.run());
     }
 
+    /// The bundles that are served by.
+    pub(crate) fn bundles(&self) -> BundlesInForce {
+        let held = self.held();
+        let bundles = held.bundles.iter();
+        let bundles = bundles.map(|(name, it)| (name.clone(), Arc::clone(&it.trusted.bundle)));
+        BundlesInForce(bundles.collect())
+    }
+
     /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`, or it has
     /// given one to the same bundle before: whoever publishes must not be able to keep others from being reloaded. From here on nothing else changes what is held, until [`TrustLists::commit`] or [`TrustLists::restore`].
     pub(crate) async fn prepare(
@@ -159,7 +168,8 @@ impl TrustLists {
                             Ok(obtaining.go_on(held, &plan, &loaded, now).await)
                         }
                         Some(Earlier::Other(held)) => {
-                            let first = obtaining.first(&source, &plan, &loaded, now).await;
+                            let first =
+                                obtaining.first((&name, &source), &plan, &loaded, now).await;
                             first.and_then(|mut next| {
                                 next.follow(&held)?;
                                 next.carry(&held, &plan.issuers);
@@ -167,7 +177,7 @@ impl TrustLists {
                                 Ok(next)
                             })
                         }
-                        None => obtaining.first(&source, &plan, &loaded, now).await,
+                        None => obtaining.first((&name, &source), &plan, &loaded, now).await,
                     };
                     if let Ok(held) = &got {
                         tell_failure(&name, held, &contact);
@@ -189,7 +199,7 @@ impl TrustLists {
             let held = match outcome {
                 Ok(held) => held,
                 Err(unusable) if mode == RevocationMode::DangerousSoft => {
-                    let mut held = HeldSource::new(source);
+                    let mut held = HeldSource::new(name.clone(), source);
                     held.failed(unusable.to_string());
                     tracing::error!(target: "trust", bundle = %name, source = %held.source, error = %unusable, "no revocation list: certificates are accepted unchecked");
                     held
@@ -324,7 +334,19 @@ impl TrustLists {
         for (name, lists) in names {
             self.put(name, lists).await;
         }
+        let sources = self.sources();
+        self.shared.obtaining.forget_all_but(sources).await;
         self.held().is_changing = false;
+    }
+
+    fn sources(&self) -> Vec<(BundleName, ListSource)> {
+        let held = self.held();
+        let bundles = held.bundles.iter();
+        let sources = bundles.flat_map(|(name, bundle)| {
+            let sources = bundle.sources.iter();
+            sources.map(|it| (name.clone(), it.source.clone()))
+        });
+        sources.collect()
     }
 
     /// The bundles are not served by after all.
@@ -489,7 +511,8 @@ impl TrustLists {
             }
         }
         for (bundle, what, end, contact) in ends {
-            let key = format!("{bundle} {what}");
+            // Its end is news, whatever was told before it.
+            let key = format!("{bundle} {what} {}", now < end);
             if (held.told.get(&key)).is_some_and(|told| now < told.plus(DAY)) {
                 continue;
             }

@@ -1,5 +1,6 @@
 //! CAs that exist already become authorities: what they issued stays good, what they revoked stays revoked.
 
+mod clients;
 mod openssl_ca;
 mod refused;
 mod root_lists;

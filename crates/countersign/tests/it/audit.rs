@@ -77,7 +77,7 @@ fn log_is_exported_and_verified_while_a_gateway_runs_and_while_none_does() {
     let last = records(&idle).pop().expect("records");
     assert_eq!(
         (&last["before"], &last["after"]),
-        (&"valid".into(), &"revoked".into())
+        (&"live".into(), &"revoked".into())
     );
 }
 

@@ -22,14 +22,14 @@ use crate::installation::{Answer, Installation, Issued, text};
 use crate::peers::peer;
 
 /// The backup of an installation, taken now.
-fn backup(installation: &Installation, name: &str) -> PathBuf {
+pub(crate) fn backup(installation: &Installation, name: &str) -> PathBuf {
     let file = installation.path(name);
     installation.ok(&["ca", "backup", text(&file)]);
     file
 }
 
 /// Another machine: the backup, and the passphrase from where it is kept.
-fn restored(source: &Installation, file: &Path) -> Installation {
+pub(crate) fn restored(source: &Installation, file: &Path) -> Installation {
     let installation = Installation::empty();
     installation.ok(&["ca", "restore", text(file)]);
     let passphrase = source.state().join("ca/passphrase");

@@ -437,11 +437,12 @@ impl Gateway {
         let server = partner.issue(Leaf::server(&[HOST, "other.test"]));
         let (certificate, key) = server.write(folder.path(), "server");
         std::fs::write(path("partner.pem"), partner.root_pem()).expect("writable");
-        let listener = |mode: &str| {
+        let listener = |mode: &str, on_refusal: &str| {
             format!(
                 r#"
 [[gateway.listener]]
-name = "{mode}"
+name = "{mode}-{on_refusal}"
+on_refusal = "{on_refusal}"
 address = "127.0.0.1:0"
 client_certificate = "{mode}"
 trust = ["internal", "partner"]
@@ -494,11 +495,13 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
             )
         };
         let config = format!(
-            "[gateway]\nworkers = 1\nmetrics_address = \"127.0.0.1:0\"\n{}{}{}{}\n[trust.partner]\nbundle = \"{}\"\n",
-            listener("require"),
-            listener("request"),
+            "[gateway]\nworkers = 1\nmetrics_address = \"127.0.0.1:0\"\n{}{}{}{}{}{}\n[trust.partner]\nbundle = \"{}\"\n",
+            listener("require", "alert"),
+            listener("request", "alert"),
             bytes("require"),
             bytes("request"),
+            listener("require", "explain"),
+            listener("request", "explain"),
             path("partner.pem").display()
         );
         std::fs::write(path("countersign.toml"), config).expect("writable");
@@ -537,8 +540,10 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
         let index = match (mode, protocol.is_bytes()) {
             (Mode::Require, false) => 0,
             (Mode::Request, false) => 1,
-            (Mode::Require, true) => 2,
-            (Mode::Request, true) => 3,
+            (Mode::Require | Mode::RequireExplained, true) => 2,
+            (Mode::Request | Mode::RequestExplained, true) => 3,
+            (Mode::RequireExplained, false) => 4,
+            (Mode::RequestExplained, false) => 5,
         };
         let address = self.process.ready()["listeners"][index]
             .as_str()

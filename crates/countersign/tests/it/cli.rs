@@ -1,6 +1,8 @@
 //! The command line as people and programs meet it: the inventory, what is explained, and how everything reads.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -105,6 +107,39 @@ fn status_is_one_word_everywhere_and_unknown_ones_are_seen() {
     );
     let listed = installation.json(&["list"]);
     assert!(!listed.to_string().contains(r#""valid""#), "{listed}");
+
+    // The same word in the log, on the socket, and in the description of the API.
+    installation.issue("client", "gone", &[]);
+    installation.ok(&["revoke", "gone", "--yes"]);
+    let log = installation.ok(&["audit", "export"]);
+    assert!(log.contains(r#""before":"live""#), "{log}");
+    assert!(!log.contains(r#""valid""#), "{log}");
+    let serving = installation.up(&[]);
+    let ask = |status: &str| {
+        let socket = installation.state().join("admin.sock");
+        let mut stream = UnixStream::connect(socket).expect("it serves");
+        let request = format!(
+            "GET /v1/certificates?status={status} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    };
+    for known in ["live", "held", "revoked", "expired", "unknown"] {
+        assert!(
+            ask(known).starts_with("HTTP/1.1 200"),
+            "{known}: {}",
+            ask(known)
+        );
+    }
+    assert!(
+        ask("live").contains(r#""status":"live""#),
+        "{}",
+        ask("live")
+    );
+    assert!(ask("valid").starts_with("HTTP/1.1 400"), "{}", ask("valid"));
+    drop(serving);
 }
 
 #[test]

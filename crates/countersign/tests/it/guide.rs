@@ -147,6 +147,13 @@ fn guide_to_retention_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_break_glass_does_what_it_says() {
+    if peer("guide_to_break_glass_does_what_it_says", "curl").is_some() {
+        check("break-glass.md");
+    }
+}
+
+#[test]
 fn guide_to_operators_does_what_it_says() {
     if peer("guide_to_operators_does_what_it_says", "curl").is_some() {
         check("operators.md");

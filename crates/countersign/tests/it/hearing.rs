@@ -108,7 +108,7 @@ async fn bundle_is_confirmed_when_the_gateway_serves_by_it_and_not_before() {
         head.at = head.at.minus(LONG);
     });
     // It jumps, and so the stream is given up.
-    long_ago.push(message("a", 9, Body::Policy { epoch: 1 }));
+    long_ago.push(message("a", 9, Body::Bundle(bundle(&next))));
     puppet.says(move |asked, before| match (&*asked.path, before) {
         // Told once, and then away.
         (FEED, 0) => Answer::Feed(long_ago.iter().cloned().map(Ok).collect()),

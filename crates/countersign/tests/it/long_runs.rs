@@ -13,7 +13,9 @@ use countersign_runtime::descriptors::raise_descriptor_limit;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::Client;
 use countersign_testkit::ephemeral;
+use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_testkit::process::Process;
+use rcgen::SerialNumber;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -39,10 +41,13 @@ fn count(variable: &str, otherwise: usize) -> usize {
 
 /// Who is admitted at the moment beside `you`, who always is.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is turned by itself")]
 struct Admitted {
     by_rule: bool,
     by_bundle: bool,
     is_held: bool,
+    /// On the revocation list of another partner.
+    is_listed: bool,
     /// How often the certificate was renewed.
     renewals: usize,
 }
@@ -69,11 +74,13 @@ impl Admitted {
         };
         format!(
             "[gateway]\nworkers = 2\nmetrics_address = \"{metrics}\"\nwatch_files = false\n\
-             [[gateway.listener]]\naddress = \"{address}\"\ntrust = [\"internal\"{trust}]\n\
+             [[gateway.listener]]\naddress = \"{address}\"\ntrust = [\"internal\", \"acme\"{trust}]\n\
              certificate = \"server-{server}/cert.pem\"\nkey = \"server-{server}/key.pem\"\n\
              [[gateway.listener.route]]\nupstream = \"demo\"\n\
-             allow = [{{ cn = \"you\" }}, {{ cn = \"held\" }}{rule}{guest}]\n\
-             [trust.partner]\nbundle = \"partner.pem\"\n"
+             allow = [{{ cn = \"you\" }}, {{ cn = \"held\" }}, {{ cn = \"steady\", bundle = \"acme\" }}, \
+             {{ cn = \"listed\", bundle = \"acme\" }}{rule}{guest}]\n\
+             [trust.partner]\nbundle = \"partner.pem\"\n\
+             [trust.acme]\nbundle = \"acme.pem\"\nintermediates = \"acme-issuing.pem\"\ncrl = [\"acme-root.crl\", \"acme.crl\"]\n"
         )
     }
 }
@@ -89,6 +96,70 @@ fn reload(socket: &Path) {
     assert!(answer.contains(" 200 "), "{answer}");
 }
 
+/// After as many changes a line says how far it is.
+const PROGRESS: usize = 100;
+
+/// A partner with a revocation list for each of its two CAs.
+struct Acme {
+    ca: TestCa,
+    steady: TestIdentity,
+    listed: TestIdentity,
+    serial: Vec<SerialNumber>,
+}
+
+impl Acme {
+    fn new(installation: &Installation) -> Self {
+        let (ca, listed) = (TestCa::new("acme"), Leaf::client("listed"));
+        installation.write("acme.pem", &ca.root_pem());
+        installation.write("acme-issuing.pem", &ca.intermediate.pem());
+        let acme = Self {
+            steady: ca.issue(Leaf::client("steady")),
+            serial: listed.params.serial_number.clone().into_iter().collect(),
+            listed: ca.issue(listed),
+            ca,
+        };
+        acme.publish(installation, 1, false);
+        acme
+    }
+
+    fn publish(&self, installation: &Installation, number: u64, is_listed: bool) {
+        let revoked = if is_listed { &self.serial[..] } else { &[] };
+        let names = ["acme-root.crl", "acme.crl"];
+        for (name, list) in names.iter().zip(self.ca.lists(number, revoked)) {
+            // As a careful operator does: never half a file.
+            let next = installation.write("next.crl", &list);
+            std::fs::rename(next, installation.path(name)).expect("renamed");
+        }
+    }
+}
+
+/// Requests beside the changes.
+#[derive(Default)]
+struct Load {
+    failed: AtomicU64,
+    served: AtomicU64,
+    stop: AtomicBool,
+}
+
+async fn ask_and_ask(client: Client, protocol: Protocol, address: SocketAddr, load: Arc<Load>) {
+    while !load.stop.load(Ordering::Relaxed) {
+        // A connection for a while: reloads fall into it.
+        let Ok(mut connection) = Connection::open(&client, protocol, address).await else {
+            load.failed.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        for _ in 0..50 {
+            let outcome = connection.get("/").await;
+            let counter = if matches!(outcome, Ok((200, _))) {
+                &load.served
+            } else {
+                &load.failed
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 async fn passes(client: &Client, gateway: SocketAddr) -> bool {
     match Connection::open(client, Protocol::Http1Tls13, gateway).await {
         Ok(mut connection) => matches!(connection.get("/").await, Ok((200, _))),
@@ -98,7 +169,7 @@ async fn passes(client: &Client, gateway: SocketAddr) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_under_load_fail_nobody_who_may_pass_and_pass_nobody_who_may_not() {
-    let changes = count("COUNTERSIGN_RELOADS", 24);
+    let changes = count("COUNTERSIGN_RELOADS", 30);
     let (installation, partner) = (Installation::new(), Installation::new());
     for folder in ["server-first", "server-second"] {
         let server = installation.issue("server", "localhost", &["--force"]);
@@ -108,55 +179,45 @@ async fn changes_under_load_fail_nobody_who_may_pass_and_pass_nobody_who_may_not
         ["you", "sometimes", "held"].map(|name| installation.issue("client", name, &[]));
     let guest = partner.issue("client", "guest", &[]);
     std::fs::copy(guest.ca(), installation.path("partner.pem")).expect("copied");
+    let acme = Acme::new(&installation);
     let (address, metrics) = (ephemeral::address(), ephemeral::address());
     let mut now = Admitted::default();
     let process = installation.serve(&now.configuration(address, metrics));
-    let client = |who: &Issued, protocol| {
-        Client::new(&you.root(), Some(&who.identity()), protocol, "localhost")
-    };
-    let (failed, served, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let load = Arc::new((failed, served, stop));
+    let client =
+        |who: &TestIdentity, protocol| Client::new(&you.root(), Some(who), protocol, "localhost");
+    let load = Arc::<Load>::default();
     let mut running = JoinSet::new();
-    for protocol in [
-        Protocol::Http1Tls13,
-        Protocol::Http2Tls13,
-        Protocol::Http1Tls12,
+    let own = you.identity();
+    for (protocol, who) in [
+        (Protocol::Http1Tls13, &own),
+        (Protocol::Http2Tls13, &own),
+        (Protocol::Http1Tls12, &own),
+        (Protocol::Http1Tls13, &acme.steady),
     ] {
-        let (load, client) = (Arc::clone(&load), client(&you, protocol));
-        running.spawn(async move {
-            let (failed, served, stop) = &*load;
-            while !stop.load(Ordering::Relaxed) {
-                // A connection for a while: reloads fall into it.
-                let Ok(mut connection) = Connection::open(&client, protocol, address).await else {
-                    failed.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                };
-                for _ in 0..50 {
-                    let outcome = connection.get("/").await;
-                    let counter = if matches!(outcome, Ok((200, _))) {
-                        served
-                    } else {
-                        failed
-                    };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
+        let (load, client) = (Arc::clone(&load), client(who, protocol));
+        running.spawn(ask_and_ask(client, protocol, address, load));
     }
-    let of = |who| client(who, Protocol::Http1Tls13);
-    let probes = [of(&sometimes), of(&guest), of(&held)];
+    let of = |who: &TestIdentity| client(who, Protocol::Http1Tls13);
+    let [sometimes, guest, held] = [sometimes, guest, held].map(|who| of(&who.identity()));
+    let probes = [sometimes, guest, held, of(&acme.listed)];
     let socket = process.path("state").join("admin.sock");
     let (mut wrongly_passed, mut wrongly_failed) = (0, 0);
     for change in 0..changes {
-        match change % 4 {
+        let kind = change % 5;
+        match kind {
             0 => now.renewals += 1,
             1 => now.by_bundle = !now.by_bundle,
             2 => now.by_rule = !now.by_rule,
-            _ => now.is_held = !now.is_held,
+            3 => now.is_held = !now.is_held,
+            _ => {
+                now.is_listed = !now.is_listed;
+                let number = u64::try_from(change).expect("a number") + 2;
+                acme.publish(&installation, number, now.is_listed);
+            }
         }
-        if change % 4 == 3 && now.is_held {
+        if kind == 3 && now.is_held {
             installation.ok(&["revoke", "held", "--reason", "certificate-hold", "--wait"]);
-        } else if change % 4 == 3 {
+        } else if kind == 3 {
             installation.ok(&["release", "held"]);
             // Whoever is let in again is waited for: what a release has to be is soon, not at once.
             let again = async {
@@ -171,7 +232,7 @@ async fn changes_under_load_fail_nobody_who_may_pass_and_pass_nobody_who_may_not
             let reloading = tokio::task::spawn_blocking(move || reload(&socket));
             reloading.await.expect("taken over");
         }
-        let expected = [now.by_rule, now.by_bundle, !now.is_held];
+        let expected = [now.by_rule, now.by_bundle, !now.is_held, !now.is_listed];
         for (probe, expected) in probes.iter().zip(expected) {
             match (passes(probe, address).await, expected) {
                 (true, false) => wrongly_passed += 1,
@@ -179,13 +240,20 @@ async fn changes_under_load_fail_nobody_who_may_pass_and_pass_nobody_who_may_not
                 _ => {}
             }
         }
+        if (change + 1) % PROGRESS == 0 {
+            println!(
+                "{} of {changes} changes, {} requests",
+                change + 1,
+                load.served.load(Ordering::Relaxed)
+            );
+        }
     }
-    load.2.store(true, Ordering::Relaxed);
+    load.stop.store(true, Ordering::Relaxed);
     while let Some(ended) = running.join_next().await {
         ended.expect("no panic");
     }
-    let failed = load.0.load(Ordering::Relaxed);
-    let served = load.1.load(Ordering::Relaxed);
+    let failed = load.failed.load(Ordering::Relaxed);
+    let served = load.served.load(Ordering::Relaxed);
     println!(
         "{changes} changes, {served} requests beside them: {failed} of those failed, {wrongly_failed} of whom a change admits were refused, \
          {wrongly_passed} of whom it refuses were admitted"
@@ -290,6 +358,7 @@ async fn bad_handshakes_leave_memory_flat_and_good_clients_served() {
         .await;
         most = most.max(resident(&process));
         assert!(passes(&good, gateway).await, "after round {round}");
+        println!("{} of {rounds} rounds, {most} KiB at most", round + 1);
     }
     let grown = most.saturating_sub(before);
     println!(
@@ -357,6 +426,9 @@ async fn flood_from_one_network_leaves_idle_and_new_clients_of_others_alone() {
         let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 16, 0, 0)) + network * 256 + host);
         let stream = connect_from(source, &client, address).await;
         resting.push(stream.unwrap_or_else(|error| panic!("{source}: {error}")));
+        if resting.len() % (PROGRESS * 10) == 0 {
+            println!("{} of {idle} connections", resting.len());
+        }
     }
     let ask = async |number: usize| {
         let network = u8::try_from(number % 250).expect("small");

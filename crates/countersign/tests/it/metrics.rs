@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use countersign_pki::time::UnixTime;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::Client;
 use countersign_testkit::process::Process;
@@ -41,6 +43,33 @@ fn promtool_accepts_the_metrics() {
     ] {
         assert!(metrics.contains(name), "{name} in {metrics}");
     }
+}
+
+#[test]
+fn end_of_the_roots_list_is_in_the_metrics_and_nothing_warns_of_it_for_nine_months() {
+    const NAME: &str = "countersign_authority_root_crl_next_update_seconds{} ";
+    let installation = Installation::new();
+    let gateway = installation.up(&[]);
+    let begun = Instant::now();
+    let told: u64 = loop {
+        let metrics = plain_get(metrics_address(&gateway), "/metrics", "");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(NAME));
+        let value = value.map_or(0, |value| value.trim().parse().expect("a number"));
+        if value > 0 {
+            break value;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{metrics}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let status = installation.json(&["status"]);
+    let told = UnixTime::from_seconds(told).to_string();
+    let ends = status["ends"].as_array().expect("a list");
+    let list = ends.iter().find(|end| end["what"] == "root crl");
+    assert_eq!(list.expect("is there")["at"], told.as_str(), "{status}");
+    assert!(
+        !status["risks"].to_string().contains("root crl"),
+        "{status}"
+    );
 }
 
 #[test]

@@ -43,7 +43,8 @@ async fn when_the_command_has_returned_the_gateway_of_another_process_refuses() 
     assert_eq!(node["confirmed"], true, "{receipt}");
     assert_eq!(node["connections_cut"], 1, "{receipt}");
     let after_ms = node["after_ms"].as_u64().expect("it confirmed");
-    println!("gw-1 confirmed after {after_ms} ms");
+    // Within a second is what the guide says; the rest is for a machine that does much else.
+    assert!(after_ms < 5_000, "{receipt}");
     drop(authority);
 }
 
@@ -221,6 +222,8 @@ async fn nobody_but_a_node_is_heard_on_the_feed_port() {
         ("GET", "/v1/feed"),
         ("POST", "/v1/feed/acknowledgement"),
         ("POST", "/v1/feed/leave"),
+        ("POST", "/v1/node/renew"),
+        ("POST", "/v1/node/certificate"),
     ] {
         let outcome = at_feed(&fleet, &operator, method, path, Some(json!({}))).await;
         assert_eq!(outcome.status(), Some(403), "{path}: {outcome:?}");
@@ -388,7 +391,7 @@ async fn at_the_end_of_the_feeds_life_nobody_is_admitted_until_it_is_heard_again
     );
 
     gateway.wait_for_log(&["ERROR", "trust-data-stale"]);
-    for mode in Mode::ALL {
+    for mode in [Mode::Require, Mode::Request] {
         for protocol in Protocol::HTTP {
             let outcome = attempt_as(&you, protocol, listener(&gateway, mode)).await;
             let Expected::Alert(alert, cause) = expected(mode, protocol, Attack::StaleFeed) else {
@@ -609,7 +612,7 @@ async fn those_who_are_refused_on_the_feed_port_are_few_lines_and_can_be_explain
 
 /// In the order of the configuration.
 fn listener(gateway: &Process, mode: Mode) -> SocketAddr {
-    let at = Mode::ALL.iter().position(|it| *it == mode).expect("one");
+    let at = usize::from(mode != Mode::Require);
     let address = gateway.ready()["listeners"][at].as_str();
     address.expect("an address").parse().expect("an address")
 }

@@ -187,6 +187,27 @@ fn commands_work_from_elsewhere_with_one_folder_as_far_as_the_role_goes() {
 }
 
 #[test]
+fn batch_of_an_issuer_gets_nothing_that_is_reserved() {
+    let office = Office::open();
+    for profile in [
+        "operator",
+        "node",
+        "intermediate",
+        "canary",
+        "ocsp-responder",
+    ] {
+        let lines = format!("profile,name\nclient,good-{profile}\n{profile},evil\n");
+        fs::write(office.desk.path().join("bad.csv"), lines).expect("the folder is ours");
+        let arguments = ["issue", "--batch", "bad.csv", "--out", profile];
+        let refused = office.run("ian", &arguments);
+        assert!(refused.code.is_some_and(|code| code != 0), "{refused:#?}");
+        assert!(refused.stderr.contains(profile), "{refused:#?}");
+    }
+    let evil = office.authority.certificates(&["--name", "evil"]);
+    assert!(evil.is_empty(), "{evil:#?}");
+}
+
+#[test]
 fn status_says_where_and_nothing_of_the_process() {
     let office = Office::open();
     let text = office.ok("vic", &["status"]);
@@ -398,7 +419,7 @@ async fn reload_that_cannot_be_written_down_takes_a_role_away_all_the_same() {
     office.process.signal(Signal::HUP);
     let line = office
         .process
-        .wait_for_log(&["go by the former profiles", "profiles.toml"]);
+        .wait_for_log(&["nothing is issued until", "profiles.toml"]);
     assert!(line.contains("ERROR"), "{line}");
     office.process.wait_for_log(&["configuration reloaded"]);
     assert!(olga.get("/v1/status").await.is_err());

@@ -718,6 +718,17 @@ async fn list_is_fetched_and_fetched_again_and_outlives_its_server() {
         Some(200)
     );
     gateway.wait_for_log(&["no new revocation list", "cannot connect"]);
+    // What left the configuration is not kept.
+    let kept = || {
+        let entries = fs::read_dir(scene.installation.state().join("lists"));
+        entries.expect("readable").count()
+    };
+    assert_eq!(kept(), 1);
+    let without = scene.toml("");
+    let next = scene.installation.write("next.toml", &without);
+    fs::rename(next, scene.installation.path("countersign.toml")).expect("renamed");
+    gateway.wait_for_log(&["configuration reloaded"]);
+    assert_eq!(kept(), 0);
 }
 
 #[test]

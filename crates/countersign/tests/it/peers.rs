@@ -7,30 +7,40 @@ use crate::installation::binary;
 /// The program called `name`. Where it is not installed, says so and gives `None`; where it must be (CI, or
 /// `COUNTERSIGN_REQUIRE_PEERS=1`), fails.
 pub(crate) fn peer(test: &str, name: &str) -> Option<PathBuf> {
-    let found = find(name);
+    found_or_skipped(find(name), is_required(), || {
+        format!("{test}: {name} is not installed")
+    })
+}
+
+fn found_or_skipped(
+    found: Option<PathBuf>,
+    is_required: bool,
+    why: impl Fn() -> String,
+) -> Option<PathBuf> {
     if found.is_none() {
-        let sentence = format!("SKIPPED {test}: {name} is not installed");
-        assert!(!is_required(), "{sentence}, and here it has to be");
-        println!("{sentence}");
+        assert!(!is_required, "{}, and here it has to be", why());
+        println!("SKIPPED {}", why());
     }
     found
 }
 
 /// The Python that has what `pypi/requirements.txt` names; `./test` makes it beside the binaries. Skips like [`peer`].
 pub(crate) fn python_of_pypi(test: &str) -> Option<PathBuf> {
-    let python = binary()
+    program_of_pypi(test, "python")
+}
+
+/// A program that came with those packages. Skips like [`peer`].
+pub(crate) fn program_of_pypi(test: &str, name: &str) -> Option<PathBuf> {
+    let program = binary()
         .ancestors()
         .nth(2)
-        .map(|target| target.join("pypi").join("bin").join("python"))
-        .filter(|python| python.is_file());
-    if python.is_none() {
-        let sentence = format!(
-            "SKIPPED {test}: the packages of crates/countersign/tests/it/pypi/requirements.txt are not in target/pypi"
-        );
-        assert!(!is_required(), "{sentence}, and here they have to be");
-        println!("{sentence}");
-    }
-    python
+        .map(|target| target.join("pypi").join("bin").join(name))
+        .filter(|program| program.is_file());
+    found_or_skipped(program, is_required(), || {
+        format!(
+            "{test}: the packages of crates/countersign/tests/it/pypi/requirements.txt are not in target/pypi"
+        )
+    })
 }
 
 /// `pypi/NAME.py`.
@@ -60,6 +70,13 @@ mod tests {
     #[test]
     fn missing_peer_is_none_unless_it_is_required() {
         assert!(find("sh").is_some());
-        assert!(find("no-such-program-anywhere").is_none());
+        let missing = find("no-such-program-anywhere");
+        assert_eq!(found_or_skipped(missing, false, String::new), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "here it has to be")]
+    fn missing_peer_that_is_required_fails() {
+        found_or_skipped(find("no-such-program-anywhere"), true, String::new);
     }
 }

@@ -286,6 +286,63 @@ fn profiles_of_a_configuration_hold_while_it_is_served_and_afterwards() {
 }
 
 #[test]
+fn usages_and_sources_of_a_profile_are_in_what_it_issues_and_in_the_dry_run() {
+    let test = "usages_and_sources_of_a_profile_are_in_what_it_issues_and_in_the_dry_run";
+    let Some(openssl) = peer(test, "openssl") else {
+        return;
+    };
+    let installation = Installation::new();
+    let lab = "[authority.public]\naddress = \"127.0.0.1:0\"\nurl = \"http://pki.example.test\"\n\
+        [authority.profile.lab]\nlike = \"peer\"\nkeys = [\"rsa\"]\n\
+        extended_key_usage = [\"client-auth\", \"1.3.6.1.5.5.7.3.14\"]\n\
+        key_usage = [\"digital-signature\", \"key-encipherment\"]\n\
+        crl_distribution_point = \"http://cdn.example.test/all.crl\"\nocsp = false\n";
+    let gateway = &CONFIGURATION[CONFIGURATION.find("[gateway]").expect("there")..];
+    let serving = installation.serve(&format!("{lab}{gateway}"));
+    let asked = ["issue", "lab", "a.example.test", "--key", "rsa2048"];
+    let told = installation.ok(&[&asked[..], &["--dry-run"]].concat());
+    for said in [
+        "serialNumber",
+        "20 octets",
+        "subjectPublicKeyInfo",
+        "RSA 2048",
+        "digitalSignature, keyEncipherment",
+        "clientAuth, 1.3.6.1.5.5.7.3.14",
+        "http://cdn.example.test/all.crl",
+        "profile lab says so",
+        "http://pki.example.test/ca/",
+    ] {
+        assert!(told.contains(said), "{said}:\n{told}");
+    }
+    let issued = installation.issue("lab", "a.example.test", &["--key", "rsa2048"]);
+    let shown = Command::new(openssl)
+        .args([
+            "x509",
+            "-noout",
+            "-text",
+            "-in",
+            text(&issued.certificate()),
+        ])
+        .output()
+        .expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    for said in [
+        "Digital Signature, Key Encipherment",
+        "TLS Web Client Authentication, 1.3.6.1.5.5.7.3.14",
+        "URI:http://cdn.example.test/all.crl",
+        "CA Issuers - URI:http://pki.example.test/ca/",
+    ] {
+        assert!(shown.contains(said), "{said}:\n{shown}");
+    }
+    assert!(!shown.contains("TLS Web Server"), "{shown}");
+    assert!(!shown.contains("OCSP - URI"), "{shown}");
+    drop(serving);
+    // Of every other profile as before, and the reserved ones have none of it.
+    let told = installation.ok(&["issue", "node", "edge", "--dry-run"]);
+    assert!(!told.contains("example.test/"), "{told}");
+}
+
+#[test]
 fn profiles_that_cannot_be_are_found_at_their_line() {
     let installation = Installation::empty();
     let check = |profile: &str, line: usize, words: &[&str]| {
@@ -315,6 +372,31 @@ fn profiles_that_cannot_be_are_found_at_their_line() {
         1,
         &["not the name"],
     );
+    for (line, words) in [
+        (
+            "extended_key_usage = [\"client-auth\"]",
+            &["no client-auth"][..],
+        ),
+        (
+            "extended_key_usage = [\"1.3.6.1.5.5.7.3.9\"]",
+            &["OCSPSigning"],
+        ),
+        (
+            "extended_key_usage = [\"2.5.29.37.0\"]",
+            &["anyExtendedKeyUsage"],
+        ),
+        ("key_usage = [\"key-cert-sign\"]", &["unknown variant"]),
+        ("key_usage = [\"key-encipherment\"]", &["RSA keys alone"]),
+        ("ocsp = true", &["nor false"]),
+        ("ca_issuers = \"https://a.example\"", &["http:// URL"]),
+        ("crl_distribution_point = \"ldap://a\"", &["http:// URL"]),
+    ] {
+        check(
+            &format!("[authority.profile.web]\nlike = \"server\"\n{line}"),
+            3,
+            words,
+        );
+    }
     check(
         "[authority.profile.web]\nlike = \"node\"",
         2,

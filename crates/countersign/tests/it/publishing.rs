@@ -93,7 +93,7 @@ fn list_with(url: &str, revoked: &Certificate) -> Vec<u8> {
     }
 }
 
-fn configuration(public: SocketAddr, url: &str) -> String {
+pub(crate) fn configuration(public: SocketAddr, url: &str) -> String {
     format!(
         "[authority.public]\naddress = \"{public}\"\nurl = \"{url}\"\n\
          [gateway]\nmetrics_address = \"127.0.0.1:0\"\n\
@@ -150,7 +150,7 @@ fn ask(method: &str, url: &str, headers: &str, body: &str) -> (String, Vec<u8>) 
     )
 }
 
-fn fetch(url: &str) -> Vec<u8> {
+pub(crate) fn fetch(url: &str) -> Vec<u8> {
     let (head, body) = get(url, "");
     assert!(head.starts_with("http/1.1 200"), "{url}: {head}");
     body

@@ -98,6 +98,8 @@ fn runner_refuses_what_is_not_so() {
     check("$ echo one\ntwo\n");
     check("$ echo one\n");
     check("$ true\none\n");
+    check("$ false\n");
+    check("$ echo error: no >&2; false\n...\n");
     check("$ printf 'a\\nb\\n'\na\n");
     check("$ printf 'a\\nb\\n'\n...\nc\n");
     check("$ echo status 200\nstatus 403\n");
@@ -175,9 +177,17 @@ impl Session {
         let file = fs::File::create(&output).expect("the folder is ours");
         let twin = file.try_clone().expect("a file can be shared");
         let status = self.shell(&step.command).stdout(file).stderr(twin).status();
-        let _ = status.expect("sh starts");
+        let status = status.expect("sh starts");
         let came = fs::read_to_string(output).expect("readable");
-        compare(step, &came, true)
+        compare(step, &came, true)?;
+        // Where the page shows no line of it, that it worked is all that it claims.
+        if !status.success() && step.expected.iter().all(|line| line == "...") {
+            return Err(format!(
+                "$ {}\nended with {status}, it printed:\n{came}",
+                step.command
+            ));
+        }
+        Ok(())
     }
 
     /// In the background: goes on when everything that is expected has been printed.

@@ -217,7 +217,7 @@ async fn revocation_made_while_nothing_runs_is_in_force_from_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn revocation_survives_restart_and_power_cut() {
+async fn revocation_survives_a_kill_and_a_restart() {
     let installation = Installation::new();
     let gateway = installation.up(&[]);
     let partner = installation.issue("client", "partner", &[]);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::ephemeral;
@@ -339,4 +340,178 @@ async fn refusal_comes_once_whatever_cannot_be_read_and_whatever_else_has_change
     );
     assert_eq!(refused().as_deref(), Some("2"), "{}", process.log());
     assert_eq!(status(&you, &process).await, 200);
+}
+
+/// Waits until so many lines have all of these words.
+async fn told(process: &Process, times: usize, words: &[&str]) {
+    let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+    let count = || process.log().lines().filter(has_all).count();
+    let telling = async {
+        while count() < times {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let told = tokio::time::timeout(HANG, telling).await;
+    assert!(
+        told.is_ok(),
+        "{words:?} not {times} times: {}",
+        process.log()
+    );
+}
+
+const HANG: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn beginning_of_a_file_that_is_being_written_is_not_taken_for_all_of_it() {
+    const RELOADED: &[&str] = &["configuration reloaded"];
+    const CUT_SHORT: &[&str] = &[
+        "configuration not reloaded",
+        "the beginning of what it was",
+        "SIGHUP",
+    ];
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let denying = |who: &str| {
+        let route = route("demo", "you\" }, { cn = \"other");
+        configuration(&format!("{route}deny = [{{ cn = \"{who}\" }}]\n"), "")
+    };
+    let good = denying("other");
+    let file = installation.write("countersign.toml", &good);
+    let process = serve(&installation, &file);
+    assert_eq!(status(&other, &process).await, 403);
+    let half = &good[..good.find("deny = ").expect("it denies")];
+    // As an editor that writes into the file, and is slow: what stands there by now is a configuration too, and denies nobody.
+    fs::write(&file, half).expect("writable");
+    told(&process, 1, CUT_SHORT).await;
+    assert_eq!(status(&other, &process).await, 403);
+    let whole = good.replace("deny = [{ cn = \"other\"", "deny = [{ cn = \"you\"");
+    fs::write(&file, &whole).expect("writable");
+    told(&process, 1, RELOADED).await;
+    assert_eq!(status(&other, &process).await, 200);
+    assert_eq!(status(&you, &process).await, 403);
+    // Whoever means it says so.
+    fs::write(&file, half).expect("writable");
+    told(&process, 2, CUT_SHORT).await;
+    process.signal(Signal::HUP);
+    told(&process, 2, RELOADED).await;
+    assert_eq!(status(&you, &process).await, 200);
+    // What takes the place of a file is whole.
+    let replace = |text: &str| {
+        let beside = installation.write("next.toml", text);
+        fs::rename(beside, &file).expect("writable");
+    };
+    replace(&whole);
+    told(&process, 3, RELOADED).await;
+    assert_eq!(status(&you, &process).await, 403);
+    replace(half);
+    told(&process, 4, RELOADED).await;
+    assert_eq!(status(&you, &process).await, 200);
+    let log = process.log();
+    assert_eq!(
+        log.matches("configuration not reloaded").count(),
+        2,
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_tried_again_without_a_touch() {
+    let installation = Installation::new();
+    installation.issue("client", "you", &[]);
+    let plain = configuration(&route("demo", "you"), "");
+    let file = installation.write("countersign.toml", &plain);
+    let process = serve(&installation, &file);
+    let ca = countersign_testkit::pki::TestCa::new("elsewhere");
+    let leaf = countersign_testkit::pki::Leaf::server(&["localhost"]).valid(9, 3600);
+    ca.issue(leaf).write(&installation.path(""), "later");
+    let later = format!(
+        "certificate = \"later.pem\"\nkey = \"later.key\"\n{}",
+        route("demo", "you")
+    );
+    let with_certificate = plain.replace(&route("demo", "you"), &later);
+    fs::write(&file, &with_certificate).expect("writable");
+    let refused = process.wait_for_log(&["configuration not reloaded", "is not valid for another"]);
+    assert!(refused.contains("tried_again"), "{refused}");
+    process.wait_for_log(&["configuration reloaded", "certificate"]);
+    let shown = plain_get(metrics_address(&process), "/metrics", "");
+    // However often it was tried, it was refused once.
+    let counted = "countersign_gateway_reloads_total{outcome=\"refused\"} 1\n";
+    assert!(shown.contains(counted), "{shown}\n{}", process.log());
+    let told = installation.ok(&["status"]);
+    assert!(!told.contains("an earlier configuration"), "{told}");
+}
+
+#[tokio::test]
+async fn file_that_cannot_be_read_to_its_end_is_named_and_holds_up_nothing() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let root = fs::read(you.ca()).expect("readable");
+    let bundle = installation.path("partner.pem");
+    fs::write(&bundle, &root).expect("writable");
+    let with_bundle = format!(
+        "{}[trust.partner]\nbundle = \"partner.pem\"\n",
+        configuration(&route("demo", "you"), "")
+    );
+    let file = installation.write("countersign.toml", &with_bundle);
+    let process = serve(&installation, &file);
+    // As a file of a network whose server is gone: whoever reads it waits.
+    let fifo = installation.path("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+    fs::rename(&fifo, &bundle).expect("writable");
+    process.wait_for_log(&[
+        "configuration not reloaded",
+        "partner.pem",
+        "has not ended for",
+    ]);
+    assert_eq!(status(&you, &process).await, 200);
+    let told = installation.ok(&["status"]);
+    assert!(
+        told.contains("partner.pem") && told.contains("has not ended for"),
+        "{told}"
+    );
+    // What does not need the file is taken over in spite of it.
+    let without = configuration(&route("demo", "other"), "");
+    fs::write(installation.path("next.toml"), without).expect("writable");
+    fs::rename(installation.path("next.toml"), &file).expect("writable");
+    process.wait_for_log(&["configuration reloaded", "allow[0].cn"]);
+    assert_ne!(status(&you, &process).await, 200);
+}
+
+#[tokio::test]
+async fn bundle_that_has_ended_with_time_keeps_nothing_else_from_being_taken_over() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let root = countersign_testkit::pki::root_pem_until(12);
+    installation.write("partner.pem", &root);
+    let trusting = "[trust.partner]\nbundle = \"partner.pem\"\n";
+    let with_bundle = format!("{}{trusting}", configuration(&route("demo", "you"), ""));
+    let file = installation.write("countersign.toml", &with_bundle);
+    let process = serve(&installation, &file);
+    process.wait_for_log(&["trust is over", "partner"]);
+    fs::write(
+        &file,
+        with_bundle.replace("cn = \"you\"", "cn = \"nobody\""),
+    )
+    .expect("writable");
+    process.wait_for_log(&["configuration reloaded", "allow[0].cn"]);
+    assert_ne!(status(&you, &process).await, 200);
+    // One that is brought is refused, by whatever name, and so is a start.
+    let other = countersign_testkit::pki::expired_root_pem();
+    installation.write("other.pem", &other);
+    for (path, name) in [("other.pem", "partner"), ("partner.pem", "another")] {
+        let brought = with_bundle
+            .replace("\"partner.pem\"", &format!("\"{path}\""))
+            .replace("trust.partner", &format!("trust.{name}"));
+        fs::write(&file, &brought).expect("writable");
+        process.wait_for_log(&["configuration not reloaded", path, "expired"]);
+    }
+    let state = installation.state();
+    let arguments = ["run", "-c", text(&file), "--state", text(&state)];
+    drop(process);
+    let started = Process::try_start(crate::installation::binary(), &arguments);
+    let said = started.err().expect("it does not start");
+    assert!(said.contains("expired"), "{said}");
 }

@@ -170,6 +170,51 @@ fn filters_are_looked_at_asked_about_and_obeyed() {
 }
 
 #[test]
+fn each_filter_revokes_what_fits_and_nothing_else() {
+    for (filter, value, fits) in [
+        ("--profile", "server", &["dns:api.example.com"][..]),
+        ("--owner", "team-a", &["cn:one"]),
+        ("--name", "t*", &["cn:two"]),
+        ("--san", "*.example.com", &["dns:api.example.com"]),
+        ("--identity", "cn:two", &["cn:two"]),
+        (
+            "--issuer",
+            "Countersign Issuing CA",
+            &["cn:one", "cn:two", "dns:api.example.com"],
+        ),
+        (
+            "--issued-by",
+            "uid:0",
+            &["cn:one", "cn:two", "dns:api.example.com"],
+        ),
+    ] {
+        let installation = Installation::new();
+        // Of `init`: what the filters mean as well is told apart by its names.
+        for name in ["one", "two"] {
+            installation.issue("client", name, &[]);
+        }
+        installation.issue("server", "api.example.com", &[]);
+        // Of another issuer.
+        installation.issue("operator", "alice", &[]);
+        installation.ok(&["label", "one", "--owner", "team-a"]);
+        let of_init = ["cn:you", "dns:localhost"];
+        installation.ok(&["revoke", filter, value, "--yes"]);
+        let revoked = installation.certificates(&["--status", "revoked"]);
+        let mut revoked: Vec<&str> = revoked
+            .iter()
+            .filter_map(|certificate| certificate["name"].as_str())
+            .filter(|name| !of_init.contains(name))
+            .collect();
+        revoked.sort_unstable();
+        let mut fits = fits.to_vec();
+        if filter == "--issued-by" {
+            fits.insert(0, "cn:alice");
+        }
+        assert_eq!(revoked, fits, "{filter} {value}");
+    }
+}
+
+#[test]
 fn what_is_not_ours_not_there_or_our_own_is_refused_by_name() {
     let installation = Installation::new();
     let status = installation.run(&["status", "--json"]).stdout;

@@ -46,6 +46,18 @@ pub const fn alert_name(code: u8) -> Option<&'static str> {
     })
 }
 
+/// The alert by which the other side refused us, if that is what the refusal is about; one without a name is `other`.
+pub fn alert_received(refusal: &Refusal) -> Option<&'static str> {
+    let received = refusal.evidence.get(ALERT_RECEIVED)?;
+    let named = (0..=u8::MAX).filter_map(alert_name);
+    Some(
+        named
+            .into_iter()
+            .find(|it| *it == received)
+            .unwrap_or("other"),
+    )
+}
+
 pub(super) fn refusal(code: u8) -> Refusal {
     let name = alert_name(code).map_or_else(|| code.to_string(), str::to_owned);
     let (meaning, fix) = match code {
@@ -94,7 +106,9 @@ pub(super) fn refusal(code: u8) -> Refusal {
         ),
         _ => ("the client ended the handshake with an alert", None),
     };
-    let evidence = Evidence::new().with("alert_received", &name);
+    let evidence = Evidence::new()
+        .with("refused_by", "client")
+        .with(ALERT_RECEIVED, &name);
     let refusal = Refusal::new(
         Cause::ClientClosedEarly,
         format!("{meaning} (alert {name})"),
@@ -106,4 +120,6 @@ pub(super) fn refusal(code: u8) -> Refusal {
     }
 }
 
+/// In the evidence of a refusal that was not ours.
+pub(crate) const ALERT_RECEIVED: &str = "alert_received";
 const LOOK_AT_OURS: &str = "Read the client's log: it says what it dislikes in this server's certificate; then check that certificate with `countersign inspect`.";

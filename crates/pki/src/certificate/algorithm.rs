@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA1_ASN1, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
+    self, ECDSA_P256_SHA1_ASN1, RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
     VerificationAlgorithm,
 };
 use const_oid::{ObjectIdentifier, ObjectIdentifierRef};
@@ -179,6 +179,23 @@ impl<'a> PublicKey<'a> {
             .map_err(|_| unverified())
     }
 
+    /// Whether `signature` is this key's over `message`, made with the algorithm that keys of its kind sign with.
+    pub(crate) fn verify_statement(
+        &self,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Malformed> {
+        let verifier = own_algorithm(&self.algorithm).ok_or_else(|| {
+            Malformed(format!(
+                "statements signed by a key of {} cannot be verified",
+                self.algorithm
+            ))
+        })?;
+        UnparsedPublicKey::new(verifier, self.bits)
+            .verify(message, signature)
+            .map_err(|_| unverified())
+    }
+
     /// The same for signatures with SHA-1, of RSA keys and of P-256: proof of nothing, since they can be forged.
     pub(crate) fn verify_forgeable(
         &self,
@@ -204,6 +221,21 @@ impl<'a> PublicKey<'a> {
             .verify(message, signature)
             .map_err(|_| unverified())
     }
+}
+
+/// What a key of each kind signs with where nothing says otherwise: the algorithm follows from the key, so that whoever sends a
+/// signature chooses nothing.
+fn own_algorithm(key: &KeyAlgorithm) -> Option<&'static dyn VerificationAlgorithm> {
+    Some(match key {
+        KeyAlgorithm::Ec { curve, .. } if curve == "P-256" => &signature::ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::Ec { curve, .. } if curve == "P-384" => &signature::ECDSA_P384_SHA384_ASN1,
+        KeyAlgorithm::Ed25519 => &signature::ED25519,
+        KeyAlgorithm::MlDsa44 => &signature::ML_DSA_44,
+        KeyAlgorithm::MlDsa65 => &signature::ML_DSA_65,
+        KeyAlgorithm::MlDsa87 => &signature::ML_DSA_87,
+        KeyAlgorithm::Rsa { .. } => &signature::RSA_PKCS1_2048_8192_SHA256,
+        _ => return None,
+    })
 }
 
 fn unverified() -> Malformed {

@@ -109,6 +109,26 @@ impl KeyUsage {
             .collect()
     }
 
+    /// The content of the BIT STRING: how many bits of the octet are unused, and the octet. decipherOnly, the ninth bit, is nobody's.
+    pub(crate) fn encode(self) -> [u8; 2] {
+        let bits = [
+            self.digital_signature,
+            self.content_commitment,
+            self.key_encipherment,
+            self.data_encipherment,
+            self.key_agreement,
+            self.key_cert_sign,
+            self.crl_sign,
+            self.encipher_only,
+        ];
+        let octet = bits
+            .iter()
+            .fold(0_u8, |octet, bit| octet << 1 | u8::from(*bit));
+        // X.690 §11.2.2: no zero bits at the end.
+        let unused = u8::try_from(octet.trailing_zeros()).expect("at most 8");
+        [unused, octet]
+    }
+
     fn decode(value: &Tlv<'_>) -> Result<Self, Malformed> {
         let what = "keyUsage";
         let (bits, _) = value.bit_string(what)?;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use super::decode::{InvalidCrl, Outline};
 use super::{CrlScope, ParsedCrl};
 use crate::certificate::Certificate;
+use crate::dn::DistinguishedName;
 use crate::feed::RevocationReason;
 use crate::fingerprint::Fingerprint;
 use crate::pem;
@@ -162,11 +164,15 @@ impl AcceptedCrl {
     }
 
     /// Checks everything that does not change with time, and that it has begun.
+    ///
+    /// What is made of its entries takes more time and memory than its bytes: that is done for what a known key has signed, and for
+    /// nothing else.
     pub fn accept(der: &[u8], issuers: &[Certificate], now: UnixTime) -> Result<Self, CrlRefused> {
-        let list =
-            ParsedCrl::parse(der).map_err(|invalid| CrlRefused::Malformed { why: invalid.why })?;
+        let malformed = |invalid: InvalidCrl| CrlRefused::Malformed { why: invalid.why };
+        let outline = Outline::of(der).map_err(malformed)?;
+        let key = signer(&outline, der, issuers)?;
+        let list = ParsedCrl::parse(der).map_err(malformed)?;
         let issuer = list.issuer().to_string();
-        let key = signer(&list, issuers)?;
         let unprocessed = |why: &str| CrlRefused::Unprocessed {
             issuer: issuer.clone(),
             why: why.to_owned(),
@@ -330,13 +336,12 @@ impl fmt::Debug for AcceptedCrl {
 }
 
 /// The key that signed it, SHA-256.
-fn signer(list: &ParsedCrl, issuers: &[Certificate]) -> Result<Fingerprint, CrlRefused> {
-    let issuer = list.issuer().to_string();
+fn signer(list: &Outline, der: &[u8], issuers: &[Certificate]) -> Result<Fingerprint, CrlRefused> {
     let mut named = issuers
         .iter()
-        .filter(|candidate| list.is_issued_by(candidate.subject_der()))
+        .filter(|candidate| list.issuer(der) == candidate.subject_der())
         .peekable();
-    if named.peek().is_none() {
+    let Some(issuer) = named.peek().map(|named| named.subject().to_string()) else {
         let known: Vec<String> = issuers
             .iter()
             .take(MAX_SHOWN)
@@ -344,13 +349,15 @@ fn signer(list: &ParsedCrl, issuers: &[Certificate]) -> Result<Fingerprint, CrlR
             .collect();
         return Err(CrlRefused::WrongIssuer {
             why: format!(
-                "it is a list of {issuer}, which is none of this bundle's CAs ({})",
+                "it is a list of {}, which is none of this bundle's CAs ({})",
+                stranger(list.issuer(der)),
                 known.join("; ")
             ),
         });
-    }
+    };
     // By the signature, not by the key identifier: what this key signed is this key's, however it is called.
-    let Some(signer) = named.find(|named| list.verify_signature(named.spki_der()).is_ok()) else {
+    let Some(signer) = named.find(|named| list.verify_signature(der, named.spki_der()).is_ok())
+    else {
         return Err(CrlRefused::BadSignature { issuer });
     };
     if signer.key_usage().is_some_and(|usage| !usage.crl_sign) {
@@ -361,9 +368,22 @@ fn signer(list: &ParsedCrl, issuers: &[Certificate]) -> Result<Fingerprint, CrlR
     Ok(signer.spki())
 }
 
+fn stranger(name: &[u8]) -> String {
+    let read = (name.len() <= MAX_NAME_BYTES).then(|| DistinguishedName::from_der(name).ok());
+    match read.flatten() {
+        Some(name) => name.to_string(),
+        None => format!(
+            "whoever has a name of {} bytes that cannot be read",
+            name.len()
+        ),
+    }
+}
+
 const DELTA_CRL_INDICATOR: &str = "2.5.29.27";
 const ISSUING_DISTRIBUTION_POINT: &str = "2.5.29.28";
 /// Clocks that are kept in time differ by less. A list from a CA whose clock is a little ahead is no fault of the list.
 const SKEW: std::time::Duration = std::time::Duration::from_mins(5);
+/// Of a name that nobody has vouched for.
+const MAX_NAME_BYTES: usize = 4096;
 /// A bundle's CAs are few; a message has room for so many.
 const MAX_SHOWN: usize = 4;

@@ -16,10 +16,7 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug)]
 pub struct ParsedCrl {
     der: Vec<u8>,
-    to_be_signed: Range<usize>,
-    issuer_place: Range<usize>,
-    algorithm: Range<usize>,
-    signature: Range<usize>,
+    outline: Outline,
     issuer: DistinguishedName,
     signature_scheme: SignatureScheme,
     this_update: UnixTime,
@@ -29,6 +26,38 @@ pub struct ParsedCrl {
     scope: Option<CrlScope>,
     entries: Vec<CrlEntry>,
     unprocessed: Vec<String>,
+}
+
+/// Where the parts of a CRL stand that tell who signed it. Its entries, which may be millions, are not looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Outline {
+    to_be_signed: Range<usize>,
+    issuer: Range<usize>,
+    algorithm: Range<usize>,
+    signature: Range<usize>,
+}
+
+impl Outline {
+    /// Takes no time that grows with the input.
+    pub(super) fn of(der: &[u8]) -> Result<Self, InvalidCrl> {
+        Ok(outline(der)?)
+    }
+
+    /// The issuer's name, a whole DER `Name`.
+    pub(super) fn issuer<'a>(&self, der: &'a [u8]) -> &'a [u8] {
+        &der[self.issuer.clone()]
+    }
+
+    /// Whether this key (a whole `SubjectPublicKeyInfo`) signed it: a hash over all of it, and nothing that is made of it.
+    pub(super) fn verify_signature(&self, der: &[u8], spki: &[u8]) -> Result<(), InvalidCrl> {
+        let key = PublicKey::from_der(spki)?;
+        let algorithm = Cursor::new(&der[self.algorithm.clone()]).any("the signature algorithm")?;
+        let (signed, signature) = (
+            &der[self.to_be_signed.clone()],
+            &der[self.signature.clone()],
+        );
+        Ok(key.verify(&algorithm, signed, signature)?)
+    }
 }
 
 impl ParsedCrl {
@@ -91,19 +120,12 @@ impl ParsedCrl {
 
     /// Whether its issuer has this name (a whole DER `Name`).
     pub(crate) fn is_issued_by(&self, name: &[u8]) -> bool {
-        self.der[self.issuer_place.clone()] == *name
+        self.outline.issuer(&self.der) == name
     }
 
     /// Whether this key (a whole `SubjectPublicKeyInfo`) signed it.
     pub(crate) fn verify_signature(&self, spki: &[u8]) -> Result<(), InvalidCrl> {
-        let key = PublicKey::from_der(spki)?;
-        let algorithm =
-            Cursor::new(&self.der[self.algorithm.clone()]).any("the signature algorithm")?;
-        Ok(key.verify(
-            &algorithm,
-            &self.der[self.to_be_signed.clone()],
-            &self.der[self.signature.clone()],
-        )?)
+        self.outline.verify_signature(&self.der, spki)
     }
 
     /// Whether `issuer` made it (its name, its key identifier, cRLSign, and the signature) and it can be relied on within its
@@ -156,7 +178,7 @@ impl From<Malformed> for InvalidCrl {
     }
 }
 
-fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
+fn outline(der: &[u8]) -> Result<Outline, Malformed> {
     let mut outer = Cursor::new(der);
     let mut parts = outer.expect(Tag::Sequence, "the list")?.cursor();
     outer.finish("the list")?;
@@ -165,8 +187,18 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
     let signature = parts.expect(Tag::BitString, "the signature")?;
     signature.octet_aligned_bits("the signature")?;
     parts.finish("the signature")?;
-
     let mut fields = to_be_signed.cursor();
+    let issuer = issuer(&mut fields, &algorithm)?;
+    Ok(Outline {
+        to_be_signed: to_be_signed.range(),
+        issuer: issuer.range(),
+        algorithm: algorithm.range(),
+        signature: signature.content_range().start + 1..signature.content_range().end,
+    })
+}
+
+/// What stands before it, too.
+fn issuer<'a>(fields: &mut Cursor<'a>, algorithm: &Tlv<'_>) -> Result<Tlv<'a>, Malformed> {
     if let Some(version) = fields.optional(Tag::Integer, "the version")?
         && version.unsigned("the version")? != 1
     {
@@ -182,8 +214,18 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
             "the signature algorithm inside the signed part is not the one outside".to_owned(),
         ));
     }
-    let issuer_place = fields.expect(Tag::Sequence, "the issuer")?;
-    let issuer = DistinguishedName::from_der(issuer_place.whole)
+    fields.expect(Tag::Sequence, "the issuer")
+}
+
+fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
+    let outline = outline(der)?;
+    let algorithm = Cursor::new(&der[outline.algorithm.clone()]).any("the signature algorithm")?;
+    let mut outer = Cursor::new(der);
+    let mut parts = outer.expect(Tag::Sequence, "the list")?.cursor();
+    let to_be_signed = parts.expect(Tag::Sequence, "the to-be-signed part")?;
+    let mut fields = to_be_signed.cursor();
+    let issuer = issuer(&mut fields, &algorithm)?;
+    let issuer = DistinguishedName::from_der(issuer.whole)
         .map_err(|fault| Malformed(format!("the issuer is {fault}")))?;
     let this_update = fields.any("thisUpdate")?.time("thisUpdate")?;
     let next_update = match fields.optional(Tag::UtcTime, "nextUpdate")? {
@@ -213,10 +255,7 @@ fn decode(der: &[u8]) -> Result<ParsedCrl, Malformed> {
     };
     Ok(ParsedCrl {
         der: der.to_vec(),
-        to_be_signed: to_be_signed.range(),
-        issuer_place: issuer_place.range(),
-        algorithm: algorithm.range(),
-        signature: signature.content_range().start + 1..signature.content_range().end,
+        outline,
         issuer,
         signature_scheme: SignatureScheme::decode(&algorithm)?,
         this_update,

@@ -13,6 +13,13 @@ pub const RENEW: &str = "/v1/node/renew";
 /// `POST`: [`ListenerCertificate`] in, [`Certified`] out.
 pub const CERTIFICATE: &str = "/v1/node/certificate";
 
+/// The header by which a request that issues can be made again (draft-ietf-httpapi-idempotency-key-header): the same key
+/// and the same body get the same certificate.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The kind of problem that says that the same request, under the same key, is being answered.
+pub const IN_FLIGHT: &str = "urn:countersign:in-flight";
+
 /// The node ends in order: nobody waits for it any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,4 +65,7 @@ pub struct Refused {
     /// What to do.
     #[serde(default)]
     pub hint: Option<String>,
+    /// Of which kind; left out, the status says it.
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
 }

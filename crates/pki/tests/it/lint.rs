@@ -209,8 +209,22 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
             root.clone(),
         ),
         (
+            "key-usage-outside-key",
+            leaf().with(KEY_USAGE, usage(true, 5, 0b1010_0000)),
+            root.clone(),
+        ),
+        (
+            "key-usage-outside-key",
+            Forge {
+                spki: rsa_spki(2048),
+                ..leaf()
+            }
+            .with(KEY_USAGE, usage(true, 3, 0b1000_1000)),
+            root.clone(),
+        ),
+        (
             "leaf-without-digital-signature",
-            leaf().with(KEY_USAGE, usage(true, 5, 0x20)),
+            leaf().with(KEY_USAGE, usage(true, 6, 0x40)),
             root.clone(),
         ),
         (
@@ -245,7 +259,7 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
         ),
         (
             "ocsp-responder-key-usage",
-            responder(&root).with(KEY_USAGE, usage(true, 5, 0b1010_0000)),
+            responder(&root).with(KEY_USAGE, usage(true, 6, 0b1100_0000)),
             root.clone(),
         ),
         (
@@ -302,6 +316,14 @@ fn cases() -> Vec<(&'static str, Forge, Certificate)> {
         (
             "purpose-outside-issuer",
             under(leaf(), &servers_only),
+            servers_only.clone(),
+        ),
+        (
+            "purpose-outside-issuer",
+            under(
+                leaf().with(EXTENDED_KEY_USAGE, eku(&purposes(&[1, 14]))),
+                &servers_only,
+            ),
             servers_only,
         ),
         (

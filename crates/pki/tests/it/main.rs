@@ -2,6 +2,7 @@
 
 mod certificate;
 mod chain;
+mod compatibility;
 mod crl;
 mod dn;
 mod forge;

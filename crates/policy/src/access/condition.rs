@@ -7,7 +7,7 @@ use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::name::DnsName;
 use countersign_pki::time::{UnixTime, spoken};
 
-use super::{Allow, Asked, Condition, Headers, Login, Route};
+use super::{Allow, Asked, Condition, HeaderPattern, Headers, Login, Route};
 
 /// Whether something holds, given what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -392,6 +392,15 @@ impl Condition {
     pub(super) fn looks_at_headers(&self) -> bool {
         self.levels()
             .any(|it| !it.headers.is_empty() || !it.grpc.is_empty() || it.tenant.looks_at_headers())
+    }
+
+    /// The names of the headers that it asks for. What a call of gRPC is known by is not among them: it says what the request is, not who
+    /// sends it.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
+        self.levels().flat_map(|it| {
+            let own = it.headers.iter().map(HeaderPattern::name);
+            own.chain(it.tenant.headers())
+        })
     }
 
     pub(super) fn looks_at_circumstances(&self) -> bool {

@@ -65,7 +65,7 @@ impl HeaderPattern {
                 return refuse("there are no patterns for values of headers".to_owned());
             }
             if values[..index].contains(value) {
-                return refuse(format!("it names {value:?} twice"));
+                return refuse(format!("its value {} stands there twice", index + 1));
             }
         }
         let mut values = values.to_vec();
@@ -124,9 +124,12 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 impl fmt::Display for HeaderPattern {
-    /// `x-env: prod|test`.
+    /// `x-env` or `x-env with one of 2 values`. Never the values: an API key is one, and what this shows goes to the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.values.join("|"))
+        match self.values.len() {
+            1 => f.write_str(&self.name),
+            several => write!(f, "{} with one of {several} values", self.name),
+        }
     }
 }
 

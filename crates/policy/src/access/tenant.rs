@@ -141,6 +141,14 @@ impl Tenant {
         }
     }
 
+    /// The names of the headers that have to say it.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
+        self.uses.iter().filter_map(|it| match it {
+            Use::Header(name) => Some(name.as_str()),
+            Use::Host(_) | Use::Path(_) => None,
+        })
+    }
+
     pub(super) fn looks_at_headers(&self) -> bool {
         self.uses.iter().any(|it| matches!(it, Use::Header(_)))
     }

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::name::{NameKind, TypedName};
-use countersign_pki::tbs::ExtraExtension;
+use countersign_pki::name::{NameKind, TypedName, Uri};
+use countersign_pki::tbs::{ExtraExtension, Usage};
 use countersign_pki::time::spoken;
 
-use super::rules::Naming;
+use super::rules::{Naming, Source};
 use super::{Approved, BACKDATE, IssuerRole, Issuers, ProfileRules, Request};
 
 /// One field of a certificate, and what it comes from; or a rule of its profile.
@@ -31,6 +31,11 @@ impl Approved {
         let because = |field, value: String, why: String| Because { field, value, why };
         let mut fields = vec![
             because(
+                "serialNumber",
+                "20 octets".to_owned(),
+                "drawn at random when it is issued".to_owned(),
+            ),
+            because(
                 "issuer",
                 issuer.subject().to_string(),
                 why_issuer(rules.issued_by()).to_owned(),
@@ -49,6 +54,14 @@ impl Approved {
                 "subject",
                 preview.subject().to_string(),
                 why_subject(rules, preview),
+            ),
+            because(
+                "subjectPublicKeyInfo",
+                preview.public_key_algorithm().to_string(),
+                format!(
+                    "the holder's key, of a kind that profile {} certifies",
+                    rules.profile()
+                ),
             ),
         ];
         if !preview.subject_alt_names().is_empty() {
@@ -78,6 +91,14 @@ impl Approved {
                 format!("what profile {} is for", rules.profile()),
             ));
         }
+        if let Some(usage) = preview.key_usage() {
+            fields.push(because(
+                "keyUsage",
+                listed(usage.listed()),
+                why_key_usage(rules, preview).to_owned(),
+            ));
+        }
+        fields.extend(self.told_sources());
         for extension in rules.extensions() {
             fields.push(because(
                 "extension",
@@ -87,6 +108,49 @@ impl Approved {
         }
         fields.extend(rules.told());
         fields
+    }
+}
+
+impl Approved {
+    /// Where it says to look for its revocation and its issuer, or that it does not.
+    fn told_sources(&self) -> Vec<Because> {
+        let said = self.rules.sources();
+        let sources = &self.sources;
+        let rows: [(&'static str, &'static str, Option<&Source>, Option<&Uri>); 3] = [
+            (
+                "cRLDistributionPoints",
+                "the list of its shard, where the authority publishes",
+                said.crl.as_ref(),
+                sources.crl.as_ref(),
+            ),
+            (
+                "authorityInfoAccess ocsp",
+                "the authority's responder",
+                said.ocsp.as_ref(),
+                sources.ocsp.as_ref(),
+            ),
+            (
+                "authorityInfoAccess caIssuers",
+                "its issuer's certificate, where the authority publishes",
+                said.ca_issuers.as_ref(),
+                sources.ca_issuers.as_ref(),
+            ),
+        ];
+        let rows = rows
+            .into_iter()
+            .map(|(field, published, said, uri)| Because {
+                field,
+                value: uri.map_or_else(|| "none".to_owned(), |uri| uri.as_str().to_owned()),
+                why: match (said, uri) {
+                    _ if self.issued_by() != IssuerRole::Intermediate => {
+                        "the authority publishes for the issuer of leaves alone".to_owned()
+                    }
+                    (Some(_), _) => format!("profile {} says so", self.profile()),
+                    (None, Some(_)) => published.to_owned(),
+                    (None, None) => "the authority publishes nowhere".to_owned(),
+                },
+            });
+        rows.collect()
     }
 }
 
@@ -179,6 +243,14 @@ fn why_issuer(role: IssuerRole) -> &'static str {
         IssuerRole::Intermediate => "the issuer of leaves",
         IssuerRole::Operator => "the issuer of operators and nodes, and of nothing else",
         IssuerRole::Root => "the root, which issues CAs alone",
+    }
+}
+
+fn why_key_usage(rules: &ProfileRules, preview: &Certificate) -> &'static str {
+    match rules.usage() {
+        _ if preview.is_ca() => "a CA signs certificates and lists",
+        Usage::LeafWith(_) => "digitalSignature for TLS, and what the profile adds",
+        _ => "what TLS 1.3 needs, and no more",
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod narrowing;
 mod pattern;
+mod sources;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +19,8 @@ use super::{Actor, Denied, IssuerRole, Profile};
 pub use self::narrowing::{InvalidProfile, Narrowing};
 pub(super) use self::pattern::is_under;
 pub use self::pattern::{CommonNamePattern, IpRange, UriPrefix};
+pub use self::sources::{Source, SourceRules};
+pub use self::usage::{FurtherKeyUsage, Purpose};
 use crate::access::PathPattern;
 use countersign_pki::name::DnsName;
 
@@ -116,6 +120,8 @@ pub struct ProfileRules {
     max_lifetime: Duration,
     names: NameRules,
     same_key_renewal: bool,
+    usage: Usage,
+    sources: SourceRules,
     extensions: Vec<ExtraExtension>,
 }
 
@@ -132,6 +138,8 @@ impl ProfileRules {
                 ..NameRules::default()
             },
             same_key_renewal: true,
+            usage: like.usage(),
+            sources: SourceRules::default(),
             extensions: Vec::new(),
         }
     }
@@ -174,6 +182,16 @@ impl ProfileRules {
     /// Whether the next certificate of an identity may have the key of one before.
     pub fn allows_same_key(&self) -> bool {
         self.same_key_renewal
+    }
+
+    /// What the key may be used for.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
+    /// Where it says to look for its revocation and its issuer.
+    pub fn sources(&self) -> &SourceRules {
+        &self.sources
     }
 
     /// What every certificate carries beside its own.

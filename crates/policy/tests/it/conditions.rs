@@ -697,3 +697,24 @@ fn patterns_that_nothing_can_meet_are_refused() {
         assert!(NamePattern::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn headers_that_rules_go_by_are_known_wherever_they_stand() {
+    let rules = policy(vec![route(
+        &[
+            "cn:a x-env=prod",
+            "spiffe://example.com/{tenant}/** x-tenant={tenant}",
+            "cn:b grpc=shop.v1.Orders/Create",
+        ],
+        &["GET ! x-token=1"],
+    )])
+    .unwrap();
+    for name in ["x-env", "x_env", "x-tenant", "x_tenant", "x-token"] {
+        assert!(rules.looks_at_header(name), "{name}");
+    }
+    for name in ["x-envy", "x-en", "prod", "grpc-timeout", "x.env"] {
+        assert!(!rules.looks_at_header(name), "{name}");
+    }
+    let plain = policy(vec![route(&["cn:a"], &[])]).unwrap();
+    assert!(!plain.looks_at_header("x-env"));
+}

@@ -7,6 +7,7 @@
 
 mod access;
 mod adoption;
+mod break_glass;
 mod canonical;
 mod conditions;
 mod given_lists;

@@ -2,7 +2,7 @@
 
 use countersign_policy::access::{Asked, Decision, NoHeaders};
 
-use crate::world::{CIRCUMSTANCES, peer, policy, route};
+use crate::world::{CIRCUMSTANCES, Sent, peer, policy, route};
 
 /// A peer that asks for `GET /x`.
 fn check(allowed: &[&str], denied: &[&str], text: &str, expected: &str) {
@@ -261,4 +261,51 @@ fn long_names_and_long_rules_stay_short_and_cheap() {
         ),
         other => panic!("{other:?}"),
     }
+}
+
+/// What is told goes to the log, and an API key is a header too.
+#[test]
+fn what_headers_hold_is_never_told() {
+    let rules = policy(vec![route(
+        &["cn:a GET x-api-key=hunter2", "cn:a PUT x-env=prod|hunter2"],
+        &["POST x-env=hunter2"],
+    )])
+    .unwrap();
+    for (method, header, expected) in [
+        (
+            "GET",
+            ("x-api-key", "swordfish"),
+            "allows cn:a GET header x-api-key; this is GET /",
+        ),
+        (
+            "PUT",
+            ("x-env", "swordfish"),
+            "allows cn:a PUT header x-env with one of 2 values; this is PUT /",
+        ),
+        (
+            "POST",
+            ("x-env", "hunter2"),
+            "denied by rule 1: POST header x-env; this is POST /",
+        ),
+    ] {
+        let asked = Asked {
+            peer: Some(&peer("internal cn:a")),
+            host: None,
+            method,
+            path: "/",
+            headers: &Sent(vec![header]),
+            circumstances: CIRCUMSTANCES,
+        };
+        let Decision::RequestNotAllowed { nearest, .. } = rules.decide(&asked) else {
+            panic!("{method} goes through");
+        };
+        assert_eq!(nearest, expected);
+    }
+    let twice = ["hunter2".to_owned(), "hunter2".to_owned()];
+    let refused = countersign_policy::access::HeaderPattern::parse("x-api-key", &twice);
+    let told = refused.unwrap_err().to_string();
+    assert!(
+        told.contains("x-api-key") && !told.contains("hunter2"),
+        "{told}"
+    );
 }

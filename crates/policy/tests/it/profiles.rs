@@ -7,16 +7,17 @@ use countersign_pki::feed::RevocationReason;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::name::{DnsName, TypedName};
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
-use countersign_pki::tbs::{ExtraExtension, SignatureAlgorithm, Template, Usage};
+use countersign_pki::tbs::{ExtraExtension, KeyPurpose, SignatureAlgorithm, Template, Usage};
 use countersign_policy::access::PathPattern;
 use countersign_policy::administration::{Role, Roles};
 use countersign_policy::issuance::{
-    Actor, Approved, Authorized, BuiltIn, CommonNamePattern, Denied, IpRange, IssuanceRules,
-    IssuerRole, Issuers, KeyType, KeyUse, Narrowing, Profile, Profiles, Request, UriPrefix,
-    authorize,
+    Actor, Approved, Authorized, BuiltIn, CommonNamePattern, Denied, FurtherKeyUsage, IpRange,
+    IssuanceRules, IssuerRole, Issuers, KeyType, KeyUse, Narrowing, Profile, Profiles, Purpose,
+    Request, Source, SourceRules, UriPrefix, authorize,
 };
 use rcgen::{KeyPair, PublicKeyData as _};
 
@@ -95,7 +96,7 @@ fn shown(template: &Template) -> String {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let usage = match template.usage {
+    let usage = match template.usage.clone() {
         Usage::Leaf {
             server_auth,
             client_auth,
@@ -881,6 +882,206 @@ fn extra_extensions_are_in_the_certificate_and_nothing_else_is() {
     }
 }
 
+/// Key usage and purposes of what `text` gets under a profile.
+fn used_for(like: BuiltIn, narrowing: Narrowing, text: &str) -> (Vec<&'static str>, Vec<String>) {
+    let site = Site::with("lab", Some(like), narrowing);
+    let approved = site.approve(&request(text)).unwrap();
+    assert_eq!(approved.issued_by(), IssuerRole::Intermediate);
+    let preview = approved.preview();
+    assert!(!preview.is_ca() && preview.key_usage_critical());
+    (
+        preview.key_usage().unwrap().listed(),
+        preview.extended_key_usage().unwrap().listed(),
+    )
+}
+
+fn eap() -> Purpose {
+    Purpose::Further(KeyPurpose::parse("1.3.6.1.5.5.7.3.14").unwrap())
+}
+
+#[test]
+fn a_profile_says_less_of_tls_and_more_of_what_means_nothing_to_us() {
+    let narrowing = Narrowing {
+        purposes: Some(vec![Purpose::ClientAuth, eap()]),
+        ..Narrowing::default()
+    };
+    assert_eq!(
+        used_for(BuiltIn::Peer, narrowing, "lab a.example.com"),
+        (
+            vec!["digitalSignature"],
+            vec!["clientAuth".to_owned(), "1.3.6.1.5.5.7.3.14".to_owned()]
+        )
+    );
+    let narrowing = Narrowing {
+        keys: Some(vec![KeyType::P256, KeyType::P384]),
+        key_usage: Some(vec![
+            FurtherKeyUsage::KeyAgreement,
+            FurtherKeyUsage::ContentCommitment,
+        ]),
+        ..Narrowing::default()
+    };
+    assert_eq!(
+        used_for(BuiltIn::Client, narrowing, "lab a"),
+        (
+            vec!["digitalSignature", "contentCommitment", "keyAgreement"],
+            vec!["clientAuth".to_owned()]
+        )
+    );
+}
+
+#[test]
+fn no_profile_gives_its_keys_what_its_kind_has_not() {
+    let purposes = |purposes: &[Purpose]| Narrowing {
+        purposes: Some(purposes.to_vec()),
+        ..Narrowing::default()
+    };
+    let eku = Some("extended_key_usage");
+    let (server, client) = (Purpose::ServerAuth, Purpose::ClientAuth);
+    for (like, listed, part) in [
+        (BuiltIn::Server, vec![server, client], "have no client-auth"),
+        (BuiltIn::Client, vec![server], "have no server-auth"),
+        (BuiltIn::Person, vec![client, server], "have no server-auth"),
+        (BuiltIn::Peer, vec![], "neither server-auth nor client-auth"),
+        (
+            BuiltIn::Workload,
+            vec![eap()],
+            "neither server-auth nor client-auth",
+        ),
+        (BuiltIn::Peer, vec![server, server], "twice"),
+        (BuiltIn::Client, vec![client, eap(), eap()], "twice"),
+    ] {
+        check_configured("lab", Some(like), purposes(&listed), eku, part);
+    }
+    // What speaks for the issuer or for everything, and what the kind decides, has no other way in.
+    for oid in [
+        "1.3.6.1.5.5.7.3.1",
+        "1.3.6.1.5.5.7.3.2",
+        "1.3.6.1.5.5.7.3.9",
+        "2.5.29.37.0",
+        "nonsense",
+        "",
+        "1",
+    ] {
+        assert!(KeyPurpose::parse(oid).is_err(), "{oid}");
+    }
+    let bits = |keys: Option<Vec<KeyType>>, bit| Narrowing {
+        keys,
+        key_usage: Some(vec![bit]),
+        ..Narrowing::default()
+    };
+    let rsa = || Some(vec![KeyType::Rsa { bits: 2048 }]);
+    for (keys, bit, part) in [
+        (None, FurtherKeyUsage::KeyEncipherment, "RSA keys alone"),
+        (None, FurtherKeyUsage::KeyAgreement, "P-256 and P-384 alone"),
+        (
+            rsa(),
+            FurtherKeyUsage::KeyAgreement,
+            "P-256 and P-384 alone",
+        ),
+        (
+            Some(vec![KeyType::Ed25519]),
+            FurtherKeyUsage::KeyAgreement,
+            "P-256 and P-384 alone",
+        ),
+    ] {
+        let narrowing = bits(keys, bit);
+        check_configured(
+            "lab",
+            Some(BuiltIn::Client),
+            narrowing,
+            Some("key_usage"),
+            part,
+        );
+    }
+    let narrowing = bits(rsa(), FurtherKeyUsage::KeyEncipherment);
+    let mut profiles = Profiles::built_in();
+    profiles
+        .configure("lab", Some(BuiltIn::Server), narrowing)
+        .unwrap();
+    // Invariant 12: what reaches the admin API, the feed and acknowledgements stays what it is.
+    for reserved in [
+        BuiltIn::Authority,
+        BuiltIn::Intermediate,
+        BuiltIn::Node,
+        BuiltIn::OcspResponder,
+        BuiltIn::Operator,
+    ] {
+        let name = reserved.profile().to_string();
+        check_configured(&name, None, purposes(&[client]), None, "reserved");
+        let like = Some(reserved);
+        check_configured("lab", like, purposes(&[client]), Some("like"), "reserved");
+    }
+}
+
+#[test]
+fn a_profile_says_where_its_certificates_are_looked_up() {
+    let published = PublicationUrl::parse("http://pki.example.com").unwrap();
+    let sources = |rules: SourceRules, published: Option<PublicationUrl>| {
+        let narrowing = Narrowing {
+            sources: rules,
+            ..Narrowing::default()
+        };
+        let mut site = Site::with("lab", Some(BuiltIn::Client), narrowing);
+        site.rules.publication = published;
+        let request = request("lab a");
+        let approved = site.approve(&request).unwrap();
+        let told = approved.because(&request, &site.issuers);
+        let value = |field: &str| {
+            let found = told.iter().find(|it| it.field == field);
+            found.map(|it| it.value.clone()).unwrap()
+        };
+        let crl = approved.preview().crl_uris().join(" ");
+        let said = value("cRLDistributionPoints");
+        assert_eq!(said, if crl.is_empty() { "none" } else { &crl });
+        [
+            crl,
+            value("authorityInfoAccess ocsp"),
+            value("authorityInfoAccess caIssuers"),
+        ]
+    };
+    let own = sources(SourceRules::default(), Some(published.clone()));
+    assert!(
+        own.iter()
+            .all(|it| it.starts_with("http://pki.example.com/"))
+    );
+    let elsewhere = |text: &str| Source::parse(text);
+    let [crl, ocsp, ca_issuers] = sources(
+        SourceRules {
+            crl: elsewhere("http://cdn.example.com/all.crl"),
+            ocsp: Some(Source::Nowhere),
+            ca_issuers: None,
+        },
+        Some(published),
+    );
+    assert_eq!((&*crl, &*ocsp), ("http://cdn.example.com/all.crl", "none"));
+    assert!(
+        ca_issuers.starts_with("http://pki.example.com/ca/"),
+        "{ca_issuers}"
+    );
+    let rules = SourceRules {
+        ocsp: elsewhere("http://ocsp.example.com"),
+        ..SourceRules::default()
+    };
+    assert_eq!(
+        sources(rules, None),
+        ["", "http://ocsp.example.com", "none"]
+    );
+    for bad in [
+        "",
+        "http://",
+        "http:///x",
+        "https://a.example",
+        "ldap://a.example",
+        "http://a@b.example",
+        "http://a.example/\u{1b}",
+        "http://a.example/ x",
+        "http://a.example/#x",
+    ] {
+        assert_eq!(Source::parse(bad), None, "{bad:?}");
+    }
+    assert_eq!(Source::parse(&format!("http://{}", "a".repeat(200))), None);
+}
+
 #[test]
 fn what_an_issuer_may_not_give_is_refused_by_name() {
     let mut site = Site::new();
@@ -1167,7 +1368,7 @@ fn what_the_authority_is_known_by_nobody_else_gets_and_it_is_for_servers_alone()
         .ask(Actor::Authority, &request("authority a.example.com"))
         .expect("its own");
     assert_eq!(own.issued_by(), IssuerRole::Operator);
-    let usage = own.template().usage;
+    let usage = own.template().usage.clone();
     assert!(
         matches!(
             usage,

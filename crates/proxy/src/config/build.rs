@@ -20,6 +20,8 @@ use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
 
 use crate::config::edge::edge;
+use crate::config::health::checked_by_listener;
+use crate::config::refusal::on_refusal;
 use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
@@ -72,7 +74,7 @@ impl GatewayConfig {
         for (index, config) in self.egress.iter().enumerate() {
             let context = upstream::Context {
                 bundles,
-                feed_life: EgressConfig::FEED_LIFE,
+                feed_life: Some(EgressConfig::FEED_LIFE),
                 read: &build.read,
             };
             let plan = config.build(index, &context)?;
@@ -123,18 +125,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         listener: &ListenerConfig,
     ) -> Result<ListenerPlan, ConfigError> {
         let place = format!("gateway.listener[{index}]");
-        let name = listener
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("listener-{}", index + 1));
-        // The same alphabet: both go into logs, metrics and addresses of pages as they are.
-        if BundleName::parse(&name).is_err() {
-            return Err(ConfigError::new(
-                format!("{place}.name"),
-                format!("{name:?} cannot name a listener"),
-            )
-            .hint("use 1 to 63 lower-case letters, digits and hyphens"));
-        }
+        let name = name(&place, index, listener)?;
         check_times(&place, listener)?;
         let trust = self.trust(&place, listener)?;
         let admission = Admission {
@@ -142,9 +133,27 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             trust: &trust,
             requires_certificate: false,
         };
+        let break_glass = match &listener.break_glass {
+            Some(config) => Some(config.build(
+                &place,
+                listener,
+                &trust,
+                self.config.feed.as_ref(),
+                &self.read,
+            )?),
+            None => None,
+        };
+        // When the feed is silent is what a break-glass listener is for; and no session outlives an arming, for there is none.
+        let (feed_life, session_lifetime) = match break_glass {
+            Some(_) => (None, Duration::ZERO),
+            None => (
+                Some(listener.feed_life.duration()),
+                listener.session_lifetime.duration(),
+            ),
+        };
         let upstreams = upstream::Context {
             bundles: self.bundles,
-            feed_life: listener.feed_life.duration(),
+            feed_life,
             read: &self.read,
         };
         let served = served(&place, &name, listener, &admission, &upstreams)?;
@@ -186,10 +195,12 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                     Protocol::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
                     Protocol::Postgresql => vec![postgresql::ALPN.to_vec()],
                 },
-                session_lifetime: listener.session_lifetime.duration(),
+                session_lifetime,
                 handshake_timeout: listener.handshake_timeout.duration(),
-                feed_life: Some(listener.feed_life.duration()),
+                on_refusal: on_refusal(&place, listener, served.protocol)?,
+                feed_life,
             },
+            break_glass,
             credentials: self.credentials(&place, listener)?,
             max_connections: listener.max_connections.get(),
             edge: edge(&place, listener)?,
@@ -392,6 +403,32 @@ pub(crate) fn rule_place(
     format!("{listener}{route}{entry}")
 }
 
+/// How the listener is called; where the file gives it no name, after its place.
+fn name(place: &str, index: usize, listener: &ListenerConfig) -> Result<String, ConfigError> {
+    let name = (listener.name.clone()).unwrap_or_else(|| format!("listener-{}", index + 1));
+    // The same alphabet: both go into logs, metrics and addresses of pages as they are.
+    if BundleName::parse(&name).is_err() {
+        return Err(ConfigError::new(
+            format!("{place}.name"),
+            format!("{name:?} cannot name a listener"),
+        )
+        .hint("use 1 to 63 lower-case letters, digits and hyphens"));
+    }
+    Ok(name)
+}
+
+/// Where nothing begins with headers or a login, whoever gives them a time believes in a limit that there is not.
+fn refuse_header_timeout(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError> {
+    if listener.header_timeout == super::default_header_timeout() {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        format!("{place}.header_timeout"),
+        "a listener of bytes waits for no headers, so that it has no effect",
+    )
+    .hint("leave it out; idle_timeout ends a connection without a byte"))
+}
+
 fn check_times(place: &str, listener: &ListenerConfig) -> Result<(), ConfigError> {
     for (key, span) in [
         ("handshake_timeout", listener.handshake_timeout),
@@ -437,6 +474,7 @@ fn served(
     let of_bytes = [
         ("protocol", listener.protocol.is_some()),
         ("balance", listener.balance.is_some()),
+        ("health", listener.health.is_some()),
         ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
@@ -449,6 +487,9 @@ fn served(
                 "a listener takes bytes for its upstream, or HTTP for its routes, and not both",
             )
             .hint("leave upstream, allow and deny of the listener out, or its routes"));
+        }
+        if listener.protocol != Some(UpstreamProtocol::Postgresql) {
+            refuse_header_timeout(place, listener)?;
         }
         let (protocol, route) = match listener.protocol {
             Some(UpstreamProtocol::Postgresql) => (
@@ -476,6 +517,7 @@ fn served(
             };
             upstream::of_listener(&written, protocol, upstreams)
         })?;
+        let group = checked_by_listener(place, protocol, group, listener)?;
         return Ok(Served {
             protocol,
             routes: vec![route],

@@ -16,6 +16,7 @@ use http::header::HeaderName;
 use crate::config::ClientCertificateMode;
 use crate::config::route::{Admission, Side};
 use crate::config::rule::{ConditionConfig, TimeZone};
+use crate::config::trust::refuse_other_trust_domain;
 use crate::headers::stripped::is_stripped;
 
 pub(super) fn condition(
@@ -62,7 +63,7 @@ pub(super) fn condition(
                 "add \"{name}\" to the listener's trust, or name another bundle"
             )));
         };
-        check_trust_domain(place, &built.names, trusted)?;
+        check_trust_domains(place, &built.names, trusted)?;
     }
     let not = match &entry.not {
         // What is taken back is taken back for every bundle, as in `deny`.
@@ -320,8 +321,7 @@ fn refuse_tenant(place: &str, key: &str, text: &str) -> Result<(), ConfigError> 
     Ok(())
 }
 
-/// A SPIFFE ID is valid only under its own trust domain's bundle.
-fn check_trust_domain(
+fn check_trust_domains(
     place: &str,
     names: &[NamePattern],
     bundle: &TrustBundle,
@@ -332,16 +332,10 @@ fn check_trust_domain(
             NamePattern::Spiffe { trust_domain, .. } => trust_domain,
             _ => continue,
         };
-        let name = bundle.name();
-        let why = match bundle.trust_domain() {
-            Some(vouched) if vouched == wanted => continue,
-            Some(vouched) => format!(
-                "it can never hold: {name} vouches for the trust domain {vouched}, not for {wanted}"
-            ),
-            None => format!("it can never hold: {name} vouches for no trust domain"),
-        };
-        return Err(ConfigError::new(format!("{place}.spiffe"), why)
-            .hint(format!("see trust_domain in [trust.{name}]")));
+        refuse_other_trust_domain(bundle, wanted).map_err(|why| {
+            ConfigError::new(format!("{place}.spiffe"), why)
+                .hint(format!("see trust_domain in [trust.{}]", bundle.name()))
+        })?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HttpProtocol, LimitsConfig,
+    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol, LimitsConfig,
     ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
     ShadowConfig, TrustConfig, UpstreamTlsConfig,
 };
@@ -21,11 +21,17 @@ pub fn default_toml() -> String {
         method: vec!["POST".to_owned()],
         ..ConditionConfig::default()
     };
+    let health = HealthConfig {
+        path: Some("/healthz".to_owned()),
+        interval: TimeSpan::from_seconds(10),
+        timeout: TimeSpan::from_seconds(3),
+    };
     let route = RouteConfig::new("http://127.0.0.1:3000", vec![AllowEntry::AnyTrusted]);
     let every_route = RouteConfig {
         host: Some("api.example.com".to_owned()),
         path: Some("/charge/**".to_owned()),
         balance: Some(BalanceMode::RoundRobin),
+        health: Some(health.clone()),
         upstream_protocol: Some(HttpProtocol::Http1),
         upgrades: Some(vec!["websocket".to_owned()]),
         client_certificate: Some(RouteClientCertificate::Require),
@@ -48,6 +54,10 @@ pub fn default_toml() -> String {
         upstream: Some("tcp://127.0.0.1:5432".into()),
         upstream_proxy_protocol: Some(ProxyProtocolVersion::V2),
         balance: Some(BalanceMode::RoundRobin),
+        health: Some(HealthConfig {
+            path: None,
+            ..health
+        }),
         allow: vec![AllowEntry::AnyTrusted],
         deny: every_route.deny.clone(),
         ..listener.clone()

@@ -8,6 +8,7 @@ use countersign_policy::access::{Allow, Condition, Route};
 use countersign_runtime::config::ConfigError;
 
 use crate::config::condition::{condition, path};
+use crate::config::health::checked;
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, ShadowConfig, upstream};
 use crate::plan::Protocol;
@@ -74,6 +75,7 @@ pub(super) fn build_route(
         };
         upstream::of_requests(&written, upstreams)
     })?;
+    let upstream = checked(place, Protocol::Http, upstream, route.health.as_ref())?;
     let built = Route {
         label: label(number, route),
         host,

@@ -309,6 +309,23 @@ impl TrustConfig {
     }
 }
 
+/// A SPIFFE ID is valid only under its own trust domain's bundle: why a rule for `wanted` can never hold under this one.
+pub(super) fn refuse_other_trust_domain(
+    bundle: &TrustBundle,
+    wanted: &TrustDomain,
+) -> Result<(), String> {
+    let name = bundle.name();
+    match bundle.trust_domain() {
+        Some(vouched) if vouched == wanted => Ok(()),
+        Some(vouched) => Err(format!(
+            "it can never hold: {name} vouches for the trust domain {vouched}, not for {wanted}"
+        )),
+        None => Err(format!(
+            "it can never hold: {name} vouches for no trust domain"
+        )),
+    }
+}
+
 fn source(place: &str, text: &str) -> Result<ListSource, ConfigError> {
     if text.is_empty() {
         return Err(ConfigError::new(place, "it is empty"));
@@ -379,7 +396,7 @@ fn add_intermediates(
     Ok(())
 }
 
-fn certificates(
+pub(super) fn certificates(
     place: &str,
     key: &str,
     path: &Path,

@@ -15,6 +15,7 @@ use countersign_tls::connector::{Connector, ConnectorSettings, Versions};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use http::{HeaderValue, Uri};
 
+use crate::config::trust::refuse_other_trust_domain;
 use crate::config::{BalanceMode, HttpProtocol, UpstreamTlsConfig, UpstreamUrls};
 use crate::plan::Protocol;
 use crate::upstream::{
@@ -24,7 +25,7 @@ use crate::upstream::{
 /// What upstreams over TLS are judged by and proved to.
 pub(super) struct Context<'a> {
     pub(super) bundles: &'a BTreeMap<BundleName, Arc<TrustBundle>>,
-    pub(super) feed_life: Duration,
+    pub(super) feed_life: Option<Duration>,
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
 }
 
@@ -422,8 +423,12 @@ impl Written<'_> {
                     format!("{text:?}: {invalid}"),
                 )
             })?;
-            check_trust_domain(&name, bundle)
-                .map_err(|why| ConfigError::new(format!("{place}.name[{index}]"), why))?;
+            if let Some(id) = name.spiffe_id() {
+                refuse_other_trust_domain(bundle, id.trust_domain()).map_err(|why| {
+                    ConfigError::new(format!("{place}.name[{index}]"), why)
+                        .hint(format!("see trust_domain in [trust.{}]", bundle.name()))
+                })?;
+            }
             names.push(name);
         }
         let verifier = Verifier::new(vec![Arc::clone(bundle)], Limits::default())
@@ -437,26 +442,11 @@ impl Written<'_> {
                 verifier: Arc::new(verifier),
                 alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
                 connect_timeout: Duration::MAX,
-                feed_life: Some(context.feed_life),
+                feed_life: context.feed_life,
             },
             asks_first: false,
             credentials: credentials(&place, config, context)?,
         })
-    }
-}
-
-/// A SPIFFE ID is valid only under its own trust domain's bundle.
-fn check_trust_domain(name: &ExpectedName, bundle: &TrustBundle) -> Result<(), String> {
-    let Some(id) = name.spiffe_id() else {
-        return Ok(());
-    };
-    match bundle.trust_domain() {
-        Some(vouched) if vouched == id.trust_domain() => Ok(()),
-        _ => Err(format!(
-            "it can never hold: {} does not vouch for the trust domain {}",
-            bundle.name(),
-            id.trust_domain()
-        )),
     }
 }
 

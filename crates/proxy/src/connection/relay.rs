@@ -140,5 +140,5 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut client: Observe
 }
 
 /// As after a refused handshake.
-const MAX_LAST_BYTES: u64 = 64 * 1024;
+const MAX_LAST_BYTES: u64 = 4 * 1024 * 1024;
 const LAST_WAIT: Duration = Duration::from_secs(1);

@@ -130,8 +130,9 @@ impl Way<'_> {
         let caller = self.caller;
         let binds_connection =
             hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
-        let is_grpc = grpc::is_grpc(&parts.headers);
-        let body = (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, is_grpc));
+        let is_call = grpc::is_call(&parts);
+        let body =
+            (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, &caller.listener));
         let is_repeatable = body.is_none() && parts.method.is_idempotent();
         let (mut wanted, mut repeats) = (Wanted::Any, 0);
         loop {
@@ -160,9 +161,10 @@ impl Way<'_> {
             };
             lease.count(under_way);
             let (is_reused, shared) = (lease.is_reused(), lease.shared());
-            // The gateway's limit is for answers, and a stream of messages may have none for as long as it likes: pings tell
-            // whether its connection stands.
-            let limit = (!is_grpc || shared.is_none()).then_some(caller.pool.bounds.answer);
+            // The gateway's limits are for requests and answers, and a stream of messages may be silent for as long as it likes, on either side:
+            // pings tell whether its connections stand. Whoever only says that it is one has no such stream on both.
+            let is_patient = is_call && shared.is_some();
+            let limit = (!is_patient).then_some(caller.pool.bounds.answer);
             let may_break = is_repeatable && (is_reused || choice.has_others());
             let may_repeat = repeats < MAX_REPEATS && (shared.is_some() || may_break);
             let headers = if may_repeat {
@@ -171,11 +173,11 @@ impl Way<'_> {
                 std::mem::take(&mut parts.headers)
             };
             let request = to_upstream(
-                caller,
                 &origin,
                 &parts,
                 headers,
-                body.as_ref(),
+                body.as_ref()
+                    .map(|body| ToUpstream::streamed(body, caller.activity.body_end(), is_patient)),
                 shared.is_some(),
             );
             let fault = match lease.send(request, limit).await {
@@ -242,18 +244,14 @@ impl Way<'_> {
 }
 
 fn to_upstream(
-    caller: &Caller,
     origin: &Origin,
     parts: &Parts,
     mut headers: HeaderMap,
-    body: Option<&Rc<ClientBody>>,
+    body: Option<ToUpstream>,
     is_http2: bool,
 ) -> Request<ToUpstream> {
-    let sent = match body {
-        Some(body) => ToUpstream::streamed(body, caller.activity.body_end()),
-        None => ToUpstream::empty(),
-    };
-    let mut request = Request::new(sent);
+    let has_body = body.is_some();
+    let mut request = Request::new(body.unwrap_or_else(ToUpstream::empty));
     *request.method_mut() = parts.method.clone();
     if is_http2 {
         *request.uri_mut() = absolute_form(origin.scheme(), &parts.uri, headers.remove(HOST));
@@ -261,7 +259,7 @@ fn to_upstream(
         hop::prepare_for_http2(&mut headers);
     } else {
         *request.uri_mut() = parts.uri.clone();
-        if body.is_some() && !headers.contains_key(CONTENT_LENGTH) {
+        if has_body && !headers.contains_key(CONTENT_LENGTH) {
             // hyper would take it that a GET or HEAD of unknown length has no body.
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }

@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode, Uri};
 
-use super::{Caller, ReadHost, View};
+use super::{Caller, ReadHost, View, form};
 use crate::body::ToClient;
 use crate::headers::identity::X_FORWARDED_HOST;
 use crate::headers::sent::SentHeaders;
@@ -29,8 +29,8 @@ pub(super) struct Admitted {
 
 /// A request that does not.
 pub(super) struct Refusing {
-    status: StatusCode,
-    refusal: Refusal,
+    pub(super) status: StatusCode,
+    pub(super) refusal: Refusal,
 }
 
 pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admitted, Refusing> {
@@ -40,6 +40,9 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     };
     if parts.method == Method::CONNECT {
         return Err(bad(Malformed::Connect, &parts.uri));
+    }
+    if let Some(fault) = form::fault(parts) {
+        return Err(bad(fault, &parts.uri));
     }
     let host = caller
         .host(parts)
@@ -188,7 +191,7 @@ fn origin_form(uri: Uri) -> Uri {
     Uri::from(path)
 }
 
-fn shown_host(parts: &Parts) -> String {
+pub(super) fn shown_host(parts: &Parts) -> String {
     let header = parts
         .headers
         .get(HOST)

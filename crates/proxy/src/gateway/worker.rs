@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use crate::connection;
 use crate::gateway::Share;
+use crate::health::Checks;
 use crate::in_flight::{Awaited, InFlight, sweep_interval};
 use crate::listener::Listener;
 use crate::metrics::UpstreamMetrics;
@@ -28,6 +29,7 @@ pub(super) struct Assignment {
     pub(super) bounds: Bounds,
     pub(super) enforcement: Enforcement,
     pub(super) metrics: UpstreamMetrics,
+    pub(super) checks: Checks,
     /// After each reload, to judge again what is in flight.
     pub(super) reloads: Option<mpsc::Receiver<Awaited>>,
 }
@@ -59,9 +61,10 @@ async fn work(assignment: Assignment, drain: Drain) {
         bounds,
         enforcement,
         metrics,
+        checks,
         reloads,
     } = assignment;
-    let pool = UpstreamPool::new(bounds, enforcement, metrics);
+    let pool = UpstreamPool::new(bounds, enforcement, metrics, Some(checks));
     let in_flight = InFlight::new();
     let accepting = shares.into_iter().map(|(listener, socket)| {
         let (pool, in_flight) = (Rc::clone(&pool), Rc::clone(&in_flight));

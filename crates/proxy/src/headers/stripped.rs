@@ -6,13 +6,18 @@ use http::header::HeaderName;
 
 /// Removes every identity header.
 pub(crate) fn strip(headers: &mut HeaderMap) {
+    remove_where(headers, is_stripped);
+}
+
+/// Removes each header whose name is such.
+pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName) -> bool) {
     // Honest clients send none: the common case allocates nothing.
-    let forged: Vec<HeaderName> = headers
+    let such: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_stripped(name))
+        .filter(|name| is_such(name))
         .cloned()
         .collect();
-    for name in forged {
+    for name in such {
         headers.remove(name);
     }
 }
@@ -32,7 +37,15 @@ pub(crate) fn is_stripped(name: &HeaderName) -> bool {
         .any(|family| begins_with(name, family.as_bytes()))
         || NAMES
             .iter()
-            .any(|whole| name.len() == whole.len() && begins_with(name, whole.as_bytes()))
+            .any(|whole| is_spelling_of(name, whole.as_bytes()))
+        || FRAMING.iter().any(|whole| {
+            let whole = whole.as_bytes();
+            name != whole && is_spelling_of(name, whole)
+        })
+}
+
+fn is_spelling_of(name: &[u8], whole: &[u8]) -> bool {
+    name.len() == whole.len() && begins_with(name, whole)
 }
 
 /// CGI and its heirs read `_`, and some of them every sign, as `-`: so do we.
@@ -104,6 +117,9 @@ const NAMES: &[&str] = &[
     "x-original-url",
     "x-rewrite-url",
 ];
+
+/// These in any spelling but their own, in which upstreams that read `_` as `-` would find a second length of the message.
+const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
 
 #[cfg(test)]
 mod tests {

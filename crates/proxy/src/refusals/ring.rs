@@ -51,12 +51,21 @@ impl Ring {
             written,
             reserved: next,
         };
-        ring.reserve(next)?;
+        match ring.reserve(next) {
+            // Whoever is refused is refused all the same. No line is written before numbers could be reserved.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::error!(directory = %directory.display(), %error, "refusals are not kept until there is room");
+            }
+            reserved => reserved?,
+        }
         Ok((ring, next))
     }
 
     /// Writes lines, and sees to it that the numbers from `next` on stay this run's own.
     pub(super) fn append(&mut self, lines: &[Line], next: u64) -> io::Result<()> {
+        if next + RESERVE / 2 > self.reserved {
+            self.reserve(next)?;
+        }
         let mut bytes = Vec::new();
         for line in lines {
             serde_json::to_writer(&mut bytes, line)?;
@@ -67,9 +76,6 @@ impl Ring {
         }
         self.file.write_all(&bytes)?;
         self.written += bytes.len() as u64;
-        if next + RESERVE / 2 > self.reserved {
-            self.reserve(next)?;
-        }
         Ok(())
     }
 
@@ -143,8 +149,14 @@ fn open_segment(directory: &Path, number: u64) -> io::Result<(File, u64)> {
         file.read_exact(&mut last)?;
         if last != *b"\n" {
             // Else the next line would be lost with the torn one.
-            file.write_all(b"\n")?;
-            length += 1;
+            match file.write_all(b"\n") {
+                // A line then, on a disk that has no room for one.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+                written => {
+                    written?;
+                    length += 1;
+                }
+            }
         }
     }
     Ok((file, length))

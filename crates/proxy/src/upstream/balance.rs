@@ -14,7 +14,7 @@ pub(crate) enum Balance {
 
 /// Some upstreams of a group, by their index in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Members(u64);
+pub(crate) struct Members(u64);
 
 impl Members {
     /// The first so many, [`MAX_UPSTREAMS`] at most.
@@ -22,7 +22,7 @@ impl Members {
         (0..count).fold(Self::default(), Self::with)
     }
 
-    pub(super) fn with(self, index: usize) -> Self {
+    pub(crate) fn with(self, index: usize) -> Self {
         Self(self.0 | 1 << index)
     }
 

@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use super::balance::{Balance, Members};
 use super::budget::Budget;
-use super::{Address, Upstream, UpstreamFault, UpstreamPool};
+use super::{Address, HealthCheck, Upstream, UpstreamFault, UpstreamPool};
 
 /// Where a route or a listener forwards: to one of these, [`MAX_UPSTREAMS`](super::MAX_UPSTREAMS) at most, and one at least.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Group {
     members: Vec<Upstream>,
     balance: Balance,
+    /// How each is looked at while nobody asks for anything.
+    check: Option<Arc<HealthCheck>>,
 }
 
 /// What one worker knows of a group, by the value of that, so that it outlives reloads.
@@ -47,7 +49,27 @@ impl Group {
             (1..=super::MAX_UPSTREAMS).contains(&members.len()),
             "the configuration refuses others"
         );
-        Arc::new(Self { members, balance })
+        Arc::new(Self {
+            members,
+            balance,
+            check: None,
+        })
+    }
+
+    /// The same, looked at.
+    pub(crate) fn checked_by(&self, check: HealthCheck) -> Arc<Self> {
+        Arc::new(Self {
+            check: Some(Arc::new(check)),
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn check(&self) -> Option<&Arc<HealthCheck>> {
+        self.check.as_ref()
+    }
+
+    pub(crate) fn members(&self) -> &[Upstream] {
+        &self.members
     }
 
     pub(crate) fn of_one(upstream: Upstream) -> Arc<Self> {
@@ -180,6 +202,10 @@ impl Choice {
         let (group, health, now) = (&self.group, &self.pool.health, Instant::now());
         let untried = self.untried();
         let awake = untried.without(health.resting(group.addresses(), now));
+        let checks = self.pool.checks.as_ref();
+        let passing = awake.without(checks.map(|it| it.failing(group)).unwrap_or_default());
+        // When all that are awake fail their checks, those are as good as none were made.
+        let awake = if passing.is_empty() { awake } else { passing };
         let turn = standing.turn.get();
         // What is sent again takes nobody's turn: the next one would go where this one broke.
         if self.tried.is_empty() {

@@ -36,6 +36,8 @@ pub(crate) struct Multiplexed {
     /// As many as the upstream takes now.
     max_streams: Box<dyn Fn() -> usize>,
     has_served: Cell<bool>,
+    /// Streams whose answers nobody waited for to their end.
+    resets: Cell<usize>,
     idle_since: Cell<Instant>,
     /// Its tasks end when this says so, or is gone.
     end: watch::Sender<bool>,
@@ -51,6 +53,8 @@ pub(crate) struct Stream {
     cut: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
     /// The request's body, as long as nobody knows that it has ended.
     body: Option<Rc<CallOff>>,
+    /// Whether it has ended, well or badly, without our doing.
+    is_over: bool,
 }
 
 /// Runs what hyper needs beside a connection, for as long as that is there.
@@ -126,6 +130,7 @@ impl Multiplexed {
             streams: Cell::new(0),
             max_streams: Box::new(max_streams),
             has_served: Cell::new(false),
+            resets: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             end,
             _open: open,
@@ -156,17 +161,23 @@ impl Multiplexed {
             under_way: None,
             cut: RefCell::new(cut),
             body: None,
+            is_over: false,
         })
     }
 
     /// Whether it is worth keeping in the pool.
     pub(super) fn may_serve(&self) -> bool {
         let is_idle = self.streams.get() == 0 && self.idle_since.get().elapsed() >= IDLE_LIMIT;
-        !is_idle && self.stands()
+        !is_idle && self.takes_more()
     }
 
     fn has_room(&self) -> bool {
-        self.stands() && self.streams.get() < (self.max_streams)().min(MAX_STREAMS as usize)
+        self.takes_more() && self.streams.get() < (self.max_streams)().min(MAX_STREAMS as usize)
+    }
+
+    /// What clients gave up on it, its upstream may hold against everybody who is on it.
+    fn takes_more(&self) -> bool {
+        self.stands() && self.resets.get() < MAX_RESETS
     }
 
     fn stands(&self) -> bool {
@@ -182,7 +193,10 @@ impl Multiplexed {
         self.end.send_replace(true);
     }
 
-    fn leave(&self) {
+    fn leave(&self, is_over: bool) {
+        if !is_over {
+            self.resets.set(self.resets.get() + 1);
+        }
         self.streams.set(self.streams.get() - 1);
         if self.streams.get() == 0 {
             self.idle_since.set(Instant::now());
@@ -200,6 +214,11 @@ impl Stream {
 
     pub(super) fn vouched(&self) -> Option<Rc<Vouched>> {
         self.connection.vouched.clone()
+    }
+
+    /// To be called when its answer has ended, however it did.
+    pub(super) fn note_over(&mut self) {
+        self.is_over = true;
     }
 
     /// Ends the connection when its upstream is trusted no more, and sees to it that this is asked again then.
@@ -240,7 +259,12 @@ impl Stream {
                 Err(UpstreamFault::AnswerTimeout { limit })
             })
         });
-        match answered.await {
+        let answered = answered.await;
+        self.is_over = matches!(
+            answered,
+            Err(UpstreamFault::Unprocessed(_) | UpstreamFault::Broken(_))
+        );
+        match answered {
             Ok(answer) => Ok((answer, self)),
             Err(_) if body.is_some_and(|body| body.is_broken()) => {
                 Err(UpstreamFault::RequestBroken)
@@ -262,7 +286,7 @@ impl Drop for Stream {
         if let Some(body) = &self.body {
             body.call_off();
         }
-        self.connection.leave();
+        self.connection.leave(self.is_over);
     }
 }
 
@@ -308,6 +332,10 @@ fn of_stream(error: hyper::Error) -> UpstreamFault {
 
 /// RFC 9113 §6.5.2 advises upstreams to take at least as many; more than an upstream takes go over another connection.
 const MAX_STREAMS: u32 = 100;
+
+/// Then another connection takes what comes. Below half of what Envoy looks at (500), and the 1000 of nghttp2: those would answer with GOAWAY, and
+/// cut off what others have on it.
+const MAX_RESETS: usize = 200;
 
 /// As on the side of the clients.
 const STREAM_WINDOW: u32 = 256 * 1024;

@@ -288,6 +288,13 @@ fn listener_takes_bytes_or_http_and_says_which_rules_it_cannot_follow() {
         &format!("{place}.upstream"),
         "not both",
     );
+    check_refused(
+        &format!(
+            "{listener}upstream = \"tcp://127.0.0.1:5432\"\nallow = [\"anyone\"]\nheader_timeout = \"5s\"\n"
+        ),
+        &format!("{place}.header_timeout"),
+        "a listener of bytes waits for no headers",
+    );
     for key in ["allow = [\"anyone\"]", "deny = [{ method = [\"GET\"] }]"] {
         check_refused(
             &format!("{listener}{key}\n{ROUTE}allow = [\"anyone\"]\n"),

@@ -64,6 +64,9 @@ async fn program_without_tls_speaks_as_this_host_to_the_server_by_its_name() {
     let (_service, server) = server();
     let (_folder, outer) = way_out(&server, "https", HOST);
     let out = outer.handle.egress_addresses()[0];
+    let told = &outer.handle.status().egress[0];
+    let leads_to = format!("localhost:{} over TLS", server.address().port());
+    assert_eq!((told.address, &told.upstream), (out, &leads_to));
     for host in [
         out.to_string(),
         format!("localhost:{}", server.address().port()),

@@ -25,7 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::harness::{HOST, Harness};
-use crate::http2::soon;
+use crate::http2::{post, soon};
 
 #[derive(Clone, Copy, Default)]
 struct Text;
@@ -578,4 +578,47 @@ async fn server_is_held_back_by_a_client_that_does_not_read() {
         let echoed = soon(answer.message()).await.expect("open").expect("more");
         assert!(echoed == message);
     }
+}
+
+/// Who only says that it is a call has no more time than anybody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_call_by_every_sign_has_the_limits_of_a_request() {
+    let service = crate::http2::Service::start(|_, _, mut answer| async move {
+        let _ = std::future::poll_fn(|cx| answer.poll_reset(cx)).await;
+    })
+    .await;
+    let gateway = Harness::start_within("", &service.route(), |bounds| {
+        bounds.answer = Duration::from_millis(50);
+    });
+    let kind = "application/grpc";
+    let mut sender = crate::http2::h2_client(&gateway).await;
+    let get = http::Request::get(format!("https://{HOST}/a.B/C"));
+    let get = get
+        .header("content-type", kind)
+        .body(())
+        .expect("a request");
+    let (answer, _) = sender.send_request(get, true).expect("open");
+    let answer = soon(answer).await.expect("an answer");
+    assert_eq!(answer.headers()["grpc-status"], "14");
+
+    let mut stream = gateway.connect().await;
+    let head = format!(
+        "POST /a.B/C HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: {kind}\r\ncontent-length: 0\r\n\r\n"
+    );
+    tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+        .await
+        .expect("open");
+    let text = soon(crate::forwarding::read_until(&mut stream, "\r\n\r\n")).await;
+    assert!(text.contains("grpc-status: 14"), "{text}");
+
+    // A call by every sign waits for as long as it likes: twenty times the limit tells it from the others.
+    let mut call = post("/a.B/C");
+    let kind = http::HeaderValue::from_static(kind);
+    call.headers_mut().insert("content-type", kind);
+    let (answer, _body) = sender.send_request(call, false).expect("open");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), answer)
+            .await
+            .is_err()
+    );
 }

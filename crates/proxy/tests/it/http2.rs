@@ -537,6 +537,82 @@ async fn trailers_pass_both_ways_without_what_does_not_belong_there() {
     );
 }
 
+/// Some upstreams merge trailers with the headers that the policy was asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn header_that_a_rule_goes_by_does_not_come_behind_the_body() {
+    let rules = "deny = [{ header = { x-role = [\"admin\"] } }, { not = { header = { x-env = [\"test\"] } } }]";
+    let service = Service::start(|_, request, answer| async move {
+        let mut body = request.into_body();
+        while let Some(data) = body.data().await {
+            let read = data.expect("data").len();
+            let _ = body.flow_control().release_capacity(read);
+        }
+        let trailers = body.trailers().await.expect("whole").unwrap_or_default();
+        let names: Vec<_> = trailers.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["x-sum"]);
+        answer_ok(answer);
+    })
+    .await;
+    let gateway = Harness::start("", &format!("{}{rules}\n", service.route()));
+    let mut sender = h2_client(&gateway).await;
+    let mut request = post("/");
+    let env = HeaderValue::from_static("test");
+    request.headers_mut().insert("x-env", env);
+    let (answer, mut body) = sender.send_request(request, false).expect("open");
+    let mut trailers = HeaderMap::new();
+    for name in ["x-role", "x_role", "x-env", "x_env", "x-sum"] {
+        trailers.insert(name, HeaderValue::from_static("admin"));
+    }
+    body.send_trailers(trailers).expect("open");
+    assert_eq!(soon(answer).await.expect("an answer").status(), 200);
+
+    let mut stream = gateway.connect().await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {HOST}\r\nx-env: test\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Role: admin\r\nx_role: admin\r\nx-sum: 1\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let text = read_until(&mut stream, "0\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+/// A server may answer GOAWAY to who resets too much (Envoy, nghttp2), which would cut off everybody on the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_give_up_does_not_add_up_on_one_connection_of_an_upstream() {
+    const CLIENTS: usize = 4;
+    const EACH: usize = 200;
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::start(move |connection, request, mut answer| {
+        let told = told.clone();
+        async move {
+            if request.uri().path() == "/" {
+                return answer_ok(answer);
+            }
+            told.send(connection).expect("heard");
+            let _ = std::future::poll_fn(|cx| answer.poll_reset(cx)).await;
+        }
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let mut resets = std::collections::HashMap::<usize, usize>::new();
+    for _ in 0..CLIENTS {
+        let mut sender = h2_client(&gateway).await;
+        for _ in 0..EACH {
+            let (answer, mut body) = sender.send_request(post("/wait"), false).expect("open");
+            *resets
+                .entry(soon(tell.recv()).await.expect("a request"))
+                .or_default() += 1;
+            body.send_reset(Reason::CANCEL);
+            drop(answer);
+            let (answer, _) = sender.send_request(post("/"), true).expect("open");
+            assert_eq!(soon(answer).await.expect("an answer").status(), 200);
+        }
+    }
+    assert_eq!(resets.values().sum::<usize>(), CLIENTS * EACH);
+    assert!(resets.values().all(|&count| count <= 210), "{resets:?}");
+    let connections = service.accepted();
+    assert!((4..=40).contains(&connections), "{connections}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn upstream_that_resets_and_resets_costs_its_own_requests_only() {
     let service = Service::start(|_, request, mut answer| async move {

@@ -412,11 +412,72 @@ async fn client_that_gives_up_what_it_asked_for_is_cut_and_counted() {
     };
     let cut = timeout(Duration::from_mins(1), giving_up).await;
     assert!(cut.is_ok(), "not cut");
-    assert!((200..600).contains(&given_up), "{given_up}");
+    assert!((500..1500).contains(&given_up), "{given_up}");
     let causes: Vec<_> = gateway
         .refusals()
         .iter()
         .map(|it| it.refusal.cause)
         .collect();
+    assert_eq!(causes, [Cause::RequestLimit]);
+}
+
+/// Requests given up, and cheap ones between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_gives_up_every_other_request_is_cut_too() {
+    const AT_ONCE: usize = 20;
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let service = crate::http2::Service::start(move |_, request, mut answer| {
+        let told = told.clone();
+        async move {
+            if request.uri().path() == "/" {
+                let _ = answer.send_response(http::Response::new(()), true);
+                return;
+            }
+            told.send(()).expect("heard");
+            let _ = std::future::poll_fn(|cx| answer.poll_reset(cx)).await;
+        }
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let mut client = crate::http2::h2_client(&gateway).await;
+    let mut given_up = 0;
+    let giving_up = async {
+        // Many at once, so that it is the client's doing how fast they are, and not the round trip's.
+        loop {
+            let mut waiting = Vec::new();
+            for _ in 0..AT_ONCE {
+                match client.send_request(crate::http2::post("/wait"), false) {
+                    Ok((_, body)) => waiting.push(body),
+                    Err(_) => return,
+                }
+            }
+            for _ in &waiting {
+                let Ok(Some(())) = timeout(10 * LIMIT, tell.recv()).await else {
+                    return;
+                };
+            }
+            for mut body in waiting {
+                body.send_reset(h2::Reason::CANCEL);
+                given_up += 1;
+            }
+            let mut cheap = Vec::new();
+            for _ in 0..AT_ONCE {
+                match client.send_request(crate::http2::post("/"), true) {
+                    Ok((answer, _)) => cheap.push(answer),
+                    Err(_) => return,
+                }
+            }
+            for answer in cheap {
+                if answer.await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    let cut = timeout(Duration::from_mins(1), giving_up).await;
+    assert!(cut.is_ok(), "not cut");
+    assert!((500..2000).contains(&given_up), "{given_up}");
+    let refusals = gateway.refusals();
+    let causes: Vec<_> = refusals.iter().map(|it| it.refusal.cause).collect();
     assert_eq!(causes, [Cause::RequestLimit]);
 }

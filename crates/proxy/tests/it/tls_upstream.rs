@@ -1,6 +1,8 @@
 //! Upstreams over TLS: whom they have to be, what they are shown, and what ends that. The upstream is another gateway, which
 //! requires a certificate.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_diagnose::cause::Cause;
@@ -90,6 +92,20 @@ async fn upstream_is_verified_and_shown_a_certificate() {
         + &inner.route("/host/**", &inner.tls("trust = \"inner\""))
         + &inner.route("/pinned/**", &inner.tls(&pinned));
     let outer = Harness::before(&inner.gateway, &routes);
+    // Nobody renews it, so that its end has to be seen.
+    let leaf = Certificate::parse(&inner.gateway.client.chain[0]).expect("a certificate");
+    let shown = outer.handle.status().upstream_certificates;
+    assert!(!shown.is_empty());
+    for certificate in shown {
+        assert_eq!(certificate.not_after_unix_s, leaf.not_after().seconds());
+        assert_eq!(certificate.fingerprint, leaf.fingerprint().to_string());
+        assert!(
+            certificate
+                .upstream
+                .contains(&inner.gateway.address().to_string())
+        );
+    }
+    assert_eq!(inner.gateway.handle.status().upstream_certificates, []);
     for protocol in crate::harness::PROTOCOLS {
         for path in ["/named/x", "/host/x", "/pinned/x"] {
             let outcome = outer.get(protocol, path).await;
@@ -157,6 +173,9 @@ async fn whoever_is_not_the_upstream_gets_no_request() {
         assert!(!outcome.text().contains("127.0.0.1"), "{path}: {outcome:?}");
         let told = outer.explained(&outcome);
         assert_eq!(told.refusal.cause, cause, "{path}: {told:?}");
+        // Who refused whom, though its alert came behind our half of the handshake.
+        let by_server = (cause == Cause::ClientCertNotSent).then_some("server");
+        assert_eq!(told.refusal.evidence.get("refused_by"), by_server);
     }
     let outcome = outer.get(Protocol::Http1Tls13, "/good").await;
     assert_eq!(outcome.status(), Some(200), "{outcome:?}");
@@ -217,10 +236,14 @@ async fn answer_under_way_ends_when_its_upstream_is_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn withdrawal_of_an_upstream_does_not_wait_for_a_client_that_takes_nothing() {
-    let service = Service::start(|mut conversation| {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let service = Service::start(move |mut conversation| {
         conversation.head();
         conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-        while conversation.send_chunk(&"a".repeat(64 * 1024).into_bytes()) {}
+        while conversation.send_chunk(&"a".repeat(64 * 1024).into_bytes()) {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
     });
     let gateway = Harness::start("", &to(service.address()));
     let folder = tempfile::tempdir().expect("a folder");
@@ -255,7 +278,21 @@ async fn withdrawal_of_an_upstream_does_not_wait_for_a_client_that_takes_nothing
         }
     }
     // Until nothing moves any more: buffers on the way take some megabytes.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (mut before, mut still) = (0, 0);
+    let stands = async {
+        while still < 10 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = sent.load(Ordering::SeqCst);
+            still = if now > 0 && now == before {
+                still + 1
+            } else {
+                0
+            };
+            before = now;
+        }
+    };
+    let stood = tokio::time::timeout(Duration::from_mins(1), stands).await;
+    assert!(stood.is_ok(), "somebody takes it");
     let server = inner.gateway.server.chain[0].as_ref();
     let begun = std::time::Instant::now();
     outer.revoke_of(&inner.gateway.ca, server).await;

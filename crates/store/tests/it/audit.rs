@@ -384,7 +384,7 @@ async fn revocation_and_renewal_say_what_stood_before_and_after() {
             (Action::Intend, None),
             (Action::Issue, None),
             (Action::Intend, change(&old.to_string(), &new.to_string())),
-            (Action::Revoke, change("valid", "revoked")),
+            (Action::Revoke, change("live", "revoked")),
             (Action::Revoke, change("unknown", "revoked")),
         ]
     );

@@ -67,7 +67,7 @@ impl Node {
             Body::Revoked(revoked) => self.index.with([*revoked]),
             Body::RevokedTogether { certificates } => self.index.with(certificates.iter().copied()),
             Body::Released { certificates } => self.index.without(certificates.iter().copied()),
-            Body::Bundle { .. } | Body::Confirmed {} | Body::Policy { .. } => return,
+            Body::Bundle { .. } | Body::Confirmed {} => return,
         };
     }
 
@@ -159,9 +159,9 @@ async fn hold_is_released_or_becomes_a_revocation_and_nothing_undoes_that() {
     assert_eq!(
         said,
         [
-            (Action::Hold, "valid", "held"),
-            (Action::Release, "held", "valid"),
-            (Action::Hold, "valid", "held"),
+            (Action::Hold, "live", "held"),
+            (Action::Release, "held", "live"),
+            (Action::Hold, "live", "held"),
             (Action::Revoke, "held", "revoked"),
         ]
     );

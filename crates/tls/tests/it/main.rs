@@ -11,4 +11,5 @@ mod scopes;
 mod sessions;
 mod site;
 mod staleness;
+mod told;
 mod withdrawal;

@@ -19,7 +19,7 @@ use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_tls::acceptor::{Acceptor, Connection, HandshakeRefusal};
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use countersign_tls::enforcement::Enforcement;
-use countersign_tls::scope::{Admits, ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{Admits, ClientCertificate, OnRefusal, ScopeSettings};
 use tokio::net::TcpListener;
 
 pub(crate) type Outcome = Result<Connection, Box<HandshakeRefusal>>;
@@ -62,6 +62,7 @@ impl Site {
             alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             session_lifetime: Duration::from_hours(1),
             handshake_timeout: Duration::from_secs(10),
+            on_refusal: OnRefusal::Alert,
             feed_life: None,
         };
         change(&mut settings);

@@ -12,6 +12,7 @@ use countersign_authority::sealed::KeyDerivation;
 use countersign_authority::signing_key::GivenKey;
 use countersign_authority::state::StateFolder;
 use countersign_pki::certificate::Certificate;
+use countersign_pki::compatibility::Objection;
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::pkcs12;
@@ -23,7 +24,8 @@ use super::list_file;
 use super::openssl_index;
 use crate::backend::own_user;
 use crate::certificate_file::{self, Contents, certificates_in, fault};
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{Globals, StateArgument};
+use crate::cli::passphrase::PassphraseArgument;
 use crate::fault::{Answer, Fault};
 use crate::output::{escaped, tell};
 use crate::password::PasswordSource;
@@ -94,6 +96,8 @@ struct Done {
     /// What it has signed itself with, if that can be forged.
     #[serde(skip_serializing_if = "Option::is_none")]
     root_signed_with: Option<String>,
+    /// Clients that refuse whatever stands below these CAs.
+    objections: Vec<Objected>,
     root_key: bool,
     trust_domain: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,9 +108,17 @@ struct Done {
     without_crl: Vec<String>,
 }
 
+#[derive(Debug, Serialize)]
+struct Objected {
+    client: &'static str,
+    why: String,
+    source: &'static str,
+}
+
 impl AdoptCommand {
     /// Runs it.
-    pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
+    pub(crate) fn run(mut self, globals: &Globals) -> Result<Answer, Fault> {
+        self.passphrase = self.passphrase.within(globals);
         let state = StateFolder::prepare(&self.state.folder(globals)?)?;
         let adoption = self.adoption(&state)?;
         let lock = state.lock()?;
@@ -123,6 +135,17 @@ impl AdoptCommand {
             tell(&format!(
                 "warning: {} has signed itself with {algorithm}; nobody has to rely on that, but some verifiers refuse such a root",
                 escaped(&done.root)
+            ));
+        }
+        for Objected {
+            client,
+            why,
+            source,
+        } in &done.objections
+        {
+            tell(&format!(
+                "warning: refused by {client}: {} ({source})",
+                escaped(why)
             ));
         }
         globals.output().answer(&done, Done::text)?;
@@ -166,7 +189,7 @@ impl AdoptCommand {
                 Some(trust_domain) => trust_domain.clone(),
                 None => TrustDomain::parse(DEFAULT_TRUST_DOMAIN).map_err(Fault::bug)?,
             },
-            passphrase: self.passphrase.read()?,
+            passphrase: self.passphrase.new_one()?,
             key_derivation: KeyDerivation::default(),
             actor: own_user(),
         })
@@ -288,6 +311,14 @@ fn issued_in(path: &Path) -> Result<Vec<(String, Certificate)>, Fault> {
     Ok(found)
 }
 
+fn objected(objection: Objection) -> Objected {
+    Objected {
+        client: objection.client,
+        why: objection.why,
+        source: objection.source,
+    }
+}
+
 impl Done {
     fn new(state: &StateFolder, adopted: Adopted) -> Self {
         let subject = |certificate: &Certificate| certificate.subject().to_string();
@@ -300,6 +331,7 @@ impl Done {
             root: subject(&adopted.root),
             root_fingerprint: adopted.root.fingerprint().to_string(),
             root_signed_with: adopted.forgeable_root,
+            objections: adopted.objections.into_iter().map(objected).collect(),
             root_key: adopted.has_root_key,
             trust_domain: adopted.trust_domain.to_string(),
             passphrase: adopted.passphrase_kept.then(|| state.passphrase()),

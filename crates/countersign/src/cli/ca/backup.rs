@@ -19,9 +19,9 @@ use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{AuthorityArguments, Globals};
 use crate::fault::{Answer, Fault};
 
-/// Write everything that makes the authority to one file: inventory, sealed keys, certificates, audit log
+/// Write everything that makes the authority to one file: inventory, sealed keys, certificates, audit log, rules, known gateways
 ///
-/// While a process serves the state or while none does. The passphrase of the keys is not in it: keep it elsewhere, for a
+/// While a process serves the state or while none does. The rules are those that were served last (`[authority]`). The passphrase of the keys is not in it: keep it elsewhere, for a
 /// backup is of no use without it, and with it would be the CA. Keys of servers and clients are not in it either.
 #[derive(Debug, Args)]
 pub(crate) struct BackupCommand {

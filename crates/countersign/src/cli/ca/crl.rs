@@ -74,7 +74,7 @@ enum Verb {
 ///
 /// What it lists counts as revoked here, too; a hold that the one before it shows and it does not is released. One that was signed
 /// earlier, has a lower number or takes back a revocation is refused. It is served at the URL that `ca crl` and the certificates of the CAs have, until the
-/// next one is given: `status` warns three months before it ends.
+/// next one is given: `status` warns three months before it ends, or a quarter of its life where that is less.
 #[derive(Debug, Args)]
 struct ImportListCommand {
     /// In PEM or DER

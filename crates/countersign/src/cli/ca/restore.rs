@@ -12,7 +12,8 @@ use countersign_runtime::clock::{SharedClock, SystemClock};
 use serde::Serialize;
 
 use crate::backend::own_user;
-use crate::cli::arguments::{Globals, PassphraseArgument, StateArgument};
+use crate::cli::arguments::{Globals, StateArgument};
+use crate::cli::passphrase::PassphraseArgument;
 use crate::fault::{Answer, Fault};
 
 /// Put a backup into an empty state folder; nothing is issued until `ca resume`
@@ -47,7 +48,7 @@ struct Done {
 impl RestoreCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
-        let passphrase = self.passphrase.read()?;
+        let passphrase = self.passphrase.clone().within(globals).read()?;
         let state = StateFolder::prepare(&self.state.folder(globals)?)?;
         let lock = state.lock()?;
         let clock: SharedClock = Arc::new(SystemClock);

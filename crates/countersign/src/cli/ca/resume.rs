@@ -32,6 +32,9 @@ pub(crate) struct ResumeCommand {
     /// Go on although nothing tells of the time since the backup
     #[arg(long, requires = "because")]
     without_evidence: bool,
+    /// Issue by the built-in profiles, where a backup of an earlier version does not say by which
+    #[arg(long, requires = "because")]
+    built_in_profiles: bool,
     /// For the audit log
     #[arg(long, value_name = "WHY")]
     because: Option<String>,
@@ -45,6 +48,7 @@ struct Resumed {
     evidence: Vec<Told>,
     #[serde(skip_serializing_if = "Option::is_none")]
     was_paused: Option<PauseView>,
+    are_profiles_unknown: bool,
 }
 
 /// One file and what it told.
@@ -83,6 +87,7 @@ impl ResumeCommand {
         let request = ResumeRequest {
             because: self.because.unwrap_or_default(),
             without_evidence: self.without_evidence,
+            built_in_profiles: self.built_in_profiles,
         };
         let resumed = block_on(async {
             let backend = Backend::connect(&asked).await?;
@@ -136,6 +141,7 @@ impl ResumeCommand {
             Ok(Resumed {
                 evidence: told,
                 was_paused: answer.was_paused,
+                are_profiles_unknown: answer.are_profiles_unknown,
             })
         })?;
         globals.output().answer(&resumed, text)?;
@@ -235,6 +241,10 @@ fn text(resumed: &Resumed) -> String {
         .expect("a String takes everything");
     }
     text.push_str(match resumed.was_paused {
+        _ if resumed.are_profiles_unknown => {
+            "still nothing is issued: nothing says by which profiles\n\
+             start `countersign run` with its configuration once, or `countersign ca resume --built-in-profiles --because WHY`\n"
+        }
         Some(_) => "certificates are issued again\n",
         None => "issuing was not paused\n",
     });

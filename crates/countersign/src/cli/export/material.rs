@@ -212,7 +212,7 @@ fn choose(
         .hint("`countersign list --spki HASH` finds the certificates of a key, `countersign inspect` says a key's hash"));
     }
     if candidates.len() > 1 {
-        candidates.retain(|it| it.status == CertificateStatus::Valid);
+        candidates.retain(|it| it.status == CertificateStatus::Live);
     }
     // Newest first; which of a name's certificates is meant matters only where the leaf itself is exported.
     let ambiguous = candidates.len() > 1 && key.is_none() && wanted != Wanted::Root;

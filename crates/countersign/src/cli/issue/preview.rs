@@ -60,8 +60,14 @@ impl Preview {
         if self.objections.is_empty() {
             text += "no client is known that would refuse it\n";
         }
-        for ObjectionView { client, why } in &self.objections {
-            writeln!(text, "refused by {client}: {why}").expect("a String takes everything");
+        for ObjectionView {
+            client,
+            why,
+            source,
+        } in &self.objections
+        {
+            let said = escaped(&format!("refused by {client}: {why} ({source})"));
+            writeln!(text, "{said}").expect("a String takes everything");
         }
         text
     }

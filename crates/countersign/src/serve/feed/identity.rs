@@ -22,11 +22,13 @@ use countersign_proxy::config::FeedConfig;
 use countersign_runtime::atomic_file::write_atomic;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::config::ConfigError;
+use countersign_store::idempotency::IdempotencyKey;
 use countersign_tls::credentials::{Credentials, SharedCredentials};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
 use super::remote::ISSUE_NODE;
+use crate::backend::random;
 use crate::configuration::Loaded;
 use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, LeafKey};
@@ -90,11 +92,31 @@ pub(crate) struct NodeRenewal {
     pub(super) credentials: SharedCredentials,
     pub(super) state: StateFolder,
     pub(super) clock: SharedClock,
+    /// Asked for, and not known to be answered: it is asked for again, and no other beside it.
+    pub(super) asked: Option<Asked>,
+}
+
+/// A request for the next certificate.
+pub(super) struct Asked {
+    idempotency_key: String,
+    csr: String,
+    key: LeafKey,
+}
+
+impl Asked {
+    fn anew(kind: Option<KeyKind>) -> Result<Self, Fault> {
+        let key = LeafKey::generate(kind.unwrap_or_default())?;
+        Ok(Self {
+            idempotency_key: IdempotencyKey::from_random(random()?).to_string(),
+            csr: pem::encode("CERTIFICATE REQUEST", &key.request()?),
+            key,
+        })
+    }
 }
 
 impl NodeRenewal {
     /// Renews at half life. Never ends by itself.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut backoff = FIRST_BACKOFF;
@@ -127,14 +149,24 @@ impl NodeRenewal {
         }
     }
 
-    async fn renew(&self) -> Result<Certificate, String> {
+    async fn renew(&mut self) -> Result<Certificate, String> {
         let said = |fault: Fault| fault.sentence().to_owned();
         let present = self.credentials.leaf();
-        let kind = KeyKind::of(present.public_key_algorithm());
-        let key = LeafKey::generate(kind.unwrap_or_default()).map_err(said)?;
-        let csr = pem::encode("CERTIFICATE REQUEST", &key.request().map_err(said)?);
-        let asked = self.client.renew(csr).await;
-        let chain = asked.map_err(|error| error.to_string())?.chain_pem;
+        let asked = match self.asked.take() {
+            Some(asked) => asked,
+            None => Asked::anew(KeyKind::of(present.public_key_algorithm())).map_err(said)?,
+        };
+        let answer = self.client.renew(asked.csr.clone(), &asked.idempotency_key);
+        let chain = match answer.await {
+            Ok(certified) => certified.chain_pem,
+            Err(error) => {
+                if !error.is_refusal() {
+                    self.asked = Some(asked);
+                }
+                return Err(error.to_string());
+            }
+        };
+        let key = asked.key;
         let credentials = Credentials::from_pem(chain.as_bytes(), key.to_pem().as_bytes())
             .map_err(|error| error.to_string())?;
         let leaf = credentials.leaf().clone();

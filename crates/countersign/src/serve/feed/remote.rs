@@ -170,6 +170,7 @@ pub(crate) async fn open_remote(
             credentials: node.credentials,
             state: state.clone(),
             clock: Arc::clone(clock),
+            asked: None,
         },
         departure: Departure {
             client,
@@ -184,6 +185,8 @@ pub(crate) fn own_of(told: &Told, now: UnixTime) -> Result<Own, String> {
     Ok(Own {
         bundle,
         intermediates,
+        // The file that the feed is known by says.
+        operators: None,
         credentials: None,
         version: told.version,
     })

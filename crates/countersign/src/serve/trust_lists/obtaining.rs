@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::AcceptedCrl;
 use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
 use countersign_pki::revocation::RevocationMode;
 use countersign_pki::time::UnixTime;
@@ -16,6 +17,7 @@ use countersign_probe::fetch::{Fetched, Fetcher, Validators};
 use countersign_probe::url::FetchUrl;
 use countersign_proxy::config::{ListSource, RevocationPlan};
 use countersign_runtime::atomic_file::write_atomic;
+use countersign_runtime::file_reads::unless_stuck;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -25,6 +27,8 @@ use crate::configuration::Loaded;
 /// What a source has given so far.
 #[derive(Clone)]
 pub(super) struct HeldSource {
+    /// For which bundle.
+    bundle: BundleName,
     pub(super) source: ListSource,
     /// Those that it gave last, then those that it gave before and that nothing has replaced.
     pub(super) lists: Vec<Arc<AcceptedCrl>>,
@@ -60,8 +64,9 @@ pub(super) struct Obtaining {
 
 impl HeldSource {
     /// Nothing yet, and due.
-    pub(super) fn new(source: ListSource) -> Self {
+    pub(super) fn new(bundle: BundleName, source: ListSource) -> Self {
         Self {
+            bundle,
             source,
             lists: Vec::new(),
             given: 0,
@@ -205,12 +210,12 @@ impl Obtaining {
     /// At the start, and for a source that is new: what is on disk, if that will do, or else from where it is published.
     pub(super) async fn first(
         &self,
-        source: &ListSource,
+        (bundle, source): (&BundleName, &ListSource),
         plan: &RevocationPlan,
         loaded: &Arc<Loaded>,
         now: UnixTime,
     ) -> Result<HeldSource, Unusable> {
-        let mut held = HeldSource::new(source.clone());
+        let mut held = HeldSource::new(bundle.clone(), source.clone());
         // However old it is: what comes has to follow it.
         let ageless = RevocationPlan {
             mode: RevocationMode::DangerousSoft,
@@ -218,7 +223,7 @@ impl Obtaining {
         };
         let mut over = None;
         if let ListSource::Url(url) = source
-            && let Ok(bytes) = fs::read(self.kept(url))
+            && let Ok(bytes) = fs::read(self.kept(bundle, url))
             && let Ok(lists) = judged(bytes.clone(), ageless, now).await
         {
             held.given = lists.len();
@@ -281,11 +286,8 @@ impl Obtaining {
         let (bytes, validators) = match &held.source {
             ListSource::File(path) => {
                 let (loaded, path) = (Arc::clone(loaded), path.clone());
-                let reading = spawn_blocking(move || loaded.read_now(&path));
-                let read = reading
-                    .await
-                    .unwrap_or_else(|error| Err(io::Error::other(error)));
-                (read?, Validators::default())
+                let read = unless_stuck(move || loaded.read_now(&path)).await;
+                (read.map_err(io::Error::from)??, Validators::default())
             }
             ListSource::Url(url) => {
                 let url = FetchUrl::parse(url).expect("parsed when the configuration was loaded");
@@ -305,6 +307,7 @@ impl Obtaining {
         }
         let lists = judged(bytes.clone(), plan.clone(), now).await?;
         let mut next = HeldSource {
+            bundle: held.bundle.clone(),
             source: held.source.clone(),
             given: lists.len(),
             lists,
@@ -320,15 +323,16 @@ impl Obtaining {
         if let ListSource::Url(url) = &held.source {
             let withheld = next.lists[next.given..].iter();
             let withheld = withheld.map(|list| list.fingerprint()).collect();
-            self.keep(url, bytes, withheld).await;
+            self.keep(self.kept(&held.bundle, url), url, bytes, withheld)
+                .await;
         }
         Ok(Obtained::Lists(next))
     }
 
     /// A list that is not on disk is fetched again at the next start: nothing else is lost. `withheld`: lists that are kept already, and
     /// stay beside what came.
-    async fn keep(&self, url: &str, bytes: Vec<u8>, withheld: Vec<Fingerprint>) {
-        let (folder, path) = (self.folder.clone(), self.kept(url));
+    async fn keep(&self, path: PathBuf, url: &str, bytes: Vec<u8>, withheld: Vec<Fingerprint>) {
+        let folder = self.folder.clone();
         let kept = spawn_blocking(move || -> io::Result<()> {
             fs::create_dir_all(&folder)?;
             let bytes = if withheld.is_empty() {
@@ -343,10 +347,47 @@ impl Obtaining {
         }
     }
 
-    fn kept(&self, url: &str) -> PathBuf {
-        let name = Fingerprint::of(url.as_bytes()).to_string().replace(':', "");
-        self.folder.join(Path::new(&name).with_extension("crl"))
+    /// Each bundle has its own: what is good for one may be of no CA of another, and neither may take away what the other follows.
+    fn kept(&self, bundle: &BundleName, url: &str) -> PathBuf {
+        self.folder.join(kept_name(bundle, url))
     }
+
+    /// Deletes what is kept of sources that are none of these any more: it would grow with every URL that ever was, and stand there as
+    /// old as it is when one comes back.
+    pub(super) async fn forget_all_but(&self, sources: Vec<(BundleName, ListSource)>) {
+        let kept = sources.iter().filter_map(|(bundle, source)| match source {
+            ListSource::Url(url) => Some(self.kept(bundle, url)),
+            ListSource::File(_) => None,
+        });
+        let kept: Vec<PathBuf> = kept.collect();
+        let folder = self.folder.clone();
+        let forgotten = spawn_blocking(move || forget_all_but(&folder, &kept));
+        if let Ok(Err(error)) = forgotten.await {
+            tracing::warn!(target: "trust", %error, "revocation lists that are no longer wanted are not deleted");
+        }
+    }
+}
+
+fn kept_name(bundle: &BundleName, url: &str) -> PathBuf {
+    let name = Fingerprint::of(format!("{bundle} {url}").as_bytes());
+    let name = name.to_string().replace(':', "");
+    PathBuf::from(name).with_extension("crl")
+}
+
+fn forget_all_but(folder: &Path, kept: &[PathBuf]) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let is_list = path.extension().is_some_and(|it| it == "crl");
+        if is_list && !kept.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// In PEM: the lists in `bytes`, then those of `kept` that have these fingerprints.
@@ -401,9 +442,14 @@ const MAX_SHOWN: usize = 4;
 mod tests {
     use super::*;
 
+    fn held() -> HeldSource {
+        let source = ListSource::Url("http://a.example/x".to_owned());
+        HeldSource::new(BundleName::parse("acme").expect("a name"), source)
+    }
+
     #[test]
     fn source_that_fails_is_asked_ever_more_rarely_and_at_once_often_again() {
-        let mut held = HeldSource::new(ListSource::Url("http://a.example/x".to_owned()));
+        let mut held = held();
         let wait = |held: &HeldSource| held.next_try.saturating_duration_since(Instant::now());
         assert_eq!(wait(&held), Duration::ZERO);
         let mut before = Duration::ZERO;
@@ -425,7 +471,7 @@ mod tests {
 
     #[test]
     fn source_whose_list_is_over_is_asked_ever_more_rarely_until_it_gives_another() {
-        let mut held = HeldSource::new(ListSource::Url("http://a.example/x".to_owned()));
+        let mut held = held();
         let (refresh, day) = (Duration::from_hours(1), Duration::from_hours(24));
         let mut before = Duration::ZERO;
         for _ in 0..8 {
@@ -445,8 +491,30 @@ mod tests {
     }
 
     #[test]
+    fn each_bundle_keeps_its_own_and_what_left_the_configuration_is_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = "http://a.example/x";
+        let at = |bundle: &str, url: &str| {
+            let bundle = BundleName::parse(bundle).expect("a name");
+            folder.path().join(kept_name(&bundle, url))
+        };
+        let (ours, theirs) = (at("acme", url), at("other", url));
+        let gone = at("acme", "http://a.example/y");
+        let beside = folder.path().join("README");
+        assert_ne!(ours, theirs);
+        for path in [&ours, &theirs, &gone, &beside] {
+            fs::write(path, "a list").expect("writable");
+        }
+        forget_all_but(folder.path(), &[ours.clone(), theirs.clone()]).expect("deleted");
+        assert!(ours.exists() && theirs.exists() && beside.exists());
+        assert!(!gone.exists());
+        // Where nothing was ever fetched there is no folder.
+        forget_all_but(&folder.path().join("none"), &[]).expect("nothing to do");
+    }
+
+    #[test]
     fn only_what_is_new_about_a_failure_is_told() {
-        let mut held = HeldSource::new(ListSource::Url("http://a.example/x".to_owned()));
+        let mut held = held();
         let told: Vec<bool> = ["down", "down", "garbage", "down"]
             .map(|why| held.failed(why.to_owned()))
             .into();

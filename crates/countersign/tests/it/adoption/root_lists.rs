@@ -74,6 +74,14 @@ fn roots_list_is_served_where_the_issuing_cas_certificate_says() {
 
     // The root takes the issuing CA back: it is on the list, and nobody is admitted.
     let gateway = installation.serve(&configuration);
+    let you = installation.issue("client", "you", &[]);
+    let ask = || {
+        let mut command = std::process::Command::new(&curl);
+        let url = format!("https://{}/", gateway.gateway());
+        Answer::of(command.args(you.curl()).args(["--fail", &url]))
+    };
+    let admitted = ask();
+    assert_eq!(admitted.code, Some(0), "{admitted:#?}");
     let serial = intermediate.serial().to_string();
     let path = installation.path("revoked.crl");
     installation.ok(&[
@@ -91,7 +99,11 @@ fn roots_list_is_served_where_the_issuing_cas_certificate_says() {
     assert_eq!(revoked.entries().len(), 1);
     assert_eq!(revoked.entries()[0].serial, intermediate.serial());
     assert!(revoked.number() > next.number());
-    drop(gateway);
+    let refused = ask();
+    assert!(
+        refused.stderr.contains("alert certificate revoked"),
+        "{refused:#?}"
+    );
 }
 
 #[test]

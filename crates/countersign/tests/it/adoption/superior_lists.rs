@@ -160,6 +160,48 @@ fn hold_that_the_ca_above_has_lifted_is_lifted_here() {
 }
 
 #[test]
+fn nothing_is_issued_while_the_ca_above_revokes_or_holds_the_issuing_one() {
+    let test = "nothing_is_issued_while_the_ca_above_revokes_or_holds_the_issuing_one";
+    let Some(scene) = scene(test) else { return };
+    let (ca, us) = (&scene.ca, &scene.installation);
+    let listed = |name: &str, number: u32, reason: Option<&str>| {
+        let line = |reason: &str| {
+            let serial = ca.serial("int");
+            format!("R\t300101000000Z\t250101000000Z,{reason}\t{serial}\tunknown\t/CN=a\n")
+        };
+        list(ca, name, number, number, &[]);
+        ca.write("index.txt", &reason.map(line).unwrap_or_default());
+        ca.write("crlnumber", &format!("{number:04X}\n"));
+        let from = format!("202501{number:02}000000Z");
+        ca.dated_crl("root", name, [&from, "20900101000000Z"]);
+        import(&scene, name, &[]);
+    };
+    us.issue("client", "before", &[]);
+    listed("held-us.crl", 2, Some("certificateHold"));
+    let on_hold = [
+        "is on hold",
+        "whatever it issues is refused",
+        "ca crl import",
+    ];
+    us.run(&["issue", "client", "late"])
+        .assert_fault(1, &on_hold);
+    listed("lifted-us.crl", 3, None);
+    us.issue("client", "between", &[]);
+    listed("revoked-us.crl", 4, Some("cACompromise"));
+    let revoked = [
+        "is revoked",
+        "whatever it issues is refused",
+        "new authority",
+    ];
+    for more in [&[][..], &["--dry-run"]] {
+        let issue = [&["issue", "client", "late"], more].concat();
+        us.run(&issue).assert_fault(1, &revoked);
+    }
+    let status = us.run(&["status"]).stdout;
+    assert!(status.contains(revoked[0]), "{status}");
+}
+
+#[test]
 fn restored_authority_asks_for_the_latest_list_of_the_ca_above() {
     let test = "restored_authority_asks_for_the_latest_list_of_the_ca_above";
     let Some(scene) = scene(test) else { return };

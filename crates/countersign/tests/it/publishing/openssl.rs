@@ -323,9 +323,36 @@ fn gnutls_verifies_complete_lists_and_does_not_know_the_scope_of_a_shard() {
     assert_eq!(answer.code, Some(0), "{answer:#?}");
     assert!(answer.all().contains("Verified"), "{answer:#?}");
 
+    // And refuses by them who is revoked, and nobody else.
+    let whole = site.installation.path("whole.crl");
+    site.installation.ok(&["ca", "crl", "--out", text(&whole)]);
+    let other = site.installation.issue("client", "other", &[]);
+    let you = site.installation.path("client-you");
+    for (folder, code, words) in [
+        (you.as_path(), Some(1), "The certificate chain is revoked"),
+        (
+            other.folder(),
+            Some(0),
+            "Verified. The certificate is trusted",
+        ),
+    ] {
+        let mut command = Command::new(&certtool);
+        command.arg("--verify");
+        command.args(["--load-ca-certificate", text(&folder.join("ca.pem"))]);
+        command.args(["--load-crl", text(&whole)]);
+        command.args(["--infile", text(&folder.join("cert.pem"))]);
+        let answer = Answer::of(&mut command);
+        assert_eq!(answer.code, code, "{answer:#?}");
+        let verdict = answer.all();
+        let verdict = verdict.split("Chain verification output: ").nth(1);
+        assert!(
+            verdict.is_some_and(|verdict| verdict.contains(words)),
+            "{answer:#?}"
+        );
+    }
+
     // Of a shard it verifies the signature and says that it does not know its scope, which is critical: for GnuTLS there are
     // the complete lists.
-    let other = site.installation.issue("client", "other", &[]);
     let shard = pem::encode("X509 CRL", &fetch(&shard_url(&leaf(&other))));
     let shard = site.installation.write("shard.crl", &shard);
     let mut command = Command::new(&certtool);

@@ -89,6 +89,57 @@ fn files_hold_one_list_in_der_or_several_in_pem_and_nothing_else() {
     }
 }
 
+fn tlv(tag: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = u32::try_from(content.len()).expect("not that long");
+    [&[tag, 0x84][..], &length.to_be_bytes(), &content].concat()
+}
+
+/// A list that nobody has signed costs a hash over its bytes. Its entries here are none: whoever looked at them would say so.
+#[test]
+fn entries_of_a_list_are_not_read_before_its_signature_has_verified() {
+    let (root, other) = (authority(None), forged_stranger());
+    let ecdsa_with_sha256 = [
+        0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02,
+    ];
+    let list = |issuer: &[u8], entries: &[u8]| {
+        let signed = [
+            &[2, 1, 1][..],
+            &ecdsa_with_sha256,
+            issuer,
+            b"\x17\x0d260601000000Z",
+            entries,
+        ];
+        let signed = tlv(0x30, &signed);
+        let signature = tlv(3, &[&[0, 0x30, 0x06, 2, 1, 1, 2, 1, 1]]);
+        // Lengths are in as few bytes as can be.
+        let signature = [&[3, 9][..], &signature[6..]].concat();
+        tlv(0x30, &[&signed, &ecdsa_with_sha256, &signature])
+    };
+    // The most that is fetched.
+    let entries = tlv(0x30, &[&vec![0; 64 << 20]]);
+    let refused = accept(&list(root.0.subject_der(), &entries), &root);
+    let issuer = root.0.subject().to_string();
+    assert_eq!(refused, Err(CrlRefused::BadSignature { issuer }));
+    let refused = accept(&list(&other, &entries), &root);
+    let Err(CrlRefused::WrongIssuer { why }) = &refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("CN=Stranger"), "{why}");
+    // A name of millions is not read either.
+    let refused = accept(&list(&entries, &[]), &root);
+    assert!(
+        matches!(&refused, Err(CrlRefused::WrongIssuer { why }) if why.contains("67108870 bytes")),
+        "{refused:?}"
+    );
+}
+
+/// `CN=Stranger`.
+fn forged_stranger() -> Vec<u8> {
+    let name = b"\x30\x13\x31\x11\x30\x0f\x06\x03\x55\x04\x03\x0c\x08Stranger";
+    name.to_vec()
+}
+
 #[test]
 fn only_a_known_ca_that_may_sign_lists_is_heard() {
     let (root, other) = (authority(None), authority(None));

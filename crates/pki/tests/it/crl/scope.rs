@@ -175,10 +175,10 @@ fn a_list_covers_its_own_shard_and_kind_only() {
             holders,
         };
         let found = [
-            holder(None, leaf),
-            holder(Some(shard(7)), leaf),
-            holder(Some(shard(8)), leaf),
-            holder(Some(shard(7)), authority),
+            holder(None, leaf.clone()),
+            holder(Some(shard(7)), leaf.clone()),
+            holder(Some(shard(8)), leaf.clone()),
+            holder(Some(shard(7)), authority.clone()),
         ]
         .map(|certificate| scope.covers(&certificate));
         assert_eq!(found, covered, "{scope}");

@@ -7,8 +7,8 @@ use countersign_pki::name::{DnsName, NameKind};
 use countersign_pki::tbs::ExtraExtension;
 
 use super::{
-    BuiltIn, CommonNamePattern, IpRange, KeyType, NameRules, Naming, ProfileRules, Profiles,
-    UriPrefix,
+    BuiltIn, CommonNamePattern, FurtherKeyUsage, IpRange, KeyType, NameRules, Naming, ProfileRules,
+    Profiles, Purpose, SourceRules, UriPrefix, usage,
 };
 use crate::access::PathPattern;
 use crate::issuance::{MIN_LIFETIME, Profile};
@@ -38,6 +38,12 @@ pub struct Narrowing {
     pub common_names: Option<Vec<CommonNamePattern>>,
     /// See [`ProfileRules::allows_same_key`].
     pub same_key_renewal: Option<bool>,
+    /// See [`ProfileRules::usage`].
+    pub purposes: Option<Vec<Purpose>>,
+    /// See [`ProfileRules::usage`].
+    pub key_usage: Option<Vec<FurtherKeyUsage>>,
+    /// See [`ProfileRules::sources`].
+    pub sources: SourceRules,
     /// See [`ProfileRules::extensions`].
     pub extensions: Vec<ExtraExtension>,
 }
@@ -134,6 +140,9 @@ impl ProfileRules {
             uri_prefixes,
             common_names,
             same_key_renewal,
+            purposes,
+            key_usage,
+            sources,
             extensions,
         } = narrowing;
         let keys = keys.unwrap_or(self.keys);
@@ -144,6 +153,7 @@ impl ProfileRules {
                 "leave it out for every kind of key",
             ));
         }
+        let usage = usage::usage(self.like, &keys, purposes.as_deref(), key_usage.as_deref())?;
         let limit = self.max_lifetime;
         let max_lifetime = max_lifetime.unwrap_or(limit);
         if max_lifetime > limit || max_lifetime < MIN_LIFETIME {
@@ -198,6 +208,8 @@ impl ProfileRules {
                 common_names,
             },
             same_key_renewal: same_key_renewal.unwrap_or(self.same_key_renewal),
+            usage,
+            sources,
             extensions,
         })
     }
@@ -260,7 +272,11 @@ impl Narrowing {
     }
 }
 
-fn refuse(key: Option<&'static str>, why: impl Into<String>, hint: &'static str) -> InvalidProfile {
+pub(super) fn refuse(
+    key: Option<&'static str>,
+    why: impl Into<String>,
+    hint: &'static str,
+) -> InvalidProfile {
     InvalidProfile {
         key,
         why: why.into(),
