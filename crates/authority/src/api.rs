@@ -27,7 +27,7 @@ pub use self::recovery::{EvidenceResponse, PauseView, ResumeRequest, ResumeRespo
 pub use self::retention::{DroppedView, KeptView, PassView, PruneResponse, RetentionView};
 pub use self::revocation::{
     NodeView, ReceiptQuery, ReceiptResponse, ReleaseRequest, ReleaseResponse, ReleasedView,
-    RevokePreviewResponse, RevokeRequest, RevokeResponse, RevokedView, Selection,
+    RevokePreviewResponse, RevokeRequest, RevokeResponse, RevokedView, Selection, UnderWayResponse,
 };
 pub use self::status::{Counts, IssuerView, IssuingState, Risk, StatusResponse};
 
@@ -45,6 +45,8 @@ pub const REVOKE_PREVIEW: &str = "/v1/revoke/preview";
 pub const RELEASE: &str = "/v1/release";
 /// `POST`: [`ReleaseRequest`] in, [`RevokePreviewResponse`] out; nothing is released.
 pub const RELEASE_PREVIEW: &str = "/v1/release/preview";
+/// `GET`: [`UnderWayResponse`] out.
+pub const UNDER_WAY: &str = "/v1/revoke/under-way";
 /// `GET` with [`ReceiptQuery`]: [`ReceiptResponse`] out.
 pub const RECEIPTS: &str = "/v1/receipts";
 /// `GET`: the `OpenAPI` document of these routes out.

@@ -7,6 +7,9 @@
 mod radius;
 mod successors;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use countersign_pki::feed::{
     Batch, Body, MAX_BATCH, Message, Released, RevocationReason, Revoked, Sequence, Snapshot,
 };
@@ -246,7 +249,9 @@ impl Store {
         now: UnixTime,
     ) -> Result<Withdrawals, StoreError> {
         let history = self.history.clone();
+        let under_way = self.under_way.clone();
         let done = self.change(actor.clone(), now, move |writing| {
+            let counted = under_way.begin();
             // Looked up here, in the transaction, so that nothing that is meant is issued in between.
             let mut step = Step {
                 withdrawal,
@@ -257,6 +262,7 @@ impl Store {
                 withdrawing: Withdrawing::default(),
                 waiting: Vec::new(),
                 told: Vec::new(),
+                counted,
             };
             for radius in Radius::of(&selection, None) {
                 step.outcome = Withdrawals::default();
@@ -282,6 +288,11 @@ impl Store {
         // What is revoked is not renewed any more, so none comes behind this.
         outcome.successors = self.successors(withdrawing, now).await?;
         Ok(outcome)
+    }
+
+    /// How many changes the withdrawal has made that is under way; nothing of it is in force before it has ended. `None`: there is none.
+    pub fn withdrawal_under_way(&self) -> Option<u64> {
+        self.under_way.0.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// What [`Store::withdraw`] would do now to those behind `after`; changes nothing. Read portion by portion, so that
@@ -412,6 +423,35 @@ impl Store {
 const EVERY_REVOCATION: &str = "SELECT s.spki, r.serial, r.reason, r.revoked_at
      FROM revocation r CROSS JOIN issuer s ON s.id = r.issuer_id ORDER BY r.serial, r.issuer_id";
 
+/// How far the withdrawal is that the writer is at, for whoever watches. Only one is under way at a time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnderWay(Arc<AtomicU64>);
+
+impl UnderWay {
+    fn begin(&self) -> Counted {
+        let counted = Counted(self.clone());
+        counted.reach(0);
+        counted
+    }
+}
+
+/// A withdrawal that is under way until this is dropped.
+struct Counted(UnderWay);
+
+impl Counted {
+    /// So many changes are in the transaction.
+    fn reach(&self, changed: u64) {
+        // Zero is for none.
+        self.0.0.store(changed + 1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// One withdrawal on its way through the transaction.
 struct Step {
     withdrawal: Withdrawal,
@@ -423,6 +463,7 @@ struct Step {
     /// Less than a message is about.
     waiting: Vec<Candidate>,
     told: Vec<(Sequence, Body)>,
+    counted: Counted,
 }
 
 impl Step {
@@ -515,6 +556,7 @@ impl Step {
             )?;
             self.outcome.changed.add(|| candidate.withdrawn());
         }
+        self.counted.reach(self.outcome.changed.count);
         self.outcome.has_told(sequence);
         self.told.push((sequence, body));
         Ok(())

@@ -16,6 +16,7 @@ use crate::error::StoreError;
 use crate::issuer::{self, Issuer, IssuerRole, Superior};
 use crate::publication;
 use crate::reader::Reader;
+use crate::revocation::UnderWay;
 use crate::row::sequence;
 use crate::schema::{self, Cache};
 use crate::standing::Standing;
@@ -37,6 +38,7 @@ pub struct Store {
     pub(crate) standing: Arc<Standing>,
     pub(crate) history: HistoryId,
     opened_at: Sequence,
+    pub(crate) under_way: UnderWay,
     pub(crate) publication_url: Option<String>,
     issuers: Vec<Issuer>,
     superiors: Vec<Superior>,
@@ -104,6 +106,7 @@ impl Store {
             standing: Arc::default(),
             history: HistoryId(history),
             opened_at,
+            under_way: UnderWay::default(),
             publication_url,
             issuers,
             superiors,

@@ -28,7 +28,8 @@ use crate::api::{
     PRUNE_PREVIEW, PreviewResponse, PruneResponse, RECEIPTS, RELEASE, RELEASE_PREVIEW, RENEW,
     RENEW_OWN, RESUME, REVOKE, REVOKE_PREVIEW, ReceiptQuery, ReceiptResponse, ReleaseRequest,
     ReleaseResponse, RenewRequest, ResumeRequest, ResumeResponse, RevokePreviewResponse,
-    RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse,
+    RevokeRequest, RevokeResponse, STATUS, ShowResponse, StatusResponse, UNDER_WAY,
+    UnderWayResponse,
 };
 use crate::authority::Authority;
 use crate::conversion::revocation::{
@@ -58,6 +59,7 @@ pub fn router(authority: Arc<Authority>) -> Router {
 /// What there is, and who may.
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = certificate_routes();
+    routes.extend(withdrawal_routes());
     routes.extend(lists::routes());
     routes.extend(authority_routes());
     routes
@@ -96,41 +98,6 @@ fn certificate_routes() -> Vec<Route> {
         .answers::<IssueResponse>()
         .once(),
         Route::post(
-            REVOKE,
-            Role::Operator,
-            "Revoke certificates, or put them on hold",
-            revoke,
-        )
-        .takes::<RevokeRequest>()
-        .answers::<RevokeResponse>(),
-        Route::post(
-            REVOKE_PREVIEW,
-            Role::Operator,
-            "Show what would be revoked",
-            revoke_preview,
-        )
-        .takes::<RevokeRequest>()
-        .answers::<RevokePreviewResponse>(),
-        Route::post(RELEASE, Role::Operator, "End holds", release)
-            .takes::<ReleaseRequest>()
-            .answers::<ReleaseResponse>(),
-        Route::post(
-            RELEASE_PREVIEW,
-            Role::Operator,
-            "Show which holds would end",
-            release_preview,
-        )
-        .takes::<ReleaseRequest>()
-        .answers::<RevokePreviewResponse>(),
-        Route::get(
-            RECEIPTS,
-            Role::Operator,
-            "Wait until the nodes have put messages of the feed in force",
-            receipts,
-        )
-        .takes_query::<ReceiptQuery>()
-        .answers::<ReceiptResponse>(),
-        Route::post(
             LABEL,
             Role::Operator,
             "Say whose an identity is; without a change, show what is said",
@@ -161,6 +128,53 @@ fn certificate_routes() -> Vec<Route> {
 }
 
 /// About the authority as a whole.
+fn withdrawal_routes() -> Vec<Route> {
+    vec![
+        Route::post(
+            REVOKE,
+            Role::Operator,
+            "Revoke certificates, or put them on hold",
+            revoke,
+        )
+        .takes::<RevokeRequest>()
+        .answers::<RevokeResponse>(),
+        Route::post(
+            REVOKE_PREVIEW,
+            Role::Operator,
+            "Show what would be revoked",
+            revoke_preview,
+        )
+        .takes::<RevokeRequest>()
+        .answers::<RevokePreviewResponse>(),
+        Route::post(RELEASE, Role::Operator, "End holds", release)
+            .takes::<ReleaseRequest>()
+            .answers::<ReleaseResponse>(),
+        Route::post(
+            RELEASE_PREVIEW,
+            Role::Operator,
+            "Show which holds would end",
+            release_preview,
+        )
+        .takes::<ReleaseRequest>()
+        .answers::<RevokePreviewResponse>(),
+        Route::get(
+            UNDER_WAY,
+            Role::Operator,
+            "Show how far the revocation or release is that is under way",
+            under_way,
+        )
+        .answers::<UnderWayResponse>(),
+        Route::get(
+            RECEIPTS,
+            Role::Operator,
+            "Wait until the nodes have put messages of the feed in force",
+            receipts,
+        )
+        .takes_query::<ReceiptQuery>()
+        .answers::<ReceiptResponse>(),
+    ]
+}
+
 fn authority_routes() -> Vec<Route> {
     vec![
         Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),
@@ -387,6 +401,15 @@ async fn preview_withdrawal(
     } = asked;
     let preview = authority.preview_withdrawal(actor, &meant, withdrawal, after);
     Ok(Json(withdrawal_preview(preview.await?)))
+}
+
+async fn under_way(
+    State(authority): State<Arc<Authority>>,
+    Caller(_): Caller,
+) -> Json<UnderWayResponse> {
+    Json(UnderWayResponse {
+        changed: authority.withdrawal_under_way(),
+    })
 }
 
 async fn receipts(

@@ -247,6 +247,14 @@ pub struct ReceiptQuery {
     pub wait_ms: Option<u64>,
 }
 
+/// How far a revocation or release is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnderWayResponse {
+    /// Certificates that are changed in its transaction; in force once all are. Absent: none is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
+}
+
 /// What the nodes did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptResponse {

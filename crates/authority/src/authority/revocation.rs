@@ -101,6 +101,11 @@ impl Authority {
         outcome
     }
 
+    /// How many changes the withdrawal has made that the store is at; nothing of it is in force yet.
+    pub fn withdrawal_under_way(&self) -> Option<u64> {
+        self.store.withdrawal_under_way()
+    }
+
     /// What the nodes have confirmed of `first..=last`, once all have or `wait` is over.
     pub async fn receipts(
         &self,

@@ -184,6 +184,7 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
             json!({ "what": "05".repeat(20), "unrecorded": true }),
             200,
         ),
+        (Method::GET, "/v1/revoke/under-way", Value::Null, 200),
         (
             Method::GET,
             "/v1/receipts?first=1&last=2&wait_ms=1",

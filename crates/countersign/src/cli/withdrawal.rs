@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::Args;
 use countersign_authority::api::{
     self, NodeView, ReceiptQuery, ReceiptResponse, ReleasedView, RevokePreviewResponse,
+    UnderWayResponse,
 };
 use countersign_authority::client::AdminClient;
 use countersign_pki::feed::{RevocationReason, Sequence};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::backend::{Backend, block_on};
 use crate::cli::arguments::{AuthorityArguments, Globals, duration};
@@ -213,7 +214,7 @@ pub(crate) fn run<D: Deed>(deed: &D, globals: &Globals) -> Result<Answer, Fault>
             count = Some(preview.count);
         }
         let call = client.post(D::PATH, &request);
-        let mut receipt: D::Receipt = with_patience(D::VERB, count, call).await?;
+        let mut receipt: D::Receipt = with_patience(client, D::VERB, count, call).await?;
         let (first, last) = D::messages(&receipt);
         let (nodes, unconfirmed) = D::told(&mut receipt);
         let told = ReceiptResponse {
@@ -248,8 +249,13 @@ fn confirm(verb: Verb, preview: &RevokePreviewResponse) -> Result<(), Fault> {
     }
 }
 
-/// The answer of a call that may take long; a person sees that it goes on.
-async fn with_patience<T>(verb: Verb, count: Option<u64>, call: impl Future<Output = T>) -> T {
+/// The answer of a call that may take long; a person sees how far it is.
+async fn with_patience<T>(
+    client: &AdminClient,
+    verb: Verb,
+    count: Option<u64>,
+    call: impl Future<Output = T>,
+) -> T {
     tokio::pin!(call);
     let begun = Instant::now();
     let mut ticks = interval(TICK);
@@ -267,14 +273,25 @@ async fn with_patience<T>(verb: Verb, count: Option<u64>, call: impl Future<Outp
             }
             _ = ticks.tick() => {
                 if stderr_is_terminal() {
-                    let what = count.map_or_else(String::new, |count| format!(" {count} certificates"));
                     let seconds = begun.elapsed().as_secs();
-                    tell_for_now(&format!("{}{what}, all or none: {seconds} s", verb.going_on));
+                    let far = match count {
+                        Some(count) => bar_of(client, count).await,
+                        None => String::new(),
+                    };
+                    tell_for_now(&format!("{} {far}, all or none: {seconds} s", verb.going_on));
                     is_shown = true;
                 }
             }
         }
     }
+}
+
+/// How much of it is in the transaction. A bar is not worth a failure: where nobody says, it stays empty.
+async fn bar_of(client: &AdminClient, count: u64) -> String {
+    let answer = timeout(TICK, client.get::<UnderWayResponse>(api::UNDER_WAY)).await;
+    let changed = answer.ok().and_then(Result::ok).and_then(|it| it.changed);
+    let in_full = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    bar(in_full(changed.unwrap_or(0).min(count)), in_full(count))
 }
 
 /// What each node did, a line each; `deed`: what may not be in force where a node has not confirmed.

@@ -427,6 +427,55 @@ async fn whole_radius_is_one_transaction_told_in_batches_and_bounded_by_what_was
 }
 
 #[tokio::test]
+async fn whoever_watches_sees_how_far_it_is_and_then_that_it_has_ended() {
+    let fixture = Fixture::new();
+    fixture.issue("first", 30 * HOUR).await;
+    clone_rows(&fixture, 6000);
+    assert_eq!(fixture.store.withdrawal_under_way(), None);
+    let all = Filter {
+        profile: Some("client".to_owned()),
+        ..Filter::default()
+    };
+    let mut seen = Vec::new();
+    {
+        let withdrawal = fixture.store.withdraw(
+            filtered(all.clone()),
+            COMPROMISE,
+            None,
+            ADMIN.clone(),
+            now(),
+        );
+        tokio::pin!(withdrawal);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut withdrawal => {
+                    assert_eq!(ended.expect("withdraws").changed.count, 6001);
+                    break;
+                }
+                () = tokio::task::yield_now() => seen.extend(fixture.store.withdrawal_under_way()),
+            }
+        }
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert!(seen.iter().any(|&far| far > 0 && far < 6001), "{seen:?}");
+    assert_eq!(fixture.store.withdrawal_under_way(), None);
+    // One that fails has ended too.
+    let refused = fixture
+        .store
+        .withdraw(
+            filtered(all),
+            Withdrawal::Release,
+            Some(0),
+            ADMIN.clone(),
+            now(),
+        )
+        .await;
+    drop(refused);
+    assert_eq!(fixture.store.withdrawal_under_way(), None);
+}
+
+#[tokio::test]
 async fn preview_goes_on_page_by_page_and_shows_each_once() {
     let fixture = Fixture::new();
     fixture.issue("first", 30 * HOUR).await;
