@@ -11,7 +11,7 @@ mod tunnel;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::tunnel::Tunnel;
@@ -87,6 +87,18 @@ pub(crate) async fn serve(
         return;
     }
     serve_session(stream, session, listener, pool, in_flight).await;
+}
+
+/// Serves a program of this host that came by a Unix socket. It is told of as 127.0.0.1, port 0.
+pub(crate) async fn serve_local(
+    listener: Arc<Listener>,
+    pool: Rc<UpstreamPool>,
+    in_flight: Rc<InFlight>,
+    socket: UnixStream,
+) {
+    let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let session = Session::plaintext(&listener.enforcement, &listener.name, source);
+    Box::pin(serve_session(socket, session, listener, pool, in_flight)).await;
 }
 
 async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(

@@ -14,9 +14,11 @@ use arc_swap::ArcSwap;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
+use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::listen::{BindError, ListenerSet, PassedSocket};
 use countersign_runtime::readiness::Readiness;
+use countersign_runtime::unix_socket::{SocketError, SocketFile, UnixListenerSet};
 use countersign_runtime::workers::{WorkerPanicked, Workers};
 use countersign_tls::enforcement::Enforcement;
 use serde::Serialize;
@@ -32,7 +34,7 @@ use crate::health::Checks;
 use crate::in_flight::Awaited;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::plan::GatewayPlan;
+use crate::plan::{EgressAddress, EgressPlan, GatewayPlan};
 use crate::refusals::RefusalLog;
 
 /// Starts gateways.
@@ -97,19 +99,20 @@ impl Gateway {
                 break_glass,
                 &context,
             ));
-            share(&mut of_workers, &shared, bound.sockets);
+            share(
+                &mut of_workers,
+                &shared,
+                bound.sockets.into_iter().map(Accepting::Tcp),
+            );
             listeners.push(shared);
         }
         let mut egress = Vec::with_capacity(plan.egress.len());
+        let mut files = Vec::new();
         for planned in &plan.egress {
-            let bound = ListenerSet::bind(planned.address, plan.workers).map_err(|error| {
-                StartError::Bind {
-                    listener: planned.name.clone(),
-                    error,
-                }
-            })?;
-            let shared = Arc::new(Listener::egress(planned, bound.address, &context));
-            share(&mut of_workers, &shared, bound.sockets);
+            let (address, sockets, file) = bind_egress(planned, plan.workers)?;
+            let shared = Arc::new(Listener::egress(planned, address, &context));
+            share(&mut of_workers, &shared, sockets);
+            files.extend(file);
             egress.push(shared);
         }
         watch_certificates(&context.metrics, &plan);
@@ -137,17 +140,26 @@ impl Gateway {
                 shared: Arc::new(shared),
             },
             workers,
+            files,
         })
     }
 }
 
 /// A listener with the socket that one worker accepts on.
-type Share = (Arc<Listener>, std::net::TcpListener);
+type Share = (Arc<Listener>, Accepting);
+
+/// What is accepted on.
+enum Accepting {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
 
 /// A gateway that accepts clients until its drain. Dropping it leaves the workers running.
 pub struct RunningGateway {
     handle: GatewayHandle,
     workers: Workers,
+    /// Of Unix sockets; they go with this.
+    files: Vec<SocketFile>,
 }
 
 impl RunningGateway {
@@ -173,6 +185,7 @@ impl RunningGateway {
 
     /// Blocks until every worker has ended.
     pub fn join(self) -> Result<(), WorkerPanicked> {
+        let _files = self.files;
         self.workers.join()
     }
 }
@@ -201,14 +214,14 @@ impl GatewayHandle {
         self.shared
             .listeners
             .iter()
-            .map(|listener| listener.address)
+            .filter_map(|listener| listener.address.tcp())
             .collect()
     }
 
     /// The ways out as bound, in the order of the configuration.
-    pub fn egress_addresses(&self) -> Vec<SocketAddr> {
+    pub fn egress_addresses(&self) -> Vec<LocalAddress> {
         let egress = self.shared.egress.iter();
-        egress.map(|it| it.address).collect()
+        egress.map(|it| it.address.clone()).collect()
     }
 
     /// Serves by `plan` from now on. Sessions, connections and exchanges in flight that it no longer admits have ended when
@@ -355,6 +368,14 @@ pub enum StartError {
         /// What the system said.
         error: BindError,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("egress {egress}: {error}")]
+    Socket {
+        /// Which way out.
+        egress: String,
+        /// What is in the way.
+        error: SocketError,
+    },
     /// A socket that a service manager passed fits no listener.
     #[error("the socket {name:?} that the service manager passes, {address}, {why}")]
     Passed {
@@ -375,6 +396,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bind { error, .. } => error.hint(),
+            Self::Socket { error, .. } => Some(error.hint()),
             Self::Passed { .. } => Some(
                 "FileDescriptorName= of the socket unit is the name of a listener, ListenStream= its address: one socket unit a listener".to_owned(),
             ),
@@ -453,10 +475,37 @@ fn assigned(
     Ok(assigned)
 }
 
+/// The address as bound, a socket for each worker, and the file that goes with them.
+fn bind_egress(
+    plan: &EgressPlan,
+    workers: usize,
+) -> Result<(LocalAddress, Vec<Accepting>, Option<SocketFile>), StartError> {
+    match &plan.address {
+        EgressAddress::Tcp(address) => {
+            let bound = ListenerSet::bind(*address, workers).map_err(|error| StartError::Bind {
+                listener: plan.name.clone(),
+                error,
+            })?;
+            let sockets = bound.sockets.into_iter().map(Accepting::Tcp).collect();
+            Ok((LocalAddress::Tcp(bound.address), sockets, None))
+        }
+        EgressAddress::Unix { path, mode } => {
+            let bound = UnixListenerSet::bind(path, *mode, workers).map_err(|error| {
+                StartError::Socket {
+                    egress: plan.name.clone(),
+                    error,
+                }
+            })?;
+            let sockets = bound.sockets.into_iter().map(Accepting::Unix).collect();
+            Ok((LocalAddress::Unix(path.clone()), sockets, Some(bound.file)))
+        }
+    }
+}
+
 fn share(
     of_workers: &mut [Assignment],
     listener: &Arc<Listener>,
-    sockets: Vec<std::net::TcpListener>,
+    sockets: impl IntoIterator<Item = Accepting>,
 ) {
     for (worker, socket) in of_workers.iter_mut().zip(sockets) {
         worker.shares.push((Arc::clone(listener), socket));
@@ -478,7 +527,7 @@ fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), Reload
     let egress = |plan: &GatewayPlan| {
         plan.egress
             .iter()
-            .map(|it| (it.name.clone(), it.address, it.protocol))
+            .map(|it| (it.name.clone(), it.address.clone(), it.protocol))
             .collect::<Vec<_>>()
     };
     if egress(running) != egress(planned) {

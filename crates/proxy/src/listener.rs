@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_runtime::accept::ConnectionLimit;
+use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
@@ -20,7 +21,8 @@ use crate::shadow::ShadowVerdict;
 /// Shared by the workers; what a reload changes is swapped.
 pub(crate) struct Listener {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    /// As bound.
+    pub(crate) address: LocalAddress,
     /// `None`: an egress, which takes plaintext.
     pub(crate) acceptor: Option<Arc<Acceptor>>,
     pub(crate) enforcement: Enforcement,
@@ -44,7 +46,7 @@ impl Listener {
         let credentials = plan.credentials.clone();
         Self {
             name: plan.name.clone(),
-            address,
+            address: LocalAddress::Tcp(address),
             acceptor: Some(Acceptor::behind(
                 plan.edge.clone(),
                 plan.settings.clone(),
@@ -62,7 +64,7 @@ impl Listener {
         }
     }
 
-    pub(crate) fn egress(plan: &EgressPlan, address: SocketAddr, context: &Context) -> Self {
+    pub(crate) fn egress(plan: &EgressPlan, address: LocalAddress, context: &Context) -> Self {
         Self {
             name: plan.name.clone(),
             address,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,9 +82,16 @@ pub(crate) struct BreakGlassPlan {
 /// A way out: plaintext on loopback, one upstream over TLS.
 pub(crate) struct EgressPlan {
     pub(crate) name: String,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: EgressAddress,
     pub(crate) protocol: Protocol,
     pub(crate) serving: Arc<Serving>,
+}
+
+/// Where programs of this host connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum EgressAddress {
+    Tcp(SocketAddr),
+    Unix { path: PathBuf, mode: u32 },
 }
 
 /// Which way requests go.
@@ -95,6 +103,8 @@ pub(crate) enum Direction {
     Egress {
         /// What `Host` says there.
         host: HeaderValue,
+        /// A browser of this host can connect, and then pages of others can.
+        for_browsers: bool,
     },
 }
 

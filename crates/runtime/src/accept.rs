@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
@@ -30,7 +30,31 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(TcpStream, SocketAddr, ConnectionPermit) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    accept_from(async move || listener.accept().await, limit, drain, serve).await;
+    let accept = async move || {
+        let (stream, peer) = listener.accept().await?;
+        // Without TCP_NODELAY the last segment of a handshake flight waits for the peer's delayed ACK (40 ms).
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was not set");
+        }
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        Ok((stream, peer))
+    };
+    let serve = move |(stream, peer), permit| serve(stream, peer, permit);
+    accept_from(accept, limit, drain, serve).await;
+}
+
+/// [`accept_loop`] for a Unix socket, whose peers have no address.
+pub async fn accept_unix_loop<F, Fut>(
+    listener: UnixListener,
+    limit: ConnectionLimit,
+    drain: Drain,
+    serve: F,
+) where
+    F: Fn(UnixStream, ConnectionPermit) -> Fut + 'static,
+    Fut: Future<Output = ()> + 'static,
+{
+    let accept = async move || listener.accept().await.map(|(stream, _)| stream);
+    accept_from(accept, limit, drain, serve).await;
 }
 
 /// How many connections may be open at once, over all loops that share the clone.
@@ -72,10 +96,10 @@ pub struct ConnectionPermit {
     _permit: OwnedSemaphorePermit,
 }
 
-async fn accept_from<A, F, Fut>(accept: A, limit: ConnectionLimit, drain: Drain, serve: F)
+async fn accept_from<A, T, F, Fut>(accept: A, limit: ConnectionLimit, drain: Drain, serve: F)
 where
-    A: AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
-    F: Fn(TcpStream, SocketAddr, ConnectionPermit) -> Fut,
+    A: AsyncFn() -> io::Result<T>,
+    F: Fn(T, ConnectionPermit) -> Fut,
     Fut: Future<Output = ()> + 'static,
 {
     let mut connections = JoinSet::new();
@@ -90,10 +114,10 @@ where
                 biased;
                 () = &mut draining => break,
                 Some(ended) = connections.join_next() => notice(ended),
-                (stream, peer, permit) = &mut next => {
+                (accepted, permit) = &mut next => {
                     next.set(next_connection(&accept, &limit));
                     let guard = drain.guard();
-                    let serving = serve(stream, peer, permit);
+                    let serving = serve(accepted, permit);
                     connections.spawn_local(async move {
                         let _guard = guard;
                         serving.await;
@@ -107,15 +131,12 @@ where
     finish(connections, &drain).await;
 }
 
-async fn next_connection<A>(
-    accept: &A,
-    limit: &ConnectionLimit,
-) -> (TcpStream, SocketAddr, ConnectionPermit)
+async fn next_connection<A, T>(accept: &A, limit: &ConnectionLimit) -> (T, ConnectionPermit)
 where
-    A: AsyncFn() -> io::Result<(TcpStream, SocketAddr)>,
+    A: AsyncFn() -> io::Result<T>,
 {
     let mut backing_off = false;
-    let (stream, peer) = loop {
+    let accepted = loop {
         match accept().await {
             Ok(accepted) => break accepted,
             Err(error) if is_of_one_connection(&error) => {
@@ -134,12 +155,7 @@ where
     if backing_off {
         tracing::info!("accepting connections again");
     }
-    // Without TCP_NODELAY the last segment of a handshake flight waits for the peer's delayed ACK (40 ms).
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY was not set");
-    }
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    (stream, peer, limit.acquire().await)
+    (accepted, limit.acquire().await)
 }
 
 /// Whether the error tells the fate of one connection, so that the next accept may succeed at once. accept(2): Linux
@@ -420,7 +436,7 @@ mod tests {
         let (trigger, drain) = drain();
         let (served, mut seen) = mpsc::unbounded_channel();
         let began = Instant::now();
-        let serve = move |_, _, _| {
+        let serve = move |_, _| {
             served.send(began.elapsed()).expect("the test listens");
             std::future::ready(())
         };
@@ -454,8 +470,8 @@ mod tests {
         LocalSet::new()
             .run_until(async {
                 let (trigger, drain) = drain();
-                let accept = async || Err(Errno::MFILE.into());
-                let serve = |_, _, _| std::future::ready(());
+                let accept = async || Err::<(), _>(Errno::MFILE.into());
+                let serve = |(), _| std::future::ready(());
                 let accepting =
                     spawn_local(accept_from(accept, ConnectionLimit::new(1), drain, serve));
                 tokio::task::yield_now().await;

@@ -1,5 +1,6 @@
 //! What the configurations of every role share: amounts, where a fault stands, and how keys are explained.
 
+pub mod address;
 pub mod amount;
 pub mod network;
 pub mod reference;

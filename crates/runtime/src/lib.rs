@@ -19,5 +19,6 @@ pub mod readiness;
 pub mod shutdown;
 pub mod supervisor;
 pub mod telemetry;
+pub mod unix_socket;
 pub mod watched_files;
 pub mod workers;

@@ -192,7 +192,7 @@ fn open(address: SocketAddr, reuse_port: bool, backlog: u32) -> io::Result<TcpLi
 const FIRST_PASSED: RawFd = 3;
 
 // Linux's default net.core.somaxconn since 5.4; a larger figure is clipped to it.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 // Linux's default net.ipv4.ip_unprivileged_port_start.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;

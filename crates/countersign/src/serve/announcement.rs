@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use countersign_authority::state::StateFolder;
+use countersign_runtime::config::address::LocalAddress;
 use serde::Serialize;
 
 use super::Source;
@@ -44,13 +45,13 @@ struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     listeners: Option<Vec<SocketAddr>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    egress: Vec<SocketAddr>,
+    egress: Vec<LocalAddress>,
 }
 
 /// Where a process is reached.
 pub(crate) struct Addresses {
     pub(crate) gateway: Vec<SocketAddr>,
-    pub(crate) egress: Vec<SocketAddr>,
+    pub(crate) egress: Vec<LocalAddress>,
     pub(crate) metrics: SocketAddr,
     pub(crate) public: Option<SocketAddr>,
     pub(crate) admin: Option<SocketAddr>,

@@ -27,7 +27,9 @@ use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
     ShadowConfig, UpstreamProtocol, UpstreamUrls, upstream,
 };
-use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
+use crate::plan::{
+    Bounds, Direction, EgressAddress, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving,
+};
 use crate::shadow::Shadow;
 use crate::upstream::Group;
 
@@ -71,6 +73,7 @@ impl GatewayConfig {
             listeners.push(plan);
         }
         let mut egress = Vec::with_capacity(self.egress.len());
+        let mut paths = HashSet::new();
         for (index, config) in self.egress.iter().enumerate() {
             let context = upstream::Context {
                 bundles,
@@ -87,10 +90,14 @@ impl GatewayConfig {
                 let why = format!("{} is the name of another one too", plan.name);
                 return Err(ConfigError::new(format!("{place}.name"), why));
             }
-            if plan.address.port() != 0
-                && addresses.insert(plan.address, usize::MAX - index).is_some()
-            {
-                let why = format!("{} is the address of another one too", plan.address);
+            let is_shared = match &plan.address {
+                EgressAddress::Tcp(address) => {
+                    address.port() != 0 && addresses.insert(*address, usize::MAX - index).is_some()
+                }
+                EgressAddress::Unix { path, .. } => !paths.insert(path.clone()),
+            };
+            if is_shared {
+                let why = format!("{} is the address of another one too", config.address);
                 return Err(ConfigError::new(format!("{place}.address"), why));
             }
             egress.push(plan);

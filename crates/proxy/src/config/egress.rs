@@ -1,22 +1,23 @@
 //! `[[gateway.egress]]`: the way out, from programs of this host that speak no TLS.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_pki::identity::BundleName;
 use countersign_policy::access::{AccessPolicy, Allow, Route};
 use countersign_runtime::config::ConfigError;
+use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::config::amount::TimeSpan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::config::{HttpProtocol, UpstreamTlsConfig, upstream};
-use crate::plan::{Direction, EgressPlan, Protocol, Serving};
+use crate::plan::{Direction, EgressAddress, EgressPlan, Protocol, Serving};
 use crate::upstream::Group;
 
-/// A plaintext address of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this host.
+/// A plaintext address or Unix socket of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this
+/// host.
 /// Servers are trusted for 24 hours after the authority's feed was last confirmed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,8 +25,11 @@ pub struct EgressConfig {
     /// How logs and metrics call it: 1 to 63 lower-case letters, digits and hyphens. Default: "egress-1" for the first, and so on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A loopback address and a port.
-    pub address: SocketAddr,
+    /// A loopback address and a port, or `unix:/PATH` for a socket, which only those reach whom its file's mode admits.
+    pub address: LocalAddress,
+    /// The mode of that file, as of chmod: "0600" for programs of the gateway's own user, "0660" for its group too. Default: "0600".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket_mode: Option<String>,
     /// The server: "https://host:port" for HTTP, whose requests get this host, or `tls://host:port` for bytes.
     pub upstream: String,
     /// Whom it has to be, and what it is shown. Default: whoever the internal bundle vouches for under the host's name, and nothing.
@@ -58,14 +62,7 @@ impl EgressConfig {
             return Err(ConfigError::new(format!("{place}.name"), why)
                 .hint("use 1 to 63 lower-case letters, digits and hyphens"));
         }
-        if !self.address.ip().is_loopback() {
-            let why = format!(
-                "{} is no loopback address: other hosts could speak there as this one",
-                self.address
-            );
-            return Err(ConfigError::new(format!("{place}.address"), why)
-                .hint("use 127.0.0.1 or [::1]; other hosts come through [[gateway.listener]]"));
-        }
+        let address = self.place_of_its_own(&place)?;
         if self
             .idle_timeout
             .is_some_and(|span| span.duration().is_zero())
@@ -95,14 +92,17 @@ impl EgressConfig {
         let idle_timeout = self.idle_timeout.map(TimeSpan::duration);
         Ok(EgressPlan {
             name,
-            address: self.address,
+            address,
             protocol,
             serving: Arc::new(Serving {
                 policy: Arc::new(policy),
                 former: None,
                 shadow: None,
                 upstreams: vec![Group::of_one(upstream)],
-                direction: Direction::Egress { host },
+                direction: Direction::Egress {
+                    host,
+                    for_browsers: self.address.tcp().is_some(),
+                },
                 upstream_proxy_protocol: None,
                 identity_headers: Vec::new(),
                 header_timeout: HEADER_TIMEOUT,
@@ -116,4 +116,46 @@ impl EgressConfig {
             }),
         })
     }
+
+    fn place_of_its_own(&self, place: &str) -> Result<EgressAddress, ConfigError> {
+        match (&self.address, &self.socket_mode) {
+            (LocalAddress::Tcp(address), _) if !address.ip().is_loopback() => {
+                let why = format!(
+                    "{address} is no loopback address: other hosts could speak there as this one"
+                );
+                Err(ConfigError::new(format!("{place}.address"), why)
+                    .hint("use 127.0.0.1 or [::1]; other hosts come through [[gateway.listener]]"))
+            }
+            (LocalAddress::Tcp(_), Some(_)) => {
+                let why = "an address of TCP has no file that could have a mode";
+                Err(ConfigError::new(format!("{place}.socket_mode"), why)
+                    .hint("leave it out, or write address = \"unix:/PATH\""))
+            }
+            (LocalAddress::Tcp(address), None) => Ok(EgressAddress::Tcp(*address)),
+            (LocalAddress::Unix(path), mode) => {
+                let mode = mode.as_deref().map_or(Some(OWNER_ONLY), file_mode);
+                let mode = mode.ok_or_else(|| {
+                    let why = format!("{:?} is no mode of a socket", self.socket_mode);
+                    ConfigError::new(format!("{place}.socket_mode"), why)
+                        .hint("use \"0600\", \"0660\" or \"0666\"")
+                })?;
+                Ok(EgressAddress::Unix {
+                    path: path.clone(),
+                    mode,
+                })
+            }
+        }
+    }
 }
+
+/// Reading and writing alone, which connecting takes both of (unix(7)), and never by others without the owner.
+fn file_mode(text: &str) -> Option<u32> {
+    match text {
+        "0600" => Some(OWNER_ONLY),
+        "0660" => Some(0o660),
+        "0666" => Some(0o666),
+        _ => None,
+    }
+}
+
+const OWNER_ONLY: u32 = 0o600;

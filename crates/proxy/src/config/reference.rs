@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_runtime::config::reference::{commented_out, documented, inline, section};
 
@@ -75,7 +76,8 @@ pub fn default_toml() -> String {
     };
     let egress = EgressConfig {
         name: Some("egress-1".to_owned()),
-        address: ([127, 0, 0, 1], 9080).into(),
+        address: LocalAddress::Tcp(([127, 0, 0, 1], 9080).into()),
+        socket_mode: Some("0600".to_owned()),
         upstream: "https://orders.example.com".to_owned(),
         upstream_protocol: Some(HttpProtocol::Auto),
         upstream_tls: Some(UpstreamTlsConfig {

@@ -56,7 +56,10 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
             refusal: sni_host_mismatch(sni, shown_host(parts)),
         });
     }
-    if let Direction::Egress { host: served } = &view.serving.direction
+    if let Direction::Egress {
+        host: served,
+        for_browsers: true,
+    } = &view.serving.direction
         && (host::is_from_web_page(&parts.headers)
             || !(host.host.is_of_this_host() || host.written == served))
     {
@@ -154,7 +157,7 @@ pub(super) fn prepare(
             parts.headers.insert(HOST, host.clone());
         }
         // By its certificate the server knows who asks, and nothing here is its concern.
-        Direction::Egress { host } => {
+        Direction::Egress { host, .. } => {
             parts.headers.insert(HOST, host.clone());
         }
     }

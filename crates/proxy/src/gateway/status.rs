@@ -1,7 +1,6 @@
 //! What a running gateway tells of itself.
 
-use std::net::SocketAddr;
-
+use countersign_runtime::config::address::LocalAddress;
 use serde::Serialize;
 
 use super::GatewayHandle;
@@ -22,7 +21,7 @@ impl GatewayHandle {
                     let leaf = plan.credentials.leaf();
                     ListenerStatus {
                         name: plan.name.clone(),
-                        address: listener.address,
+                        address: listener.address.clone(),
                         client_certificate: plan.client_certificate(),
                         trust: plan.trust(),
                         routes: plan
@@ -43,7 +42,7 @@ impl GatewayHandle {
         let egress = plan.egress.iter().zip(&self.shared.egress);
         let egress = egress.map(|(plan, listener)| EgressStatus {
             name: plan.name.clone(),
-            address: listener.address,
+            address: listener.address.clone(),
             upstream: (plan.serving.upstreams.first())
                 .and_then(|group| group.first().address())
                 .map_or_else(String::new, ToString::to_string),
@@ -86,7 +85,7 @@ pub struct ListenerStatus {
     /// Its name.
     pub name: String,
     /// As bound.
-    pub address: SocketAddr,
+    pub address: LocalAddress,
     /// `require`, `request` or `off`.
     pub client_certificate: &'static str,
     /// The bundles it trusts.
@@ -113,7 +112,7 @@ pub struct EgressStatus {
     /// Its name.
     pub name: String,
     /// As bound.
-    pub address: SocketAddr,
+    pub address: LocalAddress,
     /// The server that it leads to.
     pub upstream: String,
     /// Open connections of programs of this host.

@@ -5,17 +5,17 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use countersign_runtime::accept::accept_loop;
+use countersign_runtime::accept::{accept_loop, accept_unix_loop};
 use countersign_runtime::drain::Drain;
 use countersign_runtime::workers::Workers;
 use countersign_tls::enforcement::Enforcement;
-use futures_util::future::{join, join_all};
-use tokio::net::TcpListener;
+use futures_util::future::{Either, join, join_all};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::connection;
-use crate::gateway::Share;
+use crate::gateway::{Accepting, Share};
 use crate::health::Checks;
 use crate::in_flight::{Awaited, InFlight, sweep_interval};
 use crate::listener::Listener;
@@ -81,28 +81,46 @@ async fn work(assignment: Assignment, drain: Drain) {
 
 async fn accept(
     listener: Arc<Listener>,
-    socket: std::net::TcpListener,
+    socket: Accepting,
     pool: Rc<UpstreamPool>,
     in_flight: Rc<InFlight>,
     drain: Drain,
 ) {
-    let socket = match TcpListener::from_std(socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            tracing::error!(listener = listener.name, %error, "a worker cannot accept");
-            return;
-        }
-    };
     let limit = listener.limit.clone();
-    accept_loop(socket, limit, drain, move |stream, source, permit| {
-        let (listener, pool) = (Arc::clone(&listener), Rc::clone(&pool));
-        let in_flight = Rc::clone(&in_flight);
-        async move {
-            let _permit = permit;
-            connection::serve(listener, pool, in_flight, stream, source).await;
-        }
-    })
-    .await;
+    let name = listener.name.clone();
+    let shared = move || {
+        (
+            Arc::clone(&listener),
+            Rc::clone(&pool),
+            Rc::clone(&in_flight),
+        )
+    };
+    let accepting = match socket {
+        Accepting::Tcp(socket) => TcpListener::from_std(socket).map(|socket| {
+            let serve = move |stream, source, permit| {
+                let (listener, pool, in_flight) = shared();
+                async move {
+                    let _permit = permit;
+                    connection::serve(listener, pool, in_flight, stream, source).await;
+                }
+            };
+            Either::Left(accept_loop(socket, limit, drain, serve))
+        }),
+        Accepting::Unix(socket) => UnixListener::from_std(socket).map(|socket| {
+            let serve = move |stream, permit| {
+                let (listener, pool, in_flight) = shared();
+                async move {
+                    let _permit = permit;
+                    connection::serve_local(listener, pool, in_flight, stream).await;
+                }
+            };
+            Either::Right(accept_unix_loop(socket, limit, drain, serve))
+        }),
+    };
+    match accepting {
+        Ok(accepting) => accepting.await,
+        Err(error) => tracing::error!(listener = name, %error, "a worker cannot accept"),
+    }
 }
 
 async fn reap(pool: &UpstreamPool) {

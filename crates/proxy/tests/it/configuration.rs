@@ -445,6 +445,32 @@ fn way_out_is_for_this_host_alone() {
 }
 
 #[test]
+fn socket_of_an_egress_that_cannot_be_is_refused() {
+    let egress = |address: &str, keys: &str| {
+        format!(
+            "[[gateway.egress]]\naddress = \"{address}\"\nupstream = \"https://orders.example.com\"\n{keys}\n"
+        )
+    };
+    let long = format!("unix:/{}", "x".repeat(107));
+    for (address, why) in [
+        ("unix:out.sock", "begins at the root"),
+        ("unix:/run/", "names no folder"),
+        (long.as_str(), "107 bytes"),
+        ("localhost:9080", "neither an address and a port"),
+    ] {
+        check_unreadable(&egress(address, ""), why);
+    }
+    let mode = "gateway.egress[0].socket_mode";
+    for text in ["", "600", "0o600", "0777", "0200", "0606", "rw-------"] {
+        let keys = format!("socket_mode = \"{text}\"");
+        check_refused(&egress("unix:/run/out.sock", &keys), mode, "no mode");
+    }
+    let keys = "socket_mode = \"0600\"";
+    check_refused(&egress("127.0.0.1:9080", keys), mode, "no file");
+    check_unreadable(&egress("unix:/run/out.sock", "socket_mode = 600"), "string");
+}
+
+#[test]
 fn protocols_that_no_upstream_could_speak_are_refused_at_load() {
     let listener =
         "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nclient_certificate = \"off\"\n";

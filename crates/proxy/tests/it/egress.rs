@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use countersign_testkit::service::Service;
@@ -31,12 +34,25 @@ fn server() -> (Service, Harness) {
 
 /// A gateway whose way out leads there, by the server's name.
 fn way_out(server: &Harness, scheme: &str, name: &str) -> (TempDir, Harness) {
+    way_out_of(server, scheme, name, |_| {
+        "address = \"127.0.0.1:0\"".to_owned()
+    })
+}
+
+/// The same, where its address is what `written` makes of a folder.
+fn way_out_of(
+    server: &Harness,
+    scheme: &str,
+    name: &str,
+    written: impl FnOnce(&Path) -> String,
+) -> (TempDir, Harness) {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = server.client.write(folder.path(), "client");
     let listener = format!(
         "[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n\
-         [[gateway.egress]]\naddress = \"127.0.0.1:0\"\nupstream = \"{scheme}://localhost:{}\"\n\
+         [[gateway.egress]]\n{}\nupstream = \"{scheme}://localhost:{}\"\n\
          upstream_tls = {{ trust = \"inner\", name = [\"{name}\"], certificate = \"{}\", key = \"{}\" }}\n",
+        written(folder.path()),
         server.address().port(),
         certificate.display(),
         key.display()
@@ -46,10 +62,14 @@ fn way_out(server: &Harness, scheme: &str, name: &str) -> (TempDir, Harness) {
 
 /// What a program of this host is answered.
 fn ask(address: SocketAddr, head: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("connects");
+    let stream = TcpStream::connect(address).expect("connects");
     stream
         .set_read_timeout(Some(Duration::from_secs(5)))
         .expect("a socket");
+    ask_by(stream, head)
+}
+
+fn ask_by(mut stream: impl Read + Write, head: &str) -> String {
     let request = format!("{head}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("open");
     let mut answer = Vec::new();
@@ -63,10 +83,10 @@ fn ask(address: SocketAddr, head: &str) -> String {
 async fn program_without_tls_speaks_as_this_host_to_the_server_by_its_name() {
     let (_service, server) = server();
     let (_folder, outer) = way_out(&server, "https", HOST);
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     let told = &outer.handle.status().egress[0];
     let leads_to = format!("localhost:{} over TLS", server.address().port());
-    assert_eq!((told.address, &told.upstream), (out, &leads_to));
+    assert_eq!((told.address.tcp(), &told.upstream), (Some(out), &leads_to));
     for host in [
         out.to_string(),
         format!("localhost:{}", server.address().port()),
@@ -94,7 +114,7 @@ async fn program_without_tls_speaks_as_this_host_to_the_server_by_its_name() {
 async fn web_pages_of_others_get_nothing_out() {
     let (service, server) = server();
     let (_folder, outer) = way_out(&server, "https", HOST);
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     for head in [
         // A form of a browser that knows no Fetch Metadata, and a WebSocket, which has none in any browser.
         format!(
@@ -126,7 +146,7 @@ async fn web_pages_of_others_get_nothing_out() {
 async fn server_that_is_not_the_one_gets_nothing() {
     let (service, server) = server();
     let (_folder, outer) = way_out(&server, "https", "spiffe://inner.example/orders");
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     let answer = tokio::task::block_in_place(|| {
         ask(
             out,
@@ -141,7 +161,7 @@ async fn server_that_is_not_the_one_gets_nothing() {
 async fn bytes_go_out_as_they_are() {
     let (_service, server) = server();
     let (_folder, outer) = way_out(&server, "tls", HOST);
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     let host = format!("localhost:{}", server.address().port());
     let answer = tokio::task::block_in_place(|| {
         ask(
@@ -159,7 +179,7 @@ async fn bytes_go_out_as_they_are() {
 async fn reload_changes_where_the_way_out_leads() {
     let ((_one_service, one), (_two_service, two)) = (server(), server());
     let (_folder, outer) = way_out(&one, "https", HOST);
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     let ask = || tokio::task::block_in_place(|| ask(out, "GET / HTTP/1.1\r\nhost: localhost"));
     assert!(ask().starts_with("http/1.1 200"));
     // The other one is under another CA.
@@ -181,7 +201,7 @@ async fn reload_changes_where_the_way_out_leads() {
 async fn program_that_speaks_http2_by_prior_knowledge_gets_out_and_no_web_page_of_it() {
     let (service, server) = server();
     let (_folder, outer) = way_out(&server, "https", HOST);
-    let out = outer.handle.egress_addresses()[0];
+    let out = outer.handle.egress_addresses()[0].tcp().expect("of TCP");
     let socket = tokio::net::TcpStream::connect(out).await.expect("connects");
     let (mut sender, connection) = h2::client::handshake(socket).await.expect("h2");
     tokio::spawn(connection);
@@ -207,4 +227,65 @@ async fn program_that_speaks_http2_by_prior_knowledge_gets_out_and_no_web_page_o
     half.write_all(b"PRI * HTTP/2.0").expect("open");
     let answer = tokio::task::block_in_place(|| ask(out, "PUT / HTTP/1.1\r\nhost: localhost"));
     assert!(answer.starts_with("http/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_speaks_by_a_socket_of_its_mode_under_any_name_of_the_host() {
+    let (_service, server) = server();
+    let (folder, outer) = way_out_of(&server, "https", HOST, |folder| {
+        let path = folder.join("out.sock");
+        let path = path.display();
+        format!("address = \"unix:{path}\"\nsocket_mode = \"0660\"")
+    });
+    let path = folder.path().join("out.sock");
+    let address = &outer.handle.egress_addresses()[0];
+    assert_eq!(address.path(), Some(path.as_path()));
+    let metadata = std::fs::metadata(&path).expect("bound");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+    let ask = |head: &str| {
+        let stream = UnixStream::connect(&path).expect("connects");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a socket");
+        tokio::task::block_in_place(|| ask_by(stream, head))
+    };
+    for host in ["localhost", "orders", "evil.example"] {
+        let answer = ask(&format!(
+            "GET /hook HTTP/1.1\r\nhost: {host}\r\norigin: https://{host}\r\nx-client-cn: admin"
+        ));
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        let name = format!("\nhost: localhost:{}\n", server.address().port());
+        assert!(answer.contains(&name), "{answer}");
+        assert!(
+            answer.contains("\nx-client-cn: order-service\n") && !answer.contains("admin"),
+            "{answer}"
+        );
+    }
+    // Whatever the name, there is one of it.
+    let answer = ask("GET / HTTP/1.1\r\nhost: localhost\r\nhost: orders");
+    assert!(answer.starts_with("http/1.1 400"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn socket_leads_to_nobody_but_the_server_and_bytes_go_by_it_too() {
+    let (service, server) = server();
+    for (scheme, name, passes) in [
+        ("https", "spiffe://inner.example/orders", false),
+        ("tls", "spiffe://inner.example/orders", false),
+        ("tls", HOST, true),
+    ] {
+        let (folder, _outer) = way_out_of(&server, scheme, name, |folder| {
+            format!("address = \"unix:{}\"", folder.join("out.sock").display())
+        });
+        let stream = UnixStream::connect(folder.path().join("out.sock")).expect("connects");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a socket");
+        let host = format!("localhost:{}", server.address().port());
+        let head = format!("GET /hook HTTP/1.1\r\nhost: {host}\r\nx-mine: secret");
+        let before = service.accepted();
+        let answer = tokio::task::block_in_place(|| ask_by(stream, &head));
+        assert_eq!(answer.contains("x-mine: secret"), passes, "{answer}");
+        assert_eq!(service.accepted() > before, passes);
+    }
 }
