@@ -6,9 +6,7 @@
 
 mod radius;
 mod successors;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod under_way;
 
 use countersign_pki::feed::{
     Batch, Body, MAX_BATCH, Message, Released, RevocationReason, Revoked, Sequence, Snapshot,
@@ -32,6 +30,8 @@ use crate::writer::Writing;
 
 use self::radius::{Candidate, Radius};
 use self::successors::Withdrawing;
+use self::under_way::Counted;
+pub(crate) use self::under_way::UnderWay;
 
 /// Which certificates a withdrawal or a release means.
 #[derive(Clone, Debug)]
@@ -292,7 +292,7 @@ impl Store {
 
     /// How many changes the withdrawal has made that is under way; nothing of it is in force before it has ended. `None`: there is none.
     pub fn withdrawal_under_way(&self) -> Option<u64> {
-        self.under_way.0.load(Ordering::Relaxed).checked_sub(1)
+        self.under_way.changed()
     }
 
     /// What [`Store::withdraw`] would do now to those behind `after`; changes nothing. Read portion by portion, so that
@@ -422,35 +422,6 @@ impl Store {
 /// In the order in which they lie on disk: left to itself, SQLite goes by an index and looks up a row for each.
 const EVERY_REVOCATION: &str = "SELECT s.spki, r.serial, r.reason, r.revoked_at
      FROM revocation r CROSS JOIN issuer s ON s.id = r.issuer_id ORDER BY r.serial, r.issuer_id";
-
-/// How far the withdrawal is that the writer is at, for whoever watches. Only one is under way at a time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct UnderWay(Arc<AtomicU64>);
-
-impl UnderWay {
-    fn begin(&self) -> Counted {
-        let counted = Counted(self.clone());
-        counted.reach(0);
-        counted
-    }
-}
-
-/// A withdrawal that is under way until this is dropped.
-struct Counted(UnderWay);
-
-impl Counted {
-    /// So many changes are in the transaction.
-    fn reach(&self, changed: u64) {
-        // Zero is for none.
-        self.0.0.store(changed + 1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.store(0, Ordering::Relaxed);
-    }
-}
 
 /// One withdrawal on its way through the transaction.
 struct Step {

@@ -20,6 +20,7 @@ use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
 
 use crate::config::edge::edge;
+use crate::config::egress;
 use crate::config::health::checked_by_listener;
 use crate::config::refusal::on_refusal;
 use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
@@ -27,9 +28,7 @@ use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
     ShadowConfig, UpstreamProtocol, UpstreamUrls, upstream,
 };
-use crate::plan::{
-    Bounds, Direction, EgressAddress, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving,
-};
+use crate::plan::{Bounds, Direction, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::shadow::Shadow;
 use crate::upstream::Group;
 
@@ -72,36 +71,12 @@ impl GatewayConfig {
             }
             listeners.push(plan);
         }
-        let mut egress = Vec::with_capacity(self.egress.len());
-        let mut paths = HashSet::new();
-        for (index, config) in self.egress.iter().enumerate() {
-            let context = upstream::Context {
-                bundles,
-                feed_life: Some(EgressConfig::FEED_LIFE),
-                read: &build.read,
-            };
-            let plan = config.build(index, &context)?;
-            let place = format!("gateway.egress[{index}]");
-            let is_taken = listeners
-                .iter()
-                .any(|it: &ListenerPlan| it.name == plan.name)
-                || egress.iter().any(|it: &EgressPlan| it.name == plan.name);
-            if is_taken {
-                let why = format!("{} is the name of another one too", plan.name);
-                return Err(ConfigError::new(format!("{place}.name"), why));
-            }
-            let is_shared = match &plan.address {
-                EgressAddress::Tcp(address) => {
-                    address.port() != 0 && addresses.insert(*address, usize::MAX - index).is_some()
-                }
-                EgressAddress::Unix { path, .. } => !paths.insert(path.clone()),
-            };
-            if is_shared {
-                let why = format!("{} is the address of another one too", config.address);
-                return Err(ConfigError::new(format!("{place}.address"), why));
-            }
-            egress.push(plan);
-        }
+        let context = upstream::Context {
+            bundles,
+            feed_life: Some(EgressConfig::FEED_LIFE),
+            read: &build.read,
+        };
+        let egress = egress::build_all(&self.egress, &context, &listeners, &mut addresses)?;
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.map_or_else(cores, NonZeroUsize::get);
         if workers > MAX_WORKERS {

@@ -1,5 +1,7 @@
 //! `[[gateway.egress]]`: the way out, from programs of this host that speak no TLS.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::build::{HEADER_TIMEOUT, IDLE_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::config::{HttpProtocol, UpstreamTlsConfig, upstream};
-use crate::plan::{Direction, EgressAddress, EgressPlan, Protocol, Serving};
+use crate::plan::{Direction, EgressAddress, EgressPlan, ListenerPlan, Protocol, Serving};
 use crate::upstream::Group;
 
 /// A plaintext address or Unix socket of this host, behind which is one server over TLS. Whoever can connect to it speaks there as this
@@ -146,6 +148,41 @@ impl EgressConfig {
             }
         }
     }
+}
+
+/// Each under a name and an address of its own; `addresses` are those of the listeners.
+pub(super) fn build_all(
+    configs: &[EgressConfig],
+    context: &upstream::Context<'_>,
+    listeners: &[ListenerPlan],
+    addresses: &mut HashMap<SocketAddr, usize>,
+) -> Result<Vec<EgressPlan>, ConfigError> {
+    let mut built: Vec<EgressPlan> = Vec::with_capacity(configs.len());
+    for (index, config) in configs.iter().enumerate() {
+        let plan = config.build(index, context)?;
+        let place = format!("gateway.egress[{index}]");
+        let is_taken = listeners.iter().any(|it| it.name == plan.name)
+            || built.iter().any(|it| it.name == plan.name);
+        if is_taken {
+            let why = format!("{} is the name of another one too", plan.name);
+            return Err(ConfigError::new(format!("{place}.name"), why));
+        }
+        let is_shared = match &plan.address {
+            // Port 0 is another port each time.
+            EgressAddress::Tcp(address) => {
+                address.port() != 0 && addresses.insert(*address, usize::MAX - index).is_some()
+            }
+            EgressAddress::Unix { path, .. } => built.iter().any(|it| {
+                matches!(&it.address, EgressAddress::Unix { path: other, .. } if other == path)
+            }),
+        };
+        if is_shared {
+            let why = format!("{} is the address of another one too", config.address);
+            return Err(ConfigError::new(format!("{place}.address"), why));
+        }
+        built.push(plan);
+    }
+    Ok(built)
 }
 
 /// Reading and writing alone, which connecting takes both of (unix(7)), and never by others without the owner.
