@@ -465,9 +465,6 @@ fn socket_of_an_egress_that_cannot_be_is_refused() {
         let keys = format!("socket_mode = \"{text}\"");
         check_refused(&egress("unix:/run/out.sock", &keys), mode, "no mode");
     }
-    let twice = egress("unix:/run/out.sock", "").repeat(2);
-    let address = "gateway.egress[1].address";
-    check_refused(&twice, address, "the address of another one");
     let keys = "socket_mode = \"0600\"";
     check_refused(&egress("127.0.0.1:9080", keys), mode, "no file");
     check_unreadable(&egress("unix:/run/out.sock", "socket_mode = 600"), "string");

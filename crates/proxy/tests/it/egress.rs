@@ -289,3 +289,19 @@ async fn socket_leads_to_nobody_but_the_server_and_bytes_go_by_it_too() {
         assert_eq!(service.accepted() > before, passes);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_ways_out_share_no_socket_and_no_port() {
+    let (_service, server) = server();
+    for address in ["unix:/run/out.sock", "127.0.0.1:9080"] {
+        let egress = format!(
+            "[[gateway.egress]]\naddress = \"{address}\"\nupstream = \"https://localhost:1\"\n"
+        );
+        let routes = "[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
+        let error = server.refused_plan(&format!("{routes}{egress}{egress}"));
+        assert!(
+            error.to_string().contains("the address of another one"),
+            "{error}"
+        );
+    }
+}
