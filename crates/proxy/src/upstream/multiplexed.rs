@@ -125,10 +125,15 @@ impl Multiplexed {
                 Poll::Pending
             }
         });
-        if !matches!(timeout(CONNECT_LIMIT, greeted).await, Ok(true)) {
+        let fault = match timeout(CONNECT_LIMIT, greeted).await {
+            Ok(true) => None,
+            Ok(false) => Some(UpstreamFault::NotHttp2),
+            Err(_) => Some(UpstreamFault::GreetingTimeout),
+        };
+        if let Some(fault) = fault {
             // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
             let refused = vouched.and_then(|vouched| vouched.refused());
-            return Err(refused.map_or(UpstreamFault::NotHttp2, UpstreamFault::Refused));
+            return Err(refused.map_or(fault, UpstreamFault::Refused));
         }
         // What nobody uses, no withdrawal has to wait for.
         if let Some(vouched) = &vouched {

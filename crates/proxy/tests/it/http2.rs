@@ -872,6 +872,18 @@ async fn upstream_that_is_asked_for_http2_and_speaks_something_else_is_a_bad_gat
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn upstream_that_is_asked_for_http2_and_says_nothing_is_a_gateway_timeout() {
+    let silent = Service::start_connections(|_, mut socket| async move {
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let gateway = Harness::start("", &silent.route());
+    let asking = gateway.get(Protocol::Http1Tls13, "/");
+    let outcome = timeout(Duration::from_secs(60), asking).await;
+    assert_eq!(outcome.expect("an answer").status(), Some(504));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn answer_that_does_not_come_is_given_up_and_the_upstream_told() {
     let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
     let service = Service::start(move |_, _, mut answer| {
