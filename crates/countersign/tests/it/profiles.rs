@@ -397,6 +397,21 @@ fn profiles_that_cannot_be_are_found_at_their_line() {
             words,
         );
     }
+    for url in [
+        "http://pki.example.test/all.crl",
+        "http://pki.example.test/crl/0123456789abcdef/7.crl",
+        "http://PKI.example.test",
+    ] {
+        let public =
+            "[authority.public]\naddress = \"127.0.0.1:0\"\nurl = \"http://pki.example.test\"";
+        check(
+            &format!(
+                "[authority.profile.web]\nlike = \"server\"\ncrl_distribution_point = \"{url}\"\n{public}"
+            ),
+            3,
+            &["none of its complete lists"],
+        );
+    }
     check(
         "[authority.profile.web]\nlike = \"node\"",
         2,
