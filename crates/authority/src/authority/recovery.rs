@@ -73,7 +73,8 @@ impl Authority {
         let now = self.now();
         self.store.record_backup(actor, now).await?;
         let (state, trust_domain) = (self.state.clone(), self.trust_domain().to_string());
-        let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, now));
+        let rules = self.rules_in_force();
+        let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, &rules, now));
         let packing = packing.await.map_err(|_| BackupError::Interrupted)??;
         let facts = packing.facts().clone();
         let (source, taken) = download();
