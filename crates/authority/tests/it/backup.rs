@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use countersign_authority::authority::Authority;
+use countersign_authority::authority::{Authority, BackupError, NotReady};
 use countersign_authority::backup::{BackupFault, RulesInForce, verify};
 use countersign_authority::restore::{RestoreError, Restored, restore};
 use countersign_authority::secret::Secret;
@@ -146,6 +146,24 @@ async fn backup_has_what_is_in_force_and_not_what_the_disk_kept() {
     assert_eq!(in_backup().await.as_deref(), Some(rules.as_bytes()));
     authority.back_up_rules(RulesInForce::BuiltIn);
     assert_eq!(in_backup().await, None);
+}
+
+#[tokio::test]
+async fn no_backup_says_that_rules_are_known_which_nobody_could_read() {
+    let fixture = Fixture::new();
+    let unkept = NotReady {
+        why: "profiles.toml cannot be read".to_owned(),
+        hint: None,
+    };
+    fixture.authority.hold_back(Some(unkept));
+    let refused = fixture.authority.backup(ADMIN).await.err();
+    assert!(
+        matches!(refused, Some(BackupError::RulesUnknown { .. })),
+        "{refused:?}"
+    );
+    // What a serving process issues by is in its memory, whatever its disk does.
+    fixture.authority.back_up_rules(RulesInForce::BuiltIn);
+    restored(&backup(&fixture.authority).await).expect("restores");
 }
 
 #[tokio::test]
