@@ -112,7 +112,7 @@ impl FeedClient {
                 Err(FeedError::Broken(_) | FeedError::Silent { .. }) => true,
                 // The authority that broke off may come back.
                 Err(FeedError::Connect(_)) => may_be_heard,
-                Err(error) => error.is_in_flight(),
+                Err(error) => error.is_in_flight() || error.is_passing(),
                 Ok(_) => false,
             };
             if !again || begun.elapsed() > PATIENCE {
@@ -324,6 +324,18 @@ impl FeedError {
         matches!(self, Self::Refused { status: 409, kind, .. } if kind.as_deref() == Some(IN_FLIGHT))
     }
 
+    /// Whether the same request may be answered in a moment: too slow, too early, too many, or something before the authority that does not
+    /// reach it (RFC 9110 §15.5.9, §15.6.3 ff., RFC 8470 §5.2, RFC 6585 §4). What the authority says of itself with 503 lasts longer.
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                status: 408 | 425 | 429 | 502 | 504,
+                ..
+            }
+        )
+    }
+
     /// Whether the authority has said no, so that there is nothing to ask again.
     pub fn is_refusal(&self) -> bool {
         matches!(
@@ -333,6 +345,7 @@ impl FeedError {
                 ..
             }
         ) && !self.is_in_flight()
+            && !self.is_passing()
     }
 
     /// Whether the next stream has to begin with a snapshot: what could not be read may have been a withdrawal.
@@ -420,3 +433,30 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// A chain of certificates, or a problem.
 const MAX_BODY_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_by_itself_is_no_refusal() {
+        let answered = |status, kind: Option<&str>| FeedError::Refused {
+            status,
+            detail: String::new(),
+            hint: None,
+            kind: kind.map(str::to_owned),
+        };
+        for status in [400, 401, 403, 404, 409, 410, 422] {
+            let error = answered(status, None);
+            assert!(error.is_refusal() && !error.is_passing(), "{status}");
+        }
+        for status in [408, 425, 429, 502, 504] {
+            let error = answered(status, None);
+            assert!(!error.is_refusal() && error.is_passing(), "{status}");
+        }
+        for status in [500, 503] {
+            assert!(!answered(status, None).is_refusal(), "{status}");
+        }
+        assert!(!answered(409, Some(IN_FLIGHT)).is_refusal());
+    }
+}

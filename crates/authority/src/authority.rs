@@ -32,6 +32,7 @@ use countersign_store::store::Store;
 use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::allowance::Allowances;
+use crate::backup::RulesInForce;
 use crate::feed::{Hub, Subscription};
 use crate::meta::Meta;
 use crate::publish::answers::Answers;
@@ -60,6 +61,8 @@ pub struct Authority {
     pub(crate) rules: RwLock<Arc<IssuanceRules>>,
     /// Why what it issues by is not what the next process would find.
     pub(crate) unkept: RwLock<Option<NotReady>>,
+    /// What a backup says of what is issued by.
+    pub(crate) rules_in_force: RwLock<RulesInForce>,
     /// Where operators on other machines reach it.
     pub(crate) admin_url: RwLock<Option<String>>,
     pub(crate) refusals: Allowances,
@@ -159,6 +162,17 @@ impl Authority {
     pub fn held_back(&self) -> Option<NotReady> {
         let unkept = self.unkept.read();
         unkept.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What backups have from now on, whatever the disk kept of it.
+    pub fn back_up_rules(&self, rules: RulesInForce) {
+        let present = self.rules_in_force.write();
+        *present.unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    pub(crate) fn rules_in_force(&self) -> RulesInForce {
+        let rules = self.rules_in_force.read();
+        rules.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who has which role from now on. Those before, and these.

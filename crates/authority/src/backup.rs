@@ -62,6 +62,18 @@ impl BackupFacts {
     }
 }
 
+/// What an authority issues by, as its state folder keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RulesInForce {
+    /// What the state folder has: who opened it goes by that.
+    #[default]
+    AsKept,
+    /// What is built in.
+    BuiltIn,
+    /// This text of an `[authority]`.
+    Written(String),
+}
+
 /// Which names a backup has, in this order: the facts, the small files sorted by name, the inventory, the sums.
 fn is_small_file(name: &str) -> bool {
     match name.strip_prefix("ca/") {

@@ -170,6 +170,9 @@ impl AuthorityConfig {
         }
         for (name, profile) in &self.profile {
             profile.configure(name, &mut profiles)?;
+            if let Some(public) = &self.public {
+                profile.refuse_other_lists_at(&public.publication_url()?, name)?;
+            }
         }
         if self.node.len() > MAX_NODES {
             let why = format!(

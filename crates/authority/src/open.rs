@@ -136,6 +136,7 @@ impl Authority {
             issuer_ids,
             rules: RwLock::new(Arc::new(rules)),
             unkept: RwLock::default(),
+            rules_in_force: RwLock::default(),
             admin_url: RwLock::default(),
             refusals: crate::authority::records_of_refusals(),
             rarely,

@@ -120,7 +120,7 @@ impl From<IssueError> for Problem {
             IssueError::Denied(Denied::BytesDiffer { .. }) | IssueError::Interrupted => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            IssueError::KeyInFlight { .. } => StatusCode::CONFLICT,
+            IssueError::KeyInFlight { .. } | IssueError::KeyRevoked { .. } => StatusCode::CONFLICT,
             IssueError::Denied(_) | IssueError::KeyReused { .. } | IssueError::Template(_) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
@@ -210,7 +210,7 @@ impl From<BackupError> for Problem {
     fn from(error: BackupError) -> Self {
         let status = match error {
             BackupError::Store(error) => return error.into(),
-            BackupError::AlreadyRunning => StatusCode::CONFLICT,
+            BackupError::AlreadyRunning | BackupError::RulesUnknown { .. } => StatusCode::CONFLICT,
             BackupError::Interrupted => StatusCode::INTERNAL_SERVER_ERROR,
             BackupError::NotPermitted { .. } => StatusCode::FORBIDDEN,
         };

@@ -59,11 +59,9 @@ impl Backend {
             let refused = match state.lock() {
                 Ok(lock) => {
                     let clock: SharedClock = Arc::new(SystemClock);
-                    let kept = kept_profiles::load(&state)?;
+                    let kept = kept_profiles::load(&state);
                     let authority = Authority::open(state, lock, passphrase, clock)?;
-                    authority.replace_profiles(kept.profiles);
-                    authority.replace_retention(kept.retention);
-                    authority.serve_admin_at(kept.admin_url);
+                    kept_profiles::go_by(&authority, kept);
                     let client =
                         AdminClient::in_process(admin::router(Arc::clone(&authority)), own_user());
                     return Ok(Self {

@@ -1,4 +1,4 @@
-//! Bundles that are served by: one that has merely ended with time keeps nothing else from being reloaded.
+//! Bundles and certificates that are served by: one that has merely ended with time keeps nothing else from being reloaded.
 //!
 //! It vouches for nobody any more, so that its own clients are refused. A rule about somebody else has to be taken over all the same. Whoever
 //! brings a bundle that is over, or starts with one, is told no.
@@ -14,9 +14,16 @@ use countersign_pki::time::UnixTime;
 use countersign_proxy::config::TrustConfig;
 use countersign_runtime::config::ConfigError;
 
-/// By name; nothing at the start.
+use crate::configuration::Files;
+
+/// Nothing at the start.
 #[derive(Clone, Default)]
-pub(crate) struct BundlesInForce(pub(crate) BTreeMap<BundleName, Arc<TrustBundle>>);
+pub(crate) struct BundlesInForce {
+    /// By name.
+    pub(crate) bundles: BTreeMap<BundleName, Arc<TrustBundle>>,
+    /// Whatever was read for what is in force.
+    pub(crate) files: Files,
+}
 
 impl BundlesInForce {
     /// [`TrustConfig::load`], but for the end of what is in force already, anchor for anchor.
@@ -44,6 +51,12 @@ impl BundlesInForce {
         let same = |held: &Arc<TrustBundle>| {
             held.trust_domain() == bundle.trust_domain() && ders(held) == ders(bundle)
         };
-        self.0.get(bundle.name()).is_some_and(same)
+        self.bundles.get(bundle.name()).is_some_and(same)
+    }
+
+    /// Whether a file says what it says to who is served by it already.
+    pub(crate) fn has_file(&self, path: &Path, now: &Files) -> bool {
+        let (held, read) = (self.files.get(path), now.get(path));
+        held.is_some_and(Option::is_some) && held == read
     }
 }

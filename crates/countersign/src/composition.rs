@@ -177,7 +177,16 @@ pub(crate) fn plan(
     let plan = plan.map_err(|error| loaded.fault(&error))?;
     for (index, listener) in configuration.gateway.listener.iter().enumerate() {
         if let Some(path) = &listener.certificate {
-            presentable(path, now, read).map_err(|(why, cause)| {
+            let fault = match presentable(path, now, read) {
+                Err((why, Cause::LeafExpired))
+                    if in_force.has_file(&loaded.located(path), &loaded.files()) =>
+                {
+                    tracing::error!(path = %path.display(), error = why, "a certificate that is served has ended: its clients refuse it, all else is taken over");
+                    Ok(())
+                }
+                presented => presented,
+            };
+            fault.map_err(|(why, cause)| {
                 loaded.fault(&ConfigError {
                     place: format!("gateway.listener[{index}].certificate"),
                     why: format!("{}: {why} ({cause})", path.display()),

@@ -205,7 +205,8 @@ impl Loaded {
         }
     }
 
-    fn located(&self, named: &Path) -> PathBuf {
+    /// Where a file that it names lies.
+    pub(crate) fn located(&self, named: &Path) -> PathBuf {
         let folder = self.file.as_ref().and_then(|(path, _)| path.parent());
         folder.unwrap_or(Path::new("")).join(named)
     }

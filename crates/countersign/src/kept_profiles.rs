@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use countersign_authority::authority::{Authority, NotReady};
+use countersign_authority::backup::RulesInForce;
 use countersign_authority::config::AuthorityConfig;
 use countersign_authority::retention::RetentionRule;
 use countersign_authority::state::StateFolder;
@@ -17,7 +18,15 @@ use crate::fault::Fault;
 
 /// Keeps what is served now. Where that fails, nothing is issued until it has been kept; all else is served on.
 pub(crate) fn keep(authority: &Authority, state: &StateFolder, config: &AuthorityConfig) {
-    match write_if_other(&state.kept_rules(), config) {
+    let text = text(config);
+    if let Ok(text) = &text {
+        // Of what is in force, whatever becomes of the file.
+        authority.back_up_rules(match text {
+            Some(text) => RulesInForce::Written(text.clone()),
+            None => RulesInForce::BuiltIn,
+        });
+    }
+    match text.and_then(|text| write_if_other(&state.kept_rules(), text.as_deref())) {
         Ok(()) => authority.hold_back(None),
         Err(fault) => {
             let why = fault.sentence();
@@ -35,15 +44,22 @@ pub(crate) fn keep(authority: &Authority, state: &StateFolder, config: &Authorit
     }
 }
 
-/// A disk that is full has no room for what is there already.
-fn write_if_other(path: &Path, config: &AuthorityConfig) -> Result<(), Fault> {
+/// What the file has; `None`: there is none, for what is built in says it all.
+fn text(config: &AuthorityConfig) -> Result<Option<String>, Fault> {
     if *config == AuthorityConfig::default() {
+        return Ok(None);
+    }
+    toml::to_string(config).map(Some).map_err(Fault::bug)
+}
+
+/// A disk that is full has no room for what is there already.
+fn write_if_other(path: &Path, text: Option<&str>) -> Result<(), Fault> {
+    let Some(text) = text else {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(path, &error)),
             _ => Ok(()),
         };
-    }
-    let text = toml::to_string(config).map_err(Fault::bug)?;
+    };
     if fs::read(path).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(());
     }
@@ -66,8 +82,7 @@ pub(crate) struct Kept {
 pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
     let path = state.kept_rules();
     let damaged = |why: &dyn std::fmt::Display| {
-        Fault::configuration(format_args!("{}: {why}", path.display()))
-            .hint("`countersign run` writes it anew from its configuration")
+        Fault::configuration(format_args!("{}: {why}", path.display())).hint(DAMAGED)
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -90,5 +105,24 @@ pub(crate) fn load(state: &StateFolder) -> Result<Kept, Fault> {
     })
 }
 
+/// Where nobody knows what is issued by, nothing is: what revokes, lists and shows needs none of it.
+pub(crate) fn go_by(authority: &Authority, kept: Result<Kept, Fault>) {
+    match kept {
+        Ok(kept) => {
+            authority.replace_profiles(kept.profiles);
+            authority.replace_retention(kept.retention);
+            authority.serve_admin_at(kept.admin_url);
+        }
+        Err(fault) => authority.hold_back(Some(NotReady {
+            why: format!(
+                "nothing is issued: what it is issued by cannot be read: {}",
+                fault.sentence()
+            ),
+            hint: Some(DAMAGED.to_owned()),
+        })),
+    }
+}
+
+const DAMAGED: &str = "`countersign run` writes it anew from its configuration";
 const UNWRITABLE: &str =
     "the state folder must be writable and its disk have space: then it goes on by itself";

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use countersign_authority::secret::{PassphraseError, Secret};
 use countersign_pki::password::{InvalidPassword, Password};
 use countersign_runtime::atomic_file;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 use crate::fault::Fault;
@@ -219,23 +222,67 @@ impl Terminal {
         };
         let quiet = Quiet::begin(&self.device).map_err(broken)?;
         write!(self.device, "{question}").map_err(broken)?;
-        let mut line = Zeroizing::new([0; MAX_LINE]);
-        // A terminal gives one line a time, and nothing of it is left in a buffer here.
-        let read = self.device.read(&mut *line).map_err(broken)?;
+        let typed = self.line(&quiet.before);
         drop(quiet);
         let _ = writeln!(self.device);
-        if read == 0 {
-            return Err(Fault::configuration("no password was typed").hint("nothing was written"));
+        match typed.map_err(broken)? {
+            Typed::Line(line) => {
+                let typed = std::str::from_utf8(&line)
+                    .map_err(|_| Fault::configuration("what was typed is not UTF-8"))?;
+                Ok(Zeroizing::new(typed.to_owned()))
+            }
+            Typed::Nothing => {
+                Err(Fault::configuration("no password was typed").hint("nothing was written"))
+            }
+            Typed::Stop(signal) => {
+                // As the terminal would have done, now that it is as it was; whoever handles it goes on to its own end.
+                let _ = kill_process(getpid(), signal);
+                Err(Fault::configuration("it was interrupted").hint("nothing was written"))
+            }
         }
-        let typed = std::str::from_utf8(&line[..read])
-            .map_err(|_| Fault::configuration("what was typed is not UTF-8"))?;
-        Ok(Zeroizing::new(
-            typed.trim_end_matches(['\n', '\r']).to_owned(),
-        ))
+    }
+
+    /// A byte a time, so that nothing of the next line is taken: the terminal neither ends lines nor stops anybody meanwhile.
+    fn line(&mut self, keys: &Termios) -> std::io::Result<Typed> {
+        let codes = &keys.special_codes;
+        let is = |byte: u8, key: SpecialCodeIndex| byte != 0 && codes[key] == byte;
+        let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
+        let mut byte = Zeroizing::new([0]);
+        loop {
+            if self.device.read(&mut *byte)? == 0 {
+                return Ok(Typed::Nothing);
+            }
+            match byte[0] {
+                b'\n' | b'\r' => return Ok(Typed::Line(line)),
+                byte if is(byte, SpecialCodeIndex::VINTR) => return Ok(Typed::Stop(Signal::INT)),
+                byte if is(byte, SpecialCodeIndex::VQUIT) => return Ok(Typed::Stop(Signal::QUIT)),
+                byte if is(byte, SpecialCodeIndex::VEOF) && line.is_empty() => {
+                    return Ok(Typed::Nothing);
+                }
+                byte if is(byte, SpecialCodeIndex::VEOF) => return Ok(Typed::Line(line)),
+                byte if is(byte, SpecialCodeIndex::VKILL) => line.clear(),
+                byte if is(byte, SpecialCodeIndex::VERASE) || byte == BACKSPACE => {
+                    // A character of UTF-8 goes as a whole.
+                    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+                }
+                // Nobody would know what it did: the terminal cannot be given back half-way.
+                byte if is(byte, SpecialCodeIndex::VSUSP) => {}
+                byte if line.len() < MAX_LINE => line.push(byte),
+                _ => {}
+            }
+        }
     }
 }
 
-/// No echo while it lives.
+/// What came of a question.
+enum Typed {
+    Line(Zeroizing<Vec<u8>>),
+    Nothing,
+    /// Whoever was asked wants to stop.
+    Stop(Signal),
+}
+
+/// No echo while it lives, and no signal: whoever was stopped by one would leave the terminal so.
 struct Quiet {
     device: File,
     before: Termios,
@@ -246,7 +293,11 @@ impl Quiet {
         let device = device.try_clone()?;
         let before = tcgetattr(device.as_fd())?;
         let mut during = before.clone();
-        during.local_modes.remove(LocalModes::ECHO);
+        during
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        during.special_codes[SpecialCodeIndex::VMIN] = 1;
+        during.special_codes[SpecialCodeIndex::VTIME] = 0;
         tcsetattr(device.as_fd(), OptionalActions::Flush, &during)?;
         Ok(Self { device, before })
     }
@@ -258,8 +309,10 @@ impl Drop for Quiet {
     }
 }
 
-/// What a password and its line end may have at most; the terminal itself takes 4096.
+/// What a password may have at most: as a terminal takes by itself.
 const MAX_LINE: usize = 4096;
+/// Some terminals send it for the key that others send DEL for.
+const BACKSPACE: u8 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -93,6 +93,27 @@ impl PublicationUrl {
         Self::parse(text).ok()
     }
 
+    /// Whether a URL lies where this authority answers, and no complete list of an issuer can be there: who follows it finds nothing, or
+    /// the list of other certificates. Shards have URLs that only the certificates themselves know.
+    pub fn has_no_list_at(&self, uri: &Uri) -> bool {
+        let uri = uri.as_str();
+        let Some((host, path)) = uri.split_at_checked(self.path_at) else {
+            return false;
+        };
+        let is_below = host.eq_ignore_ascii_case(&self.text[..self.path_at])
+            && path
+                .strip_prefix(self.path())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        let key = path
+            .strip_prefix(self.path())
+            .and_then(|rest| rest.strip_prefix("/crl/"))
+            .and_then(|file| file.strip_suffix(".crl"));
+        let is_list = key.is_some_and(|key| {
+            key.len() == KEY_DIGITS && key.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
+        is_below && !is_list
+    }
+
     /// The URL of a path.
     pub fn join(&self, path: &str) -> Uri {
         Uri::parse(&format!("{}{path}", self.text))
@@ -147,8 +168,10 @@ pub const SHARDS: NonZeroU16 = NonZeroU16::new(128).expect("not zero");
 /// 64 bits of the key's SHA-256: it only has to tell the few issuers of one authority apart, and stays when an issuer's
 /// certificate is renewed.
 fn key_of(issuer: &Certificate) -> String {
-    issuer.spki().to_string().chars().take(16).collect()
+    issuer.spki().to_string().chars().take(KEY_DIGITS).collect()
 }
+
+const KEY_DIGITS: usize = 16;
 
 fn is_host_and_port(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
@@ -189,6 +212,48 @@ mod tests {
             path,
             "{text}"
         );
+    }
+
+    #[test]
+    fn only_complete_lists_are_at_the_urls_below() {
+        let check = |text: &str, uri: &str, expected: bool| {
+            let url = PublicationUrl::parse(text).expect("a URL");
+            let uri = Uri::parse(uri).expect("a URI");
+            assert_eq!(url.has_no_list_at(&uri), expected, "{text} {uri:?}");
+        };
+        let (bare, deep) = ("http://pki.example.com", "http://pki.example.com/a");
+        for uri in [
+            "http://pki.example.com/crl/0123456789abcdef/7.crl",
+            "http://pki.example.com/crl/0123456789abcdef0.crl",
+            "http://pki.example.com/crl/0123456789abcdeg.crl",
+            "http://pki.example.com/all.crl",
+            "http://pki.example.com/",
+            "http://pki.example.com",
+            "http://PKI.example.com/all.crl",
+            "http://pki.example.com?all.crl",
+        ] {
+            check(bare, uri, true);
+            check(deep, uri, false);
+        }
+        check(
+            deep,
+            "http://pki.example.com/a/crl/0123456789abcdef/7.crl",
+            true,
+        );
+        check(
+            deep,
+            "http://pki.example.com/a/crl/0123456789abcdef.crl",
+            false,
+        );
+        check(deep, "http://pki.example.com/ab/x.crl", false);
+        check(
+            bare,
+            "http://pki.example.com/crl/0123456789abcdef.crl",
+            false,
+        );
+        check(bare, "http://pki.example.com.test/all.crl", false);
+        check(bare, "http://pki.example.com:8080/all.crl", false);
+        check(bare, "http://a.test/all.crl", false);
     }
 
     #[test]

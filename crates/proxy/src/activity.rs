@@ -105,13 +105,19 @@ impl Activity {
 
     fn note_abandoned(&self) {
         let now = Instant::now();
-        let rest = now.duration_since(self.patience_since.replace(now));
-        // The part of a second that is left over is lost, to whoever gives up requests all the time.
-        self.earn(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX) / MS_PER_PART);
+        let rest = now.duration_since(self.patience_since.get());
+        let parts = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX) / MS_PER_PART;
+        // What is left over counts for the next: whoever gives up ten a second does not do so on the stroke of a clock.
+        let left_over =
+            rest.saturating_sub(Duration::from_millis(parts.saturating_mul(MS_PER_PART)));
+        self.patience_since.set(now - left_over);
+        self.earn(parts);
         self.abandoned.set(self.abandoned.get() + 1);
-        let left = self.patience.get().checked_sub(PARTS);
-        self.patience.set(left.unwrap_or(0));
-        self.is_abandoning.set(left.is_none());
+        match self.patience.get().checked_sub(PARTS) {
+            Some(left) => self.patience.set(left),
+            // For good.
+            None => self.is_abandoning.set(true),
+        }
     }
 
     fn earn(&self, parts: u64) {
@@ -360,6 +366,17 @@ mod tests {
         check_cut(20, Duration::from_millis(1), None).await;
         check_cut(1, Duration::from_millis(100), None).await;
         check_cut(1, Duration::from_millis(20), Some(500..1000)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_given_up_a_second_are_never_too_many_whenever_they_come() {
+        let activity = Activity::new();
+        for round in 0..100_000 {
+            ask(&activity, false).await;
+            // Now 24 ms too early, now too late.
+            tokio::time::advance(Duration::from_millis([76, 124][round % 2])).await;
+            assert_eq!(activity.abandons(), None, "after {round}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

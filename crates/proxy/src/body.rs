@@ -48,6 +48,8 @@ pub(crate) struct CallOff {
     is_called_off: Cell<bool>,
     /// Whether it was the client that ended it.
     is_broken: Cell<bool>,
+    /// Whether whoever sends it knows that it is whole.
+    has_ended: Cell<bool>,
     sender: RefCell<Option<Waker>>,
 }
 
@@ -123,6 +125,10 @@ impl CallOff {
     pub(crate) fn is_broken(&self) -> bool {
         self.is_broken.get()
     }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.get()
+    }
 }
 
 impl ToUpstream {
@@ -167,6 +173,13 @@ impl ToUpstream {
         Poll::Pending
     }
 
+    /// To be called when whoever sends it learns that nothing more comes.
+    fn note_ended(&self) {
+        if let Some(call_off) = &self.call_off {
+            call_off.has_ended.set(true);
+        }
+    }
+
     /// Tells when the last frame was taken, which for a body that has ended is its end; `None`: there never was one.
     pub(crate) fn taken(&self) -> Option<Rc<Cell<Instant>>> {
         self.taken.clone()
@@ -201,7 +214,7 @@ impl Body for ToUpstream {
             client.is_begun.set(true);
             let frame = unless_cut_short(frame, client.is_stream, &incoming);
             let is_end = match &frame {
-                Some(Ok(_)) => incoming.is_end_stream(),
+                Some(Ok(frame)) => frame.is_trailers() || incoming.is_end_stream(),
                 Some(Err(_)) => {
                     if let Some(call_off) = &this.call_off {
                         call_off.is_broken.set(true);
@@ -210,8 +223,11 @@ impl Body for ToUpstream {
                 }
                 None => true,
             };
-            if is_end && let Some(end) = &this.end {
-                end.reached();
+            if is_end {
+                this.note_ended();
+                if let Some(end) = &this.end {
+                    end.reached();
+                }
             }
             let now = Instant::now();
             if let Some(taken) = &this.taken {
@@ -234,7 +250,12 @@ impl Body for ToUpstream {
     }
 
     fn is_end_stream(&self) -> bool {
-        (self.client.as_ref()).is_none_or(|client| client.incoming.borrow().is_end_stream())
+        let is_end =
+            (self.client.as_ref()).is_none_or(|client| client.incoming.borrow().is_end_stream());
+        if is_end {
+            self.note_ended();
+        }
+        is_end
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -191,11 +191,7 @@ impl BreakGlass {
                 what: "requests",
             });
         }
-        let used = Used {
-            method: Some(printable(method)),
-            host: Some(printable(host)),
-            path: Some(printable(path)),
-        };
+        let used = Used::request(method, host, path);
         self.record_use(&live, "request", session, used).await
     }
 

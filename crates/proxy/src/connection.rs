@@ -30,11 +30,11 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
-use crate::exchange::{Caller, exchange};
+use crate::exchange::{Caller, Withdrawn, exchange};
 use crate::in_flight::InFlight;
 use crate::keepalive;
 use crate::listener::Listener;
@@ -239,9 +239,15 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
     let service = {
         let caller = Rc::clone(&caller);
         service_fn(move |request| {
-            let answer = exchange(Rc::clone(&caller), request);
             let activity = Rc::clone(&caller.activity);
-            async move { activity.answering(answer).await }
+            let is_over = activity.abandons().is_some();
+            let answer = (!is_over).then(|| exchange(Rc::clone(&caller), request));
+            async move {
+                let Some(answer) = answer else {
+                    return Err(NotTaken::TooLate(h2::Reason::REFUSED_STREAM.into()));
+                };
+                Ok(activity.answering(answer).await?)
+            }
         })
     };
     let connection = http2::Builder::new(Streams(Rc::clone(&caller)))
@@ -262,9 +268,17 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
     note_end(&ended, &caller);
 }
 
+/// Why a stream has no answer.
+#[derive(Debug, thiserror::Error)]
+enum NotTaken {
+    /// RFC 9113 §8.7: it may be sent again, over another connection.
+    #[error("its connection takes no more")]
+    TooLate(#[source] h2::Error),
+    #[error(transparent)]
+    Withdrawn(#[from] Withdrawn),
+}
+
 enum Ended {
-    /// It gives up too much of what it asks for.
-    Abandoning(u64),
     Finished(hyper::Result<()>),
     /// Nothing has been under way for a while, and nothing is left in any buffer.
     Quiet,
@@ -297,6 +311,7 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
     };
     let mut timer = pin!(sleep_until(Instant::now() + first_look));
     let mut is_finishing = false;
+    let mut last_answers: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
         if withdrawn.as_mut().poll(cx).is_ready() || caller.poll_cut(cx).is_ready() {
             return Poll::Ready(Ended::Withdrawn);
@@ -309,8 +324,17 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
             if let Poll::Ready(finished) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Ended::Finished(finished));
             }
-            if let Some(abandoned) = caller.activity.abandons() {
-                return Poll::Ready(Ended::Abandoning(abandoned));
+            // A front has many people's requests on a connection: what is under way has its time, and nothing else is taken.
+            if let Some(limit) = &mut last_answers {
+                if limit.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ended::Overdue);
+                }
+            } else if let Some(abandoned) = caller.activity.abandons() {
+                note_abandoning(abandoned, caller);
+                last_answers = Some(Box::pin(sleep(LAST_ANSWERS)));
+                is_finishing = true;
+                connection.as_mut().finish();
+                continue;
             }
             let waiting = caller.activity.waiting(head_limit, idle_limit, send_limit);
             if let Waiting::Head(limit) | Waiting::Taking(limit) = waiting
@@ -368,13 +392,6 @@ fn note_end(ended: &Ended, caller: &Caller) {
             let sentence = "the client resets its streams, or sends empty frames, faster than they can be served";
             Refusal::new(Cause::RequestLimit, sentence, Evidence::new())
         }
-        Ended::Abandoning(abandoned) => {
-            let sentence = format!(
-                "the client gave up {abandoned} requests before they were answered, faster than one does that waits for most of its answers"
-            );
-            let evidence = Evidence::new().with("abandoned", abandoned);
-            Refusal::new(Cause::RequestLimit, sentence, evidence)
-        }
         Ended::Finished(Err(error)) => return note_broken(error, caller),
         Ended::SendTimeout => {
             tracing::debug!(src.addr = %caller.session.source, "client takes nothing");
@@ -382,6 +399,17 @@ fn note_end(ended: &Ended, caller: &Caller) {
         }
         Ended::Finished(Ok(())) | Ended::Quiet | Ended::Overdue | Ended::Withdrawn => return,
     };
+    caller
+        .listener
+        .refuse_request(refusal, &caller.session, None);
+}
+
+fn note_abandoning(abandoned: u64, caller: &Caller) {
+    let sentence = format!(
+        "the client gave up {abandoned} requests before they were answered, faster than one does that waits for most of its answers"
+    );
+    let evidence = Evidence::new().with("abandoned", abandoned);
+    let refusal = Refusal::new(Cause::RequestLimit, sentence, evidence);
     caller
         .listener
         .refuse_request(refusal, &caller.session, None);
@@ -509,6 +537,9 @@ const MAX_LOCAL_RESETS: usize = 1024;
 /// A dead peer with a request in flight is noticed within 80 s.
 const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_LIMIT: Duration = Duration::from_secs(20);
+
+/// Most answers take less, and whoever goes on giving up requests costs nothing more.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// An idle connection only has a GOAWAY or a close alert to send.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
 use self::forwarding::forward;
-use self::judging::{judge, refuse};
+use self::judging::refuse;
 use crate::access::RequestEvent;
 use crate::activity::Activity;
 use crate::body::ToClient;
@@ -214,12 +214,8 @@ pub(crate) async fn exchange(
     let access = RequestEvent::begin(&request);
     let (parts, body) = request.into_parts();
     let is_grpc = grpc::is_grpc(&parts.headers);
-    let view = caller.view();
-    let mut response = match judge(&caller, &view, &parts) {
-        Ok(admitted) => match glass::pass(&caller, &parts).await {
-            Ok(()) => forward(&caller, &view, admitted, parts, body, busy).await,
-            Err(refusing) => refuse(&caller, refusing, &parts),
-        },
+    let mut response = match glass::admit(&caller, &parts).await {
+        Ok((view, admitted)) => forward(&caller, &view, admitted, parts, body, busy).await,
         Err(refusing) => refuse(&caller, refusing, &parts),
     };
     caller.listener.metrics.answered(response.status());

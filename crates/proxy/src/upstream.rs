@@ -145,6 +145,9 @@ pub(crate) enum UpstreamFault {
     ConnectTimeout,
     #[error("{limit} connections to it are open, as many as a worker may have")]
     Exhausted { limit: usize },
+    /// It took the beginning of HTTP/2 and says nothing.
+    #[error("no word of HTTP/2 from it within {} s", CONNECT_LIMIT.as_secs())]
+    GreetingTimeout,
     #[error("it was configured to speak HTTP/2 and does not")]
     NotHttp2,
     /// It refused our certificate, or we its.
@@ -217,14 +220,21 @@ impl Origin {
 impl UpstreamFault {
     /// Whether the upstream was too slow, and not wrong.
     pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::AnswerTimeout { .. } | Self::ConnectTimeout)
+        matches!(
+            self,
+            Self::AnswerTimeout { .. } | Self::ConnectTimeout | Self::GreetingTimeout
+        )
     }
 
     /// Whether no connection could be made, or none that the two agree on: nothing that a client has a hand in.
     fn is_of_connecting(&self) -> bool {
         matches!(
             self,
-            Self::Connect(_) | Self::ConnectTimeout | Self::NotHttp2 | Self::Refused(_)
+            Self::Connect(_)
+                | Self::ConnectTimeout
+                | Self::GreetingTimeout
+                | Self::NotHttp2
+                | Self::Refused(_)
         )
     }
 
@@ -244,6 +254,7 @@ impl UpstreamFault {
             Self::Connect(error) => Self::Connect(io::Error::new(error.kind(), error.to_string())),
             Self::ConnectTimeout => Self::ConnectTimeout,
             Self::Exhausted { limit } => Self::Exhausted { limit: *limit },
+            Self::GreetingTimeout => Self::GreetingTimeout,
             Self::NotHttp2 => Self::NotHttp2,
             Self::Refused(refusal) => Self::Refused(refusal.clone()),
             Self::RequestBroken => Self::RequestBroken,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::file_reads::{Reading, Stuck, unless_stuck};
+use crate::file_reads::{Reading, Stuck, open_regular, unless_stuck};
 
 /// Files, and how they were seen last.
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Sight {
             Ok(reading) => reading,
             Err(stuck) => return (before, Err(stuck.into())),
         };
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let opened = open_regular(path).and_then(|file| Ok((file.metadata()?, file)));
         let (metadata, mut file) = match opened {
             Ok(opened) => opened,
             Err(error) => return (before, Err(error)),

@@ -341,7 +341,7 @@ fn record_url(
     )
 }
 
-/// The shard that a certificate carries, if it carries one.
+/// The shard that a certificate carries, if it carries one. The URI may be anybody's, for a profile may name its own.
 pub(crate) fn shard_of(
     sql: &Connection,
     issuer: IssuerId,
@@ -351,10 +351,9 @@ pub(crate) fn shard_of(
     let Some(uri) = uris.first() else {
         return Ok(None);
     };
-    begin(sql, issuer.0, uri)?;
-    sql.prepare_cached("SELECT id FROM crl WHERE issuer_id = ?1 AND uri = ?2")?
-        .query_row(params![issuer.0, uri], |row| row.get(0))
-        .map(Some)
+    sql.prepare_cached("SELECT id FROM crl WHERE issuer_id = ?1 AND uri = ?2 AND uri <> ?3")?
+        .query_row(params![issuer.0, uri, COMPLETE], |row| row.get(0))
+        .optional()
 }
 
 /// Of a restored inventory: each list that the backup has may be older than the last that was given out, and lack what was

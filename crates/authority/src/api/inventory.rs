@@ -103,6 +103,8 @@ pub enum CertificateStatus {
     /// Revoked for now: on hold.
     Held,
     /// None of the others: good until its end.
+    // As authorities and commands of before call it.
+    #[serde(alias = "valid")]
     Live,
     /// Revoked.
     Revoked,

@@ -129,6 +129,14 @@ pub enum IssueError {
         /// Which.
         key: String,
     },
+    /// What was issued for the key counts for nothing any more.
+    #[error("the certificate {serial}, which was issued for idempotency key {key}, is revoked")]
+    KeyRevoked {
+        /// Which.
+        key: String,
+        /// Of the certificate.
+        serial: SerialNumber,
+    },
     /// The operating system has none.
     #[error("the operating system gives no randomness")]
     NoRandomness,
@@ -166,6 +174,9 @@ impl IssueError {
             }
             Self::KeyReused { .. } => {
                 Some("each request has a key of its own, such as a random UUID".to_owned())
+            }
+            Self::KeyRevoked { .. } => {
+                Some("if another is to be issued, ask for it under a new key".to_owned())
             }
             Self::NotReady(error) => error.hint.clone(),
             Self::Sign(error) => error.hint(),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use countersign_policy::issuance::Actor;
 use countersign_store::error::StoreError;
 use countersign_store::idempotency::{Claim, Claimed, IdempotencyKey};
+use countersign_store::publication::SerialStatus;
 
 use super::{Authority, IssueError, Issued};
 
@@ -57,6 +58,12 @@ impl Authority {
                         ),
                     })
                 })?;
+                // Whoever asks again takes what comes for one to use.
+                let serial = earlier.certificate.serial();
+                let asked = self.store.statuses(self.issuer_ids.of(role), vec![serial]);
+                if matches!(asked.await?[..], [SerialStatus::Revoked { .. }]) {
+                    return Err(IssueError::KeyRevoked { key, serial });
+                }
                 let issued = self.issued(earlier.certificate, earlier.profile, role);
                 Ok(Place::Answered(Box::new(issued)))
             }

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use super::Authority;
 use super::download::{Download, PIECE, download};
-use crate::backup::{BackupFacts, Packing};
+use crate::backup::{BackupFacts, Packing, RulesInForce};
 
 impl Authority {
     /// Why nothing is issued; `None`: it is.
@@ -70,10 +70,14 @@ impl Authority {
         }
         let place = Arc::clone(&self.backing_up).try_acquire_owned();
         let place = place.map_err(|_| BackupError::AlreadyRunning)?;
+        let rules = self.rules_in_force();
+        if let (RulesInForce::AsKept, Some(unkept)) = (&rules, self.held_back()) {
+            return Err(BackupError::RulesUnknown { why: unkept.why });
+        }
         let now = self.now();
         self.store.record_backup(actor, now).await?;
         let (state, trust_domain) = (self.state.clone(), self.trust_domain().to_string());
-        let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, now));
+        let packing = spawn_blocking(move || Packing::prepare(&state, trust_domain, &rules, now));
         let packing = packing.await.map_err(|_| BackupError::Interrupted)??;
         let facts = packing.facts().clone();
         let (source, taken) = download();
@@ -208,6 +212,12 @@ pub enum BackupError {
     NotPermitted {
         /// Who.
         actor: String,
+    },
+    /// It would say that a restored authority knows what to issue by.
+    #[error("a backup would not hold what is issued by: {why}")]
+    RulesUnknown {
+        /// Why nothing is issued.
+        why: String,
     },
     /// The inventory, or the disk.
     #[error(transparent)]

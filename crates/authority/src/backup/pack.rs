@@ -13,9 +13,11 @@ use countersign_store::issuer::IssuerRole;
 
 use super::container::Packer;
 use super::{
-    ALWAYS, BackupFacts, FACTS, FORMAT, INVENTORY, MAX_FILES, MAX_SMALL_FILE, SUMS, is_small_file,
+    ALWAYS, BackupFacts, FACTS, FORMAT, INVENTORY, MAX_FILES, MAX_SMALL_FILE, RulesInForce, SUMS,
+    is_small_file,
 };
-use crate::state::{MADE_WHILE_SERVING, StateFolder};
+use crate::feed::Roll;
+use crate::state::{KEPT_RULES, MADE_WHILE_SERVING, NODES, StateFolder};
 
 /// A backup of which everything has been read but not yet been packed. Gone with the value: the copy of the inventory.
 pub(crate) struct Packing {
@@ -32,6 +34,7 @@ impl Packing {
     pub(crate) fn prepare(
         state: &StateFolder,
         trust_domain: String,
+        rules: &RulesInForce,
         now: UnixTime,
     ) -> Result<Self, StoreError> {
         let scratch = Scratch::make(state)?;
@@ -62,7 +65,7 @@ impl Packing {
                 sequence: examined.sequence,
                 audit_head: examined.audit.head,
             },
-            small: small_files(state).map_err(fault(state.path().to_owned()))?,
+            small: small_files(state, rules).map_err(fault(state.path().to_owned()))?,
             inventory: File::open(&copied).map_err(fault(copied))?,
             _scratch: scratch,
         })
@@ -89,9 +92,16 @@ impl Packing {
     }
 }
 
-fn small_files(state: &StateFolder) -> io::Result<Vec<(String, Vec<u8>)>> {
+fn small_files(state: &StateFolder, rules: &RulesInForce) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut names: Vec<String> = ALWAYS.map(str::to_owned).to_vec();
-    names.extend(MADE_WHILE_SERVING.map(str::to_owned));
+    // A disk that is full may have kept other rules than those that are in force.
+    let is_kept = |name: &&str| *name != KEPT_RULES || *rules == RulesInForce::AsKept;
+    names.extend(
+        MADE_WHILE_SERVING
+            .iter()
+            .filter(|name| is_kept(name))
+            .map(|&name| name.to_owned()),
+    );
     for entry in fs::read_dir(state.ca())? {
         let entry = entry?;
         let name = format!("ca/{}", entry.file_name().to_string_lossy());
@@ -120,6 +130,20 @@ fn small_files(state: &StateFolder) -> io::Result<Vec<(String, Vec<u8>)>> {
                     && MADE_WHILE_SERVING.contains(&name.as_str()) => {}
             bytes => files.push((name, bytes?)),
         }
+    }
+    if let Some((name, bytes)) = files.iter().find(|(name, _)| name == NODES) {
+        // A restore would find it, when it is too late.
+        let damaged = |error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{name} is damaged: {error}"),
+            )
+        };
+        Roll::parse(bytes).map_err(damaged)?;
+    }
+    if let RulesInForce::Written(text) = rules {
+        files.push((KEPT_RULES.to_owned(), text.clone().into_bytes()));
+        files.sort();
     }
     Ok(files)
 }

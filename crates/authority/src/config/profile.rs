@@ -1,6 +1,7 @@
 //! `[authority.profile.NAME]`: what a certificate of a kind may look like.
 
-use countersign_pki::name::DnsName;
+use countersign_pki::name::{DnsName, Uri};
+use countersign_pki::publication::PublicationUrl;
 use countersign_pki::tbs::{ExtraExtension, KeyPurpose};
 use countersign_policy::access::PathPattern;
 use countersign_policy::issuance::{
@@ -269,6 +270,29 @@ impl ProfileConfig {
                 let at = invalid.key.map_or_else(|| placed(name), place);
                 ConfigError::new(at, invalid.why).hint(invalid.hint)
             })
+    }
+}
+
+impl ProfileConfig {
+    /// What the authority does not publish, nobody would find there.
+    pub(super) fn refuse_other_lists_at(
+        &self,
+        published: &PublicationUrl,
+        name: &str,
+    ) -> Result<(), ConfigError> {
+        let Some(SourceConfig::At(text)) = &self.crl_distribution_point else {
+            return Ok(());
+        };
+        if !Uri::parse(text).is_ok_and(|uri| published.has_no_list_at(&uri)) {
+            return Ok(());
+        }
+        let place = format!("{}.crl_distribution_point", placed(name));
+        let why = format!(
+            "it lies below {published}, where this authority publishes, and is none of its complete lists"
+        );
+        Err(ConfigError::new(place, why).hint(
+            "leave the key out: then each certificate names the list of its shard; or name a URL that you serve yourself",
+        ))
     }
 }
 

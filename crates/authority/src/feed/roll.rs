@@ -36,6 +36,11 @@ impl Roll {
         Ok((roll, called))
     }
 
+    /// Who is on it, in the bytes of its file.
+    pub(crate) fn parse(bytes: &[u8]) -> io::Result<Called> {
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
     /// Whether what was called last has to be kept again.
     pub(super) fn is_behind(&self) -> bool {
         self.is_behind
@@ -60,5 +65,5 @@ impl Roll {
 }
 
 fn read(path: &Path) -> io::Result<Called> {
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+    Roll::parse(&fs::read(path)?)
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use countersign_authority::authority::Authority;
-use countersign_authority::backup::{BackupFault, verify};
+use countersign_authority::authority::{Authority, BackupError, NotReady};
+use countersign_authority::backup::{BackupFault, RulesInForce, verify};
 use countersign_authority::restore::{RestoreError, Restored, restore};
 use countersign_authority::secret::Secret;
 use countersign_authority::state::StateError;
@@ -118,6 +118,66 @@ async fn backup_holds_the_authority_as_it_was_and_nothing_that_opens_its_keys() 
         .expect("opens")
         .verify(Some(restored.facts.audit_head.parse().expect("a hash")))
         .expect("the log goes on from the head that was noted in the backup");
+}
+
+#[tokio::test]
+async fn backup_has_what_is_in_force_and_not_what_the_disk_kept() {
+    let fixture = Fixture::new();
+    let kept = fixture.folder.path.join("profiles.toml");
+    let in_backup = async || {
+        let files = files(&backup(&fixture.authority).await);
+        let names: Vec<_> = files.iter().map(|(name, _)| name.clone()).collect();
+        let small = &names[1..names.len() - 2];
+        assert!(small.is_sorted(), "{names:?}");
+        files
+            .into_iter()
+            .find_map(|(name, bytes)| (name == "profiles.toml").then_some(bytes))
+    };
+    assert_eq!(in_backup().await, None);
+    fs::write(&kept, "[retention]\n").expect("writes");
+    assert_eq!(in_backup().await.as_deref(), Some(&b"[retention]\n"[..]));
+    let rules = "[profile.lab]\nlike = \"peer\"\n";
+    let authority = &fixture.authority;
+    authority.back_up_rules(RulesInForce::Written(rules.to_owned()));
+    assert_eq!(in_backup().await.as_deref(), Some(rules.as_bytes()));
+    // Where the disk cannot even keep a file, there is what is in force.
+    fs::remove_file(&kept).expect("removes");
+    fs::create_dir(&kept).expect("makes");
+    assert_eq!(in_backup().await.as_deref(), Some(rules.as_bytes()));
+    authority.back_up_rules(RulesInForce::BuiltIn);
+    assert_eq!(in_backup().await, None);
+}
+
+#[tokio::test]
+async fn no_backup_says_that_rules_are_known_which_nobody_could_read() {
+    let fixture = Fixture::new();
+    let unkept = NotReady {
+        why: "profiles.toml cannot be read".to_owned(),
+        hint: None,
+    };
+    fixture.authority.hold_back(Some(unkept));
+    let refused = fixture.authority.backup(ADMIN).await.err();
+    assert!(
+        matches!(refused, Some(BackupError::RulesUnknown { .. })),
+        "{refused:?}"
+    );
+    // What a serving process issues by is in its memory, whatever its disk does.
+    fixture.authority.back_up_rules(RulesInForce::BuiltIn);
+    restored(&backup(&fixture.authority).await).expect("restores");
+}
+
+#[tokio::test]
+async fn list_of_nodes_that_is_damaged_is_named_when_the_backup_is_made() {
+    let fixture = Fixture::new();
+    let nodes = fixture.folder.path.join("nodes.json");
+    for damaged in ["", "{", "[]", "{\"edge\": 1}"] {
+        fs::write(&nodes, damaged).expect("writes");
+        let refused = fixture.authority.backup(ADMIN).await.err();
+        let said = refused.expect("refused").to_string();
+        assert!(said.contains("nodes.json is damaged"), "{damaged}: {said}");
+    }
+    fs::write(&nodes, "{}").expect("writes");
+    restored(&backup(&fixture.authority).await).expect("restores");
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use axum::body::Body;
 use axum::http::Request;
 use countersign_authority::admin::router;
 use countersign_authority::api::{ISSUE, RENEW};
+use countersign_pki::feed::RevocationReason;
 use countersign_policy::issuance::Actor;
 use countersign_store::inventory::Filter;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::fixture::{ADMIN, Fixture, csr};
+use crate::fixture::{ADMIN, Fixture, csr, what};
 
 async fn ask(
     fixture: &Fixture,
@@ -78,6 +79,27 @@ async fn same_key_and_request_give_the_same_certificate_also_after_a_restart() {
     assert_eq!((status, &again), (200, &renewed));
     assert_ne!(renewed["serial"], first["serial"]);
     assert_eq!(issued(&fixture).await, 2);
+}
+
+#[tokio::test]
+async fn certificate_that_was_revoked_since_is_not_handed_out_again() {
+    let fixture = Fixture::new();
+    let body = request("you");
+    let (status, first) = ask(&fixture, ADMIN, ISSUE, &["k"], &body).await;
+    assert_eq!(status, 200, "{first}");
+    let (reason, name) = (RevocationReason::KeyCompromise, what("you"));
+    let revoked = fixture.authority.revoke(ADMIN, &name, reason, None).await;
+    revoked.expect("revokes");
+    let (status, problem) = ask(&fixture, ADMIN, ISSUE, &["k"], &body).await;
+    assert_eq!(status, 409, "{problem}");
+    let detail = problem["detail"].as_str().expect("a sentence");
+    assert!(detail.contains("is revoked"), "{problem}");
+    let serial = first["serial"].as_str().expect("a serial");
+    assert!(detail.contains(serial), "{problem}");
+    assert_eq!(issued(&fixture).await, 1);
+    // The key was given away: another certificate is for another one.
+    let (status, other) = ask(&fixture, ADMIN, ISSUE, &["k2"], &request("you")).await;
+    assert_eq!(status, 200, "{other}");
 }
 
 #[tokio::test]

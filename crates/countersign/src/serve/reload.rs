@@ -164,7 +164,9 @@ impl Reloads {
                     }
                 }
                 () = again => {
-                    if self.reload(&mut watched, Occasion::Again).await.is_ok() {
+                    if !self.is_withdrawn(&mut watched).await
+                        && self.reload(&mut watched, Occasion::Again).await.is_ok()
+                    {
                         trust_due = None;
                     }
                 }
@@ -238,7 +240,8 @@ impl Reloads {
         let own = self.own.borrow().clone();
         let said = |fault: Fault| fault.sentence().to_owned();
         let (read, by) = (loaded.clone(), own.clone());
-        let in_force = self.lists.bundles();
+        let mut in_force = self.lists.bundles();
+        in_force.files = self.loaded.files();
         let planned = unless_stuck(move || {
             let plan = plan(&read, by.as_ref(), &in_force, now)?;
             Ok((plan, trusted(&read, by.as_ref(), &in_force, now)?))
@@ -285,6 +288,29 @@ impl Reloads {
             *watched = self.watch(&now);
         }
         has_changed
+    }
+
+    /// Whether the configuration that was refused stands in its file no more, where nobody has to say that the file was changed. It is not
+    /// tried again then: what took its place may be what was to be left.
+    async fn is_withdrawn(&mut self, watched: &mut WatchedFiles) -> bool {
+        let Some(again) = self.refused.as_ref().filter(|_| !self.watches()) else {
+            return false;
+        };
+        let Ok(refused) = again.unread().written() else {
+            return false;
+        };
+        let source = self.source.clone();
+        let read = unless_stuck(move || source.load().ok().and_then(|now| now.written().ok()));
+        if matches!(read.await, Ok(Some(now)) if now == refused) {
+            return false;
+        }
+        self.refused = None;
+        tracing::info!(
+            "the configuration that was refused stands in its file no more: it is not tried again"
+        );
+        // If that is what is in force again, there is nothing to be told of any more.
+        self.has_changed(watched).await;
+        true
     }
 
     fn watches(&self) -> bool {

@@ -128,7 +128,10 @@ impl TrustLists {
         let held = self.held();
         let bundles = held.bundles.iter();
         let bundles = bundles.map(|(name, it)| (name.clone(), Arc::clone(&it.trusted.bundle)));
-        BundlesInForce(bundles.collect())
+        BundlesInForce {
+            bundles: bundles.collect(),
+            ..BundlesInForce::default()
+        }
     }
 
     /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`, or it has

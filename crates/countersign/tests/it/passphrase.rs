@@ -41,6 +41,25 @@ fn typed_passphrase_opens_the_keys_and_is_never_shown() {
 }
 
 #[test]
+fn who_interrupts_a_question_gets_the_terminal_back_as_it_was() {
+    let test = "who_interrupts_a_question_gets_the_terminal_back_as_it_was";
+    let Some(python) = peer(test, "python3") else {
+        return;
+    };
+    let installation = Installation::empty();
+    let mut command = Command::new(python);
+    command.args(["-c", IMPATIENT, text(binary()), "init", "--ask-passphrase"]);
+    command.env("COUNTERSIGN_STATE", installation.state());
+    let answer = Answer::of(command.current_dir(installation.path(".")));
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+    let told: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    // By the signal, as any other program would.
+    assert_eq!(told["code"], -2, "{told}");
+    assert_eq!(told["before"], told["after"], "{told}");
+    assert!(!installation.state().join("ca").exists());
+}
+
+#[test]
 fn nobody_is_asked_by_a_program_or_without_a_terminal() {
     let test = "nobody_is_asked_by_a_program_or_without_a_terminal";
     let Some(terminal) = Terminal::of(test, Installation::new()) else {
@@ -210,4 +229,23 @@ while more():
     pass
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 print(json.dumps({'code': code, 'seen': seen.decode()}))
+";
+
+/// Stops it in the middle of a line.
+const IMPATIENT: &str = r"
+import json, os, pty, sys, termios
+command = sys.argv[1:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(command[0], command)
+before = termios.tcgetattr(terminal)[3]
+seen = b''
+while not seen.endswith(b': '):
+    seen += os.read(terminal, 4096)
+during = termios.tcgetattr(terminal)[3]
+assert during != before and not during & termios.ECHO
+os.write(terminal, b'half\x03')
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+after = termios.tcgetattr(terminal)[3]
+print(json.dumps({'code': code, 'before': before, 'after': after}))
 ";

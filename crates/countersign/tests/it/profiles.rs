@@ -343,6 +343,31 @@ fn usages_and_sources_of_a_profile_are_in_what_it_issues_and_in_the_dry_run() {
 }
 
 #[test]
+fn rules_that_are_damaged_keep_nobody_from_revoking() {
+    let installation = Installation::new();
+    installation.issue("client", "you", &[]);
+    let kept = installation.state().join("profiles.toml");
+    for damaged in ["[profile", "[profile.node]\nlike = \"client\"\n"] {
+        fs::write(&kept, damaged).expect("writable");
+        for refused in [
+            &["issue", "client", "eve"][..],
+            &["renew", "you", "--out", "next"],
+            &["ca", "backup", "backup.tar"],
+        ] {
+            let answer = installation.run(refused);
+            assert_ne!(answer.code, Some(0), "{answer:#?}");
+            assert!(answer.stderr.contains("profiles.toml"), "{answer:#?}");
+        }
+        let shown = installation.run(&["status"]);
+        assert!(shown.stdout.contains("profiles.toml"), "{shown:#?}");
+        installation.ok(&["list"]);
+    }
+    installation.ok(&["revoke", "you"]);
+    let listed = installation.ok(&["list", "--status", "revoked"]);
+    assert!(listed.contains("you"), "{listed}");
+}
+
+#[test]
 fn profiles_that_cannot_be_are_found_at_their_line() {
     let installation = Installation::empty();
     let check = |profile: &str, line: usize, words: &[&str]| {
@@ -395,6 +420,21 @@ fn profiles_that_cannot_be_are_found_at_their_line() {
             &format!("[authority.profile.web]\nlike = \"server\"\n{line}"),
             3,
             words,
+        );
+    }
+    for url in [
+        "http://pki.example.test/all.crl",
+        "http://pki.example.test/crl/0123456789abcdef/7.crl",
+        "http://PKI.example.test",
+    ] {
+        let public =
+            "[authority.public]\naddress = \"127.0.0.1:0\"\nurl = \"http://pki.example.test\"";
+        check(
+            &format!(
+                "[authority.profile.web]\nlike = \"server\"\ncrl_distribution_point = \"{url}\"\n{public}"
+            ),
+            3,
+            &["none of its complete lists"],
         );
     }
     check(

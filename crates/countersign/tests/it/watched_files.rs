@@ -443,7 +443,7 @@ async fn what_passes_by_itself_is_tried_again_without_a_touch() {
 }
 
 #[tokio::test]
-async fn file_that_cannot_be_read_to_its_end_is_named_and_holds_up_nothing() {
+async fn file_that_has_no_end_is_named_and_holds_up_nothing() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     let installation = Installation::new();
@@ -457,19 +457,14 @@ async fn file_that_cannot_be_read_to_its_end_is_named_and_holds_up_nothing() {
     );
     let file = installation.write("countersign.toml", &with_bundle);
     let process = serve(&installation, &file);
-    // As a file of a network whose server is gone: whoever reads it waits.
     let fifo = installation.path("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
     fs::rename(&fifo, &bundle).expect("writable");
-    process.wait_for_log(&[
-        "configuration not reloaded",
-        "partner.pem",
-        "has not ended for",
-    ]);
+    process.wait_for_log(&["configuration not reloaded", "partner.pem", "it is a pipe"]);
     assert_eq!(status(&you, &process).await, 200);
     let told = installation.ok(&["status"]);
     assert!(
-        told.contains("partner.pem") && told.contains("has not ended for"),
+        told.contains("partner.pem") && told.contains("it is a pipe"),
         "{told}"
     );
     // What does not need the file is taken over in spite of it.
@@ -478,6 +473,89 @@ async fn file_that_cannot_be_read_to_its_end_is_named_and_holds_up_nothing() {
     fs::rename(installation.path("next.toml"), &file).expect("writable");
     process.wait_for_log(&["configuration reloaded", "allow[0].cn"]);
     assert_ne!(status(&you, &process).await, 200);
+    // Nor does a start or a check wait for it.
+    drop(process);
+    let state = installation.state();
+    for named in ["partner.pem", "pipe.toml"] {
+        let pipe = installation.path("pipe.toml");
+        let _ = fs::remove_file(&pipe);
+        if named == "pipe.toml" {
+            mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a FIFO");
+        } else {
+            fs::write(&pipe, &with_bundle).expect("writable");
+        }
+        let check = ["config", "check", text(&pipe)];
+        crate::installation::countersign(&installation.path(""), &check)
+            .assert_fault(2, &[named, "it is a pipe"]);
+        let arguments = ["run", "-c", text(&pipe), "--state", text(&state)];
+        let started = Process::try_start(crate::installation::binary(), &arguments);
+        let said = started.err().expect("it does not start");
+        assert!(
+            said.contains(named) && said.contains("it is a pipe"),
+            "{said}"
+        );
+    }
+}
+
+/// As above, for a certificate of a listener.
+#[tokio::test]
+async fn certificate_that_has_ended_with_time_keeps_nothing_else_from_being_taken_over() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let ca = countersign_testkit::pki::TestCa::new("elsewhere");
+    let brief = countersign_testkit::pki::Leaf::server(&["localhost"]).valid(-3600, 20);
+    let brief = ca.issue(brief);
+    brief.write(&installation.path(""), "brief");
+    let route = format!(
+        "certificate = \"brief.pem\"\nkey = \"brief.key\"\n{}",
+        route("demo", "you")
+    );
+    let written = configuration(&route, "");
+    let file = installation.write("countersign.toml", &written);
+    let process = serve(&installation, &file);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    // Until it is over, which the command says by the same clock.
+    let check = ["config", "check", text(&file)];
+    while crate::installation::countersign(&installation.path(""), &check).code == Some(0) {
+        assert!(std::time::Instant::now() < deadline, "it never ends");
+    }
+    fs::write(&file, written.replace("cn = \"you\"", "cn = \"nobody\"")).expect("writable");
+    process.wait_for_log(&["a certificate that is served has ended", "brief.pem"]);
+    process.wait_for_log(&["configuration reloaded", "allow[0].cn"]);
+    // One that is brought is refused.
+    let over = countersign_testkit::pki::Leaf::server(&["localhost"]).valid(-3600, -60);
+    ca.issue(over).write(&installation.path(""), "over");
+    fs::write(&file, written.replace("brief.", "over.")).expect("writable");
+    process.wait_for_log(&["configuration not reloaded", "over.pem", "expired"]);
+    drop(you);
+}
+
+/// Nobody tells the process that it was taken out of the file.
+#[tokio::test]
+async fn refused_configuration_that_was_taken_out_of_an_unwatched_file_is_not_tried_again() {
+    let installation = Installation::new();
+    let you = installation.issue("client", "you", &[]);
+    let in_force = configuration(&route("demo", "you"), "watch_files = false");
+    let file = installation.write("countersign.toml", &in_force);
+    let process = serve(&installation, &file);
+    let root = fs::read(you.ca()).expect("readable");
+    let later = format!(
+        "{}[trust.partner]\nbundle = \"later.pem\"\n",
+        in_force.replace("cn = \"you\"", "cn = \"nobody\"")
+    );
+    fs::write(&file, &later).expect("writable");
+    process.signal(Signal::HUP);
+    process.wait_for_log(&["configuration not reloaded", "later.pem"]);
+    fs::write(&file, &in_force).expect("writable");
+    process.wait_for_log(&["stands in its file no more"]);
+    // What it was refused for has passed.
+    installation.write("later.pem", std::str::from_utf8(&root).expect("PEM"));
+    let told = installation.ok(&["status"]);
+    assert!(!told.contains("an earlier configuration"), "{told}");
+    process.signal(Signal::HUP);
+    process.wait_for_log(&["configuration reloaded"]);
+    assert_eq!(status(&you, &process).await, 200);
+    assert_eq!(process.log().matches("configuration reloaded").count(), 1);
 }
 
 #[tokio::test]

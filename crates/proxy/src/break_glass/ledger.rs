@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Home, LOG_FILE, Source, file_name};
+use crate::refusals::printable;
 
 /// A line of `log.jsonl`.
 #[derive(Debug, Serialize)]
@@ -61,6 +62,32 @@ pub(crate) struct Used {
     pub(crate) host: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
+    /// Where the record does not show all of it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    whole: Option<WholePath>,
+}
+
+/// Tells two paths apart whose beginnings are the same.
+#[derive(Debug, Serialize)]
+struct WholePath {
+    path_bytes: usize,
+    path_sha256: Fingerprint,
+}
+
+impl Used {
+    pub(super) fn request(method: &http::Method, host: &str, path: &str) -> Self {
+        let shown = printable(path);
+        let whole = (shown != path).then(|| WholePath {
+            path_bytes: path.len(),
+            path_sha256: Fingerprint::of(path.as_bytes()),
+        });
+        Self {
+            method: Some(printable(method)),
+            host: Some(printable(host)),
+            path: Some(shown),
+            whole,
+        }
+    }
 }
 
 impl Record {
@@ -355,5 +382,38 @@ impl Parked {
             }
         }
         asked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn two_long_paths_can_be_told_apart() {
+        let lines = ["a", "b"].map(|end| {
+            let path = format!("/{}/{end}", "x".repeat(2000));
+            let used = Used::request(&Method::GET, "a.example", &path);
+            let line = serde_json::to_value(used).expect("JSON");
+            assert_eq!(line["path_bytes"], path.len());
+            let sha256 = Fingerprint::of(path.as_bytes()).to_string();
+            assert_eq!(line["path_sha256"], sha256);
+            assert!(line["path"].as_str().is_some_and(|it| it.len() <= 512));
+            line
+        });
+        assert_eq!(lines[0]["path"], lines[1]["path"]);
+        assert_ne!(lines[0]["path_sha256"], lines[1]["path_sha256"]);
+    }
+
+    #[test]
+    fn path_that_is_shown_whole_stands_alone() {
+        let used = Used::request(&Method::GET, "a.example", "/a/%2e");
+        let line = serde_json::to_string(&used).expect("JSON");
+        assert_eq!(
+            line,
+            r#"{"method":"GET","host":"a.example","path":"/a/%2e"}"#
+        );
     }
 }

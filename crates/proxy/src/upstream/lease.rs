@@ -108,14 +108,14 @@ impl Lease {
     pub(crate) fn give_back(self) {
         match self {
             Self::Line(line) => line.give_back(),
-            Self::Stream(mut stream) => stream.note_over(),
+            Self::Stream(mut stream) => stream.note_answered(),
         }
     }
 
     /// Lets go of what the upstream has broken off. Of a connection of its own the next bytes would be read as another answer's.
     pub(crate) fn give_up(self) {
         if let Self::Stream(mut stream) = self {
-            stream.note_over();
+            stream.note_broken_off();
         }
     }
 

@@ -82,8 +82,10 @@ impl Vouched {
         &self,
         error: &(dyn std::error::Error + 'static),
     ) -> Option<UpstreamFault> {
-        let refusal = self.connector.refusal_behind(error)?;
-        Some(UpstreamFault::Refused(refusal))
+        let refusal = self.connector.refusal_behind(error);
+        refusal
+            .or_else(|| self.refused())
+            .map(UpstreamFault::Refused)
     }
 
     /// The upstream's refusal of our certificate, if that is what ended the connection.
@@ -98,7 +100,33 @@ impl Vouched {
     }
 }
 
+impl TlsLink {
+    /// Writing failed. Whoever refuses our certificate says so and closes: what it said may be there still, and nobody reads behind a
+    /// failed write.
+    fn hear_why(&mut self, cx: &mut Context<'_>) {
+        let mut bytes = [0; 1024];
+        for _ in 0..MAX_LAST_READS {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(Err(error)) => return self.vouched.note_broken(&error),
+                Poll::Ready(Ok(())) | Poll::Pending => return,
+            }
+        }
+    }
+}
+
 impl Link {
+    /// After a write.
+    fn note_failed<T>(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<T>>) {
+        if let (Self::Tls(link), Poll::Ready(Err(error))) = (self, written) {
+            link.vouched.note_broken(error);
+            if link.vouched.refused.borrow().is_none() {
+                link.hear_why(cx);
+            }
+        }
+    }
+
     pub(super) async fn connect(
         address: &Address,
         enforcement: &Enforcement,
@@ -208,11 +236,15 @@ impl AsyncWrite for Link {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        over!(&mut *self, poll_write(cx, bytes))
+        let written = over!(&mut *self, poll_write(cx, bytes));
+        self.note_failed(cx, &written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        over!(&mut *self, poll_flush(cx))
+        let flushed = over!(&mut *self, poll_flush(cx));
+        self.note_failed(cx, &flushed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -224,10 +256,15 @@ impl AsyncWrite for Link {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        over!(&mut *self, poll_write_vectored(cx, slices))
+        let written = over!(&mut *self, poll_write_vectored(cx, slices));
+        self.note_failed(cx, &written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 }
+
+/// What comes before an alert: tickets.
+const MAX_LAST_READS: usize = 16;

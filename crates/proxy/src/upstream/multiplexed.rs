@@ -36,7 +36,7 @@ pub(crate) struct Multiplexed {
     /// As many as the upstream takes now.
     max_streams: Box<dyn Fn() -> usize>,
     has_served: Cell<bool>,
-    /// Streams whose answers nobody waited for to their end.
+    /// Streams that we have reset for what their clients did: gave up an answer, or broke off a body.
     resets: Cell<usize>,
     idle_since: Cell<Instant>,
     /// Its tasks end when this says so, or is gone.
@@ -51,10 +51,20 @@ pub(crate) struct Stream {
     /// Where others are beside the upstream.
     pub(super) under_way: Option<UnderWay>,
     cut: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
-    /// The request's body, as long as nobody knows that it has ended.
+    /// The request's body, if it has one.
     body: Option<Rc<CallOff>>,
-    /// Whether it has ended, well or badly, without our doing.
-    is_over: bool,
+    end: End,
+}
+
+/// How the answer of a stream ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// With its last byte.
+    Answered,
+    /// By the upstream's doing, unless that answers what the client's body did.
+    BrokenOff,
+    /// Nobody waited for it.
+    GivenUp,
 }
 
 /// Runs what hyper needs beside a connection, for as long as that is there.
@@ -115,10 +125,15 @@ impl Multiplexed {
                 Poll::Pending
             }
         });
-        if !matches!(timeout(CONNECT_LIMIT, greeted).await, Ok(true)) {
+        let fault = match timeout(CONNECT_LIMIT, greeted).await {
+            Ok(true) => None,
+            Ok(false) => Some(UpstreamFault::NotHttp2),
+            Err(_) => Some(UpstreamFault::GreetingTimeout),
+        };
+        if let Some(fault) = fault {
             // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
             let refused = vouched.and_then(|vouched| vouched.refused());
-            return Err(refused.map_or(UpstreamFault::NotHttp2, UpstreamFault::Refused));
+            return Err(refused.map_or(fault, UpstreamFault::Refused));
         }
         // What nobody uses, no withdrawal has to wait for.
         if let Some(vouched) = &vouched {
@@ -161,7 +176,7 @@ impl Multiplexed {
             under_way: None,
             cut: RefCell::new(cut),
             body: None,
-            is_over: false,
+            end: End::GivenUp,
         })
     }
 
@@ -193,8 +208,8 @@ impl Multiplexed {
         self.end.send_replace(true);
     }
 
-    fn leave(&self, is_over: bool) {
-        if !is_over {
+    fn leave(&self, is_reset: bool) {
+        if is_reset {
             self.resets.set(self.resets.get() + 1);
         }
         self.streams.set(self.streams.get() - 1);
@@ -216,9 +231,25 @@ impl Stream {
         self.connection.vouched.clone()
     }
 
-    /// To be called when its answer has ended, however it did.
-    pub(super) fn note_over(&mut self) {
-        self.is_over = true;
+    /// To be called when its answer has ended.
+    pub(super) fn note_answered(&mut self) {
+        self.end = End::Answered;
+    }
+
+    /// To be called when its answer broke off.
+    pub(super) fn note_broken_off(&mut self) {
+        self.end = End::BrokenOff;
+    }
+
+    /// Whether it ends with a reset of ours, which the upstream counts. An upload goes on behind an answer that came early, until we
+    /// call it off; and what a client's broken body has us reset ends the answer, too.
+    fn is_reset(&self) -> bool {
+        match (self.end, &self.body) {
+            (End::GivenUp, _) => true,
+            (_, None) => false,
+            (End::Answered, Some(body)) => !body.has_ended(),
+            (End::BrokenOff, Some(body)) => body.is_broken(),
+        }
     }
 
     /// Ends the connection when its upstream is trusted no more, and sees to it that this is asked again then.
@@ -260,10 +291,9 @@ impl Stream {
             })
         });
         let answered = answered.await;
-        self.is_over = matches!(
-            answered,
-            Err(UpstreamFault::Unprocessed(_) | UpstreamFault::Broken(_))
-        );
+        if let Err(UpstreamFault::Unprocessed(_) | UpstreamFault::Broken(_)) = answered {
+            self.note_broken_off();
+        }
         match answered {
             Ok(answer) => Ok((answer, self)),
             Err(_) if body.is_some_and(|body| body.is_broken()) => {
@@ -286,7 +316,7 @@ impl Drop for Stream {
         if let Some(body) = &self.body {
             body.call_off();
         }
-        self.connection.leave(self.is_over);
+        self.connection.leave(self.is_reset());
     }
 }
 

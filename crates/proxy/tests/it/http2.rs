@@ -613,6 +613,83 @@ async fn what_clients_give_up_does_not_add_up_on_one_connection_of_an_upstream()
     assert!((4..=40).contains(&connections), "{connections}");
 }
 
+/// An upload that is not done when its answer is ends with a reset, and so does one that its client breaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_are_reset_do_not_add_up_on_one_connection_of_an_upstream() {
+    const EACH: usize = 450;
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let service = Service::start(move |connection, request, answer| {
+        let told = told.clone();
+        async move {
+            let is_early = request.uri().path() == "/early";
+            let mut body = request.into_body();
+            if is_early {
+                answer_ok(answer);
+            } else {
+                let _ = body.data().await;
+            }
+            while let Some(Ok(_)) = body.data().await {}
+            told.send(connection).expect("heard");
+        }
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let mut resets = std::collections::HashMap::<usize, usize>::new();
+    let mut sender = h2_client(&gateway).await;
+    for _ in 0..EACH {
+        let (answer, _body) = sender.send_request(post("/early"), false).expect("open");
+        let mut answer = soon(answer).await.expect("an answer").into_body();
+        while let Some(data) = soon(answer.data()).await {
+            let _ = data.expect("data");
+        }
+        let connection = soon(tell.recv()).await.expect("told");
+        *resets.entry(connection).or_default() += 1;
+    }
+    for _ in 0..EACH {
+        let mut stream = gateway.connect().await;
+        let request = format!(
+            "POST /broken HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\nno number\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("open");
+        let connection = soon(tell.recv()).await.expect("told");
+        *resets.entry(connection).or_default() += 1;
+    }
+    assert_eq!(resets.values().sum::<usize>(), 2 * EACH);
+    assert!(resets.values().all(|&count| count <= 210), "{resets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_that_come_to_their_end_cost_no_connection() {
+    let service = Service::start(|_, request, answer| async move {
+        let mut body = request.into_body();
+        while let Some(Ok(data)) = body.data().await {
+            let _ = body.flow_control().release_capacity(data.len());
+        }
+        answer_ok(answer);
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let mut sender = h2_client(&gateway).await;
+    for round in 0..450 {
+        let (answer, mut body) = sender.send_request(post("/"), false).expect("open");
+        body.send_data("all".into(), round % 2 == 0).expect("open");
+        if round % 2 == 1 {
+            body.send_trailers(HeaderMap::new()).expect("open");
+        }
+        assert_eq!(soon(answer).await.expect("an answer").status(), 200);
+    }
+    for _ in 0..450 {
+        let mut stream = gateway.connect().await;
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {HOST}\r\ntransfer-encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("open");
+        let answer = read_until(&mut stream, "0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    assert_eq!(service.accepted(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn upstream_that_resets_and_resets_costs_its_own_requests_only() {
     let service = Service::start(|_, request, mut answer| async move {
@@ -792,6 +869,18 @@ async fn upstream_that_is_asked_for_http2_and_speaks_something_else_is_a_bad_gat
             assert_eq!(outcome.status(), Some(502), "{address}: {outcome:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstream_that_is_asked_for_http2_and_says_nothing_is_a_gateway_timeout() {
+    let silent = Service::start_connections(|_, mut socket| async move {
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let gateway = Harness::start("", &silent.route());
+    let asking = gateway.get(Protocol::Http1Tls13, "/");
+    let outcome = timeout(Duration::from_secs(60), asking).await;
+    assert_eq!(outcome.expect("an answer").status(), Some(504));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -421,6 +421,61 @@ async fn client_that_gives_up_what_it_asked_for_is_cut_and_counted() {
     assert_eq!(causes, [Cause::RequestLimit]);
 }
 
+/// A front may have requests of many people on its connection, who are not to blame for those that are given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_answered_on_a_connection_that_gives_up_too_much() {
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let (answer_slow, slow) = tokio::sync::watch::channel(false);
+    let service = crate::http2::Service::start(move |_, request, mut answer| {
+        let (told, mut slow) = (told.clone(), slow.clone());
+        async move {
+            told.send(()).expect("heard");
+            if request.uri().path() == "/slow" {
+                slow.wait_for(|is_due| *is_due).await.expect("due");
+                let _ = answer.send_response(http::Response::new(()), true);
+            } else {
+                let _ = std::future::poll_fn(|cx| answer.poll_reset(cx)).await;
+            }
+        }
+    })
+    .await;
+    let gateway = Harness::start("", &service.route());
+    let mut client = crate::http2::h2_client(&gateway).await;
+    let (slow, _) = client
+        .send_request(crate::http2::post("/slow"), true)
+        .expect("open");
+    tell.recv().await.expect("told");
+    let mut given_up = 0;
+    let over = loop {
+        assert!(given_up < 2000, "not cut");
+        let sent = client.send_request(crate::http2::post("/wait"), false);
+        let (answer, mut body) = match sent {
+            Ok(sent) => sent,
+            Err(error) => break error,
+        };
+        tokio::select! {
+            told = tell.recv() => told.expect("told"),
+            answer = answer => match answer {
+                Err(error) => break error,
+                Ok(answer) => panic!("answered: {answer:?}"),
+            }
+        }
+        body.send_reset(h2::Reason::CANCEL);
+        given_up += 1;
+    };
+    // Whether it was refused or never sent, it can be sent over another connection.
+    assert!(!over.is_io(), "{over:?}");
+    assert!((500..1000).contains(&given_up), "{given_up}");
+    answer_slow.send_replace(true);
+    let answered = timeout(Duration::from_secs(20), slow)
+        .await
+        .expect("in time");
+    assert_eq!(answered.expect("an answer").status(), 200);
+    let refusals = gateway.refusals();
+    let causes: Vec<_> = refusals.iter().map(|it| it.refusal.cause).collect();
+    assert_eq!(causes, [Cause::RequestLimit]);
+}
+
 /// Requests given up, and cheap ones between them.
 #[tokio::test(flavor = "multi_thread")]
 async fn client_that_gives_up_every_other_request_is_cut_too() {

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::feed::{HistoryId, Message, Sequence};
-use countersign_pki::publication::PublicationUrl;
+use countersign_pki::publication::{PublicationUrl, SHARDS};
 use countersign_pki::request::Wishes;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::spiffe::TrustDomain;
@@ -229,8 +229,25 @@ impl Fixture {
             .expect("completes")
     }
 
-    /// A certificate whose serial number ends in `last`, with the URL of its shard.
+    /// A certificate whose serial number ends in `last`, with the URL of its shard, which has begun.
     pub(crate) async fn issue_at(&self, url: &str, name: &str, last: u8) -> Stored {
+        let at = PublicationUrl::parse(url).expect("a URL");
+        let path = PublicationUrl::shard_path(&self.certificate, u16::from(last) % SHARDS.get());
+        self.store
+            .publish_at(
+                Some(url.to_owned()),
+                self.issuer,
+                vec![at.join(&path)],
+                ADMIN,
+                now(),
+            )
+            .await
+            .expect("begins");
+        self.issue_naming(url, name, last).await
+    }
+
+    /// The same, whether there is such a shard or not.
+    pub(crate) async fn issue_naming(&self, url: &str, name: &str, last: u8) -> Stored {
         let mut random = [0; 20];
         random[19] = last;
         let approved = self.approved_at(name, HOUR, random, Some(url));

@@ -196,6 +196,21 @@ async fn certificate_is_on_the_shard_that_it_names_and_on_the_complete_list() {
 }
 
 #[tokio::test]
+async fn certificate_that_names_a_list_of_somebody_else_begins_none() {
+    let fixture = Fixture::new();
+    let stored = fixture
+        .issue_naming("http://pki.elsewhere.example", "three", 3)
+        .await;
+    let serial = stored.certificate().serial();
+    assert_eq!(stored.certificate().crl_uris().len(), 1);
+    revoke(&fixture.store, serial, now()).await;
+    let lists = lists(&fixture).await;
+    assert_eq!(lists.len(), 1, "{lists:?}");
+    let (_, complete) = publish(&fixture, lists[0].id, now()).await;
+    assert_eq!(serials(&complete), [serial]);
+}
+
+#[tokio::test]
 async fn certificate_keeps_its_shard_when_the_authority_publishes_elsewhere() {
     let fixture = Fixture::new();
     let urls = ["http://old.example", "http://new.example"];
