@@ -26,6 +26,11 @@ pub(crate) struct BundlesInForce {
 }
 
 impl BundlesInForce {
+    pub(crate) fn of(bundles: BTreeMap<BundleName, Arc<TrustBundle>>) -> Self {
+        let files = Files::default();
+        Self { bundles, files }
+    }
+
     /// [`TrustConfig::load`], but for the end of what is in force already, anchor for anchor.
     pub(crate) fn load(
         &self,

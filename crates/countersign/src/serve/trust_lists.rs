@@ -128,10 +128,7 @@ impl TrustLists {
         let held = self.held();
         let bundles = held.bundles.iter();
         let bundles = bundles.map(|(name, it)| (name.clone(), Arc::clone(&it.trusted.bundle)));
-        BundlesInForce {
-            bundles: bundles.collect(),
-            ..BundlesInForce::default()
-        }
+        BundlesInForce::of(bundles.collect())
     }
 
     /// Gets the lists of these bundles. A source that gives none is a fault, unless its bundle is `dangerous_soft`, or it has

@@ -368,6 +368,25 @@ fn rules_that_are_damaged_keep_nobody_from_revoking() {
 }
 
 #[test]
+fn list_that_the_authority_does_not_publish_is_found_at_its_line() {
+    let installation = Installation::empty();
+    let gateway = &CONFIGURATION[CONFIGURATION.find("[gateway]").expect("there")..];
+    let public = "[authority.public]\naddress = \"127.0.0.1:0\"\nurl = \"http://pki.example.test\"";
+    for url in [
+        "http://pki.example.test/all.crl",
+        "http://pki.example.test/crl/0123456789abcdef/7.crl",
+        "http://PKI.example.test",
+    ] {
+        let profile = format!(
+            "[authority.profile.web]\nlike = \"server\"\ncrl_distribution_point = \"{url}\""
+        );
+        let file = installation.write("c.toml", &format!("{profile}\n{public}\n{gateway}"));
+        countersign(&installation.path(""), &["config", "check", text(&file)])
+            .assert_fault(2, &["c.toml:3:", "none of its complete lists"]);
+    }
+}
+
+#[test]
 fn profiles_that_cannot_be_are_found_at_their_line() {
     let installation = Installation::empty();
     let check = |profile: &str, line: usize, words: &[&str]| {
@@ -420,21 +439,6 @@ fn profiles_that_cannot_be_are_found_at_their_line() {
             &format!("[authority.profile.web]\nlike = \"server\"\n{line}"),
             3,
             words,
-        );
-    }
-    for url in [
-        "http://pki.example.test/all.crl",
-        "http://pki.example.test/crl/0123456789abcdef/7.crl",
-        "http://PKI.example.test",
-    ] {
-        let public =
-            "[authority.public]\naddress = \"127.0.0.1:0\"\nurl = \"http://pki.example.test\"";
-        check(
-            &format!(
-                "[authority.profile.web]\nlike = \"server\"\ncrl_distribution_point = \"{url}\"\n{public}"
-            ),
-            3,
-            &["none of its complete lists"],
         );
     }
     check(

@@ -285,12 +285,7 @@ fn clients_of_the_field_read_why_behind_all_that_they_sent() {
         let body = site.folder.path().join("body");
         std::fs::write(&body, vec![b'x'; 1 << 20]).expect("writable");
         let port = site.address().port();
-        // curl 7.88 gives a stream up at the GOAWAY that comes with the answer, if it is still sending.
-        let versions: &[&str] = match on_refusal {
-            "alert" => &["--http1.1", "--http2"],
-            _ => &["--http1.1"],
-        };
-        for &version in versions {
+        for version in ["--http1.1", "--http2"] {
             let mut command = Command::new(&curl);
             command.args(["-sS", "--max-time", "30", version, "--cacert"]);
             command.arg(&root).arg("--resolve");

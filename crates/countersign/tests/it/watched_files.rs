@@ -513,7 +513,7 @@ async fn certificate_that_has_ended_with_time_keeps_nothing_else_from_being_take
     let written = configuration(&route, "");
     let file = installation.write("countersign.toml", &written);
     let process = serve(&installation, &file);
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     // Until it is over, which the command says by the same clock.
     let check = ["config", "check", text(&file)];
     while crate::installation::countersign(&installation.path(""), &check).code == Some(0) {
