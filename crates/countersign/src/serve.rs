@@ -221,6 +221,7 @@ async fn start(
         metrics: metrics.clone(),
         drain: drain.clone(),
         readiness: readiness.clone(),
+        decisions: Some(state.path().to_owned()),
         break_glass: Some(home(&state)?),
     };
     let gateway = Gateway::start_with(plan, context, manager.sockets)?;

@@ -6,6 +6,7 @@
 mod break_glass;
 pub(crate) mod build;
 mod condition;
+mod decisions;
 mod edge;
 mod egress;
 mod health;
@@ -28,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::break_glass::BreakGlassConfig;
+pub use self::decisions::DecisionsConfig;
 pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
 pub use self::health::HealthConfig;
@@ -53,6 +55,8 @@ pub struct GatewayConfig {
     pub identity_headers: Vec<IdentityHeader>,
     /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
     pub refusal_ring_size: ByteSize,
+    /// What is kept of decisions, for `countersign policy replay` and `readiness`.
+    pub decisions: DecisionsConfig,
     /// Whether the configuration is taken over when its file, or one that it names, has changed. Otherwise that takes a SIGHUP.
     /// Default: true.
     pub watch_files: bool,
@@ -373,6 +377,7 @@ impl Default for GatewayConfig {
             certificate_lifetime: TimeSpan::from_seconds(30 * 24 * 3600),
             identity_headers: IdentityHeader::ALL.to_vec(),
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
+            decisions: DecisionsConfig::default(),
             watch_files: true,
             feed: None,
             listener: Vec::new(),

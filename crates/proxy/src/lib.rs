@@ -12,6 +12,7 @@ mod body;
 pub mod break_glass;
 pub mod config;
 mod connection;
+pub mod decisions;
 mod demo;
 mod exchange;
 pub mod explain;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
@@ -11,6 +12,7 @@ use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
 
 use crate::break_glass::BreakGlass;
+use crate::decisions::Recorder;
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
@@ -93,6 +95,26 @@ impl Listener {
         self.metrics.refused_handshake(&refused.refusal);
         let refused = Refused::at_handshake(refused, self.name.clone());
         self.refusals.record(refused)
+    }
+
+    /// [`Listener::refuse_handshake`], kept if it was for what the client showed, or did not.
+    pub(crate) fn turn_away(&self, refused: HandshakeRefusal, recorder: &Recorder) -> RefusalId {
+        let cause = refused.refusal.cause;
+        if refused.fingerprint.is_some() || cause == Cause::ClientCertNotSent {
+            let (source, now) = (refused.source.ip(), self.enforcement.now().seconds());
+            recorder.turned_away(&self.name, source, cause.slug(), None, now);
+        }
+        self.refuse_handshake(refused)
+    }
+
+    /// A handshake ended well.
+    pub(crate) fn note_client(&self, session: &Session, recorder: &Recorder) {
+        let Some(acceptor) = &self.acceptor else {
+            return;
+        };
+        let now = self.enforcement.now().seconds();
+        let of = (self.name.as_str(), session);
+        recorder.connected(of, acceptor.asks_for_certificates(), None, now);
     }
 
     pub(crate) fn refuse_request(

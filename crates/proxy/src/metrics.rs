@@ -4,6 +4,7 @@
 //! request costs one addition.
 
 mod break_glass;
+mod decisions;
 mod endpoint;
 mod peers;
 mod retention;
@@ -27,6 +28,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::break_glass::BreakGlassMetrics;
+pub(crate) use self::decisions::DecisionMetrics;
 pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
 pub use self::trust::TrustFigures;
@@ -64,6 +66,7 @@ struct Shared {
     upstreams: UpstreamMetrics,
     peers: PeerMetrics,
     break_glass: BreakGlassFamilies,
+    decisions: DecisionMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -173,6 +176,8 @@ impl Metrics {
         let peers = PeerMetrics::default();
         peers.register(&mut registry);
         break_glass.register(&mut registry);
+        let decisions = DecisionMetrics::default();
+        decisions.register(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
@@ -198,6 +203,7 @@ impl Metrics {
                 upstreams,
                 peers,
                 break_glass,
+                decisions,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -261,6 +267,10 @@ impl Metrics {
 
     pub(crate) fn upstreams(&self) -> UpstreamMetrics {
         self.shared.upstreams.clone()
+    }
+
+    pub(crate) fn decisions(&self) -> DecisionMetrics {
+        self.shared.decisions.clone()
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {

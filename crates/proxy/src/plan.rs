@@ -23,6 +23,7 @@ use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
 use crate::config::IdentityHeader;
+use crate::decisions::{DecisionsPlan, ListenerRecord, Settings};
 use crate::shadow::Shadow;
 use crate::upstream::{Group, Upstream};
 
@@ -31,6 +32,7 @@ pub struct GatewayPlan {
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) egress: Vec<EgressPlan>,
+    pub(crate) decisions: DecisionsPlan,
     pub(crate) bounds: Bounds,
 }
 
@@ -155,6 +157,24 @@ impl GatewayPlan {
             plan.operators = Some(Arc::clone(operators));
         }
         Ok(self)
+    }
+
+    /// What is kept of decisions under this plan, from `now` on.
+    pub(crate) fn kept_decisions(&self, now: UnixTime) -> Settings {
+        let listeners = self.listeners.iter().map(|listener| {
+            let record = ListenerRecord {
+                address: listener.address.to_string(),
+                client_certificate: listener.client_certificate().to_owned(),
+                shadow: None,
+                since_unix_s: now.seconds(),
+            };
+            (listener.name.clone(), record)
+        });
+        Settings {
+            enabled: self.decisions.enabled,
+            keep: self.decisions.keep,
+            listeners: listeners.collect(),
+        }
     }
 
     /// The listeners' names and addresses, in the order of the configuration.

@@ -6,7 +6,7 @@ use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{AccessPolicy, Asked, Circumstances, Decision, Login, Verdict};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The rules of a listener as its shadow tables would have them.
 pub(crate) struct Shadow {
@@ -16,10 +16,14 @@ pub(crate) struct Shadow {
 }
 
 /// What the shadow rules said, beside what was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ShadowVerdict {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShadowVerdict {
+    /// The same as the rules in force.
     Same,
+    /// They would have admitted whom those refused.
     WouldAdmit,
+    /// They would have refused whom those admitted.
     WouldRefuse,
 }
 

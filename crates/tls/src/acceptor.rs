@@ -107,6 +107,11 @@ impl Acceptor {
         self.scope.store(Arc::new(successor));
     }
 
+    /// Whether clients are asked for a certificate at all.
+    pub fn asks_for_certificates(&self) -> bool {
+        self.scope.load().settings.client_certificate != ClientCertificate::Off
+    }
+
     /// Takes the handshake to its end. On a refusal the right alert (or, for plaintext HTTP, a 400) has been sent, the
     /// socket half-closed and drained for a moment, so that the alert is not lost to a reset. Where too many are unfinished
     /// already, the socket is closed at once instead.

@@ -105,6 +105,7 @@ impl GatewayConfig {
             workers,
             listeners,
             egress,
+            decisions: self.decisions.build()?,
             bounds: Bounds::default(),
         })
     }
