@@ -14,6 +14,7 @@ mod reference;
 mod refusal;
 mod route;
 pub mod rule;
+mod shadow;
 mod trust;
 mod upstream;
 mod upstreams;
@@ -35,6 +36,7 @@ pub use self::egress::EgressConfig;
 pub use self::health::HealthConfig;
 pub use self::reference::default_toml;
 pub use self::refusal::RefusalMode;
+pub use self::shadow::ListenerShadowConfig;
 pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
 pub use self::upstreams::{BalanceMode, UpstreamUrls};
 use crate::config::rule::{AllowEntry, ConditionConfig};
@@ -182,9 +184,9 @@ pub struct ListenerConfig {
     /// Whom a listener of bytes refuses, whatever `allow` says. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
-    /// Rules of a listener of bytes that are judged beside those in force, and never in effect.
+    /// Other terms for certificates, and of a listener of bytes other rules, that are judged beside those in force and never in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ShadowConfig>,
+    pub shadow: Option<ListenerShadowConfig>,
     /// What is served there; the most specific route decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteConfig>,

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
+use countersign_pki::identity::VerifiedPeer;
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
+use countersign_tls::shadow::ShadowFinding;
 
 use crate::break_glass::BreakGlass;
-use crate::decisions::Recorder;
+use crate::decisions::{CertificateVerdict, Recorder};
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
@@ -88,6 +90,7 @@ impl Listener {
             sni: None,
             fingerprint: None,
             stream: None,
+            shadow: None,
         });
     }
 
@@ -100,9 +103,13 @@ impl Listener {
     /// [`Listener::refuse_handshake`], kept if it was for what the client showed, or did not.
     pub(crate) fn turn_away(&self, refused: HandshakeRefusal, recorder: &Recorder) -> RefusalId {
         let cause = refused.refusal.cause;
+        if let Some(finding) = &refused.shadow {
+            self.tell_shadow(finding, refused.source, None);
+        }
         if refused.fingerprint.is_some() || cause == Cause::ClientCertNotSent {
             let (source, now) = (refused.source.ip(), self.enforcement.now().seconds());
-            recorder.turned_away(&self.name, source, cause.slug(), None, now);
+            let shadow = refused.shadow.as_ref().map(CertificateVerdict::of);
+            recorder.turned_away(&self.name, source, cause.slug(), shadow, now);
         }
         self.refuse_handshake(refused)
     }
@@ -114,7 +121,42 @@ impl Listener {
         };
         let now = self.enforcement.now().seconds();
         let of = (self.name.as_str(), session);
-        recorder.connected(of, acceptor.asks_for_certificates(), None, now);
+        let finding = session.shadow.as_ref();
+        let shadow = finding.map(CertificateVerdict::of);
+        recorder.connected(of, acceptor.asks_for_certificates(), shadow, now);
+        if let Some(finding) = finding {
+            self.tell_shadow(finding, session.source, session.peer.as_deref());
+        }
+    }
+
+    /// What other terms for certificates would do with a client.
+    fn tell_shadow(
+        &self,
+        finding: &ShadowFinding,
+        source: SocketAddr,
+        peer: Option<&VerifiedPeer>,
+    ) {
+        self.metrics.shadow_certificate(finding);
+        let differs = match finding {
+            ShadowFinding::WouldRefuse(_) => true,
+            ShadowFinding::WouldAccept(name) => peer.is_none() && name.is_some(),
+        };
+        if differs
+            && self
+                .metrics
+                .shadow
+                .may_tell(self.enforcement.now().seconds())
+        {
+            let id = peer.map(|peer| printable(peer.principal()));
+            tracing::info!(
+                target: "shadow",
+                listener = self.name,
+                src.addr = %source,
+                src.id = id.as_deref(),
+                verdict = %printable(finding),
+                "other terms for certificates decide otherwise"
+            );
+        }
     }
 
     pub(crate) fn refuse_request(

@@ -20,6 +20,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
+use countersign_tls::shadow::ShadowFinding;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -54,6 +55,7 @@ struct Shared {
     requests: Family<RequestLabels, Counter>,
     connections: Family<ListenerLabels, Gauge>,
     shadow: Family<ShadowLabels, Counter>,
+    shadow_certificates: Family<ShadowCertificateLabels, Counter>,
     not_after: Family<ListenerLabels, Gauge>,
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
@@ -78,6 +80,13 @@ type Unlabelled = [(&'static str, &'static str); 0];
 struct HandshakeLabels {
     listener: String,
     outcome: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowCertificateLabels {
+    listener: String,
+    verdict: &'static str,
     cause: &'static str,
 }
 
@@ -111,6 +120,12 @@ impl Metrics {
         let requests = Family::default();
         let connections = Family::default();
         let shadow = Family::default();
+        let shadow_certificates = Family::<ShadowCertificateLabels, Counter>::default();
+        registry.register(
+            "countersign_gateway_shadow_certificates",
+            "What a shadow of a listener's terms for certificates said of connections: would-accept or would-refuse, with the cause",
+            shadow_certificates.clone(),
+        );
         let not_after = Family::default();
         let feed_age = Family::<Unlabelled, Gauge>::default();
         let root_list_end = Family::<Unlabelled, Gauge>::default();
@@ -192,6 +207,7 @@ impl Metrics {
                 requests,
                 connections,
                 shadow,
+                shadow_certificates,
                 not_after,
                 credentials,
                 feed_age,
@@ -360,6 +376,20 @@ impl ListenerMetrics {
         };
         self.metrics.shared.handshakes.get_or_create(&labels).inc();
         self.refused(cause);
+    }
+
+    pub(crate) fn shadow_certificate(&self, finding: &ShadowFinding) {
+        let (verdict, cause) = match finding {
+            ShadowFinding::WouldAccept(_) => ("would-accept", Cause::Healthy),
+            ShadowFinding::WouldRefuse(cause) => ("would-refuse", *cause),
+        };
+        let labels = ShadowCertificateLabels {
+            listener: self.listener.clone(),
+            verdict,
+            cause: cause.slug(),
+        };
+        let counted = &self.metrics.shared.shadow_certificates;
+        counted.get_or_create(&labels).inc();
     }
 
     /// Either side refused the other.

@@ -165,7 +165,7 @@ impl GatewayPlan {
             let record = ListenerRecord {
                 address: listener.address.to_string(),
                 client_certificate: listener.client_certificate().to_owned(),
-                shadow: None,
+                shadow: listener.shadow_certificates(),
                 since_unix_s: now.seconds(),
             };
             (listener.name.clone(), record)
@@ -338,11 +338,25 @@ impl ListenerPlan {
     }
 
     pub(crate) fn client_certificate(&self) -> &'static str {
-        match self.settings.client_certificate {
-            ClientCertificate::Off => "off",
-            ClientCertificate::Request => "request",
-            ClientCertificate::Require => "require",
-        }
+        word(self.settings.client_certificate)
+    }
+
+    /// The terms for certificates that are tried out, such as `require of internal, acme`.
+    fn shadow_certificates(&self) -> Option<String> {
+        let shadow = self.settings.shadow.as_ref()?;
+        let names: Vec<&str> = (shadow.verifier.bundles().iter())
+            .map(|bundle| bundle.name().as_str())
+            .collect();
+        let mode = word(shadow.client_certificate);
+        Some(format!("{mode} of {}", names.join(", ")))
+    }
+}
+
+fn word(mode: ClientCertificate) -> &'static str {
+    match mode {
+        ClientCertificate::Off => "off",
+        ClientCertificate::Request => "request",
+        ClientCertificate::Require => "require",
     }
 }
 

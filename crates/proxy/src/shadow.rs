@@ -141,7 +141,7 @@ impl ShadowTally {
     }
 
     /// What clients do is no reason to fill a disk: past some lines a second there are the counters.
-    fn may_tell(&self, now_s: u64) -> bool {
+    pub(crate) fn may_tell(&self, now_s: u64) -> bool {
         let next = |lines: u64| {
             let (second, count) = (lines >> 8, lines & 0xff);
             match count {

@@ -118,7 +118,7 @@ async fn the_same_rules_decide_as_they_did() {
         ("{ host = [\"elsewhere.example.com\"] }", ""),
         ("{ source = [\"127.0.0.0/8\"], cn = \"shop\" }", ""),
         ("{ source = [\"10.0.0.0/8\"] }", ""),
-        ("{ cn = \"shop\", max_age = \"1h\" }", ""),
+        ("{ cn = \"shop\", certificate_max_age = \"1h\" }", ""),
         ("\"any-trusted\"", "client_certificate = \"require\"\n"),
         ("\"any-trusted\"", "path = \"/charge\"\n"),
         ("{ cn = \"*\", not = { cn = \"intern\" } }", ""),

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{Identity, VerifiedPeer};
 use countersign_pki::name::TypedName;
+use countersign_tls::shadow::ShadowFinding;
 use serde::{Deserialize, Serialize};
 
+use crate::refusals::printable;
 use crate::shadow::ShadowVerdict;
 
 /// What tells one kind of decision from another.
@@ -162,6 +164,16 @@ pub enum CertificateVerdict {
     WouldAccept(Option<String>),
     /// Refuse it, for this cause.
     WouldRefuse(String),
+}
+
+impl CertificateVerdict {
+    pub(crate) fn of(finding: &ShadowFinding) -> Self {
+        match finding {
+            // A name is as long as its certificate likes.
+            ShadowFinding::WouldAccept(name) => Self::WouldAccept(name.as_ref().map(printable)),
+            ShadowFinding::WouldRefuse(cause) => Self::WouldRefuse(cause.slug().to_owned()),
+        }
+    }
 }
 
 /// How often, and when.
