@@ -121,6 +121,11 @@ async fn the_same_rules_decide_as_they_did() {
         ("{ cn = \"shop\", certificate_max_age = \"1h\" }", ""),
         ("\"any-trusted\"", "client_certificate = \"require\"\n"),
         ("\"any-trusted\"", "path = \"/charge\"\n"),
+        (
+            "{ cn = \"shop\", time = [{ from = \"00:00\", to = \"24:00\", zone = \"UTC\" }] }",
+            "",
+        ),
+        ("{ eku = [\"client-auth\"], method = [\"GET\"] }", ""),
         ("{ cn = \"*\", not = { cn = \"intern\" } }", ""),
     ] {
         let toml = route(allow, more);
@@ -315,4 +320,96 @@ async fn identity_is_told_of_the_first_time_only() {
         "{log}"
     );
     stop(process);
+}
+
+const BY_SHADOW: &str = "client_certificate = \"off\"\nshadow = { client_certificate = \"require\" }\n[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"anyone\"]\n";
+
+#[tokio::test]
+async fn certificate_in_shadow_gets_exactly_what_none_gets_and_is_told_of() {
+    let site = Site::new();
+    let toml = configuration(BY_SHADOW);
+    let process = site.installation.serve(&toml);
+    let elsewhere = Installation::new();
+    let stranger = elsewhere.issue("client", "shop", &[]);
+    let mut answers = Vec::new();
+    for who in [None, Some(&stranger), Some(&site.shop)] {
+        let outcome = site.ask(&process, who, "GET", "/").await;
+        assert_eq!(outcome.status(), Some(200), "{outcome:?}");
+        answers.push(outcome.text());
+    }
+    assert!(
+        answers
+            .iter()
+            .all(|it| *it == answers[0] && !it.contains("shop")),
+        "{answers:#?}"
+    );
+    process.wait_for_log(&["other terms for certificates", "client-cert-not-sent"]);
+    stop(process);
+    let readiness = site.installation.json(&["policy", "readiness"]);
+    let listener = &readiness["listeners"][0];
+    assert_eq!(listener["shadow"], "require of internal", "{listener:#}");
+    assert_eq!(listener["ready"], false);
+    // Who showed a good certificate is no obstacle.
+    assert_eq!(listener["without_certificate"], 2, "{listener:#}");
+    assert_eq!(array(&listener["would_refuse"]).len(), 2, "{listener:#}");
+
+    // Where everybody shows a good one it is ready, as soon as that was seen for long enough.
+    fs::remove_file(site.installation.state().join("decisions.jsonl")).expect("removed");
+    let process = site.installation.serve(&toml);
+    site.ask(&process, Some(&site.shop), "GET", "/").await;
+    stop(process);
+    let answer = site
+        .installation
+        .run(&["policy", "readiness", "--check", "--since", "1m"]);
+    assert_eq!(answer.code, Some(0), "{answer:#?}");
+}
+
+#[test]
+fn shadow_that_tries_nothing_out_is_refused() {
+    let installation = Installation::new();
+    let check = |keys: &str, route: &str, word: &str| {
+        let toml = configuration(&format!(
+            "{keys}\n[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"{route}\"]\n"
+        ));
+        installation.write("bad.toml", &toml);
+        let answer = crate::installation::countersign(
+            &installation.path("."),
+            &["config", "check", "bad.toml"],
+        );
+        assert_ne!(answer.code, Some(0), "{toml}");
+        assert!(answer.stderr.contains(word), "{toml}: {answer:#?}");
+    };
+    for (keys, word) in [
+        (
+            "client_certificate = \"request\"\nshadow = { client_certificate = \"request\" }",
+            "in force already",
+        ),
+        (
+            "client_certificate = \"off\"\nshadow = { client_certificate = \"off\" }",
+            "nothing to judge",
+        ),
+        (
+            "client_certificate = \"off\"\nshadow = { trust = [\"internal\"] }",
+            "nothing to judge",
+        ),
+        (
+            "client_certificate = \"request\"\nshadow = { trust = [\"acme\"] }",
+            "no trust bundle",
+        ),
+        (
+            "client_certificate = \"request\"\nshadow = { trust = [] }",
+            "empty",
+        ),
+        (
+            "client_certificate = \"request\"\nshadow = { allow = [\"anyone\"] }",
+            "listener of bytes",
+        ),
+    ] {
+        check(keys, "anyone", word);
+    }
+    check(
+        "shadow = { client_certificate = \"request\" }",
+        "any-trusted",
+        "requires certificates",
+    );
 }

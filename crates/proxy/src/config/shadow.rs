@@ -134,6 +134,13 @@ pub(super) fn certificates(
         .hint("leave it out to try out other bundles alone"));
     }
     let names = shadow.trust.as_ref().unwrap_or(&listener.trust);
+    if names.is_empty() {
+        return Err(ConfigError::new(
+            format!("{place}.trust"),
+            "it is empty, so that no certificate would be accepted",
+        )
+        .hint("name a trust bundle, or leave it out"));
+    }
     if mode == in_force && *names == listener.trust {
         return Err(ConfigError::new(place, "it says what is in force already")
             .hint("leave it out, or say what is to be tried out"));
