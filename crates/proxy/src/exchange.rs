@@ -29,6 +29,7 @@ use crate::connection::{Kit, Tunnel};
 use crate::decisions::{Asked as Seen, Recorder};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
+use crate::headers::stripped;
 use crate::host::{self, Host};
 use crate::in_flight::InFlight;
 use crate::listener::Listener;
@@ -242,6 +243,12 @@ pub(crate) async fn exchange(
     let access = RequestEvent::begin(&request);
     let (parts, body) = request.into_parts();
     let is_grpc = grpc::is_grpc(&parts.headers);
+    // Programs of this host are nobody, whatever they say.
+    if caller.listener.acceptor.is_some() && stripped::is_forging(&parts.headers) {
+        caller
+            .listener
+            .note_bypass("forged-identity", caller.session.source);
+    }
     let view = caller.view();
     let mut response = match judge(&caller, &view, &parts) {
         Ok(admitted) => match glass::pass(&caller, &parts).await {

@@ -23,6 +23,7 @@ mod health;
 mod host;
 mod in_flight;
 mod keepalive;
+mod lines;
 mod listener;
 pub mod metrics;
 pub mod plan;

@@ -16,6 +16,7 @@ use countersign_tls::shadow::ShadowFinding;
 use crate::break_glass::BreakGlass;
 use crate::decisions::{CertificateVerdict, Recorder};
 use crate::gateway::Context;
+use crate::lines::Lines;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
 use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
@@ -36,6 +37,7 @@ pub(crate) struct Listener {
     /// Admits nobody but while this is armed.
     pub(crate) break_glass: Option<Arc<BreakGlass>>,
     refusals: RefusalLog,
+    bypass_lines: Lines,
 }
 
 impl Listener {
@@ -63,6 +65,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass,
             refusals: context.refusals.clone(),
+            bypass_lines: Lines::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass: None,
             refusals: context.refusals.clone(),
+            bypass_lines: Lines::default(),
         }
     }
 
@@ -100,9 +104,29 @@ impl Listener {
         self.refusals.record(refused)
     }
 
+    /// Somebody tried to get round what is judged. It came to nothing, and is told of.
+    pub(crate) fn note_bypass(&self, kind: &'static str, source: SocketAddr) {
+        self.metrics.bypass(kind);
+        if self.bypass_lines.may_tell(self.enforcement.now().seconds()) {
+            tracing::warn!(
+                target: "bypass",
+                listener = self.name,
+                src.addr = %source,
+                kind,
+                "somebody tries to get round the gateway's judgement"
+            );
+        }
+    }
+
     /// [`Listener::refuse_handshake`], kept if it was for what the client showed, or did not.
     pub(crate) fn turn_away(&self, refused: HandshakeRefusal, recorder: &Recorder) -> RefusalId {
         let cause = refused.refusal.cause;
+        if matches!(
+            cause,
+            Cause::BadSignature | Cause::CaUsedAsEndEntity | Cause::SameNameDifferentKeyCa
+        ) {
+            self.note_bypass("forged-certificate", refused.source);
+        }
         if let Some(finding) = &refused.shadow {
             self.tell_shadow(finding, refused.source, None);
         }
@@ -166,6 +190,9 @@ impl Listener {
         request: Option<RefusedRequest>,
     ) -> RefusalId {
         self.metrics.refused(refusal.cause);
+        if refusal.cause == Cause::SniHostMismatch {
+            self.note_bypass("host-mismatch", session.source);
+        }
         self.record(refusal, Phase::Request, session, request)
     }
 

@@ -56,6 +56,7 @@ struct Shared {
     connections: Family<ListenerLabels, Gauge>,
     shadow: Family<ShadowLabels, Counter>,
     shadow_certificates: Family<ShadowCertificateLabels, Counter>,
+    bypass: Family<BypassLabels, Counter>,
     not_after: Family<ListenerLabels, Gauge>,
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
@@ -81,6 +82,12 @@ struct HandshakeLabels {
     listener: String,
     outcome: &'static str,
     cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BypassLabels {
+    listener: String,
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -120,6 +127,12 @@ impl Metrics {
         let requests = Family::default();
         let connections = Family::default();
         let shadow = Family::default();
+        let bypass = Family::<BypassLabels, Counter>::default();
+        registry.register(
+            "countersign_gateway_bypass_attempts",
+            "Attempts to get round what is judged: forged-certificate, forged-identity (headers that say who), host-mismatch",
+            bypass.clone(),
+        );
         let shadow_certificates = Family::<ShadowCertificateLabels, Counter>::default();
         registry.register(
             "countersign_gateway_shadow_certificates",
@@ -208,6 +221,7 @@ impl Metrics {
                 connections,
                 shadow,
                 shadow_certificates,
+                bypass,
                 not_after,
                 credentials,
                 feed_age,
@@ -376,6 +390,14 @@ impl ListenerMetrics {
         };
         self.metrics.shared.handshakes.get_or_create(&labels).inc();
         self.refused(cause);
+    }
+
+    pub(crate) fn bypass(&self, kind: &'static str) {
+        let labels = BypassLabels {
+            listener: self.listener.clone(),
+            kind,
+        };
+        self.metrics.shared.bypass.get_or_create(&labels).inc();
     }
 
     pub(crate) fn shadow_certificate(&self, finding: &ShadowFinding) {
