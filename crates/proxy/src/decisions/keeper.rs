@@ -237,7 +237,7 @@ impl Work {
 
 /// As often as workers hand over.
 const TICK: Duration = Duration::from_secs(1);
-/// Of all workers together.
-const MAX_WAITING: usize = 64;
+/// Of all workers together. A disk that stands still has some MiB wait for it under a flood, and no more.
+const MAX_WAITING: usize = 16;
 /// What clients do is no reason to fill a disk.
 const LINES_A_SECOND: usize = 10;

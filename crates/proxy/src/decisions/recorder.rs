@@ -124,7 +124,7 @@ impl Recorder {
         let place = self.hasher.hash_one(filed);
         let tally = tally(session.source.ip(), leaf, now);
         let mut decisions = self.decisions.borrow_mut();
-        if decisions.len() >= MAX_HELD && !decisions.contains_key(&place) {
+        if decisions.len() >= room(peer.is_some()) && !decisions.contains_key(&place) {
             return self.dropped.set(self.dropped.get() + 1);
         }
         match decisions.entry(place) {
@@ -183,7 +183,7 @@ impl Recorder {
                 shadow,
             }
         };
-        self.note_client(place, key, tally(source, leaf, now));
+        self.note_client(place, key, tally(source, leaf, now), room(peer.is_some()));
     }
 
     /// A handshake was refused for what the client showed, or did not show.
@@ -206,12 +206,12 @@ impl Recorder {
             from,
             shadow,
         };
-        self.note_client(place, key, tally(source, None, now));
+        self.note_client(place, key, tally(source, None, now), room(false));
     }
 
-    fn note_client(&self, place: u64, key: impl FnOnce() -> ClientKey, tally: Tally) {
+    fn note_client(&self, place: u64, key: impl FnOnce() -> ClientKey, tally: Tally, room: usize) {
         let mut clients = self.clients.borrow_mut();
-        if clients.len() >= MAX_HELD && !clients.contains_key(&place) {
+        if clients.len() >= room && !clients.contains_key(&place) {
             return self.dropped.set(self.dropped.get() + 1);
         }
         match clients.entry(place) {
@@ -269,5 +269,10 @@ fn tally(source: IpAddr, leaf: Option<Fingerprint>, now: u64) -> Tally {
     }
 }
 
-/// Of each kind, between two looks: as much as is kept in all.
-const MAX_HELD: usize = 4096;
+/// Those who make things up leave room for those who are known.
+fn room(is_known: bool) -> usize {
+    if is_known { 2 * MAX_HELD } else { MAX_HELD }
+}
+
+/// Of each kind, in a second: a third of what is kept in all.
+const MAX_HELD: usize = 1024;

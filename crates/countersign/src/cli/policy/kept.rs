@@ -80,4 +80,12 @@ pub(super) fn and_more(text: &mut String, shown: usize, all: usize) {
     }
 }
 
+/// `once`, `7 times`.
+pub(super) fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        count => format!("{count} times"),
+    }
+}
+
 pub(super) const SHOWN: usize = 50;

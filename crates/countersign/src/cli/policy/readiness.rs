@@ -10,7 +10,7 @@ use countersign_proxy::shadow::ShadowVerdict;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
-use super::kept::{Recent, SHOWN, and_more};
+use super::kept::{Recent, SHOWN, and_more, times};
 use crate::cli::arguments::{Globals, StateArgument, duration};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
@@ -234,7 +234,10 @@ impl ListenerReadiness {
 
 fn list(text: &mut String, counted: &[Counted]) {
     for Counted { what, count, last } in counted.iter().take(SHOWN) {
-        text.push_str(&escaped(&format!("    {what}, {count} times, last {last}")));
+        text.push_str(&escaped(&format!(
+            "    {what}, {}, last {last}",
+            times(*count)
+        )));
         text.push('\n');
     }
     and_more(text, SHOWN, counted.len());

@@ -17,7 +17,7 @@ use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
-use super::kept::{Recent, SHOWN, and_more};
+use super::kept::{Recent, SHOWN, and_more, times};
 use super::supposed;
 use crate::bundles_in_force::BundlesInForce;
 use crate::cli::arguments::{Globals, StateArgument, duration};
@@ -192,14 +192,17 @@ impl Replay {
 
     fn text(&self) -> String {
         let mut text = format!(
-            "{}: {} decisions of {} kinds\n{} kinds would be decided alike\n",
-            self.span, self.decisions, self.judged, self.unchanged
+            "{}: {} decisions of {}\n{} would be decided alike\n",
+            self.span,
+            self.decisions,
+            kinds(self.judged),
+            kinds(self.unchanged)
         );
         for (changes, head) in [
             (&self.refused, "admitted, and would be refused"),
             (&self.admitted, "refused, and would be admitted"),
         ] {
-            text.push_str(&format!("{} kinds {head}\n", changes.len()));
+            text.push_str(&format!("{} {head}\n", kinds(changes.len() as u64)));
             for change in changes.iter().take(SHOWN) {
                 text.push_str(&change.text());
             }
@@ -207,13 +210,15 @@ impl Replay {
         }
         for UnknownView {
             why,
-            kinds,
+            kinds: count,
             decisions,
             example,
         } in &self.unknown
         {
             let line = format!(
-                "{kinds} kinds cannot be judged ({decisions} times), such as {example}: {why}"
+                "{} cannot be judged ({}), such as {example}: {why}",
+                kinds(*count),
+                times(*decisions)
             );
             text.push_str(&escaped(&line));
             text.push('\n');
@@ -267,13 +272,22 @@ impl Change {
             is,
             ..
         } = self;
-        let line =
-            format!("  {who} from {source}: {what} on {listener}, {count} times, last {last}");
+        let line = format!(
+            "  {who} from {source}: {what} on {listener}, {}, last {last}",
+            times(*count)
+        );
         format!(
             "{}\n    {}\n",
             escaped(&line),
             escaped(&format!("{is}: {by}"))
         )
+    }
+}
+
+fn kinds(count: u64) -> String {
+    match count {
+        1 => "1 kind".to_owned(),
+        count => format!("{count} kinds"),
     }
 }
 
