@@ -49,7 +49,7 @@ pub fn network(source: IpAddr) -> IpAddr {
 pub fn client(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => half(address).into(),
-        address => address,
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -55,8 +55,6 @@ struct Shared {
     requests: Family<RequestLabels, Counter>,
     connections: Family<ListenerLabels, Gauge>,
     shadow: Family<ShadowLabels, Counter>,
-    shadow_certificates: Family<ShadowCertificateLabels, Counter>,
-    bypass: Family<BypassLabels, Counter>,
     not_after: Family<ListenerLabels, Gauge>,
     /// Whose certificates are looked at when somebody asks.
     credentials: ArcSwap<Vec<(String, SharedCredentials)>>,
@@ -81,19 +79,6 @@ type Unlabelled = [(&'static str, &'static str); 0];
 struct HandshakeLabels {
     listener: String,
     outcome: &'static str,
-    cause: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BypassLabels {
-    listener: String,
-    kind: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShadowCertificateLabels {
-    listener: String,
-    verdict: &'static str,
     cause: &'static str,
 }
 
@@ -127,18 +112,6 @@ impl Metrics {
         let requests = Family::default();
         let connections = Family::default();
         let shadow = Family::default();
-        let bypass = Family::<BypassLabels, Counter>::default();
-        registry.register(
-            "countersign_gateway_bypass_attempts",
-            "Attempts to get round what is judged: forged-certificate, forged-identity (headers that say who), host-mismatch",
-            bypass.clone(),
-        );
-        let shadow_certificates = Family::<ShadowCertificateLabels, Counter>::default();
-        registry.register(
-            "countersign_gateway_shadow_certificates",
-            "What a shadow of a listener's terms for certificates said of connections: would-accept or would-refuse, with the cause",
-            shadow_certificates.clone(),
-        );
         let not_after = Family::default();
         let feed_age = Family::<Unlabelled, Gauge>::default();
         let root_list_end = Family::<Unlabelled, Gauge>::default();
@@ -204,14 +177,12 @@ impl Metrics {
         let peers = PeerMetrics::default();
         peers.register(&mut registry);
         break_glass.register(&mut registry);
-        let decisions = DecisionMetrics::default();
-        decisions.register(&mut registry);
+        let decisions = DecisionMetrics::registered(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
             Info::new(vec![("version".to_owned(), version.to_owned())]),
         );
-        let credentials = ArcSwap::default();
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -220,10 +191,8 @@ impl Metrics {
                 requests,
                 connections,
                 shadow,
-                shadow_certificates,
-                bypass,
                 not_after,
-                credentials,
+                credentials: ArcSwap::default(),
                 feed_age,
                 root_list_end,
                 retention,
@@ -393,25 +362,12 @@ impl ListenerMetrics {
     }
 
     pub(crate) fn bypass(&self, kind: &'static str) {
-        let labels = BypassLabels {
-            listener: self.listener.clone(),
-            kind,
-        };
-        self.metrics.shared.bypass.get_or_create(&labels).inc();
+        self.metrics.shared.decisions.bypass(&self.listener, kind);
     }
 
     pub(crate) fn shadow_certificate(&self, finding: &ShadowFinding) {
-        let (verdict, cause) = match finding {
-            ShadowFinding::WouldAccept(_) => ("would-accept", Cause::Healthy),
-            ShadowFinding::WouldRefuse(cause) => ("would-refuse", *cause),
-        };
-        let labels = ShadowCertificateLabels {
-            listener: self.listener.clone(),
-            verdict,
-            cause: cause.slug(),
-        };
-        let counted = &self.metrics.shared.shadow_certificates;
-        counted.get_or_create(&labels).inc();
+        let decisions = &self.metrics.shared.decisions;
+        decisions.shadow_certificate(&self.listener, finding);
     }
 
     /// Either side refused the other.

@@ -18,6 +18,7 @@ use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
+use countersign_tls::shadow::ShadowSettings;
 
 use crate::config::edge::edge;
 use crate::config::health::checked_by_listener;
@@ -162,12 +163,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             ConfigError::new(at, invalid.to_string())
                 .hint("see docs/reference/rules.md for what each condition asks for")
         };
-        let shadow = shadow::rules(
-            &place,
-            listener,
-            (served.protocol, &served.routes),
-            &admission,
-        )?;
+        let shadow = shadow::rules(&place, listener, served.rules(), &admission)?;
         let narrowed = match listener.client_certificate {
             ClientCertificateMode::Off => Vec::new(),
             _ => self.narrowed(&place, &trust, listener, &served.routes)?,
@@ -180,12 +176,6 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 Some(self.verifier(&place, trust.clone())?)
             }
         };
-        let shadow_terms = shadow::certificates(
-            &place,
-            listener,
-            |place, names| self.trusted(place, names),
-            |place, bundles| self.verifier(place, bundles),
-        )?;
         let idle_timeout = listener.idle_timeout.map(TimeSpan::duration);
         Ok(ListenerPlan {
             address: listener.address,
@@ -210,7 +200,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 handshake_timeout: listener.handshake_timeout.duration(),
                 on_refusal: on_refusal(&place, listener, served.protocol)?,
                 feed_life,
-                shadow: shadow_terms,
+                shadow: self.shadow_terms(&place, listener)?,
             },
             break_glass,
             credentials: self.credentials(&place, listener)?,
@@ -236,6 +226,16 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             }),
             name,
         })
+    }
+
+    fn shadow_terms(
+        &self,
+        place: &str,
+        listener: &ListenerConfig,
+    ) -> Result<Option<ShadowSettings>, ConfigError> {
+        let trusted = |place: &str, names: &[String]| self.trusted(place, names);
+        let verifier = |place: &str, bundles| self.verifier(place, bundles);
+        shadow::certificates(place, listener, trusted, verifier)
     }
 
     fn verifier(
@@ -443,6 +443,12 @@ struct Served {
     protocol: Protocol,
     routes: Vec<Route>,
     upstreams: Vec<Arc<Group>>,
+}
+
+impl Served {
+    fn rules(&self) -> (Protocol, &[Route]) {
+        (self.protocol, &self.routes)
+    }
 }
 
 fn served(

@@ -1,5 +1,6 @@
 //! What is kept of a decision and of a connection.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use countersign_pki::fingerprint::Fingerprint;
@@ -48,14 +49,14 @@ impl Who {
         let Some(peer) = peer else {
             return Self::Anonymous;
         };
-        // Each field ends where no name of a certificate can have gone on.
+        // A String takes everything. Each field ends where no name of a certificate can have gone on.
         let mut facts = format!("{}\0{}\0", peer.bundle(), peer.issuer_key());
         for name in peer.names() {
             if !matches!(name, TypedName::Spki(_) | TypedName::SerialIssuer { .. }) {
-                facts.push_str(&format!("{}:{name}\0", name.to_string().len()));
+                let _ = write!(facts, "{}:{name}\0", name.to_string().len());
             }
         }
-        facts.push_str(&format!("{:?}", peer.extended_key_usage()));
+        let _ = write!(facts, "{:?}", peer.extended_key_usage());
         Self::Identity(Fingerprint::of(facts.as_bytes()))
     }
 }

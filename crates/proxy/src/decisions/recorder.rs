@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use arc_swap::ArcSwap;
 use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::Login;
 use countersign_tls::acceptor::Session;
 
@@ -119,7 +120,7 @@ impl Recorder {
         }
         let network = network(session.source.ip());
         let peer = session.peer.as_deref();
-        let leaf = peer.map(|peer| peer.fingerprint());
+        let leaf = peer.map(VerifiedPeer::fingerprint);
         let filed = (listener, leaf, network, asked, route, refused, shadow);
         let place = self.hasher.hash_one(filed);
         let tally = tally(session.source.ip(), leaf, now);
@@ -160,7 +161,7 @@ impl Recorder {
         }
         let source = session.source.ip();
         let peer = session.peer.as_deref();
-        let leaf = peer.map(|peer| peer.fingerprint());
+        let leaf = peer.map(VerifiedPeer::fingerprint);
         let from = if peer.is_some() {
             network(source)
         } else {

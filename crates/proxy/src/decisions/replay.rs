@@ -132,9 +132,8 @@ impl ListenerPolicy<'_> {
         let chain: Vec<_> = (certificate.chain.iter())
             .map(|der| der.as_slice().into())
             .collect();
-        let verified =
-            verifier.verify(&chain, Purpose::ClientAuth, &RevocationIndex::default(), at);
-        Ok(verified
+        let judged = verifier.verify(&chain, Purpose::ClientAuth, &RevocationIndex::default(), at);
+        Ok(judged
             .map(|peer| Some(Arc::new(peer)))
             .map_err(|fault| Box::new(chain::refusal(&fault, Purpose::ClientAuth))))
     }

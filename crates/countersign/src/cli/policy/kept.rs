@@ -1,5 +1,6 @@
 //! The decisions that a gateway kept, as commands get at them.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ impl Recent {
 /// How many of a list are shown to a person.
 pub(super) fn and_more(text: &mut String, shown: usize, all: usize) {
     if all > shown {
-        text.push_str(&format!("  and {} more: --json has all\n", all - shown));
+        writeln!(text, "  and {} more: --json has all", all - shown)
+            .expect("a String takes everything");
     }
 }
 

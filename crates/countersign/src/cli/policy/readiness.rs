@@ -1,6 +1,7 @@
 //! `countersign policy readiness`: whether certificates can be required, by who came and what shadows said.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -210,10 +211,12 @@ impl ListenerReadiness {
         if client_certificate == "off" && self.shadow.is_none() {
             text.push_str("  nobody is asked for a certificate: set client_certificate = \"request\", or ask in shadow\n");
         }
-        text.push_str(&format!(
-            "  {} of {} connections without a certificate\n",
+        writeln!(
+            text,
+            "  {} of {} connections without a certificate",
             self.without_certificate, self.connections
-        ));
+        )
+        .expect("a String takes everything");
         list(&mut text, &self.sources);
         for (counted, head) in [
             (
@@ -224,7 +227,7 @@ impl ListenerReadiness {
             (&self.refused, "refused in the handshake already"),
         ] {
             if !counted.is_empty() {
-                text.push_str(&format!("  {head}: {}\n", counted.len()));
+                writeln!(text, "  {head}: {}", counted.len()).expect("a String takes everything");
                 list(&mut text, counted);
             }
         }

@@ -1,6 +1,7 @@
 //! `countersign policy replay`: what another configuration would have decided of what was asked here.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,9 +151,8 @@ impl Replay {
                     replay.note(recent, decision, Some(&explained));
                 }
                 Some(Replayed::Unknown(why)) => {
-                    note_unknown(&mut unknown, why.to_string(), decision.tally.count, || {
-                        what(&decision.key.what)
-                    })
+                    let example = || what(&decision.key.what);
+                    note_unknown(&mut unknown, why.to_string(), decision.tally.count, example);
                 }
                 None => replay.note(recent, decision, None),
             }
@@ -202,7 +202,8 @@ impl Replay {
             (&self.refused, "admitted, and would be refused"),
             (&self.admitted, "refused, and would be admitted"),
         ] {
-            text.push_str(&format!("{} {head}\n", kinds(changes.len() as u64)));
+            writeln!(text, "{} {head}", kinds(changes.len() as u64))
+                .expect("a String takes everything");
             for change in changes.iter().take(SHOWN) {
                 text.push_str(&change.text());
             }
