@@ -220,6 +220,7 @@ fn settings(terms: &Terms, trust: TrustBundle) -> ScopeSettings {
         on_refusal: OnRefusal::Alert,
         // This is where the feed comes from.
         feed_life: None,
+        shadow: None,
     }
 }
 

@@ -11,9 +11,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use countersign_pki::spiffe::TrustDomain;
 use rustix::fs::{Access, OFlags};
 
 pub use self::fault::StateError;
+use crate::meta::Meta;
 
 /// A folder that is ours or empty. It need not be initialised.
 #[derive(Clone, Debug)]
@@ -184,6 +186,11 @@ impl StateFolder {
     /// What is armed at the gateway, and what was done with it.
     pub fn break_glass(&self) -> PathBuf {
         self.path.join("break-glass")
+    }
+
+    /// The trust domain that init was told.
+    pub fn trust_domain(&self) -> io::Result<TrustDomain> {
+        Ok(Meta::load(&self.meta())?.trust_domain)
     }
 
     /// What init was told.
@@ -471,13 +478,15 @@ pub(crate) const MADE_BY_INIT: [&str; 4] = ["inventory.db", "meta.json", "ca.pem
 pub(crate) const MADE_WHILE_SERVING: [&str; 2] = [NODES, KEPT_RULES];
 
 /// What a folder may hold that has no authority: that of a gateway alone does. `lost+found` belongs to a file system's root.
-const BEFORE_INIT: [&str; 10] = [
+const BEFORE_INIT: [&str; 12] = [
     "lock",
     "admin.sock",
     PASSING_SOCKET,
     SCAFFOLD,
     "gateway",
     "break-glass",
+    "decisions.jsonl",
+    "decisions.damaged",
     "identities",
     "refusals",
     PENDING_REQUEST,

@@ -23,9 +23,7 @@ use countersign_pki::time::{UnixTime, spoken};
 use countersign_policy::administration::Roles;
 use countersign_policy::issuance::Profiles;
 use countersign_probe::fetch::FetchFault;
-use countersign_proxy::config::{
-    ClientCertificateMode, GatewayConfig, ListSource, RevocationPlan, TrustConfig,
-};
+use countersign_proxy::config::{GatewayConfig, ListSource, RevocationPlan, TrustConfig};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_runtime::config::ConfigError;
@@ -80,14 +78,8 @@ impl Own {
 pub(crate) fn needs_authority(configuration: &Configuration) -> bool {
     let internal = configuration.trust.get(BundleName::INTERNAL);
     let has_anchors = internal.is_some_and(|trust| trust.bundle.is_some());
-    let trusts_own = configuration.gateway.listener.iter().any(|listener| {
-        listener.client_certificate != ClientCertificateMode::Off
-            && listener
-                .trust
-                .iter()
-                .any(|name| name == BundleName::INTERNAL)
-    });
-    let trusts_own = trusts_own
+    let mut listeners = configuration.gateway.listener.iter();
+    let trusts_own = listeners.any(|listener| listener.judges_by(BundleName::INTERNAL))
         || configuration
             .gateway
             .trusts_upstreams_by(BundleName::INTERNAL);

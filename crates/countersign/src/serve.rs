@@ -141,6 +141,7 @@ async fn live(service: Service, manager: Manager, globals: &Globals) -> Result<(
         let loaded = service.source.load()?;
         let clock: SharedClock = Arc::new(SystemClock);
         let opened = open(&service, &loaded, &clock).await?;
+        raise_limit();
         start(
             &service, &loaded, opened, manager, &clock, &drain, &mut tasks,
         )
@@ -196,7 +197,6 @@ async fn start(
     let plan = plan(loaded, own.borrow().as_ref(), &nothing, now)?;
     let bundles = trusted(loaded, own.borrow().as_ref(), &nothing, now)?;
     let lists = TrustLists::open(&enforcement, clock, &state, loaded, bundles).await?;
-    raise_limit();
     let (refusals, writer) = open_refusals(&state, config.refusal_ring_size.bytes(), clock)?;
     let site = authority.as_ref().map(|authority| Site {
         loaded,
@@ -221,6 +221,7 @@ async fn start(
         metrics: metrics.clone(),
         drain: drain.clone(),
         readiness: readiness.clone(),
+        decisions: Some(state.path().to_owned()),
         break_glass: Some(home(&state)?),
     };
     let gateway = Gateway::start_with(plan, context, manager.sockets)?;

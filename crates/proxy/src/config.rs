@@ -6,6 +6,7 @@
 mod break_glass;
 pub(crate) mod build;
 mod condition;
+mod decisions;
 mod edge;
 mod egress;
 mod health;
@@ -13,6 +14,7 @@ mod reference;
 mod refusal;
 mod route;
 pub mod rule;
+mod shadow;
 mod trust;
 mod upstream;
 mod upstreams;
@@ -28,11 +30,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::break_glass::BreakGlassConfig;
+pub use self::decisions::DecisionsConfig;
 pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
 pub use self::health::HealthConfig;
 pub use self::reference::default_toml;
 pub use self::refusal::RefusalMode;
+pub use self::shadow::ListenerShadowConfig;
 pub use self::trust::{ListSource, RevocationConfig, RevocationPlan, TrustConfig};
 pub use self::upstreams::{BalanceMode, UpstreamUrls};
 use crate::config::rule::{AllowEntry, ConditionConfig};
@@ -53,6 +57,8 @@ pub struct GatewayConfig {
     pub identity_headers: Vec<IdentityHeader>,
     /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
     pub refusal_ring_size: ByteSize,
+    /// What is kept of decisions, for `countersign policy replay` and `readiness`.
+    pub decisions: DecisionsConfig,
     /// Whether the configuration is taken over when its file, or one that it names, has changed. Otherwise that takes a SIGHUP.
     /// Default: true.
     pub watch_files: bool,
@@ -178,9 +184,9 @@ pub struct ListenerConfig {
     /// Whom a listener of bytes refuses, whatever `allow` says. Default: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<ConditionConfig>,
-    /// Rules of a listener of bytes that are judged beside those in force, and never in effect.
+    /// Other terms for certificates, and of a listener of bytes other rules, that are judged beside those in force and never in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ShadowConfig>,
+    pub shadow: Option<ListenerShadowConfig>,
     /// What is served there; the most specific route decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<RouteConfig>,
@@ -373,6 +379,7 @@ impl Default for GatewayConfig {
             certificate_lifetime: TimeSpan::from_seconds(30 * 24 * 3600),
             identity_headers: IdentityHeader::ALL.to_vec(),
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
+            decisions: DecisionsConfig::default(),
             watch_files: true,
             feed: None,
             listener: Vec::new(),

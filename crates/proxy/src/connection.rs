@@ -34,6 +34,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
+use crate::decisions::Recorder;
 use crate::exchange::{Caller, Withdrawn, exchange};
 use crate::in_flight::InFlight;
 use crate::keepalive;
@@ -41,18 +42,25 @@ use crate::listener::Listener;
 use crate::plan::Protocol;
 use crate::upstream::UpstreamPool;
 
+/// What the connections of one worker share.
+#[derive(Clone)]
+pub(crate) struct Kit {
+    pub(crate) pool: Rc<UpstreamPool>,
+    pub(crate) in_flight: Rc<InFlight>,
+    pub(crate) recorder: Rc<Recorder>,
+}
+
 /// Takes a socket through its handshake and serves what comes.
 pub(crate) async fn serve(
     listener: Arc<Listener>,
-    pool: Rc<UpstreamPool>,
-    in_flight: Rc<InFlight>,
+    kit: Kit,
     socket: TcpStream,
     source: SocketAddr,
 ) {
     keepalive::watch(&socket);
     let Some(acceptor) = &listener.acceptor else {
         let session = Session::plaintext(&listener.enforcement, &listener.name, source);
-        return Box::pin(serve_session(socket, session, listener, pool, in_flight)).await;
+        return Box::pin(serve_session(socket, session, listener, kit)).await;
     };
     let entered = match listener
         .break_glass
@@ -70,7 +78,7 @@ pub(crate) async fn serve(
         Ok(connection) => connection,
         Err(mut refusal) => {
             let (stream, cause) = (refusal.stream.take(), refusal.refusal.cause);
-            let id = listener.refuse_handshake(*refusal);
+            let id = listener.turn_away(*refusal, &kit.recorder);
             // It was not let in under any arming, and none has to wait for it.
             drop(entered);
             if let Some(stream) = stream {
@@ -86,32 +94,31 @@ pub(crate) async fn serve(
         listener.refuse_request(refusal, &session, None);
         return;
     }
-    serve_session(stream, session, listener, pool, in_flight).await;
+    serve_session(stream, session, listener, kit).await;
 }
 
 /// Serves a program of this host that came by a Unix socket. It is told of as 127.0.0.1, port 0.
 pub(crate) async fn serve_local(
     listener: Arc<Listener>,
-    pool: Rc<UpstreamPool>,
-    in_flight: Rc<InFlight>,
+    kit: Kit,
     socket: UnixStream,
 ) {
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let session = Session::plaintext(&listener.enforcement, &listener.name, source);
-    Box::pin(serve_session(socket, session, listener, pool, in_flight)).await;
+    Box::pin(serve_session(socket, session, listener, kit)).await;
 }
 
 async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     stream: S,
     session: Session,
     listener: Arc<Listener>,
-    pool: Rc<UpstreamPool>,
-    in_flight: Rc<InFlight>,
+    kit: Kit,
 ) {
     listener.metrics.accepted(session.resumed);
+    listener.note_client(&session, &kit.recorder);
     let _open = listener.metrics.open();
     let activity = Activity::new();
-    let caller = Caller::new(session, listener, pool, in_flight, Rc::clone(&activity));
+    let caller = Caller::new(session, listener, kit, Rc::clone(&activity));
     let mut caller = Rc::new(caller);
     let mut observed = Observed {
         stream,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::request::Malformed;
 use countersign_policy::access::Circumstances;
 use countersign_tls::acceptor::Session;
@@ -24,14 +25,17 @@ use self::judging::refuse;
 use crate::access::RequestEvent;
 use crate::activity::Activity;
 use crate::body::ToClient;
-use crate::connection::Tunnel;
+use crate::connection::{Kit, Tunnel};
+use crate::decisions::{Asked as Seen, Recorder};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
+use crate::headers::stripped;
 use crate::host::{self, Host};
 use crate::in_flight::InFlight;
 use crate::listener::Listener;
 use crate::plan::Serving;
 use crate::problem::Said;
+use crate::shadow::ShadowVerdict;
 use crate::upstream::UpstreamPool;
 
 /// Access was withdrawn: no request of this connection goes through any more.
@@ -46,6 +50,7 @@ pub(crate) struct Caller {
     pub(crate) activity: Rc<Activity>,
     pub(crate) in_flight: Rc<InFlight>,
     pub(crate) pool: Rc<UpstreamPool>,
+    pub(crate) recorder: Rc<Recorder>,
     /// The exchange that the present poll began.
     begun: Cell<Option<u64>>,
     /// The exchange whose answer was begun last. Over HTTP/1.1 there is no other.
@@ -75,10 +80,14 @@ impl Caller {
     pub(crate) fn new(
         session: Session,
         listener: Arc<Listener>,
-        pool: Rc<UpstreamPool>,
-        in_flight: Rc<InFlight>,
+        kit: Kit,
         activity: Rc<Activity>,
     ) -> Self {
+        let Kit {
+            pool,
+            in_flight,
+            recorder,
+        } = kit;
         let (view, host, tunnel) = Default::default();
         let (begun, answering, is_cut, driver) = Default::default();
         Self {
@@ -87,6 +96,7 @@ impl Caller {
             activity,
             in_flight,
             pool,
+            recorder,
             begun,
             answering,
             is_cut,
@@ -146,6 +156,25 @@ impl Caller {
         Circumstances {
             source: self.session.source.ip(),
             now: self.listener.enforcement.now(),
+        }
+    }
+
+    /// Keeps what the rules in force decided. `refused`: the cause.
+    pub(crate) fn keep_decision(
+        &self,
+        serving: &Serving,
+        seen: Seen<'_>,
+        route: Option<&str>,
+        refused: Option<Cause>,
+        shadow: Option<ShadowVerdict>,
+    ) {
+        // During a reload two policies have a say, for a moment; and programs of this host are nobody.
+        let is_of_rules = serving.former.is_none() && self.listener.acceptor.is_some();
+        if is_of_rules {
+            let now = self.listener.enforcement.now().seconds();
+            let of = (self.listener.name.as_str(), &self.session);
+            let refused = refused.map(Cause::slug);
+            self.recorder.decided(of, seen, route, refused, shadow, now);
         }
     }
 
@@ -214,6 +243,12 @@ pub(crate) async fn exchange(
     let access = RequestEvent::begin(&request);
     let (parts, body) = request.into_parts();
     let is_grpc = grpc::is_grpc(&parts.headers);
+    // Programs of this host are nobody, whatever they say.
+    if caller.listener.acceptor.is_some() && stripped::is_forging(&parts.headers) {
+        caller
+            .listener
+            .note_bypass("forged-identity", caller.session.source);
+    }
     let mut response = match glass::admit(&caller, &parts).await {
         Ok((view, admitted)) => forward(&caller, &view, admitted, parts, body, busy).await,
         Err(refusing) => refuse(&caller, refusing, &parts),

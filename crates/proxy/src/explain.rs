@@ -7,8 +7,11 @@ use countersign_diagnose::request::{
     Malformed, malformed, refused, refused_connection, refused_login,
 };
 use countersign_pki::bundle::TrustBundle;
+use countersign_pki::chain::Verifier;
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{Asked, Circumstances, Explanation, Login, Rule};
+use countersign_policy::access::{Asked, Circumstances, Explanation, Headers, Login, Rule};
+use countersign_policy::postgresql::{InvalidPacket, Packet};
+use countersign_tls::scope::ClientCertificate;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ClientCertificateMode;
@@ -86,6 +89,24 @@ impl Question {
             headers: sent,
         })
     }
+
+    /// A login as a client says it: the one way to one is its packet. Without a database it is the one called as the user.
+    pub fn login(user: &str, database: Option<&str>) -> Result<Self, InvalidPacket> {
+        // Protocol 3.0, as every client of the field speaks.
+        let mut packet = vec![0, 0, 0, 0, 0, 3, 0, 0];
+        for (key, value) in [("user", Some(user)), ("database", database)] {
+            if let Some(value) = value {
+                packet.extend([key.as_bytes(), &[0], value.as_bytes(), &[0]].concat());
+            }
+        }
+        packet.push(0);
+        let length = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        packet[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(match Packet::parse(&packet)? {
+            Packet::Startup(login) => Self::Login(login),
+            Packet::Cancel => Self::Connection,
+        })
+    }
 }
 
 /// No client can send this header.
@@ -141,6 +162,56 @@ impl<'a> ListenerPolicy<'a> {
     /// Whether it looks at certificates at all.
     pub fn asks_for_certificates(self) -> bool {
         self.plan.settings.client_certificate != ClientCertificateMode::Off.into()
+    }
+
+    /// Whether it asks for certificates, and for how much.
+    pub(crate) fn client_certificate(self) -> ClientCertificateMode {
+        match self.plan.settings.client_certificate {
+            ClientCertificate::Off => ClientCertificateMode::Off,
+            ClientCertificate::Request => ClientCertificateMode::Request,
+            ClientCertificate::Require => ClientCertificateMode::Require,
+        }
+    }
+
+    pub(crate) fn verifier(self) -> Option<&'a Verifier> {
+        self.plan.settings.verifier.as_deref()
+    }
+
+    /// Decides without words, by headers that may be others than those of the question.
+    pub(crate) fn judge(
+        self,
+        peer: Option<&VerifiedPeer>,
+        question: &Question,
+        circumstances: Circumstances,
+        headers: &dyn Headers,
+    ) {
+        let policy = &self.plan.serving.policy;
+        match (question, self.plan.protocol) {
+            (Question::Connection, Protocol::Bytes) => {
+                policy.judge_connection(peer, circumstances);
+            }
+            (Question::Login(login), Protocol::Postgresql) => {
+                policy.judge_login(peer, login, circumstances);
+            }
+            (
+                Question::Request {
+                    host, method, path, ..
+                },
+                Protocol::Http,
+            ) => {
+                if let Ok(host) = Host::parse(host) {
+                    policy.judge(&Asked {
+                        peer,
+                        host: host.name(),
+                        method,
+                        path,
+                        headers,
+                        circumstances,
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     /// What it decides of a client whose handshake is over. `None`: the question is none for this listener.

@@ -7,6 +7,7 @@ mod worker;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use self::upstream_certificates::UpstreamCertificate;
 use self::upstream_certificates::upstream_certificates;
 use self::worker::Assignment;
 use crate::break_glass::{self, BreakGlass};
+use crate::decisions::{Keeper, Switch};
 use crate::health::Checks;
 use crate::in_flight::Awaited;
 use crate::listener::Listener;
@@ -55,6 +57,8 @@ pub struct Context {
     pub drain: Drain,
     /// Held until every listener accepts.
     pub readiness: Readiness,
+    /// The folder in which decisions are kept; `None`: nowhere.
+    pub decisions: Option<PathBuf>,
     /// Where break-glass listeners keep what is armed; `None`: there can be none.
     pub break_glass: Option<break_glass::Home>,
 }
@@ -78,7 +82,15 @@ impl Gateway {
         let pending = context.readiness.pending("the gateway's listeners");
         let upstreams = context.metrics.upstreams();
         let checks = Checks::new(&plan, upstreams, context.clock.clone());
-        let (mut of_workers, told) = assignments(&plan, &context, &checks);
+        let now = UnixTime::from_seconds(context.clock.unix_seconds());
+        let mut keeper = Keeper::start(
+            context.decisions.as_deref(),
+            plan.kept_decisions(now),
+            context.clock.clone(),
+            context.metrics.decisions(),
+        )
+        .map_err(StartError::Threads)?;
+        let (mut of_workers, told) = assignments(&plan, &context, &checks, &keeper);
         // Before an address is bound: whom a former arming let in, it lets in from the first connection on, and nobody else.
         let glasses = BreakGlass::open(&plan, &context).map_err(StartError::BreakGlass)?;
         let watched: Vec<_> = glasses.iter().flatten().map(Arc::clone).collect();
@@ -119,6 +131,7 @@ impl Gateway {
         context.metrics.watch_feed(context.enforcement.clone());
         let drain = context.drain.clone();
         let workers = worker::start(of_workers, &drain).map_err(StartError::Threads)?;
+        keeper.started();
         let started = checks.start(plan.bounds, context.enforcement.clone(), &drain);
         started.map_err(StartError::Threads)?;
         for glass in watched {
@@ -133,6 +146,7 @@ impl Gateway {
             plan: ArcSwap::from_pointee(plan),
             workers: told,
             checks,
+            keeping: keeper.switch(),
             reloading: Mutex::new(()),
         };
         Ok(RunningGateway {
@@ -141,6 +155,7 @@ impl Gateway {
             },
             workers,
             files,
+            keeper,
         })
     }
 }
@@ -160,6 +175,7 @@ pub struct RunningGateway {
     workers: Workers,
     /// Of Unix sockets; they go with this.
     files: Vec<SocketFile>,
+    keeper: Keeper,
 }
 
 impl RunningGateway {
@@ -183,10 +199,12 @@ impl RunningGateway {
         self.workers.one_ended()
     }
 
-    /// Blocks until every worker has ended.
+    /// Blocks until every worker has ended, and what they saw is kept.
     pub fn join(self) -> Result<(), WorkerPanicked> {
         let _files = self.files;
-        self.workers.join()
+        let joined = self.workers.join();
+        self.keeper.join();
+        joined
     }
 }
 
@@ -204,6 +222,8 @@ struct Shared {
     /// Each is told of reloads.
     workers: Vec<mpsc::Sender<Awaited>>,
     checks: Checks,
+    /// What is kept of decisions.
+    keeping: Switch,
     /// Held during a reload: two at a time could leave listeners on different plans.
     reloading: Mutex<()>,
 }
@@ -291,6 +311,9 @@ impl GatewayHandle {
         for (egress, planned) in self.shared.egress.iter().zip(&plan.egress) {
             egress.serving.store(Arc::clone(&planned.serving));
         }
+        self.shared
+            .keeping
+            .store(Arc::new(plan.kept_decisions(now)));
         self.judge_again().await;
         let effects = withdrawn.await;
         Ok(ReloadReport {
@@ -417,6 +440,7 @@ fn assignments(
     plan: &GatewayPlan,
     context: &Context,
     checks: &Checks,
+    keeper: &Keeper,
 ) -> (Vec<Assignment>, Vec<mpsc::Sender<Awaited>>) {
     let assignment = |_| {
         // Reloads are made one at a time.
@@ -428,6 +452,7 @@ fn assignments(
             metrics: context.metrics.upstreams(),
             checks: checks.clone(),
             reloads: Some(reloads),
+            recorder: Box::new(keeper.recorder()),
         };
         (assignment, told)
     };

@@ -4,15 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
+use countersign_pki::identity::VerifiedPeer;
 use countersign_runtime::accept::ConnectionLimit;
 use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::drain::Drain;
 use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
+use countersign_tls::shadow::ShadowFinding;
 
 use crate::break_glass::BreakGlass;
+use crate::decisions::{CertificateVerdict, Recorder};
 use crate::gateway::Context;
+use crate::lines::Lines;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
 use crate::refusals::{Phase, RefusalLog, Refused, RefusedRequest, printable};
@@ -34,6 +39,7 @@ pub(crate) struct Listener {
     /// Admits nobody but while this is armed.
     pub(crate) break_glass: Option<Arc<BreakGlass>>,
     refusals: RefusalLog,
+    bypass_lines: Lines,
 }
 
 impl Listener {
@@ -61,6 +67,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass,
             refusals: context.refusals.clone(),
+            bypass_lines: Lines::default(),
         }
     }
 
@@ -77,6 +84,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass: None,
             refusals: context.refusals.clone(),
+            bypass_lines: Lines::default(),
         }
     }
 
@@ -88,6 +96,7 @@ impl Listener {
             sni: None,
             fingerprint: None,
             stream: None,
+            shadow: None,
         });
     }
 
@@ -97,6 +106,85 @@ impl Listener {
         self.refusals.record(refused)
     }
 
+    /// Somebody tried to get round what is judged. It came to nothing, and is told of.
+    pub(crate) fn note_bypass(&self, kind: &'static str, source: SocketAddr) {
+        self.metrics.bypass(kind);
+        if self.bypass_lines.may_tell(self.enforcement.now().seconds()) {
+            tracing::warn!(
+                target: "bypass",
+                listener = self.name,
+                src.addr = %source,
+                kind,
+                "somebody tries to get round the gateway's judgement"
+            );
+        }
+    }
+
+    /// [`Listener::refuse_handshake`], kept if it was for what the client showed, or did not.
+    pub(crate) fn turn_away(&self, refused: HandshakeRefusal, recorder: &Recorder) -> RefusalId {
+        let cause = refused.refusal.cause;
+        if matches!(
+            cause,
+            Cause::BadSignature | Cause::CaUsedAsEndEntity | Cause::SameNameDifferentKeyCa
+        ) {
+            self.note_bypass("forged-certificate", refused.source);
+        }
+        if let Some(finding) = &refused.shadow {
+            self.tell_shadow(finding, refused.source, None);
+        }
+        if refused.fingerprint.is_some() || cause == Cause::ClientCertNotSent {
+            let (source, now) = (refused.source.ip(), self.enforcement.now().seconds());
+            let shadow = refused.shadow.as_ref().map(CertificateVerdict::of);
+            recorder.turned_away(&self.name, source, cause.slug(), shadow, now);
+        }
+        self.refuse_handshake(refused)
+    }
+
+    /// A handshake ended well.
+    pub(crate) fn note_client(&self, session: &Session, recorder: &Recorder) {
+        let Some(acceptor) = &self.acceptor else {
+            return;
+        };
+        let now = self.enforcement.now().seconds();
+        let of = (self.name.as_str(), session);
+        let finding = session.shadow.as_ref();
+        let shadow = finding.map(CertificateVerdict::of);
+        recorder.connected(of, acceptor.asks_for_certificates(), shadow, now);
+        if let Some(finding) = finding {
+            self.tell_shadow(finding, session.source, session.peer.as_deref());
+        }
+    }
+
+    /// What other terms for certificates would do with a client.
+    fn tell_shadow(
+        &self,
+        finding: &ShadowFinding,
+        source: SocketAddr,
+        peer: Option<&VerifiedPeer>,
+    ) {
+        self.metrics.shadow_certificate(finding);
+        let differs = match finding {
+            ShadowFinding::WouldRefuse(_) => true,
+            ShadowFinding::WouldAccept(name) => peer.is_none() && name.is_some(),
+        };
+        if differs
+            && self
+                .metrics
+                .shadow
+                .may_tell(self.enforcement.now().seconds())
+        {
+            let id = peer.map(|peer| printable(peer.principal()));
+            tracing::info!(
+                target: "shadow",
+                listener = self.name,
+                src.addr = %source,
+                src.id = id.as_deref(),
+                verdict = %printable(finding),
+                "other terms for certificates decide otherwise"
+            );
+        }
+    }
+
     pub(crate) fn refuse_request(
         &self,
         refusal: Refusal,
@@ -104,6 +192,9 @@ impl Listener {
         request: Option<RefusedRequest>,
     ) -> RefusalId {
         self.metrics.refused(refusal.cause);
+        if refusal.cause == Cause::SniHostMismatch {
+            self.note_bypass("host-mismatch", session.source);
+        }
         self.record(refusal, Phase::Request, session, request)
     }
 

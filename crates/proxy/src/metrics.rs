@@ -4,6 +4,7 @@
 //! request costs one addition.
 
 mod break_glass;
+mod decisions;
 mod endpoint;
 mod peers;
 mod retention;
@@ -19,6 +20,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::enforcement::Enforcement;
+use countersign_tls::shadow::ShadowFinding;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -27,6 +29,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub(crate) use self::break_glass::BreakGlassMetrics;
+pub(crate) use self::decisions::DecisionMetrics;
 pub use self::endpoint::serve_metrics;
 pub use self::retention::RetentionFigures;
 pub use self::trust::TrustFigures;
@@ -64,6 +67,7 @@ struct Shared {
     upstreams: UpstreamMetrics,
     peers: PeerMetrics,
     break_glass: BreakGlassFamilies,
+    decisions: DecisionMetrics,
     /// Whose feed's age is looked at when somebody asks.
     feed: ArcSwapOption<Enforcement>,
 }
@@ -173,12 +177,12 @@ impl Metrics {
         let peers = PeerMetrics::default();
         peers.register(&mut registry);
         break_glass.register(&mut registry);
+        let decisions = DecisionMetrics::registered(&mut registry);
         registry.register(
             "countersign_gateway_build",
             "The running version",
             Info::new(vec![("version".to_owned(), version.to_owned())]),
         );
-        let credentials = ArcSwap::default();
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -188,7 +192,7 @@ impl Metrics {
                 connections,
                 shadow,
                 not_after,
-                credentials,
+                credentials: ArcSwap::default(),
                 feed_age,
                 root_list_end,
                 retention,
@@ -198,6 +202,7 @@ impl Metrics {
                 upstreams,
                 peers,
                 break_glass,
+                decisions,
                 feed: ArcSwapOption::default(),
             }),
         }
@@ -261,6 +266,10 @@ impl Metrics {
 
     pub(crate) fn upstreams(&self) -> UpstreamMetrics {
         self.shared.upstreams.clone()
+    }
+
+    pub(crate) fn decisions(&self) -> DecisionMetrics {
+        self.shared.decisions.clone()
     }
 
     pub(crate) fn watch_feed(&self, enforcement: Enforcement) {
@@ -350,6 +359,15 @@ impl ListenerMetrics {
         };
         self.metrics.shared.handshakes.get_or_create(&labels).inc();
         self.refused(cause);
+    }
+
+    pub(crate) fn bypass(&self, kind: &'static str) {
+        self.metrics.shared.decisions.bypass(&self.listener, kind);
+    }
+
+    pub(crate) fn shadow_certificate(&self, finding: &ShadowFinding) {
+        let decisions = &self.metrics.shared.decisions;
+        decisions.shadow_certificate(&self.listener, finding);
     }
 
     /// Either side refused the other.

@@ -24,6 +24,7 @@ use countersign_tls::scope::{ClientCertificate, ScopeSettings};
 use http::HeaderValue;
 
 use crate::config::IdentityHeader;
+use crate::decisions::{DecisionsPlan, ListenerRecord, Settings};
 use crate::shadow::Shadow;
 use crate::upstream::{Group, Upstream};
 
@@ -32,6 +33,7 @@ pub struct GatewayPlan {
     pub(crate) workers: usize,
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) egress: Vec<EgressPlan>,
+    pub(crate) decisions: DecisionsPlan,
     pub(crate) bounds: Bounds,
 }
 
@@ -165,6 +167,24 @@ impl GatewayPlan {
             plan.operators = Some(Arc::clone(operators));
         }
         Ok(self)
+    }
+
+    /// What is kept of decisions under this plan, from `now` on.
+    pub(crate) fn kept_decisions(&self, now: UnixTime) -> Settings {
+        let listeners = self.listeners.iter().map(|listener| {
+            let record = ListenerRecord {
+                address: listener.address.to_string(),
+                client_certificate: listener.client_certificate().to_owned(),
+                shadow: listener.shadow_certificates(),
+                since_unix_s: now.seconds(),
+            };
+            (listener.name.clone(), record)
+        });
+        Settings {
+            enabled: self.decisions.enabled,
+            keep: self.decisions.keep,
+            listeners: listeners.collect(),
+        }
     }
 
     /// The listeners' names and addresses, in the order of the configuration.
@@ -328,11 +348,25 @@ impl ListenerPlan {
     }
 
     pub(crate) fn client_certificate(&self) -> &'static str {
-        match self.settings.client_certificate {
-            ClientCertificate::Off => "off",
-            ClientCertificate::Request => "request",
-            ClientCertificate::Require => "require",
-        }
+        word(self.settings.client_certificate)
+    }
+
+    /// The terms for certificates that are tried out, such as `require of internal, acme`.
+    fn shadow_certificates(&self) -> Option<String> {
+        let shadow = self.settings.shadow.as_ref()?;
+        let names: Vec<&str> = (shadow.verifier.bundles().iter())
+            .map(|bundle| bundle.name().as_str())
+            .collect();
+        let mode = word(shadow.client_certificate);
+        Some(format!("{mode} of {}", names.join(", ")))
+    }
+}
+
+fn word(mode: ClientCertificate) -> &'static str {
+    match mode {
+        ClientCertificate::Off => "off",
+        ClientCertificate::Request => "request",
+        ClientCertificate::Require => "require",
     }
 }
 

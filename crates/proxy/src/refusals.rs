@@ -78,6 +78,7 @@ impl Refused {
             sni,
             fingerprint,
             stream: _,
+            shadow: _,
         } = refused;
         Self {
             refusal,

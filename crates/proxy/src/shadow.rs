@@ -1,12 +1,14 @@
 //! Shadow rules: judged beside those in force, counted and told of, and never in effect.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{AccessPolicy, Asked, Circumstances, Decision, Login, Verdict};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::lines::Lines;
 
 /// The rules of a listener as its shadow tables would have them.
 pub(crate) struct Shadow {
@@ -16,10 +18,14 @@ pub(crate) struct Shadow {
 }
 
 /// What the shadow rules said, beside what was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ShadowVerdict {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShadowVerdict {
+    /// The same as the rules in force.
     Same,
+    /// They would have admitted whom those refused.
     WouldAdmit,
+    /// They would have refused whom those admitted.
     WouldRefuse,
 }
 
@@ -46,8 +52,7 @@ pub(crate) struct ShadowTally {
     pub(crate) same: Counter<u64, AtomicU64>,
     pub(crate) would_admit: Counter<u64, AtomicU64>,
     pub(crate) would_refuse: Counter<u64, AtomicU64>,
-    /// The second of the last line, and how many there were in it.
-    lines: AtomicU64,
+    lines: Lines,
 }
 
 impl Shadow {
@@ -114,7 +119,7 @@ impl ShadowTally {
             same,
             would_admit,
             would_refuse,
-            lines: AtomicU64::new(0),
+            lines: Lines::default(),
         }
     }
 
@@ -136,23 +141,10 @@ impl ShadowTally {
         }
     }
 
-    /// What clients do is no reason to fill a disk: past some lines a second there are the counters.
-    fn may_tell(&self, now_s: u64) -> bool {
-        let next = |lines: u64| {
-            let (second, count) = (lines >> 8, lines & 0xff);
-            match count {
-                _ if second != now_s => Some(now_s << 8 | 1),
-                LINES_A_SECOND.. => None,
-                _ => Some(lines + 1),
-            }
-        };
-        self.lines
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .is_ok()
+    pub(crate) fn may_tell(&self, now_s: u64) -> bool {
+        self.lines.may_tell(now_s)
     }
 }
-
-const LINES_A_SECOND: u64 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,7 @@ use crate::rate::Rates;
 use crate::refused_stream::RefusedStream;
 use crate::scope::{Admits, ClientCertificate, OnRefusal, Scope, ScopeSettings};
 use crate::sessions::Origin;
+use crate::shadow::ShadowFinding;
 use crate::sources::{Place, Sources};
 pub use crate::stream::Stream;
 
@@ -107,6 +108,13 @@ impl Acceptor {
         self.scope.store(Arc::new(successor));
     }
 
+    /// Whether clients are asked for a certificate at all.
+    pub fn asks_for_certificates(&self) -> bool {
+        let scope = self.scope.load();
+        scope.settings.client_certificate != ClientCertificate::Off
+            || scope.settings.shadow.is_some()
+    }
+
     /// Takes the handshake to its end. On a refusal the right alert (or, for plaintext HTTP, a 400) has been sent, the
     /// socket half-closed and drained for a moment, so that the alert is not lost to a reset. Where too many are unfinished
     /// already, the socket is closed at once instead.
@@ -118,7 +126,12 @@ impl Acceptor {
         let mut ends = Ends::own(peer);
         // On the heap, so that the task that goes on to serve the connection does not carry the handshake's state.
         let (greeting, outcome) = Box::pin(self.shake_hands(socket, &mut ends)).await;
-        outcome.map_err(|Refused { fault, stream }| {
+        outcome.map_err(|refused| {
+            let Refused {
+                fault,
+                stream,
+                shadow,
+            } = refused;
             let offer = greeting.offer();
             let way = match &stream {
                 Some(_) => OnRefusal::Explain,
@@ -128,12 +141,16 @@ impl Acceptor {
             if let Some(front) = ends.front {
                 refusal.evidence.push(FRONT, front);
             }
+            if let Some(shadow) = &shadow {
+                refusal.evidence.push(SHADOW, shadow);
+            }
             Box::new(HandshakeRefusal {
                 refusal,
                 source: ends.source,
                 sni: offer.server_name,
                 fingerprint,
                 stream,
+                shadow,
             })
         })
     }
@@ -226,7 +243,10 @@ impl Acceptor {
                     // tokio-rustls has written the alert.
                     part(socket, &[]).await;
                 }
-                return Err(fault.into());
+                return Err(Refused {
+                    shadow: judge.shown(),
+                    ..fault.into()
+                });
             }
             Err(_) => return Err(timed_out(&scope, Stage::Answered).into()),
         };
@@ -236,11 +256,19 @@ impl Acceptor {
                 if scope.settings.on_refusal == OnRefusal::Explain && may_be_told(&fault) =>
             {
                 let stream = Some(RefusedStream::new(tls, slot, place));
-                Err(Refused { fault, stream })
+                let shadow = judge.shown();
+                Err(Refused {
+                    fault,
+                    stream,
+                    shadow,
+                })
             }
             Err(fault) => {
                 turn_away(tls).await;
-                Err(fault.into())
+                Err(Refused {
+                    shadow: judge.shown(),
+                    ..fault.into()
+                })
             }
         }
     }
@@ -268,10 +296,14 @@ impl Acceptor {
                 _ => Some(RevocationStatus::Checked),
             };
             if let (true, Some(revocation)) = (present.id == scope.id, revocation) {
+                let mut shadow = None;
                 if present.id == judged_by.id {
                     judge.keep_tickets(&origin);
+                    let settings = &judged_by.settings;
+                    shadow = settings.shadow.as_ref().map(|it| it.finding(&origin));
                 }
                 return Ok(Admitted {
+                    shadow,
                     peer: origin.peer,
                     lifeline,
                     revocation,
@@ -302,6 +334,7 @@ impl Acceptor {
         Ok(Origin {
             peer,
             first_handshake: origin.first_handshake,
+            shown: None,
         })
     }
 }
@@ -310,6 +343,8 @@ impl Acceptor {
 struct Refused {
     fault: Fault,
     stream: Option<RefusedStream>,
+    /// What a shadow would have done.
+    shadow: Option<ShadowFinding>,
 }
 
 impl<F: Into<Fault>> From<F> for Refused {
@@ -317,6 +352,7 @@ impl<F: Into<Fault>> From<F> for Refused {
         Self {
             fault: fault.into(),
             stream: None,
+            shadow: None,
         }
     }
 }
@@ -326,6 +362,7 @@ struct Admitted {
     peer: Option<Arc<VerifiedPeer>>,
     lifeline: Lifeline,
     revocation: RevocationStatus,
+    shadow: Option<ShadowFinding>,
 }
 
 /// A finished handshake.
@@ -359,6 +396,8 @@ pub struct Session {
     pub resumed: bool,
     /// What is known of the peer's revocation; of the anonymous, [`RevocationStatus::Checked`].
     pub revocation: RevocationStatus,
+    /// What a shadow of the listener's terms would do with the client, for whoever tells of it. `None`: there is no shadow.
+    pub shadow: Option<ShadowFinding>,
     /// Cut when access is withdrawn.
     pub lifeline: Lifeline,
 }
@@ -377,6 +416,7 @@ impl Session {
             cipher: "none",
             resumed: false,
             revocation: RevocationStatus::Checked,
+            shadow: None,
             lifeline: enforcement.register(listener.into(), None),
         }
     }
@@ -410,6 +450,8 @@ pub struct HandshakeRefusal {
     pub fingerprint: Option<Fingerprint>,
     /// The way to tell the client, where that is asked for and its handshake came that far. Dropped, it is closed.
     pub stream: Option<RefusedStream>,
+    /// What a shadow would have done.
+    pub shadow: Option<ShadowFinding>,
 }
 
 /// With how TLS began where that is told.
@@ -442,6 +484,7 @@ fn connection(
         peer,
         lifeline,
         revocation,
+        shadow,
     } = admitted;
     let session = Session {
         peer,
@@ -461,6 +504,7 @@ fn connection(
             .map_or("none", |suite| cipher_name(suite.suite())),
         resumed: state.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         revocation,
+        shadow,
         lifeline: lifeline.clone(),
     };
     Connection {
@@ -519,6 +563,7 @@ async fn turn_away(mut tls: TlsStream<TcpStream>) {
 
 /// Whatever says who a client was says by which front it came.
 pub const FRONT: &str = "front";
+const SHADOW: &str = "shadow";
 
 /// RFC 7301 §3.2.
 const NO_APPLICATION_PROTOCOL: u8 = 120;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::chain;
 use countersign_diagnose::handshake::{self, HandshakeFault, Offer, Offered, Stage, alert_name};
 use countersign_diagnose::refusal::Refusal;
@@ -140,6 +141,11 @@ fn of_incompatible(incompatible: &PeerIncompatible) -> HandshakeFault {
             why: format!("{other:?}"),
         },
     }
+}
+
+/// What a chain is refused for.
+pub(crate) fn cause(fault: &ChainFault) -> Cause {
+    chain::refusal(fault, Purpose::ClientAuth).cause
 }
 
 /// The refusal, and the SHA-256 of the leaf if there was one.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::handshake::{HandshakeFault, alert_name};
 use countersign_pki::chain::ChainFaultKind;
 use countersign_pki::identity::VerifiedPeer;
@@ -26,6 +27,7 @@ use crate::fault::{Fault, certificate_error};
 use crate::provider::provider;
 use crate::scope::{ClientCertificate, OnRefusal, Scope};
 use crate::sessions::Origin;
+use crate::shadow::{ShadowFinding, Shown};
 
 pub(crate) struct Judge {
     scope: Arc<Scope>,
@@ -38,6 +40,8 @@ pub(crate) struct Judge {
 struct Found {
     peer: Option<Arc<VerifiedPeer>>,
     fault: Option<Fault>,
+    /// For a shadow.
+    shown: Option<Shown>,
     /// Of the session that was last given to rustls, which is the one it resumes if it resumes any.
     offered: Option<Origin>,
     tickets: Vec<(Vec<u8>, Vec<u8>)>,
@@ -75,7 +79,7 @@ impl Judge {
             return Err(fault.clone());
         }
         if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
-            let peer = found.peer.take();
+            let (peer, shown) = (found.peer.take(), found.shown.take().map(Arc::new));
             return match self.scope.settings.client_certificate {
                 // rustls has seen to it; without a peer here nobody is let in all the same.
                 ClientCertificate::Require if peer.is_none() => {
@@ -84,6 +88,7 @@ impl Judge {
                 _ => Ok(Origin {
                     peer,
                     first_handshake: self.enforcement.now(),
+                    shown,
                 }),
             };
         }
@@ -92,12 +97,7 @@ impl Judge {
             .peer_certificates()
             .and_then(<[_]>::first)
             .map(AsRef::as_ref);
-        let admitted = origin
-            .peer
-            .as_ref()
-            .and_then(|peer| peer.chain().first())
-            .map(Vec::as_slice);
-        if restored == admitted {
+        if restored == origin.leaf() {
             Ok(origin)
         } else {
             Err(HandshakeFault::SessionMixedUp.into())
@@ -143,6 +143,15 @@ impl Judge {
         &self,
         proof: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.is_shadow_alone() {
+            // Whoever holds no key to what it shows is as anonymous as the rest.
+            if proof.is_err()
+                && let Some(shown) = &mut self.found().shown
+            {
+                shown.finding = ShadowFinding::WouldRefuse(Cause::BadSignature);
+            }
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         let refused = self.found().fault.clone();
         if let Some(fault) = refused {
             // It is refused already, and would only be told of it. Whoever does not hold the key is not: the alert is the one
@@ -175,6 +184,20 @@ impl Judge {
         }
         self.found().fault = Some(fault);
         Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    /// What a shadow found of what was shown, for a handshake that was refused.
+    pub(crate) fn shown(&self) -> Option<ShadowFinding> {
+        self.found()
+            .shown
+            .as_ref()
+            .map(|shown| shown.finding.clone())
+    }
+
+    /// Whether certificates are asked for to be told of, and decide nothing.
+    fn is_shadow_alone(&self) -> bool {
+        let settings = &self.scope.settings;
+        settings.client_certificate == ClientCertificate::Off && settings.shadow.is_some()
     }
 
     fn explains(&self) -> bool {
@@ -216,7 +239,7 @@ impl fmt::Debug for Judge {
 
 impl ClientCertVerifier for Judge {
     fn offer_client_auth(&self) -> bool {
-        self.scope.settings.client_certificate != ClientCertificate::Off
+        self.scope.settings.client_certificate != ClientCertificate::Off || self.is_shadow_alone()
     }
 
     /// Who sends none is let through to be told; [`Judge::origin`] refuses it.
@@ -239,6 +262,15 @@ impl ClientCertVerifier for Judge {
             .chain(intermediates)
             .map(|certificate| CertificateDer::from_slice(certificate))
             .collect();
+        if let Some(shadow) = &self.scope.settings.shadow {
+            let finding = shadow.judge(&self.scope, &chain, &self.enforcement);
+            let leaf = end_entity.to_vec();
+            self.found().shown = Some(Shown { leaf, finding });
+        }
+        if self.is_shadow_alone() {
+            // Invariant: no peer is found here, so that nobody is anybody for what they show.
+            return Ok(ClientCertVerified::assertion());
+        }
         match self.scope.verify(&chain, &self.enforcement) {
             Ok(peer) => {
                 self.found().peer = Some(peer);
@@ -375,6 +407,7 @@ mod tests {
                 handshake_timeout: Duration::from_secs(10),
                 on_refusal: OnRefusal::Alert,
                 feed_life: None,
+                shadow: None,
             };
             let server = ca.issue(Leaf::server(&["localhost"]));
             let credentials =
@@ -413,6 +446,7 @@ mod tests {
             let origin = |peer| Origin {
                 peer,
                 first_handshake,
+                shown: None,
             };
             for (key, peer) in [([1; 32], Some(Arc::clone(&self.peer))), ([2; 32], None)] {
                 self.judge.scope.sessions.put(&key, vec![0], origin(peer));
@@ -469,6 +503,7 @@ mod tests {
         case.judge.keep_tickets(&Origin {
             peer: None,
             first_handshake: case.judge.enforcement.now(),
+            shown: None,
         });
         assert!(case.judge.take(&[3; 32]).is_some());
     }

@@ -23,5 +23,6 @@ mod rate;
 pub mod refused_stream;
 pub mod scope;
 mod sessions;
+pub mod shadow;
 mod sources;
 mod stream;

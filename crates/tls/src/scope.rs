@@ -19,6 +19,7 @@ use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::Fault;
 use crate::sessions::SessionStore;
+use crate::shadow::ShadowSettings;
 
 /// What a listener asks of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +30,16 @@ pub enum ClientCertificate {
     Request,
     /// A client without a certificate is refused.
     Require,
+}
+
+impl ClientCertificate {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Off => b"off",
+            Self::Request => b"request",
+            Self::Require => b"require",
+        }
+    }
 }
 
 /// What a listener's policy admits or refuses.
@@ -79,6 +90,8 @@ pub struct ScopeSettings {
     /// How long after the feed was last confirmed certificates are still accepted (invariant 5); `None`, and in a process
     /// without a feed: for ever.
     pub feed_life: Option<Duration>,
+    /// Other terms for certificates, judged beside these and never in effect.
+    pub shadow: Option<ShadowSettings>,
 }
 
 /// A server name, and who vouches for clients that ask for it.
@@ -107,11 +120,7 @@ impl ScopeId {
         fields.add(settings.listener.as_bytes());
         // A name is never empty, so none and one cannot be confused.
         fields.add(host.map_or("", DnsName::as_str).as_bytes());
-        fields.add(match settings.client_certificate {
-            ClientCertificate::Off => b"off",
-            ClientCertificate::Request => b"request",
-            ClientCertificate::Require => b"require",
-        });
+        fields.add(settings.client_certificate.word());
         fields.add_verifier(settings.verifier.as_deref());
         fields.add(&settings.policy.canonical());
         fields.add(match settings.admits {
@@ -122,6 +131,15 @@ impl ScopeId {
         fields.count(settings.alpn.len());
         for protocol in &settings.alpn {
             fields.add(protocol);
+        }
+        // It admits nobody. What sessions remember of it is of this shadow, though, and of no other.
+        match &settings.shadow {
+            None => fields.count(0),
+            Some(shadow) => {
+                fields.count(1);
+                fields.add(shadow.client_certificate.word());
+                fields.add_verifier(Some(&shadow.verifier));
+            }
         }
         let mut id = [0; 32];
         id.copy_from_slice(fields.0.finish().as_ref());
@@ -371,7 +389,11 @@ impl Scope {
             credentials: Arc::new(credentials),
             listener,
             sessions,
-            root_hints: root_hints(settings.verifier.as_deref()),
+            // A shadow adds none where certificates are in force: clients may choose by them which one they send.
+            root_hints: root_hints(match (settings.client_certificate, &settings.shadow) {
+                (ClientCertificate::Off, Some(shadow)) => Some(&*shadow.verifier),
+                _ => settings.verifier.as_deref(),
+            }),
             narrowed: Vec::new(),
             protocols: settings
                 .alpn

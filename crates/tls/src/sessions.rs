@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
 
+use crate::shadow::Shown;
+
 /// Where a session came from: what a resumption inherits instead of a certificate check.
 #[derive(Clone)]
 pub(crate) struct Origin {
@@ -14,6 +16,19 @@ pub(crate) struct Origin {
     pub(crate) peer: Option<Arc<VerifiedPeer>>,
     /// When it did. Tickets of a resumed connection keep this time, so that no chain of resumptions outlives it.
     pub(crate) first_handshake: UnixTime,
+    /// What a shadow found there.
+    pub(crate) shown: Option<Arc<Shown>>,
+}
+
+impl Origin {
+    /// The certificate that the first handshake showed and went on with.
+    pub(crate) fn leaf(&self) -> Option<&[u8]> {
+        match (&self.peer, &self.shown) {
+            (Some(peer), _) => peer.chain().first().map(Vec::as_slice),
+            (None, Some(shown)) => Some(&shown.leaf),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Invariant: never shared between scopes, never larger than its limits. The oldest session makes room for a new one.
@@ -157,6 +172,7 @@ mod tests {
     fn put(store: &SessionStore, key: u8, length: usize) {
         let origin = Origin {
             peer: None,
+            shown: None,
             first_handshake: UnixTime::from_seconds(u64::from(key)),
         };
         store.put(&[key; 32], vec![key; length], origin);

@@ -117,6 +117,7 @@ impl Port {
             handshake_timeout: Duration::from_secs(10),
             on_refusal: OnRefusal::Alert,
             feed_life: None,
+            shadow: None,
         };
         let mut trusted = RootCertStore::empty();
         for certificate in ders(&node.ca_pem) {

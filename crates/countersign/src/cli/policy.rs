@@ -1,5 +1,9 @@
 //! `countersign policy`: what the rules of a configuration say of somebody, before somebody asks.
 
+mod kept;
+mod readiness;
+mod replay;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +19,6 @@ use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::Circumstances;
-use countersign_policy::postgresql::Packet;
 use countersign_proxy::explain::{Explained, ListenerPolicy, Question, Takes};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
@@ -24,6 +27,7 @@ use serde::Serialize;
 use crate::bundles_in_force::BundlesInForce;
 use crate::certificate_file::certificates_in;
 use crate::cli::arguments::Globals;
+use crate::composition::Own;
 use crate::configuration::Loaded;
 use crate::fault::{Answer, Fault};
 use crate::{composition, hypothetical, placeholder};
@@ -41,6 +45,15 @@ enum Verb {
     ///
     /// What is judged is the file, by the code that judges clients. Revocation is not asked. Exit code 0: allowed, 1: refused.
     Explain(Box<ExplainArguments>),
+    /// Say what changes if a configuration took over: the decisions that a gateway made and kept, judged anew by the file
+    ///
+    /// Each kind of decision is judged once, as it was made last, by the code that judges clients. What cannot be judged is named. The
+    /// gateway need not run. Exit code 1 with --check: somebody who was admitted would be refused, or it cannot be said of all.
+    Replay(replay::ReplayArguments),
+    /// Say whether certificates can be required: who came without one, and whom a shadow would refuse
+    ///
+    /// Exit code 1 with --check: a listener is not ready, or was not watched for the whole time.
+    Readiness(readiness::ReadinessArguments),
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +142,8 @@ impl PolicyCommand {
                 globals.output().answer(&explanation, Explanation::text)?;
                 Ok(Answer::from_bool(explanation.allowed))
             }
+            Verb::Replay(arguments) => arguments.run(globals),
+            Verb::Readiness(arguments) => arguments.run(globals),
         }
     }
 }
@@ -136,17 +151,7 @@ impl PolicyCommand {
 impl ExplainArguments {
     fn explain(&self, now: UnixTime) -> Result<Explanation, Fault> {
         let loaded = Loaded::from_file(&self.file)?;
-        let mut own = placeholder::own(now)?;
-        if self.ca.is_some() || self.trust_domain.is_some() {
-            let anchors = match &self.ca {
-                Some(path) => certificates_in(path)?,
-                None => own.bundle.anchors().to_vec(),
-            };
-            let domain = (self.trust_domain.as_ref()).or_else(|| own.bundle.trust_domain());
-            let domain = domain.cloned();
-            own.bundle = TrustBundle::new(BundleName::internal(), domain, anchors, now)
-                .map_err(|error| Fault::configuration(format_args!("--ca: {error}")))?;
-        }
+        let own = supposed(self.ca.as_deref(), self.trust_domain.as_ref(), now)?;
         let plan = composition::plan(&loaded, Some(&own), &BundlesInForce::default(), now)?;
         let listener = self.listener(&plan)?;
         let at = self.at.unwrap_or(now);
@@ -249,7 +254,11 @@ impl ExplainArguments {
                     ))
                     .hint("say as whom, with --user NAME")
                 })?;
-                login(user, self.database.as_deref()).map(Question::Login)
+                Question::login(user, self.database.as_deref()).map_err(|invalid| {
+                    Fault::configuration(format_args!(
+                        "no client can ask for this login: {invalid}"
+                    ))
+                })
             }
             Takes::Requests => {
                 Question::request(&self.host, &self.method, &self.path, &self.headers)
@@ -313,25 +322,23 @@ impl From<&Refusal> for RefusalView {
     }
 }
 
-/// As a client would say it: the one way to a login is its packet.
-fn login(user: &str, database: Option<&str>) -> Result<countersign_policy::access::Login, Fault> {
-    // Protocol 3.0, as every client of the field speaks.
-    let mut packet = vec![0, 0, 0, 0, 0, 3, 0, 0];
-    for (key, value) in [("user", Some(user)), ("database", database)] {
-        if let Some(value) = value {
-            packet.extend([key.as_bytes(), &[0], value.as_bytes(), &[0]].concat());
-        }
+/// What an authority gives to a plan: a stand-in, but for what is known of it.
+fn supposed(
+    ca: Option<&Path>,
+    trust_domain: Option<&TrustDomain>,
+    now: UnixTime,
+) -> Result<Own, Fault> {
+    let mut own = placeholder::own(now)?;
+    if ca.is_some() || trust_domain.is_some() {
+        let anchors = match ca {
+            Some(path) => certificates_in(path)?,
+            None => own.bundle.anchors().to_vec(),
+        };
+        let domain = trust_domain.or_else(|| own.bundle.trust_domain()).cloned();
+        own.bundle = TrustBundle::new(BundleName::internal(), domain, anchors, now)
+            .map_err(|error| Fault::configuration(format_args!("--ca: {error}")))?;
     }
-    packet.push(0);
-    let length = u32::try_from(packet.len()).map_err(Fault::bug)?;
-    packet[..4].copy_from_slice(&length.to_be_bytes());
-    match Packet::parse(&packet) {
-        Ok(Packet::Startup(login)) => Ok(login),
-        Ok(Packet::Cancel) => Err(Fault::bug("a login was read as a cancel request")),
-        Err(invalid) => Err(Fault::configuration(format_args!(
-            "no client can ask for this login: {invalid}"
-        ))),
-    }
+    Ok(own)
 }
 
 fn header(text: &str) -> Result<(String, String), &'static str> {

@@ -49,6 +49,7 @@ mod publishing;
 mod puppet;
 mod readme;
 mod recovery;
+mod replay;
 mod retention;
 mod revocation;
 mod rfc9881;

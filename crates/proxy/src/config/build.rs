@@ -18,18 +18,18 @@ use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
 use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::scope::{Admits, Narrowed, ScopeSettings};
+use countersign_tls::shadow::ShadowSettings;
 
 use crate::config::edge::edge;
 use crate::config::egress;
 use crate::config::health::checked_by_listener;
 use crate::config::refusal::on_refusal;
-use crate::config::route::{Admission, build_route, bytes_route, login_route, shadow_route};
+use crate::config::route::{Admission, build_route, bytes_route, login_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
-    ShadowConfig, UpstreamProtocol, UpstreamUrls, upstream,
+    ListenerShadowConfig, UpstreamProtocol, UpstreamUrls, shadow, upstream,
 };
 use crate::plan::{Bounds, Direction, GatewayPlan, ListenerPlan, Protocol, Serving};
-use crate::shadow::Shadow;
 use crate::upstream::Group;
 
 impl GatewayConfig {
@@ -87,6 +87,7 @@ impl GatewayConfig {
             workers,
             listeners,
             egress,
+            decisions: self.decisions.build()?,
             bounds: Bounds::default(),
         })
     }
@@ -144,7 +145,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             ConfigError::new(at, invalid.to_string())
                 .hint("see docs/reference/rules.md for what each condition asks for")
         };
-        let shadow = shadow(&place, listener, &served, &admission)?;
+        let shadow = shadow::rules(&place, listener, served.rules(), &admission)?;
         let narrowed = match listener.client_certificate {
             ClientCertificateMode::Off => Vec::new(),
             _ => self.narrowed(&place, &trust, listener, &served.routes)?,
@@ -181,6 +182,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 handshake_timeout: listener.handshake_timeout.duration(),
                 on_refusal: on_refusal(&place, listener, served.protocol)?,
                 feed_life,
+                shadow: self.shadow_terms(&place, listener)?,
             },
             break_glass,
             credentials: self.credentials(&place, listener)?,
@@ -206,6 +208,16 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             }),
             name,
         })
+    }
+
+    fn shadow_terms(
+        &self,
+        place: &str,
+        listener: &ListenerConfig,
+    ) -> Result<Option<ShadowSettings>, ConfigError> {
+        let trusted = |place: &str, names: &[String]| self.trusted(place, names);
+        let verifier = |place: &str, bundles| self.verifier(place, bundles);
+        shadow::certificates(place, listener, trusted, verifier)
     }
 
     fn verifier(
@@ -272,9 +284,13 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         if listener.client_certificate == ClientCertificateMode::Off {
             return Ok(Vec::new());
         }
+        self.trusted(place, &listener.trust)
+    }
+
+    fn trusted(&self, place: &str, names: &[String]) -> Result<Vec<Arc<TrustBundle>>, ConfigError> {
         let mut seen = HashSet::new();
-        let mut trusted = Vec::with_capacity(listener.trust.len());
-        for (number, name) in listener.trust.iter().enumerate() {
+        let mut trusted = Vec::with_capacity(names.len());
+        for (number, name) in names.iter().enumerate() {
             let place = format!("{place}.trust[{number}]");
             let bundle = BundleName::parse(name)
                 .ok()
@@ -332,41 +348,6 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         };
         upstream::read_credentials(place, certificate, key, &self.read)
     }
-}
-
-/// The listener's rules as its shadows would have them; `None`: it has no shadow.
-fn shadow(
-    place: &str,
-    listener: &ListenerConfig,
-    served: &Served,
-    admission: &Admission<'_>,
-) -> Result<Option<Arc<Shadow>>, ConfigError> {
-    let written: Vec<Option<&ShadowConfig>> = match served.protocol {
-        Protocol::Http => listener.route.iter().map(|it| it.shadow.as_ref()).collect(),
-        Protocol::Bytes | Protocol::Postgresql => vec![listener.shadow.as_ref()],
-    };
-    if written.iter().all(Option::is_none) {
-        return Ok(None);
-    }
-    let mut routes = Vec::with_capacity(written.len());
-    for (number, (live, written)) in served.routes.iter().zip(&written).enumerate() {
-        let at = rule_place(place, served.protocol, Some(number), None);
-        routes.push(match written {
-            Some(written) => shadow_route(&at, live, written, admission, served.protocol)?,
-            None => live.clone(),
-        });
-    }
-    let policy = AccessPolicy::new(routes).map_err(|invalid| {
-        let at = rule_place(place, served.protocol, invalid.route, None);
-        let entry = invalid
-            .entry
-            .map_or_else(String::new, |(list, index)| format!(".{list}[{index}]"));
-        ConfigError::new(format!("{at}.shadow{entry}"), invalid.to_string())
-    })?;
-    Ok(Some(Arc::new(Shadow {
-        policy,
-        routes: written.iter().map(Option::is_some).collect(),
-    })))
 }
 
 /// The key of a route or of one of its entries.
@@ -446,6 +427,12 @@ struct Served {
     upstreams: Vec<Arc<Group>>,
 }
 
+impl Served {
+    fn rules(&self) -> (Protocol, &[Route]) {
+        (self.protocol, &self.routes)
+    }
+}
+
 fn served(
     place: &str,
     name: &str,
@@ -460,7 +447,10 @@ fn served(
         ("upstream_tls", listener.upstream_tls.is_some()),
         ("allow", !listener.allow.is_empty()),
         ("deny", !listener.deny.is_empty()),
-        ("shadow", listener.shadow.is_some()),
+        (
+            "shadow",
+            (listener.shadow.as_ref()).is_some_and(ListenerShadowConfig::has_rules),
+        ),
     ];
     if let Some(urls) = &listener.upstream {
         if !listener.route.is_empty() {

@@ -112,14 +112,20 @@ fn admitted(caller: &Caller, packet: Packet) -> Result<(Arc<Address>, Asking), O
         },
         Packet::Startup(login) => {
             let (decision, policy) = serving.decide_login(peer, &login, circumstances);
-            if let Some(shadow) = serving.shadow_of(policy) {
-                let verdict = shadow.of_login(peer, &login, circumstances, &decision);
-                (caller.listener).note_shadow(verdict, &caller.session, &login);
+            let shadow = serving.shadow_of(policy);
+            let shadow = shadow.and_then(|it| it.of_login(peer, &login, circumstances, &decision));
+            (caller.listener).note_shadow(shadow, &caller.session, &login);
+            let keep = |refused| {
+                let label = Some(label(policy));
+                caller.keep_decision(&serving, (&login).into(), label, refused, shadow);
+            };
+            if let Decision::Allow { .. } = decision {
+                keep(None);
+                return Ok((address, Asking::Login { login, upstream }));
             }
-            match decision {
-                Decision::Allow { .. } => Ok((address, Asking::Login { login, upstream })),
-                decision => Err(refused_login(&decision, peer, &login, label(policy))),
-            }
+            let refusal = refused_login(&decision, peer, &login, label(policy));
+            keep(refusal.as_ref().map(|it| it.cause));
+            Err(refusal)
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::Tunnel;
 use crate::activity::Observed;
+use crate::decisions::Asked as Seen;
 use crate::exchange::Caller;
 use crate::in_flight::{Asking, Place};
 use crate::upstream::{Address, Choice, Switched, Upstream, UpstreamFault};
@@ -74,20 +75,24 @@ fn admitted(caller: &Caller) -> Option<(Choice, Arc<Address>, Asking)> {
     let peer = caller.session.peer.as_deref();
     let circumstances = caller.circumstances();
     let (decision, policy) = serving.decide_connection(peer, circumstances);
-    if let Some(shadow) = serving.shadow_of(policy) {
-        let verdict = shadow.of_connection(peer, circumstances, &decision);
-        (caller.listener).note_shadow(verdict, &caller.session, "a connection");
-    }
+    let shadow = serving.shadow_of(policy);
+    let shadow = shadow.and_then(|it| it.of_connection(peer, circumstances, &decision));
+    (caller.listener).note_shadow(shadow, &caller.session, "a connection");
+    let label = policy.routes().first().map_or("", |it| it.label.as_str());
+    let keep = |refused| {
+        caller.keep_decision(&serving, Seen::Connection, Some(label), refused, shadow);
+    };
     if let (Decision::Allow { .. }, Some(group)) = (&decision, serving.upstreams.first())
         && let Upstream::Bytes(_) = group.first()
     {
+        keep(None);
         let choice = caller.pool.choose(group);
         let upstream = choice.upstream().clone();
         let address = Arc::clone(upstream.address()?);
         return Some((choice, address, Asking::Connection { upstream }));
     }
-    let label = policy.routes().first().map_or("", |it| it.label.as_str());
     if let Some(refusal) = refused_connection(&decision, peer, label) {
+        keep(Some(refusal.cause));
         let listener = &caller.listener;
         listener.refuse_request(refusal, &caller.session, None);
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
+use countersign_pki::name::DnsName;
 use countersign_policy::access::{Asked, Decision};
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -13,6 +14,7 @@ use http::{Method, Response, StatusCode, Uri};
 
 use super::{Caller, ReadHost, View, form};
 use crate::body::ToClient;
+use crate::decisions::Asked as Seen;
 use crate::headers::identity::X_FORWARDED_HOST;
 use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
@@ -81,28 +83,34 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
-    if let Some(shadow) = view.serving.shadow_of(policy) {
+    let shadow = view.serving.shadow_of(policy);
+    let shadow = shadow.and_then(|shadow| shadow.of_request(&asked, &decision));
+    if shadow.is_some() {
         let what = format_args!("{} {}{path}", parts.method, shown_host(parts));
-        let verdict = shadow.of_request(&asked, &decision);
-        (caller.listener).note_shadow(verdict, &caller.session, what);
+        (caller.listener).note_shadow(shadow, &caller.session, what);
     }
-    let route = match &decision {
-        Decision::Allow { route } => {
-            return Ok(Admitted {
-                route: *route,
-                host,
-            });
-        }
-        Decision::CertificateNeeded { route }
-        | Decision::IdentityNotAllowed { route, .. }
-        | Decision::RequestNotAllowed { route, .. } => policy.routes().get(*route),
-        Decision::NoRoute => None,
+    let label = decision
+        .route()
+        .and_then(|it| policy.routes().get(it))
+        .map(|it| it.label.as_str());
+    let keep = |refused| {
+        let seen = Seen::Request {
+            host: asked.host.map(DnsName::as_str),
+            method: asked.method,
+            path,
+        };
+        caller.keep_decision(&view.serving, seen, label, refused, shadow);
     };
-    let label = route.map_or("no route", |route| route.label.as_str());
-    let refusal = refused(&decision, &asked, label);
+    if let Decision::Allow { route } = decision {
+        keep(None);
+        return Ok(Admitted { route, host });
+    }
+    let refusal = refused(&decision, &asked, label.unwrap_or("no route"))
+        .unwrap_or_else(|| malformed(Malformed::Unreadable, path));
+    keep(Some(refusal.cause));
     Err(Refusing {
         status: StatusCode::FORBIDDEN,
-        refusal: refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path)),
+        refusal,
     })
 }
 

@@ -14,7 +14,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::connection;
+use crate::connection::{self, Kit};
+use crate::decisions::Recorder;
 use crate::gateway::{Accepting, Share};
 use crate::health::Checks;
 use crate::in_flight::{Awaited, InFlight, sweep_interval};
@@ -32,6 +33,8 @@ pub(super) struct Assignment {
     pub(super) checks: Checks,
     /// After each reload, to judge again what is in flight.
     pub(super) reloads: Option<mpsc::Receiver<Awaited>>,
+    /// Makes what this worker adds up decisions by.
+    pub(super) recorder: Box<dyn FnOnce() -> Recorder + Send>,
 }
 
 /// Starts one worker for each entry of `assignments`.
@@ -63,12 +66,18 @@ async fn work(assignment: Assignment, drain: Drain) {
         metrics,
         checks,
         reloads,
+        recorder,
     } = assignment;
     let pool = UpstreamPool::new(bounds, enforcement, metrics, Some(checks));
     let in_flight = InFlight::new();
+    let recorder = Rc::new(recorder());
     let accepting = shares.into_iter().map(|(listener, socket)| {
-        let (pool, in_flight) = (Rc::clone(&pool), Rc::clone(&in_flight));
-        accept(listener, socket, pool, in_flight, drain.clone())
+        let kit = Kit {
+            pool: Rc::clone(&pool),
+            in_flight: Rc::clone(&in_flight),
+            recorder: Rc::clone(&recorder),
+        };
+        accept(listener, socket, kit, drain.clone())
     });
     tokio::select! {
         // A gateway without a listener is there until the drain, too.
@@ -76,42 +85,31 @@ async fn work(assignment: Assignment, drain: Drain) {
         () = reap(&pool) => {}
         () = sweep(&in_flight, bounds.send) => {}
         () = judge_again(&in_flight, reloads) => {}
+        () = hand_over(&recorder) => {}
     }
 }
 
-async fn accept(
-    listener: Arc<Listener>,
-    socket: Accepting,
-    pool: Rc<UpstreamPool>,
-    in_flight: Rc<InFlight>,
-    drain: Drain,
-) {
+async fn accept(listener: Arc<Listener>, socket: Accepting, kit: Kit, drain: Drain) {
     let limit = listener.limit.clone();
     let name = listener.name.clone();
-    let shared = move || {
-        (
-            Arc::clone(&listener),
-            Rc::clone(&pool),
-            Rc::clone(&in_flight),
-        )
-    };
+    let shared = move || (Arc::clone(&listener), kit.clone());
     let accepting = match socket {
         Accepting::Tcp(socket) => TcpListener::from_std(socket).map(|socket| {
             let serve = move |stream, source, permit| {
-                let (listener, pool, in_flight) = shared();
+                let (listener, kit) = shared();
                 async move {
                     let _permit = permit;
-                    connection::serve(listener, pool, in_flight, stream, source).await;
+                    connection::serve(listener, kit, stream, source).await;
                 }
             };
             Either::Left(accept_loop(socket, limit, drain, serve))
         }),
         Accepting::Unix(socket) => UnixListener::from_std(socket).map(|socket| {
             let serve = move |stream, permit| {
-                let (listener, pool, in_flight) = shared();
+                let (listener, kit) = shared();
                 async move {
                     let _permit = permit;
-                    connection::serve_local(listener, pool, in_flight, stream).await;
+                    connection::serve_local(listener, kit, stream).await;
                 }
             };
             Either::Right(accept_unix_loop(socket, limit, drain, serve))
@@ -127,6 +125,13 @@ async fn reap(pool: &UpstreamPool) {
     loop {
         sleep(REAP_INTERVAL).await;
         pool.reap();
+    }
+}
+
+async fn hand_over(recorder: &Recorder) {
+    loop {
+        sleep(HAND_OVER_INTERVAL).await;
+        recorder.hand_over();
     }
 }
 
@@ -146,6 +151,9 @@ async fn judge_again(in_flight: &InFlight, reloads: Option<mpsc::Receiver<Awaite
     // Nobody is left who could reload; the connections go on.
     std::future::pending::<()>().await;
 }
+
+/// What a killed process loses of its decisions, beside what is not written.
+const HAND_OVER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Upstreams close idle connections after 5 s and more; a closed one costs a descriptor until it is found.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);

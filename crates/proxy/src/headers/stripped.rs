@@ -22,6 +22,17 @@ pub(crate) fn remove_where(headers: &mut HeaderMap, is_such: impl Fn(&HeaderName
     }
 }
 
+/// Whether a client says who it is, which no honest one does. Where it comes from is what any proxy on its way says.
+pub(crate) fn is_forging(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        is_stripped(name) && {
+            let name = name.as_str().as_bytes();
+            (FAMILIES.iter().chain(CERTIFICATE_NAMES))
+                .any(|family| begins_with(name, family.as_bytes()))
+        }
+    })
+}
+
 /// Whether a client may never send this to an upstream.
 pub(crate) fn is_stripped(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
@@ -77,6 +88,21 @@ const FAMILIES: &[&str] = &[
     "x-spiffe-",
     "x-ssl-",
     "x-tls-client-",
+];
+
+/// Of [`NAMES`] those that say who.
+const CERTIFICATE_NAMES: &[&str] = &[
+    "l5d-client-id",
+    "ssl-client",
+    "x-arr-clientcert",
+    "x-client-cn",
+    "x-client-dn",
+    "x-client-fingerprint",
+    "x-client-i-dn",
+    "x-client-issuer",
+    "x-client-s",
+    "x-client-trust-bundle",
+    "x-client-verify",
 ];
 
 /// These names alone: `x-client-` begins many headers that say nothing of certificates.

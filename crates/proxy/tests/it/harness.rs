@@ -136,6 +136,7 @@ impl Harness {
             metrics: Metrics::new("0.1.0"),
             drain,
             readiness: Readiness::new(),
+            decisions: None,
             break_glass: None,
         };
         let plan = plan(listener, &bundles, &own).with_bounds(change);

@@ -9,6 +9,7 @@ mod pending;
 mod refusals;
 mod scopes;
 mod sessions;
+mod shadow;
 mod site;
 mod staleness;
 mod told;

@@ -64,6 +64,7 @@ impl Site {
             handshake_timeout: Duration::from_secs(10),
             on_refusal: OnRefusal::Alert,
             feed_life: None,
+            shadow: None,
         };
         change(&mut settings);
         let enforcement = Enforcement::new(RevocationIndex::default(), shared);

@@ -1,0 +1,279 @@
+//! What one worker adds up between two looks of the one who keeps it. It costs a request a hash, and an allocation the first time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use arc_swap::ArcSwap;
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_policy::access::Login;
+use countersign_tls::acceptor::Session;
+
+use super::entry::{
+    CertificateVerdict, Client, ClientKey, DecisionKey, RecordedPath, RecordedVerdict,
+    StoredCertificate, Tally, What, Who, recorded_method,
+};
+use super::keeper::Settings;
+use super::{client, network};
+use crate::shadow::ShadowVerdict;
+
+/// What there is to keep, and whether it is wanted. A reload changes it.
+pub(crate) type Switch = Arc<ArcSwap<Settings>>;
+
+/// One worker's.
+pub(crate) struct Recorder {
+    switch: Switch,
+    /// `None`: nobody keeps anything.
+    keeper: Option<SyncSender<Batch>>,
+    // Of its own: who can guess where a decision is filed can have two be one.
+    hasher: RandomState,
+    decisions: RefCell<HashMap<u64, (DecisionKey, Tally)>>,
+    clients: RefCell<HashMap<u64, (ClientKey, Tally)>>,
+    certificates: RefCell<HashMap<Fingerprint, StoredCertificate>>,
+    dropped: Cell<u64>,
+}
+
+/// What a worker hands over.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) decisions: Vec<(DecisionKey, Tally)>,
+    pub(super) clients: Vec<(ClientKey, Tally)>,
+    pub(super) certificates: HashMap<Fingerprint, StoredCertificate>,
+    pub(super) dropped: u64,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Hash)]
+pub(crate) enum Asked<'a> {
+    Connection,
+    Login {
+        user: &'a str,
+        database: &'a str,
+    },
+    Request {
+        host: Option<&'a str>,
+        method: &'a str,
+        path: &'a str,
+    },
+}
+
+impl<'a> From<&'a Login> for Asked<'a> {
+    fn from(login: &'a Login) -> Self {
+        Self::Login {
+            user: login.user(),
+            database: login.database(),
+        }
+    }
+}
+
+impl From<Asked<'_>> for What {
+    fn from(asked: Asked<'_>) -> Self {
+        match asked {
+            Asked::Connection => Self::Connection,
+            Asked::Login { user, database } => Self::Login {
+                user: user.to_owned(),
+                database: database.to_owned(),
+            },
+            Asked::Request { host, method, path } => Self::Request {
+                host: host.map(str::to_owned),
+                method: recorded_method(method),
+                path: RecordedPath::new(method, path),
+            },
+        }
+    }
+}
+
+impl Recorder {
+    pub(super) fn new(switch: Switch, keeper: Option<SyncSender<Batch>>) -> Self {
+        Self {
+            switch,
+            keeper,
+            hasher: RandomState::new(),
+            decisions: RefCell::default(),
+            clients: RefCell::default(),
+            certificates: RefCell::default(),
+            dropped: Cell::new(0),
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.keeper.is_some() && self.switch.load().enabled
+    }
+
+    /// The rules decided. `refused`: the cause; `None`: they let it through.
+    pub(crate) fn decided(
+        &self,
+        (listener, session): (&str, &Session),
+        asked: Asked<'_>,
+        route: Option<&str>,
+        refused: Option<&'static str>,
+        shadow: Option<ShadowVerdict>,
+        now: u64,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+        let network = network(session.source.ip());
+        let peer = session.peer.as_deref();
+        let leaf = peer.map(VerifiedPeer::fingerprint);
+        let filed = (listener, leaf, network, asked, route, refused, shadow);
+        let place = self.hasher.hash_one(filed);
+        let tally = tally(session.source.ip(), leaf, now);
+        let mut decisions = self.decisions.borrow_mut();
+        if decisions.len() >= room(peer.is_some()) && !decisions.contains_key(&place) {
+            return self.dropped.set(self.dropped.get() + 1);
+        }
+        match decisions.entry(place) {
+            Entry::Occupied(mut known) => known.get_mut().1.add(&tally),
+            Entry::Vacant(vacant) => {
+                self.keep_certificate(session);
+                let key = DecisionKey {
+                    listener: listener.to_owned(),
+                    who: Who::of(peer),
+                    network,
+                    what: asked.into(),
+                    route: route.map(str::to_owned),
+                    verdict: refused.map_or(RecordedVerdict::Admitted, |cause| {
+                        RecordedVerdict::Refused(cause.to_owned())
+                    }),
+                    shadow,
+                };
+                vacant.insert((key, tally));
+            }
+        }
+    }
+
+    /// A handshake ended well.
+    pub(crate) fn connected(
+        &self,
+        (listener, session): (&str, &Session),
+        was_asked: bool,
+        shadow: Option<CertificateVerdict>,
+        now: u64,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+        let source = session.source.ip();
+        let peer = session.peer.as_deref();
+        let leaf = peer.map(VerifiedPeer::fingerprint);
+        let from = if peer.is_some() {
+            network(source)
+        } else {
+            client(source)
+        };
+        let place = self
+            .hasher
+            .hash_one((listener, leaf, from, was_asked, &shadow));
+        let key = || {
+            self.keep_certificate(session);
+            let client = match Who::of(peer) {
+                Who::Identity(key) => Client::Identity(key),
+                Who::Anonymous if was_asked => Client::WithoutCertificate,
+                Who::Anonymous => Client::Unasked,
+            };
+            ClientKey {
+                listener: listener.to_owned(),
+                client,
+                from,
+                shadow,
+            }
+        };
+        self.note_client(place, key, tally(source, leaf, now), room(peer.is_some()));
+    }
+
+    /// A handshake was refused for what the client showed, or did not show.
+    pub(crate) fn turned_away(
+        &self,
+        listener: &str,
+        source: IpAddr,
+        cause: &'static str,
+        shadow: Option<CertificateVerdict>,
+        now: u64,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+        let from = client(source);
+        let place = self.hasher.hash_one((listener, cause, from, &shadow));
+        let key = || ClientKey {
+            listener: listener.to_owned(),
+            client: Client::Refused(cause.to_owned()),
+            from,
+            shadow,
+        };
+        self.note_client(place, key, tally(source, None, now), room(false));
+    }
+
+    fn note_client(&self, place: u64, key: impl FnOnce() -> ClientKey, tally: Tally, room: usize) {
+        let mut clients = self.clients.borrow_mut();
+        if clients.len() >= room && !clients.contains_key(&place) {
+            return self.dropped.set(self.dropped.get() + 1);
+        }
+        match clients.entry(place) {
+            Entry::Occupied(mut known) => known.get_mut().1.add(&tally),
+            Entry::Vacant(vacant) => {
+                vacant.insert((key(), tally));
+            }
+        }
+    }
+
+    fn keep_certificate(&self, session: &Session) {
+        if let Some(peer) = session.peer.as_deref() {
+            let mut certificates = self.certificates.borrow_mut();
+            let certificate = certificates.entry(peer.fingerprint());
+            certificate.or_insert_with(|| StoredCertificate::of(peer));
+        }
+    }
+
+    /// Hands over what there is. Where nobody takes it now, it is kept for the next time, within its bound.
+    pub(crate) fn hand_over(&self) {
+        let Some(keeper) = &self.keeper else { return };
+        let batch = Batch {
+            decisions: self.decisions.take().into_values().collect(),
+            clients: self.clients.take().into_values().collect(),
+            certificates: self.certificates.take(),
+            dropped: self.dropped.take(),
+        };
+        if batch.decisions.is_empty() && batch.clients.is_empty() && batch.dropped == 0 {
+            return;
+        }
+        let lost = match keeper.try_send(batch) {
+            Ok(()) => return,
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
+        };
+        let count = |tallies: u64| self.dropped.set(self.dropped.get() + tallies);
+        count(lost.dropped);
+        count(lost.decisions.iter().map(|(_, tally)| tally.count).sum());
+        count(lost.clients.iter().map(|(_, tally)| tally.count).sum());
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+fn tally(source: IpAddr, leaf: Option<Fingerprint>, now: u64) -> Tally {
+    Tally {
+        count: 1,
+        first_unix_s: now,
+        last_unix_s: now,
+        source: source.to_canonical(),
+        leaf,
+    }
+}
+
+/// Those who make things up leave room for those who are known.
+fn room(is_known: bool) -> usize {
+    if is_known { 2 * MAX_HELD } else { MAX_HELD }
+}
+
+/// Of each kind, in a second: a third of what is kept in all.
+const MAX_HELD: usize = 1024;

@@ -1,0 +1,82 @@
+//! What other terms for certificates would do with a client: asked for and judged beside those in force, told of, and never in effect.
+//!
+//! Invariant: nothing found here becomes a peer. It is a cause or a name to show, so that no rule, header or session can take it for somebody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use countersign_diagnose::cause::Cause;
+use countersign_pki::chain::{Purpose, Verifier};
+use rustls_pki_types::CertificateDer;
+
+use crate::enforcement::Enforcement;
+use crate::fault;
+use crate::scope::{ClientCertificate, Scope};
+use crate::sessions::Origin;
+
+/// Terms that are tried out.
+#[derive(Clone, Debug)]
+pub struct ShadowSettings {
+    /// Whether a certificate would be required.
+    pub client_certificate: ClientCertificate,
+    /// Against whose anchors it would be judged.
+    pub verifier: Arc<Verifier>,
+}
+
+/// What they would do with a client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowFinding {
+    /// Take it for whoever this is; `None`: for nobody, which would be enough.
+    WouldAccept(Option<String>),
+    /// Refuse it.
+    WouldRefuse(Cause),
+}
+
+/// A leaf that was shown, and what was found of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) leaf: Vec<u8>,
+    pub(crate) finding: ShadowFinding,
+}
+
+impl ShadowSettings {
+    /// By everything that a live verdict goes by: the chain, revocation, the age of the feed.
+    pub(crate) fn judge(
+        &self,
+        scope: &Scope,
+        chain: &[CertificateDer<'_>],
+        enforcement: &Enforcement,
+    ) -> ShadowFinding {
+        if enforcement.stale(scope.settings.feed_life).is_some() {
+            return ShadowFinding::WouldRefuse(Cause::TrustDataStale);
+        }
+        let revocations = enforcement.revocations();
+        let now = enforcement.now();
+        let verified = (self.verifier).verify(chain, Purpose::ClientAuth, &revocations, now);
+        match verified {
+            Ok(peer) => ShadowFinding::WouldAccept(Some(peer.principal().to_string())),
+            Err(fault) => ShadowFinding::WouldRefuse(fault::cause(&fault)),
+        }
+    }
+
+    /// Of whoever got through; of a resumed session, what its first handshake showed.
+    pub(crate) fn finding(&self, origin: &Origin) -> ShadowFinding {
+        match &origin.shown {
+            Some(shown) => shown.finding.clone(),
+            None if self.client_certificate == ClientCertificate::Require => {
+                ShadowFinding::WouldRefuse(Cause::ClientCertNotSent)
+            }
+            None => ShadowFinding::WouldAccept(None),
+        }
+    }
+}
+
+impl fmt::Display for ShadowFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WouldAccept(Some(name)) => write!(f, "would be accepted as {name}"),
+            Self::WouldAccept(None) => f.write_str("would be accepted as nobody"),
+            Self::WouldRefuse(cause) => write!(f, "would be refused: {}", cause.slug()),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Terms that are tried out: told of, and never in effect.
+
+use std::sync::Arc;
+
+use countersign_diagnose::cause::Cause;
+use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
+use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use countersign_tls::shadow::{ShadowFinding, ShadowSettings};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind};
+
+use crate::peer::{BOTH, config, meet};
+use crate::site::{Site, name_of, trusting};
+
+fn would_refuse(cause: Cause) -> ShadowFinding {
+    ShadowFinding::WouldRefuse(cause)
+}
+
+fn would_accept(name: &str) -> ShadowFinding {
+    ShadowFinding::WouldAccept(Some(format!("cn:{name} (internal)")))
+}
+
+/// Shadow terms under which `ca` vouches.
+fn shadow(settings: &mut ScopeSettings, mode: ClientCertificate, ca: &TestCa) {
+    settings.shadow = Some(ShadowSettings {
+        client_certificate: mode,
+        verifier: Arc::new(trusting(ca)),
+    });
+}
+
+/// A listener that asks for nothing, and of which `mode` is tried out.
+fn of_nothing(mode: ClientCertificate) -> Site {
+    let mut site = Site::new();
+    let verifier = site.settings.verifier.clone();
+    site.replace(|settings| {
+        settings.client_certificate = ClientCertificate::Off;
+        settings.verifier = None;
+        settings.shadow = verifier.map(|verifier| ShadowSettings {
+            client_certificate: mode,
+            verifier,
+        });
+    });
+    site
+}
+
+async fn check(
+    site: &Site,
+    client: &Arc<ClientConfig>,
+    is_resumed: bool,
+    name: Option<&str>,
+    finding: &ShadowFinding,
+) {
+    let meeting = meet(site, client).await;
+    let session = meeting
+        .server
+        .unwrap_or_else(|refusal| panic!("refused: {}", refusal.refusal.sentence()))
+        .session;
+    assert_eq!(name_of(session.peer.as_deref()).as_deref(), name);
+    assert_eq!(session.resumed, is_resumed);
+    assert_eq!(session.shadow.as_ref(), Some(finding));
+    let kind = meeting.client.map(|met| met.kind).expect("admitted");
+    assert_eq!(kind == HandshakeKind::Resumed, is_resumed);
+}
+
+#[tokio::test]
+async fn whatever_is_shown_in_shadow_makes_nobody_somebody_and_refuses_nobody() {
+    let site = of_nothing(ClientCertificate::Require);
+    let stranger = TestCa::new("internal");
+    let revoked = site.client("gone");
+    site.revoke(&revoked).await;
+    let cases: [(Option<TestIdentity>, ShadowFinding); 7] = [
+        (None, would_refuse(Cause::ClientCertNotSent)),
+        (Some(site.client("you")), would_accept("you")),
+        (
+            Some(stranger.issue(Leaf::client("you"))),
+            would_refuse(Cause::SameNameDifferentKeyCa),
+        ),
+        (
+            Some(site.ca.issue(Leaf::client("you").valid(-7200, -3600))),
+            would_refuse(Cause::LeafExpired),
+        ),
+        (Some(revoked), would_refuse(Cause::CertificateRevoked)),
+        (
+            Some(site.client("you").with_other_key()),
+            would_refuse(Cause::BadSignature),
+        ),
+        (
+            Some(site.ca.authority_as_leaf()),
+            would_refuse(Cause::CaUsedAsEndEntity),
+        ),
+    ];
+    for (identity, finding) in cases {
+        for version in BOTH {
+            let client = Arc::new(config(&site, identity.as_ref(), version));
+            check(&site, &client, false, None, &finding).await;
+            // What was shown once is not somebody the second time either.
+            check(&site, &client, true, None, &finding).await;
+            check(&site, &client, true, None, &finding).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_shows_nothing_where_nothing_would_be_required_would_be_accepted() {
+    let site = of_nothing(ClientCertificate::Request);
+    for version in BOTH {
+        let client = Arc::new(config(&site, None, version));
+        check(
+            &site,
+            &client,
+            false,
+            None,
+            &ShadowFinding::WouldAccept(None),
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn session_of_a_shadow_is_worth_nothing_once_certificates_count() {
+    for mode in [ClientCertificate::Request, ClientCertificate::Require] {
+        for version in BOTH {
+            let mut site = of_nothing(ClientCertificate::Require);
+            let stranger = TestCa::new("stranger").issue(Leaf::client("you"));
+            let you = site.client("you");
+            let [you, stranger] =
+                [you, stranger].map(|it| Arc::new(config(&site, Some(&it), version)));
+            for client in [&you, &stranger] {
+                assert!(meet(&site, client).await.server.is_ok());
+            }
+            site.replace(|settings| {
+                let shadow = settings.shadow.take().expect("a shadow");
+                settings.client_certificate = mode;
+                settings.verifier = Some(shadow.verifier);
+            });
+            let meeting = meet(&site, &you).await;
+            let session = meeting.server.expect("admitted").session;
+            assert_eq!(
+                (name_of(session.peer.as_deref()).as_deref(), session.resumed),
+                (Some("cn:you (internal)"), false)
+            );
+            assert_eq!(session.shadow, None);
+            assert!(meet(&site, &stranger).await.server.is_err());
+        }
+    }
+}
+
+#[tokio::test]
+async fn shadow_beside_certificates_that_count_changes_neither_who_comes_in_nor_as_whom() {
+    let other = TestCa::new("other");
+    for mode in [ClientCertificate::Request, ClientCertificate::Require] {
+        for version in BOTH {
+            let mut site = Site::with(|settings| settings.client_certificate = mode);
+            site.replace(|settings| shadow(settings, ClientCertificate::Require, &other));
+            // In force, and not by the bundle that is tried out.
+            let you = Arc::new(config(&site, Some(&site.client("you")), version));
+            let name = Some("cn:you (internal)");
+            let meeting = meet(&site, &you).await;
+            let session = meeting.server.expect("admitted").session;
+            assert_eq!(name_of(session.peer.as_deref()).as_deref(), name);
+            assert!(matches!(
+                session.shadow,
+                Some(ShadowFinding::WouldRefuse(_))
+            ));
+            let finding = session.shadow.expect("found");
+            check(&site, &you, true, name, &finding).await;
+            // The other way round: as refused as without a shadow, and that is told of.
+            let theirs = other.issue(Leaf::client("them"));
+            let meeting = meet(&site, &Arc::new(config(&site, Some(&theirs), version))).await;
+            assert_eq!(meeting.alert(), Some(AlertDescription::UnknownCA));
+            let refused = meeting.server.err().expect("refused");
+            assert_eq!(refused.shadow, Some(would_accept("them")));
+            assert_eq!(
+                refused.refusal.evidence.get("shadow"),
+                Some("would be accepted as cn:them (internal)")
+            );
+            // Nobody who holds no key gets further by it.
+            let thief = other.issue(Leaf::client("them")).with_other_key();
+            let meeting = meet(&site, &Arc::new(config(&site, Some(&thief), version))).await;
+            assert!(meeting.server.is_err());
+            let nobody = meet(&site, &Arc::new(config(&site, None, version))).await;
+            assert_eq!(nobody.server.is_ok(), mode == ClientCertificate::Request);
+        }
+    }
+}
