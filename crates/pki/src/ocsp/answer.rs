@@ -279,6 +279,7 @@ fn known(
         } else if place.critical {
             let shown = const_oid::ObjectIdentifierRef::from_bytes(oid)
                 .map_or_else(|_| "?".to_owned(), asn1::dotted);
+            let shown: String = shown.chars().take(MAX_SHOWN_CHARS).collect();
             return Err(Malformed(format!(
                 "critical extension {shown} is not known here"
             )));
@@ -297,3 +298,6 @@ const MAX_ANSWERS: usize = 128;
 
 /// Each may cost a verification: the responder's own and what stands above it, twice during a change of key.
 const MAX_CERTIFICATES: usize = 8;
+
+/// Identifiers of the field have under 40.
+const MAX_SHOWN_CHARS: usize = 128;
