@@ -121,7 +121,7 @@ impl Enforcement {
 
     /// Clients' certificates of this bundle are asked about like this from now on; `None`: not at all. Connections that are open stay:
     /// [`Enforcement::renew_ocsp`] asks about them.
-    pub fn replace_ocsp(&self, bundle: BundleName, settings: Option<OcspSettings>) {
+    pub fn replace_ocsp(&self, bundle: &BundleName, settings: Option<OcspSettings>) {
         self.shared.ocsp.replace(bundle, settings);
     }
 

@@ -20,6 +20,7 @@ use countersign_pki::revocation::{RevocationMode, RevocationStatus};
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
 use self::slots::{Key, Slot, Slots};
@@ -147,8 +148,8 @@ impl Ocsp {
     }
 
     /// What was answered under other settings is forgotten.
-    pub(crate) fn replace(&self, bundle: BundleName, settings: Option<OcspSettings>) {
-        let held = self.settings_of(&bundle);
+    pub(crate) fn replace(&self, bundle: &BundleName, settings: Option<OcspSettings>) {
+        let held = self.settings_of(bundle);
         let is_same = match (&held, &settings) {
             (Some(held), Some(next)) => held.is_same_as(next),
             (None, None) => true,
@@ -161,10 +162,10 @@ impl Ocsp {
         let mut bundles = BTreeMap::clone(&self.bundles.load());
         match settings {
             Some(settings) => bundles.insert(bundle.clone(), Arc::new(settings)),
-            None => bundles.remove(&bundle),
+            None => bundles.remove(bundle),
         };
         self.bundles.store(Arc::new(bundles));
-        for slot in lock(&self.slots).forget(&bundle) {
+        for slot in lock(&self.slots).forget(bundle) {
             slot.changed.notify_waiters();
         }
     }
@@ -203,9 +204,12 @@ impl Ocsp {
             });
             PeerStanding { standing, at }
         });
-        let worst = all.reduce(|one, other| match rank(&one) < rank(&other) {
-            true => other,
-            false => one,
+        let worst = all.reduce(|one, other| {
+            if rank(&one) < rank(&other) {
+                other
+            } else {
+                one
+            }
         });
         worst.unwrap_or(PeerStanding {
             standing: OcspStanding::Awaited,
@@ -331,7 +335,7 @@ impl Ocsp {
         };
         let sender = lock(&self.questions).clone();
         let unsent = match sender {
-            Some(sender) => sender.try_send(asked).map_err(|full| full.into_inner()),
+            Some(sender) => sender.try_send(asked).map_err(TrySendError::into_inner),
             None => Err(asked),
         };
         if let Err(mut asked) = unsent {
@@ -475,7 +479,7 @@ fn elements(peer: &VerifiedPeer, settings: &OcspSettings) -> impl Iterator<Item 
 fn key(peer: &VerifiedPeer, element: PathElement) -> Key {
     Key {
         bundle: peer.bundle().clone(),
-        issuer_key: element.issuer_key,
+        issuer: element.issuer_key,
         serial: element.serial,
     }
 }

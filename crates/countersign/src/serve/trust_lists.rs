@@ -298,7 +298,7 @@ impl TrustLists {
         let present = enforcement.revocations();
         for (name, bundle) in &prepared.bundles {
             if bundle.trusted.ocsp.is_some() {
-                enforcement.replace_ocsp(name.clone(), bundle.trusted.ocsp.clone());
+                enforcement.replace_ocsp(name, bundle.trusted.ocsp.clone());
             }
             let Some(lists) = bundle.lists() else {
                 continue;

@@ -81,7 +81,7 @@ impl OcspQuestion {
     /// Judges what came back. `is_revoked` says whether the issuer has revoked the certificate of this serial, as far as is known
     /// without asking: a responder's own is looked up by it.
     ///
-    /// Accepted is an answer that a responder of `rules` signed (the issuer; one that the issuer itself certified for OCSPSigning and
+    /// Accepted is an answer that a responder of `rules` signed (the issuer; one that the issuer itself certified for `OCSPSigning` and
     /// whose certificate is valid; one that is named), with a key and an algorithm that are not weak, about this certificate and no
     /// second time, that has begun (5 min of difference between clocks are allowed), is not over, and repeats the nonce or, made
     /// beforehand, has none.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_pki::bundle::TrustBundle;
+use countersign_pki::certificate::Certificate;
 use countersign_probe::url::FetchUrl;
 use countersign_runtime::config::ConfigError;
 use countersign_runtime::config::amount::TimeSpan;
@@ -18,10 +19,10 @@ use super::trust::{TrustConfig, certificates};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OcspConfig {
-    /// Where it is asked: "http://HOST/PATH". An answer proves itself by its signature.
+    /// Where it is asked: `http://HOST/PATH`. An answer proves itself by its signature.
     pub url: String,
     /// PEM file with the responder's certificate, or several during a change. Default: answers come from the issuer of the certificate,
-    /// or from whom it certified for OCSPSigning.
+    /// or from whom it certified for `OCSPSigning`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer_file: Option<PathBuf>,
     /// For how long an answer is good, from when it came, if it says no earlier end itself: within this a revocation takes effect.
@@ -82,7 +83,7 @@ impl TrustConfig {
             let why = format!("it holds {count} certificates, not 1 to {MAX_SIGNERS}");
             return Err(ConfigError::new(at("signer_file"), why));
         }
-        if let Some(weak) = signers.iter().find_map(|signer| signer.weak_key()) {
+        if let Some(weak) = signers.iter().find_map(Certificate::weak_key) {
             let why = format!("the responder's key is weak ({weak}), so that anybody may have it");
             return Err(ConfigError::new(at("signer_file"), why));
         }

@@ -18,7 +18,7 @@ use super::{Patience, lock};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) bundle: BundleName,
-    pub(super) issuer_key: Fingerprint,
+    pub(super) issuer: Fingerprint,
     pub(super) serial: SerialNumber,
 }
 
@@ -224,7 +224,7 @@ mod tests {
     fn key(serial: u64) -> Key {
         Key {
             bundle: BundleName::internal(),
-            issuer_key: Fingerprint::from_bytes([1; 32]),
+            issuer: Fingerprint::from_bytes([1; 32]),
             serial: SerialNumber::from_magnitude(&serial.to_be_bytes()).expect("not zero"),
         }
     }

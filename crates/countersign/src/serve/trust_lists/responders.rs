@@ -68,7 +68,7 @@ struct Turns {
 impl TrustLists {
     pub(super) fn ask_about(&self, name: &BundleName, bundle: Option<&HeldBundle>) {
         let ocsp = bundle.and_then(|bundle| bundle.trusted.ocsp.clone());
-        self.shared.enforcement.replace_ocsp(name.clone(), ocsp);
+        self.shared.enforcement.replace_ocsp(name, ocsp);
     }
 
     /// Asks whatever there is to ask, and ends what answers leave no ground for. Never ends by itself.
