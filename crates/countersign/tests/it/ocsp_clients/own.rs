@@ -91,8 +91,12 @@ async fn chain_is_asked_about_whole_where_that_is_wanted() {
             .request(gateway.gateway(), for_client(protocol, "/chain"))
             .await;
         assert_eq!(outcome.status(), Some(status), "{chain} {outcome:?}");
+        if status == 403 {
+            let explained = ["explain", "--from", "127.0.0.1", "--since", "1h"];
+            let explained = both.installation.ok(&explained);
+            for part in ["ocsp-unreachable", "unauthorized"] {
+                assert!(explained.contains(part), "{part} in {explained}");
+            }
+        }
     }
-    let causes = (both.installation).ok(&["explain", "--from", "127.0.0.1", "--since", "1h"]);
-    assert!(causes.contains("ocsp-unreachable"), "{causes}");
-    assert!(causes.contains("unauthorized"), "{causes}");
 }
