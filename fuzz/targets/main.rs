@@ -12,6 +12,7 @@ mod feed;
 mod hello;
 mod name;
 mod ocsp;
+mod ocsp_response;
 mod path;
 mod pem;
 mod pkcs12;

@@ -28,6 +28,7 @@ use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
+use countersign_tls::ocsp::OcspSettings;
 
 use crate::bundles_in_force::BundlesInForce;
 use crate::configuration::{Configuration, Loaded};
@@ -100,6 +101,8 @@ pub(crate) struct Trusted {
     pub(crate) bundle: Arc<TrustBundle>,
     /// What says which of its certificates are revoked; `None`: nothing but the authority's feed.
     pub(crate) revocation: Option<RevocationPlan>,
+    /// How its clients are asked about; `None`: no responder is configured.
+    pub(crate) ocsp: Option<OcspSettings>,
     pub(crate) contact: Option<String>,
     pub(crate) notice: Duration,
 }
@@ -117,6 +120,7 @@ pub(crate) fn trusted(
         let trusted = Trusted {
             bundle: Arc::new(own.bundle.clone()),
             revocation: None,
+            ocsp: None,
             contact: None,
             notice: TrustConfig::default().notice.duration(),
         };
@@ -130,9 +134,13 @@ pub(crate) fn trusted(
         let revocation = trust
             .revocation(&bundle, now, read)
             .map_err(|error| loaded.fault(&error))?;
+        let ocsp = trust
+            .ocsp(&bundle, read)
+            .map_err(|error| loaded.fault(&error))?;
         let trusted = Trusted {
             bundle: Arc::new(bundle),
             revocation,
+            ocsp,
             contact: trust.contact.clone(),
             notice: trust.notice.duration(),
         };

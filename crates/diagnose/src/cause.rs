@@ -366,6 +366,9 @@ causes! {
     OcspStale = "ocsp-stale", Availability,
         "The OCSP answer is past its nextUpdate.",
         "Restore the responder.";
+    OcspAnswerInvalid = "ocsp-answer-invalid", Availability,
+        "What the OCSP responder says is no answer that can be relied on.",
+        "Ask it with `openssl ocsp`; check who signs its answers, its clock, and what stands between.";
     CrlBadSignature = "crl-bad-signature", Availability,
         "The CRL's signature does not verify.",
         "Fetch it again; check which key signed it.";

@@ -4,6 +4,7 @@ mod facts;
 mod sentence;
 
 use countersign_pki::chain::{ChainFault, ChainFaultKind, CrlFault, NameFault, Purpose};
+use countersign_pki::ocsp::OcspFault;
 
 use crate::cause::Cause;
 use crate::refusal::Refusal;
@@ -29,6 +30,12 @@ pub fn cause(kind: &ChainFaultKind, side: Purpose) -> Cause {
             CrlFault::Missing { .. } => Cause::CrlMissing,
             CrlFault::Unprocessed { .. } => Cause::CrlUnprocessed,
             CrlFault::WrongIssuer => Cause::CrlWrongIssuer,
+        },
+        ChainFaultKind::OcspUnusable { fault, .. } => match fault {
+            OcspFault::Invalid { .. } => Cause::OcspAnswerInvalid,
+            OcspFault::Stale { .. } => Cause::OcspStale,
+            OcspFault::Unknown => Cause::OcspUnknown,
+            OcspFault::Unreachable { .. } => Cause::OcspUnreachable,
         },
         ChainFaultKind::DepthExceeded { .. } => Cause::VerifyDepthTooSmall,
         ChainFaultKind::IdentityAmbiguous { .. } => Cause::IdentityAmbiguous,
@@ -413,6 +420,45 @@ mod tests {
             CrlFault::WrongIssuer,
             Cause::CrlWrongIssuer,
             "CN=Issuing CA may not sign CRLs: its keyUsage lacks cRLSign",
+        );
+    }
+
+    #[test]
+    fn a_responder_that_says_nothing_has_its_cause_and_sentence() {
+        let check = |fault, cause, sentence: &str| {
+            let subject = text("CN=order");
+            check(
+                ChainFaultKind::OcspUnusable { subject, fault },
+                cause,
+                sentence,
+            );
+        };
+        check(
+            OcspFault::Unknown,
+            Cause::OcspUnknown,
+            "the OCSP responder does not know the certificate of CN=order",
+        );
+        check(
+            OcspFault::Unreachable {
+                why: text("cannot connect to ocsp.acme.example:80"),
+            },
+            Cause::OcspUnreachable,
+            "no OCSP answer about the certificate of CN=order: cannot connect to ocsp.acme.example:80",
+        );
+        check(
+            OcspFault::Invalid {
+                why: text("the answer is malformed: it is empty"),
+            },
+            Cause::OcspAnswerInvalid,
+            "no OCSP answer about the certificate of CN=order that can be relied on: the answer is malformed: it is empty",
+        );
+        check(
+            OcspFault::Stale {
+                ended: time("2026-01-02T03:04:05Z"),
+                why: text("silence"),
+            },
+            Cause::OcspStale,
+            "OCSP answer about the certificate of CN=order ended 3 h ago (until 2026-01-02T03:04:05Z, now 2026-01-02T06:04:05Z), and there is no other: silence",
         );
     }
 

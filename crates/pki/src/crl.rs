@@ -15,6 +15,8 @@ use crate::serial::SerialNumber;
 use crate::tbs::{self, SignatureAlgorithm};
 use crate::time::UnixTime;
 
+pub(crate) use decode::reason_of;
+
 pub use accepted::{AcceptedCrl, CrlRefused};
 pub use decode::{InvalidCrl, ParsedCrl};
 pub use rows::{CrlRowFault, CrlRows, MAX_ROWS_BYTES};

@@ -1,11 +1,16 @@
-//! The Online Certificate Status Protocol (RFC 6960, with the profile of RFC 5019 and the nonces of RFC 9654): requests are
-//! decoded, responses built in two halves like certificates, so that the key stays with its signer.
+//! The Online Certificate Status Protocol (RFC 6960, with the profile of RFC 5019 and the nonces of RFC 9654), both halves. A
+//! responder's: requests are decoded, responses built in two halves like certificates, so that the key stays with its signer; which
+//! status a certificate has is the caller's to know. A client's: an [`OcspQuestion`] judges its answer, and [`OcspStanding`] says
+//! what follows.
 //!
-//! Which status a certificate has is the caller's to know. What a peer may grow has a bound: [`MAX_REQUEST_BYTES`],
-//! [`MAX_GET_BYTES`], [`MAX_QUESTIONS`], [`MAX_NONCE_OCTETS`].
+//! What a peer may grow has a bound: [`MAX_REQUEST_BYTES`], [`MAX_GET_BYTES`], [`MAX_QUESTIONS`], [`MAX_NONCE_OCTETS`],
+//! [`MAX_RESPONSE_BYTES`].
 
+mod answer;
+mod question;
 mod request;
 mod response;
+mod standing;
 
 use aws_lc_rs::digest;
 use const_oid::ObjectIdentifier;
@@ -15,6 +20,10 @@ use crate::asn1::{self, Malformed, Tlv};
 use crate::certificate::{Certificate, PublicKey};
 use crate::serial::SerialNumber;
 
+pub use question::{
+    AnswerRules, MAX_RESPONSE_BYTES, OcspAnswer, OcspQuestion, OcspRefused, OcspStatus,
+    QUESTION_NONCE_OCTETS,
+};
 pub use request::{
     InvalidOcspRequest, MAX_GET_BYTES, MAX_NONCE_OCTETS, MAX_QUESTIONS, MAX_REQUEST_BYTES, Nonce,
     OcspRequest,
@@ -22,6 +31,7 @@ pub use request::{
 pub use response::{
     CertStatus, OcspResponseFault, OcspResponseTemplate, OcspResponseToBeSigned, Responder,
 };
+pub use standing::{OcspFault, OcspStanding};
 
 /// The answer to a request that is refused by [`OcspRequest::parse`] (RFC 6960 §4.2.1).
 pub const MALFORMED_REQUEST: [u8; 5] = error_response(1);

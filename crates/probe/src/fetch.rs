@@ -1,4 +1,4 @@
-//! The one fetcher: a GET to a configured place, bounded in size, time and redirects.
+//! The one fetcher: a GET or a POST to a configured place, bounded in size, time and redirects.
 //!
 //! It asks for itself alone: no proxy, no credentials, no cookies, one connection a request. The places are an operator's
 //! own words, so internal addresses are as good as any; what an answer says cannot lead to another host.
@@ -11,11 +11,12 @@ use countersign_pki::chain::Verifier;
 use countersign_tls::connector::{Connector, ConnectorSettings, Refusal, Versions};
 use countersign_tls::enforcement::Enforcement;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, ETAG, HOST, HeaderMap, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HOST, HeaderMap,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION, USER_AGENT,
 };
-use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::request::Builder;
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -178,6 +179,37 @@ impl Fetcher {
         }
     }
 
+    /// POSTs `body` to a server without TLS, and takes an answer of status 200 and of no other place.
+    pub async fn post(
+        &self,
+        url: &FetchUrl,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Bytes, FetchFault> {
+        let target = target(url);
+        let asked = async {
+            let request = asking(Method::POST, url)
+                .header(CONTENT_TYPE, content_type)
+                .body(Full::from(body));
+            let response = self.send(url, None, request).await?;
+            if response.status() != StatusCode::OK {
+                return Err(FetchFault::Status {
+                    target: target.clone(),
+                    status: response.status().as_u16(),
+                });
+            }
+            match self.read(response, target.clone()).await? {
+                Fetched::Body(body, _) => Ok(body),
+                Fetched::Unchanged => Ok(Bytes::new()),
+            }
+        };
+        let limit = self.limits.time;
+        match timeout(limit, asked).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(FetchFault::TimedOut { target, limit }),
+        }
+    }
+
     async fn follow(
         &self,
         mut url: FetchUrl,
@@ -227,8 +259,17 @@ impl Fetcher {
         https: Option<&Arc<Verifier>>,
         held: &Validators,
     ) -> Result<Response<Incoming>, FetchFault> {
+        self.send(url, https, request(url, held)).await
+    }
+
+    async fn send(
+        &self,
+        url: &FetchUrl,
+        https: Option<&Arc<Verifier>>,
+        request: http::Result<Request<Full<Bytes>>>,
+    ) -> Result<Response<Incoming>, FetchFault> {
         let target = target(url);
-        let request = request(url, held).map_err(|error| FetchFault::Broken {
+        let request = request.map_err(|error| FetchFault::Broken {
             target: target.clone(),
             why: error.to_string(),
         })?;
@@ -309,27 +350,33 @@ impl Validators {
     }
 }
 
-fn request(url: &FetchUrl, held: &Validators) -> http::Result<Request<Empty<Bytes>>> {
-    let mut request = Request::get(url.path())
+fn asking(method: Method, url: &FetchUrl) -> Builder {
+    Request::builder()
+        .method(method)
+        .uri(url.path())
         .header(HOST, url.host_header())
         .header(
             USER_AGENT,
             concat!("countersign/", env!("CARGO_PKG_VERSION")),
         )
         .header(ACCEPT_ENCODING, "identity")
-        .header(CONNECTION, "close");
+        .header(CONNECTION, "close")
+}
+
+fn request(url: &FetchUrl, held: &Validators) -> http::Result<Request<Full<Bytes>>> {
+    let mut request = asking(Method::GET, url);
     if let Some(etag) = &held.etag {
         request = request.header(IF_NONE_MATCH, etag);
     } else if let Some(last_modified) = &held.last_modified {
         request = request.header(IF_MODIFIED_SINCE, last_modified);
     }
-    request.body(Empty::new())
+    request.body(Full::default())
 }
 
 /// The connection's own task ends with the connection: when the answer was read, or was let go.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    request: Request<Empty<Bytes>>,
+    request: Request<Full<Bytes>>,
     target: String,
 ) -> Result<Response<Incoming>, FetchFault> {
     let broken = |error: hyper::Error| FetchFault::Broken {

@@ -21,9 +21,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
-use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_diagnose::request::{Malformed, malformed};
 use countersign_tls::acceptor::{Connection, Session};
+use countersign_tls::refused_stream::RefusedStream;
 use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -82,7 +83,7 @@ pub(crate) async fn serve(
             // It was not let in under any arming, and none has to wait for it.
             drop(entered);
             if let Some(stream) = stream {
-                Box::pin(refused::tell(stream, cause, &id)).await;
+                Box::pin(part(stream, listener.protocol, cause, &id)).await;
             }
             return;
         }
@@ -106,6 +107,15 @@ pub(crate) async fn serve_local(
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let session = Session::plaintext(&listener.enforcement, &listener.name, source);
     Box::pin(serve_session(socket, session, listener, kit)).await;
+}
+
+/// Tells whoever is refused so in the protocol that it speaks.
+async fn part(stream: RefusedStream, protocol: Protocol, cause: Cause, id: &RefusalId) {
+    match protocol {
+        Protocol::Bytes => refused::close(stream).await,
+        Protocol::Http => refused::tell(stream, cause, id).await,
+        Protocol::Postgresql => login::tell(stream, id).await,
+    }
 }
 
 async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(

@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::credentials::SharedCredentials;
 use crate::edge::{self, Edge, Ends};
-use crate::enforcement::Enforcement;
+use crate::enforcement::{Admission, Enforcement};
 use crate::farewell::{alert_record, part};
 use crate::fault::{self, Fault};
 use crate::hello::{Greeting, Rejected};
@@ -250,67 +250,94 @@ impl Acceptor {
             }
             Err(_) => return Err(timed_out(&scope, Stage::Answered).into()),
         };
-        match self.admit(&scope, &judge, &tls, sni.as_ref()) {
-            Ok(admitted) => Ok(connection(&scope, (tls, place), admitted, ends, sni)),
-            Err(fault)
-                if scope.settings.on_refusal == OnRefusal::Explain && may_be_told(&fault) =>
-            {
+        // A handshake that waits for a responder is done, and takes no other's place.
+        let mut slot = Some(slot);
+        let fault = match self
+            .admit(&scope, &judge, &tls, sni.as_ref(), &mut slot)
+            .await
+        {
+            Ok(admitted) => return Ok(connection(&scope, (tls, place), admitted, ends, sni)),
+            Err(fault) => fault,
+        };
+        let has_waited = slot.is_none();
+        let explains = scope.settings.on_refusal == OnRefusal::Explain || has_waited;
+        if explains && may_be_told(&fault) {
+            let limits = self.edge.load().pending;
+            let slot = slot.or_else(|| self.pending.begin(limits, ends.source.ip()).ok());
+            if let Some(slot) = slot {
                 let stream = Some(RefusedStream::new(tls, slot, place));
                 let shadow = judge.shown();
-                Err(Refused {
+                return Err(Refused {
                     fault,
                     stream,
                     shadow,
-                })
-            }
-            Err(fault) => {
-                turn_away(tls).await;
-                Err(Refused {
-                    shadow: judge.shown(),
-                    ..fault.into()
-                })
+                });
             }
         }
+        turn_away(tls).await;
+        Err(Refused {
+            shadow: judge.shown(),
+            ..fault.into()
+        })
     }
 
     /// The last look: what was withdrawn while the handshake ran counts, too.
     ///
     /// Invariant: the connection is registered before the scope and the revocations are read again, and whoever changes
     /// them changes them before cutting connections. So a withdrawal either finds the connection or is found here.
-    fn admit(
+    ///
+    /// Whose responder has to be asked first is nobody yet: it waits here, registered as nothing, and is looked at once more behind
+    /// that. It gets no session.
+    async fn admit(
         &self,
         judged_by: &Arc<Scope>,
         judge: &Judge,
         tls: &TlsStream<TcpStream>,
         sni: Option<&DnsName>,
+        slot: &mut Option<Slot>,
     ) -> Result<Admitted, Fault> {
         let mut origin = judge.origin(tls.get_ref().1)?;
         let mut scope = Arc::clone(judged_by);
+        let mut settled = None;
         loop {
             let lifeline = self
                 .enforcement
                 .register(Arc::clone(&scope.listener), origin.peer.clone());
             let present = self.scope.load().of_name(sni);
-            let revocation = match &origin.peer {
-                Some(peer) if present.id == scope.id => self.enforcement.admission(peer),
-                _ => Some(RevocationStatus::Checked),
+            let admission = match &origin.peer {
+                Some(peer) if present.id == scope.id => self.enforcement.admission(peer, settled),
+                _ => Admission::Admitted(RevocationStatus::Checked),
             };
-            if let (true, Some(revocation)) = (present.id == scope.id, revocation) {
-                let mut shadow = None;
-                if present.id == judged_by.id {
-                    judge.keep_tickets(&origin);
-                    let settings = &judged_by.settings;
-                    shadow = settings.shadow.as_ref().map(|it| it.finding(&origin));
+            match admission {
+                Admission::Admitted(revocation) if present.id == scope.id => {
+                    let mut shadow = None;
+                    if present.id == judged_by.id {
+                        if settled.is_none() {
+                            judge.keep_tickets(&origin);
+                        }
+                        let settings = &judged_by.settings;
+                        shadow = settings.shadow.as_ref().map(|it| it.finding(&origin));
+                    }
+                    return Ok(Admitted {
+                        shadow,
+                        peer: origin.peer,
+                        lifeline,
+                        revocation,
+                    });
                 }
-                return Ok(Admitted {
-                    shadow,
-                    peer: origin.peer,
-                    lifeline,
-                    revocation,
-                });
+                Admission::Awaited => {
+                    drop((lifeline, slot.take()));
+                    if let Some(peer) = &origin.peer {
+                        let answered = self.enforcement.answered(peer).await;
+                        let now = self.enforcement.now();
+                        settled = Some(answered.map_err(|kind| fault::of_peer(kind, peer, now))?);
+                    }
+                }
+                Admission::Admitted(_) | Admission::Refused => {
+                    origin = self.judge_again(&present, &origin)?;
+                    scope = present;
+                }
             }
-            origin = self.judge_again(&present, &origin)?;
-            scope = present;
         }
     }
 

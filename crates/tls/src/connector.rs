@@ -324,7 +324,7 @@ impl Connector {
     /// rests need not hold one, and is asked about when it is taken up again.
     pub fn still_trusts(&self, server: &Arc<VerifiedPeer>) -> Option<Lifeline> {
         let label = Arc::clone(&self.label);
-        let lifeline = self.enforcement.register(label, Some(Arc::clone(server)));
+        let lifeline = self.enforcement.register_server(label, Arc::clone(server));
         let is_trusted = !self.enforcement.is_revoked(server)
             && self.enforcement.now() <= server.not_after()
             && self.enforcement.stale(self.settings.feed_life).is_none();

@@ -1,20 +1,24 @@
 //! What takes access away while the process runs: the revocation index, session stores and live connections together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use countersign_pki::chain::revocation_of;
+use countersign_pki::chain::{ChainFaultKind, revocation_of};
 use countersign_pki::feed::{Released, Revoked};
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
+use countersign_pki::ocsp::OcspStanding;
 use countersign_pki::revocation::{BundleLists, RevocationIndex, RevocationStatus};
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
+use tokio::sync::mpsc;
 
 use crate::freshness::Freshness;
-use crate::live::{Cut, Lifeline, Registry};
+use crate::live::{Cut, Lifeline, Registry, Side};
+use crate::ocsp::{Ocsp, OcspAsked, OcspFigures, OcspSettings};
 use crate::sessions::SessionStore;
 
 /// One per process, shared by every acceptor. Cheap to clone.
@@ -37,6 +41,17 @@ struct Shared {
     // Until when lists that ended have been acted upon. Held while that is done.
     unlisted_ended: Mutex<UnixTime>,
     connections: Arc<Registry>,
+    ocsp: Arc<Ocsp>,
+}
+
+/// Whether a peer may be let in, as far as revocation is concerned.
+pub(crate) enum Admission {
+    /// On this ground.
+    Admitted(RevocationStatus),
+    /// Its responder has to be asked first.
+    Awaited,
+    /// It may not.
+    Refused,
 }
 
 /// What a withdrawal did here.
@@ -65,6 +80,7 @@ impl Enforcement {
                 unchecked: Mutex::default(),
                 unlisted_ended: Mutex::new(UnixTime::from_seconds(0)),
                 connections: Arc::default(),
+                ocsp: Arc::default(),
             }),
         }
     }
@@ -103,7 +119,49 @@ impl Enforcement {
         self.shared.end_revoked(&index)
     }
 
-    /// Admissions of this bundle's certificates for which no fresh CRL was there, since the process began.
+    /// Clients' certificates of this bundle are asked about like this from now on; `None`: not at all. Connections that are open stay:
+    /// [`Enforcement::renew_ocsp`] asks about them.
+    pub fn replace_ocsp(&self, bundle: &BundleName, settings: Option<OcspSettings>) {
+        self.shared.ocsp.replace(bundle, settings);
+    }
+
+    /// Questions come from here on. Until this is called, and when what it gives is gone, no responder is reached.
+    pub fn ask_responders(&self) -> mpsc::Receiver<OcspAsked> {
+        self.shared.ocsp.ask_with()
+    }
+
+    /// Asks anew about clients that are connected, before their answers are over, and ends sessions and connections of those who
+    /// are revoked by now, or whose answer is over where the bundle asks for one; to be called every second by the control plane, and
+    /// whenever an answer has come. How many connections were cut.
+    pub fn renew_ocsp(&self) -> u64 {
+        let ocsp = &self.shared.ocsp;
+        if ocsp.is_idle() {
+            return 0;
+        }
+        let is_asked_about = |peer: &VerifiedPeer| ocsp.settings_of(peer.bundle()).is_some();
+        let peers = self.shared.connections.clients(is_asked_about);
+        let doomed: BTreeSet<(BundleName, Fingerprint)> = ocsp
+            .sweep(&peers, self.now())
+            .into_iter()
+            .map(|peer| (peer.bundle().clone(), peer.fingerprint()))
+            .collect();
+        if doomed.is_empty() {
+            return 0;
+        }
+        let is_doomed =
+            |peer: &VerifiedPeer| doomed.contains(&(peer.bundle().clone(), peer.fingerprint()));
+        let (_, cut) = self
+            .shared
+            .end_all_but(|_, peer| !peer.is_some_and(is_doomed));
+        cut.count
+    }
+
+    /// What responders of this bundle have said.
+    pub fn ocsp(&self, bundle: &BundleName) -> OcspFigures {
+        self.shared.ocsp.figures(bundle)
+    }
+
+    /// Admissions of this bundle's certificates for which no fresh CRL or OCSP answer was there, since the process began.
     pub fn unchecked(&self, bundle: &BundleName) -> u64 {
         let unchecked = self.shared.unchecked();
         unchecked.get(bundle).copied().unwrap_or_default()
@@ -202,22 +260,68 @@ impl Enforcement {
         is_revoked(&self.shared.revocations.load(), peer, self.now())
     }
 
-    /// On what an admission of this peer rests; `None`: it is to be refused, as [`Enforcement::is_revoked`] says. What rests on
-    /// nothing is counted.
-    pub(crate) fn admission(&self, peer: &VerifiedPeer) -> Option<RevocationStatus> {
-        let status = revocation_of(peer, &self.shared.revocations.load(), self.now()).ok()?;
+    /// The same of a client, whose responder may have said so, too.
+    pub(crate) fn is_refused(&self, client: &VerifiedPeer) -> bool {
+        self.is_revoked(client) || self.judge_ocsp(client).is_err()
+    }
+
+    /// What the responder has said of a client; nothing where it has to be asked first.
+    pub(crate) fn judge_ocsp(
+        &self,
+        client: &VerifiedPeer,
+    ) -> Result<RevocationStatus, ChainFaultKind> {
+        let standing = self.shared.ocsp.standing(client, self.now());
+        standing.map_or(Ok(RevocationStatus::Checked), |it| it.verdict(client))
+    }
+
+    /// Whether its responder has to be asked before it is let in.
+    pub(crate) fn is_awaited(&self, client: &VerifiedPeer) -> bool {
+        let standing = self.shared.ocsp.standing(client, self.now());
+        standing.is_some_and(|it| it.standing == OcspStanding::Awaited)
+    }
+
+    /// Waits until its responder has answered, or had its time: on what an admission rests by that.
+    pub(crate) async fn answered(
+        &self,
+        client: &VerifiedPeer,
+    ) -> Result<RevocationStatus, ChainFaultKind> {
+        self.shared.ocsp.answered(client, || self.now()).await
+    }
+
+    /// Whether a client may be let in. `settled`: what waiting for its responder came to. What rests on nothing is counted.
+    pub(crate) fn admission(
+        &self,
+        client: &VerifiedPeer,
+        settled: Option<RevocationStatus>,
+    ) -> Admission {
+        let listed = revocation_of(client, &self.shared.revocations.load(), self.now());
+        let (Ok(listed), Ok(said)) = (listed, self.judge_ocsp(client)) else {
+            return Admission::Refused;
+        };
+        let said = match settled {
+            Some(settled) => settled.max(said),
+            None if self.is_awaited(client) => return Admission::Awaited,
+            None => said,
+        };
+        let status = listed.max(said);
         if status == RevocationStatus::NotChecked {
             *self
                 .shared
                 .unchecked()
-                .entry(peer.bundle().clone())
+                .entry(client.bundle().clone())
                 .or_default() += 1;
         }
-        Some(status)
+        Admission::Admitted(status)
     }
 
+    /// Of a client.
     pub(crate) fn register(&self, listener: Arc<str>, peer: Option<Arc<VerifiedPeer>>) -> Lifeline {
-        self.shared.connections.register(listener, peer)
+        (self.shared.connections).register(listener, peer, Side::Client)
+    }
+
+    /// Of a server that we are a client of.
+    pub(crate) fn register_server(&self, label: Arc<str>, server: Arc<VerifiedPeer>) -> Lifeline {
+        (self.shared.connections).register(label, Some(server), Side::Server)
     }
 
     /// Whether the feed is older than `life`, and how old it is.

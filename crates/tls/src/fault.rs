@@ -2,13 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::chain;
 use countersign_diagnose::handshake::{self, HandshakeFault, Offer, Offered, Stage, alert_name};
 use countersign_diagnose::refusal::Refusal;
+use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
 use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::time::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use crate::scope::OnRefusal;
@@ -28,6 +32,18 @@ impl From<HandshakeFault> for Fault {
     fn from(fault: HandshakeFault) -> Self {
         Self::Handshake(fault, None)
     }
+}
+
+/// What is wrong with a client whose chain was verified.
+pub(crate) fn of_peer(kind: ChainFaultKind, peer: &VerifiedPeer, now: UnixTime) -> Fault {
+    let leaf = peer.chain().first();
+    let leaf = leaf.and_then(|der| Certificate::parse(der).ok());
+    Fault::Chain(Box::new(ChainFault {
+        kind,
+        leaf: leaf.map(Arc::new),
+        sent: peer.chain().len(),
+        now,
+    }))
 }
 
 /// The fault behind an error on the `ClientHello` alone.
@@ -86,6 +102,7 @@ pub(crate) fn certificate_error(kind: &ChainFaultKind) -> CertificateError {
         | Kind::DepthExceeded { .. }
         | Kind::KeyIdMismatch { .. }
         | Kind::NotStrict { .. }
+        | Kind::OcspUnusable { .. }
         | Kind::TrustDomainMismatch { .. } => CertificateError::ApplicationVerificationFailure,
         Kind::BadSerial { .. }
         | Kind::IdentityAmbiguous { .. }

@@ -127,7 +127,7 @@ impl Judge {
                     peer.not_before() <= now
                         && now <= peer.not_after()
                         && (self.enforcement.stale(self.scope.settings.feed_life)).is_none()
-                        && !self.enforcement.is_revoked(peer)
+                        && !self.enforcement.is_refused(peer)
                 }
                 None => self.scope.settings.client_certificate != ClientCertificate::Require,
             }
@@ -208,6 +208,14 @@ impl Judge {
     fn admits(&self, found: &Found) -> bool {
         let wants = self.scope.settings.client_certificate == ClientCertificate::Require;
         !wants || found.peer.is_some() || found.offered.is_some()
+    }
+
+    /// Whether its responder has still to say something of it: until then it gets no session.
+    fn is_awaited(&self, found: &Found) -> bool {
+        let offered = found.offered.as_ref();
+        let resumed = offered.and_then(|origin| origin.peer.as_ref());
+        let peer = found.peer.as_ref().or(resumed);
+        peer.is_some_and(|peer| self.enforcement.is_awaited(peer))
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -329,7 +337,7 @@ impl StoresServerSessions for Judge {
     /// Held back until [`Judge::keep_tickets`]. Where it says no, rustls sends no ticket.
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let mut found = self.found();
-        if found.fault.is_some() || !self.admits(&found) {
+        if found.fault.is_some() || !self.admits(&found) || self.is_awaited(&found) {
             return false;
         }
         found.tickets.push((key, value));

@@ -15,6 +15,7 @@ mod freshness;
 pub mod hello;
 mod judge;
 mod live;
+pub mod ocsp;
 mod pending;
 mod preamble;
 mod provider;

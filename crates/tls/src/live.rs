@@ -44,12 +44,20 @@ struct Entry {
     ends: UnixTime,
 }
 
+/// What the peer is to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
 /// One per connection; it counts towards the memory of an idle one.
 struct Life {
     id: u64,
     registry: Arc<Registry>,
     listener: Arc<str>,
     peer: Option<Arc<VerifiedPeer>>,
+    side: Side,
     is_cut: AtomicBool,
     woken: Notify,
     // Guards nothing but the list. Dropped with the life: that is what those who cut it wait for.
@@ -68,6 +76,7 @@ impl Registry {
         self: &Arc<Self>,
         listener: Arc<str>,
         peer: Option<Arc<VerifiedPeer>>,
+        side: Side,
     ) -> Lifeline {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let ends = peer.as_ref().map_or(UnixTime::MAX, |peer| peer.not_after());
@@ -76,6 +85,7 @@ impl Registry {
             registry: Arc::clone(self),
             listener,
             peer,
+            side,
             is_cut: AtomicBool::new(false),
             woken: Notify::new(),
             awaited_by: Mutex::default(),
@@ -102,6 +112,25 @@ impl Registry {
     pub(crate) fn cut_expired(&self, now: UnixTime) -> Cut {
         // RFC 5280 §4.1.2.5: the last second still counts.
         self.cut_where(|entry| entry.ends < now, |_| true)
+    }
+
+    /// The clients for whom `wanted` says yes, each certificate once.
+    pub(crate) fn clients(&self, wanted: impl Fn(&VerifiedPeer) -> bool) -> Vec<Arc<VerifiedPeer>> {
+        let mut found = HashMap::new();
+        for shard in &self.shards {
+            // As when they are cut: no life may be dropped under the lock.
+            let lives: Vec<_> = (lock(shard).values())
+                .filter_map(|entry| entry.life.upgrade())
+                .collect();
+            let clients = lives.iter().filter(|life| life.side == Side::Client);
+            for peer in clients.filter_map(|life| life.peer.as_ref()) {
+                if wanted(peer) {
+                    let known = (peer.bundle().clone(), peer.fingerprint());
+                    found.entry(known).or_insert_with(|| Arc::clone(peer));
+                }
+            }
+        }
+        found.into_values().collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -183,8 +212,8 @@ mod tests {
     fn a_cut_reaches_its_listener_only_and_ends_with_the_last_clone() {
         let registry = Arc::new(Registry::default());
         let (one, other) = (
-            registry.register("one".into(), None),
-            registry.register("other".into(), None),
+            registry.register("one".into(), None, Side::Client),
+            registry.register("other".into(), None, Side::Client),
         );
         let clone = one.clone();
         let mut told = pin!(one.cut());
@@ -202,7 +231,7 @@ mod tests {
     #[test]
     fn who_cuts_again_waits_too_and_counts_nothing() {
         let registry = Arc::new(Registry::default());
-        let lifeline = registry.register("one".into(), None);
+        let lifeline = registry.register("one".into(), None, Side::Client);
         let (mut first, mut second) = (registry.cut(|_, _| true), registry.cut(|_, _| true));
         assert_eq!((first.count, second.count), (1, 0));
         for cut in [&mut first, &mut second] {
@@ -220,7 +249,7 @@ mod tests {
     #[test]
     fn who_asks_again_and_again_leaves_nothing_behind() {
         let registry = Arc::new(Registry::default());
-        let lifeline = registry.register("one".into(), None);
+        let lifeline = registry.register("one".into(), None, Side::Client);
         for _ in 0..10 {
             drop(registry.cut(|_, _| true));
         }
@@ -230,7 +259,7 @@ mod tests {
     #[test]
     fn nobody_to_cut_is_nobody_to_wait_for() {
         let registry = Arc::new(Registry::default());
-        let _kept = registry.register("one".into(), None);
+        let _kept = registry.register("one".into(), None, Side::Client);
         assert!(poll(pin!(registry.cut(|_, _| false).ended())).is_ready());
         assert!(poll(pin!(registry.cut_expired(UnixTime::MAX).ended())).is_ready());
     }

@@ -17,7 +17,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::sessions::SessionStore;
 use crate::shadow::ShadowSettings;
 
@@ -324,15 +324,13 @@ impl Scope {
             .as_ref()
             .ok_or(HandshakeFault::TrustMissing)?;
         self.refuse_stale(enforcement)?;
-        verifier
-            .verify(
-                chain,
-                Purpose::ClientAuth,
-                &enforcement.revocations(),
-                enforcement.now(),
-            )
-            .map(Arc::new)
-            .map_err(|fault| Fault::Chain(Box::new(fault)))
+        let now = enforcement.now();
+        let judged = verifier.verify(chain, Purpose::ClientAuth, &enforcement.revocations(), now);
+        let peer = judged.map_err(|fault| Fault::Chain(Box::new(fault)))?;
+        match enforcement.judge_ocsp(&peer) {
+            Ok(_) => Ok(Arc::new(peer)),
+            Err(kind) => Err(fault::of_peer(kind, &peer, now)),
+        }
     }
 
     /// Where the policy judges connections: whether it lets in this peer, who has proved to hold the key.

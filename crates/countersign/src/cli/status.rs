@@ -26,7 +26,7 @@ use crate::cli::certificate_view::{AuthorityStatus, Listed};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 use crate::serve::process::{PROCESS, ProcessView};
-use crate::serve::trust_lists::{BundleView, ListView};
+use crate::serve::trust_lists::{BundleView, ListView, ResponderView};
 
 /// Show what runs, what ends when, and which risks stand; exit 1 when nothing serves or something has ended
 #[derive(Debug, Args)]
@@ -311,6 +311,9 @@ fn text(status: &Status, now: UnixTime) -> String {
         for list in &bundle.lists {
             line("", &revocation_list(list));
         }
+        if let Some(asked) = &bundle.ocsp {
+            line("", &responder(asked));
+        }
     }
     if let Some(gateway) = &status.gateway {
         line("connections", &gateway.live_connections);
@@ -417,6 +420,21 @@ fn trust(bundle: &BundleView, now: UnixTime) -> String {
     }
     if bundle.not_checked > 0 {
         let _ = write!(text, ", {} admitted unchecked", bundle.not_checked);
+    }
+    text
+}
+
+/// What a responder has said.
+fn responder(responder: &ResponderView) -> String {
+    let mut text = format!(
+        "responder {}: {} good, {} revoked, {} unknown, {} failed",
+        responder.url, responder.good, responder.revoked, responder.unknown, responder.failures
+    );
+    if let Some(last) = &responder.last_answer {
+        let _ = write!(text, ", last answer {last}");
+    }
+    if let Some(failure) = &responder.failure {
+        let _ = write!(text, "; last question: {failure}");
     }
     text
 }

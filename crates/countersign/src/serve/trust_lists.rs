@@ -6,6 +6,7 @@
 //! who are in).
 
 mod obtaining;
+mod responders;
 mod shown;
 mod telling;
 
@@ -14,23 +15,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_authority::state::StateFolder;
-use countersign_diagnose::cause::Cause;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::crl::AcceptedCrl;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::{BundleLists, RevocationMode};
-use countersign_pki::time::{UnixTime, spoken};
+use countersign_pki::time::UnixTime;
 use countersign_probe::fetch::{FetchLimits, Fetcher};
 use countersign_proxy::config::{ListSource, RevocationPlan};
 use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::config::ConfigError;
 use countersign_tls::enforcement::Enforcement;
+use countersign_tls::ocsp::OcspAsked;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::obtaining::{HeldSource, Obtained, Obtaining};
+use self::responders::LastQuestion;
+pub(crate) use self::responders::ResponderView;
 pub(crate) use self::shown::{BundleView, ListView};
 use self::telling::{tell_failure, tell_lists};
 use super::tasks::Tasks;
@@ -51,6 +55,8 @@ struct Shared {
     obtaining: Obtaining,
     // Invariant: what stands here for a bundle is what the enforcement has, but while `is_changing`.
     held: Mutex<Held>,
+    /// Until somebody asks them.
+    questions: Mutex<Option<mpsc::Receiver<OcspAsked>>>,
 }
 
 #[derive(Default)]
@@ -63,6 +69,7 @@ struct Held {
     told: BTreeMap<String, UnixTime>,
     /// How many admissions without a fresh list were told of, and when.
     unchecked_told: BTreeMap<BundleName, (u64, Instant)>,
+    responders: BTreeMap<BundleName, LastQuestion>,
 }
 
 #[derive(Clone)]
@@ -109,6 +116,7 @@ impl TrustLists {
                 clock: Arc::clone(clock),
                 obtaining: Obtaining { fetcher, folder },
                 held: Mutex::default(),
+                questions: Mutex::new(Some(enforcement.ask_responders())),
             }),
         };
         let prepared = lists.prepare(loaded, trusted).await?;
@@ -120,6 +128,11 @@ impl TrustLists {
     pub(super) fn spawn(self, tasks: &mut Tasks, metrics: &Metrics) {
         let watched = self.clone();
         metrics.watch_trust(move || watched.figures());
+        let questions = self.shared.questions.lock();
+        if let Some(questions) = questions.unwrap_or_else(PoisonError::into_inner).take() {
+            let asking = self.clone().ask_responders(questions);
+            tasks.spawn_endless("the OCSP responders of trust bundles", asking);
+        }
         tasks.spawn_endless("the revocation lists of trust bundles", self.run());
     }
 
@@ -284,6 +297,9 @@ impl TrustLists {
         let enforcement = &self.shared.enforcement;
         let present = enforcement.revocations();
         for (name, bundle) in &prepared.bundles {
+            if bundle.trusted.ocsp.is_some() {
+                enforcement.replace_ocsp(name, bundle.trusted.ocsp.clone());
+            }
             let Some(lists) = bundle.lists() else {
                 continue;
             };
@@ -320,11 +336,13 @@ impl TrustLists {
                     }
                 }
                 changed.push((name.clone(), bundle.lists()));
+                self.ask_about(name, Some(bundle));
             }
             for (name, _) in before {
                 if !held.bundles.contains_key(&name) {
                     tracing::warn!(target: "trust", bundle = %name, "trust bundle removed");
                     counts.remove(&name);
+                    self.ask_about(&name, None);
                     changed.push((name, None));
                 }
             }
@@ -353,6 +371,9 @@ impl TrustLists {
     pub(crate) async fn restore(&self, prepared: Prepared) {
         let before: Vec<_> = {
             let held = self.held();
+            for name in prepared.bundles.keys() {
+                self.ask_about(name, held.bundles.get(name));
+            }
             let lists = |name: &BundleName| held.bundles.get(name).and_then(HeldBundle::lists);
             let names = prepared.bundles.into_keys();
             names.map(|name| (lists(&name), name)).collect()
@@ -499,51 +520,6 @@ impl TrustLists {
         self.put(name, lists).await;
     }
 
-    /// Somebody is told of what ends soon, once a day.
-    fn give_notice(&self) {
-        let now = self.now();
-        let mut held = self.held();
-        let mut ends = Vec::new();
-        for (name, bundle) in &held.bundles {
-            let contact = bundle.trusted.contact.clone().unwrap_or_default();
-            for (what, end) in bundle.ending(now) {
-                ends.push((name.clone(), what, end, contact.clone()));
-            }
-        }
-        for (bundle, what, end, contact) in ends {
-            // Its end is news, whatever was told before it.
-            let key = format!("{bundle} {what} {}", now < end);
-            if (held.told.get(&key)).is_some_and(|told| now < told.plus(DAY)) {
-                continue;
-            }
-            held.told.insert(key, now);
-            let left = spoken(end.since(now));
-            if now < end {
-                tracing::warn!(target: "trust", %bundle, what, %end, left, contact, "trust ends soon");
-            } else {
-                tracing::error!(target: "trust", %bundle, what, %end, contact, "trust is over");
-            }
-        }
-    }
-
-    /// A line a minute, however many there are.
-    fn tell_unchecked(&self) {
-        let mut held = self.held();
-        let names: Vec<_> = held.bundles.keys().cloned().collect();
-        for bundle in names {
-            let admitted = self.shared.enforcement.unchecked(&bundle);
-            let told = held.unchecked_told.get(&bundle);
-            let (before, at) = told.map_or((0, None), |(before, at)| (*before, Some(*at)));
-            if admitted == before || at.is_some_and(|at| at.elapsed() < MINUTE) {
-                continue;
-            }
-            held.unchecked_told
-                .insert(bundle.clone(), (admitted, Instant::now()));
-            let cause = Cause::RevocationNotChecked.slug();
-            tracing::error!(target: "trust", %bundle, cause, admitted = admitted - before, fix = Cause::RevocationNotChecked.fix(), "admitted without a fresh revocation list");
-        }
-    }
-
     fn now(&self) -> UnixTime {
         UnixTime::from_seconds(self.shared.clock.unix_seconds())
     }
@@ -594,5 +570,3 @@ fn last_quarter(list: &AcceptedCrl) -> Duration {
 const TICK: Duration = Duration::from_secs(1);
 /// Longer than any look takes.
 const LOOKING: Duration = Duration::from_mins(2);
-const MINUTE: Duration = Duration::from_mins(1);
-const DAY: Duration = Duration::from_hours(24);

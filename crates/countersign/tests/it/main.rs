@@ -37,6 +37,7 @@ mod metrics;
 mod mosquitto;
 mod nginx;
 mod nodes;
+mod ocsp_clients;
 mod openssl;
 mod openssl_partner;
 mod operators;

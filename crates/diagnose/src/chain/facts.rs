@@ -38,6 +38,7 @@ fn kind_facts(kind: &ChainFaultKind) -> Evidence {
         | ChainFaultKind::NotStrict { subject, .. }
         | ChainFaultKind::NameConstraintsUnsupported { subject }
         | ChainFaultKind::NameConstraintsViolated { subject }
+        | ChainFaultKind::OcspUnusable { subject, .. }
         | ChainFaultKind::PathLenExceeded { subject } => facts.with("at_fault", subject),
         ChainFaultKind::CrlUnusable { issuer, .. } => facts.with("crl_issuer", issuer),
         ChainFaultKind::DepthExceeded {

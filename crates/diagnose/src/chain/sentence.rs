@@ -3,6 +3,7 @@
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ChainFault, ChainFaultKind, CrlFault, Purpose};
 use countersign_pki::name::{NameKind, TypedName};
+use countersign_pki::ocsp::OcspFault;
 use countersign_pki::time::{UnixTime, spoken};
 
 #[expect(
@@ -30,6 +31,7 @@ pub(super) fn sentence(fault: &ChainFault, side: Purpose) -> String {
             side_text(side)
         ),
         ChainFaultKind::CrlUnusable { issuer, fault } => crl_sentence(issuer, fault, now),
+        ChainFaultKind::OcspUnusable { subject, fault } => ocsp_sentence(subject, fault, now),
         ChainFaultKind::DepthExceeded {
             intermediates,
             limit,
@@ -182,6 +184,24 @@ fn crl_sentence(issuer: &str, fault: &CrlFault, now: UnixTime) -> String {
         }
         CrlFault::WrongIssuer => {
             format!("{issuer} may not sign CRLs: its keyUsage lacks cRLSign")
+        }
+    }
+}
+
+fn ocsp_sentence(subject: &str, fault: &OcspFault, now: UnixTime) -> String {
+    match fault {
+        OcspFault::Invalid { why } => format!(
+            "no OCSP answer about the certificate of {subject} that can be relied on: {why}"
+        ),
+        OcspFault::Stale { ended, why } => format!(
+            "OCSP answer about the certificate of {subject} ended {} ago (until {ended}, now {now}), and there is no other: {why}",
+            spoken(now.since(*ended))
+        ),
+        OcspFault::Unknown => {
+            format!("the OCSP responder does not know the certificate of {subject}")
+        }
+        OcspFault::Unreachable { why } => {
+            format!("no OCSP answer about the certificate of {subject}: {why}")
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::certificate::Certificate;
 use crate::feed::RevocationReason;
 use crate::fingerprint::Fingerprint;
 use crate::identity::BundleName;
+use crate::ocsp::OcspFault;
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
 
@@ -137,6 +138,13 @@ pub enum ChainFaultKind {
         subject: String,
         /// What it lacks.
         why: &'static str,
+    },
+    /// The responder that had to say whether a certificate is revoked says nothing that could be relied on.
+    OcspUnusable {
+        /// Whose certificate.
+        subject: String,
+        /// Why.
+        fault: OcspFault,
     },
     /// pathLenConstraint.
     PathLenExceeded {

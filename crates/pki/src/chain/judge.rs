@@ -288,6 +288,7 @@ pub(super) fn stage(kind: &ChainFaultKind) -> u8 {
         | ChainFaultKind::PathLenExceeded { .. } => 10,
         ChainFaultKind::BadSerial { .. }
         | ChainFaultKind::CrlUnusable { .. }
+        | ChainFaultKind::OcspUnusable { .. }
         | ChainFaultKind::Revoked { .. } => 20,
         ChainFaultKind::IntermediateExpired { .. }
         | ChainFaultKind::LeafExpired { .. }

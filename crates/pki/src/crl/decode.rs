@@ -322,7 +322,7 @@ fn entry(
 }
 
 /// RFC 5280 §5.3.1.
-fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
+pub(crate) fn reason_of(code: &[u8]) -> Result<RevocationReason, Malformed> {
     let [code] = *code else {
         return Err(Malformed(
             "an entry's reasonCode is not one byte".to_owned(),

@@ -185,7 +185,7 @@ fn check_signature_shape(tagged: &Tlv<'_>) -> Result<(), Malformed> {
 }
 
 /// What an explicit tag wraps.
-fn sole<'a>(tagged: &Tlv<'a>, tag: Tag, what: &str) -> Result<Tlv<'a>, Malformed> {
+pub(super) fn sole<'a>(tagged: &Tlv<'a>, tag: Tag, what: &str) -> Result<Tlv<'a>, Malformed> {
     let mut inner = tagged.cursor();
     let tlv = inner.expect(tag, what)?;
     inner.finish(what)?;

@@ -1,5 +1,6 @@
 //! OCSP without anybody else: what is refused, what is repeated, what a response says byte for byte.
 
+mod answer;
 mod request;
 mod response;
 

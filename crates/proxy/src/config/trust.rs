@@ -19,6 +19,8 @@ use countersign_runtime::config::amount::TimeSpan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ocsp::OcspConfig;
+
 /// A trust bundle: the anchors of one trust domain or partner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -33,9 +35,12 @@ pub struct TrustConfig {
     /// found revoked but by the authority's feed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crl: Vec<String>,
-    /// What becomes of a certificate that no fresh list covers. Default: "hard".
+    /// The OCSP responder that is asked about clients' certificates. Default: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<OcspConfig>,
+    /// What becomes of a certificate that no fresh list covers, or of which no fresh OCSP answer speaks. Default: "hard".
     pub revocation: RevocationConfig,
-    /// Of "grace": for how long after the nextUpdate of a list certificates are still accepted. At most "30d".
+    /// Of "grace": for how long after the end of a list, or of an answer, certificates are still accepted. At most "30d".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<TimeSpan>,
     /// How often lists are fetched anew from their URLs; once half of a list's own life is over, more often. Default: "1h".
@@ -54,16 +59,16 @@ pub struct TrustConfig {
     pub notice: TimeSpan,
 }
 
-/// What becomes of a certificate that no fresh list covers.
+/// What becomes of a certificate that no fresh list covers, or of which no fresh OCSP answer speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RevocationConfig {
     /// It is refused.
     #[default]
     Hard,
-    /// It is accepted for `grace` after the end of the list, then refused.
+    /// It is accepted for `grace` after the end of the list or the answer, then refused.
     Grace,
-    /// It is accepted, and counted: a revoked certificate gets in while its list cannot be had.
+    /// It is accepted, and counted: a revoked certificate gets in while its list or answer cannot be had.
     DangerousSoft,
 }
 
@@ -97,6 +102,7 @@ impl Default for TrustConfig {
             bundle: None,
             trust_domain: None,
             crl: Vec::new(),
+            ocsp: None,
             revocation: RevocationConfig::default(),
             grace: None,
             crl_refresh: TimeSpan::from_seconds(3600),
@@ -262,7 +268,7 @@ impl TrustConfig {
         }))
     }
 
-    fn mode(&self, place: &str) -> Result<RevocationMode, ConfigError> {
+    pub(super) fn mode(&self, place: &str) -> Result<RevocationMode, ConfigError> {
         let place = format!("{place}.grace");
         match (self.revocation, self.grace) {
             (RevocationConfig::Grace, None) => Err(ConfigError::new(
@@ -291,9 +297,13 @@ impl TrustConfig {
     /// What says how lists are used, where there are none, is a mistake.
     fn refuse_without_lists(&self, place: &str) -> Result<(), ConfigError> {
         let default = Self::default();
+        let is_for_lists_alone = self.ocsp.is_none();
         let written = [
-            ("revocation", self.revocation != default.revocation),
-            ("grace", self.grace.is_some()),
+            (
+                "revocation",
+                is_for_lists_alone && self.revocation != default.revocation,
+            ),
+            ("grace", is_for_lists_alone && self.grace.is_some()),
             ("crl_refresh", self.crl_refresh != default.crl_refresh),
             ("crl_server_anchors", self.crl_server_anchors.is_some()),
             ("intermediates", self.intermediates.is_some()),

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
-use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_diagnose::request::{malformed_login, refused_connection, refused_login};
 use countersign_policy::access::{AccessPolicy, Decision};
 use countersign_policy::postgresql::{
     InvalidPacket, Packet, REFUSED, UNREACHABLE, VIOLATION, error_response,
 };
+use countersign_tls::refused_stream::RefusedStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -144,14 +145,27 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     let id = caller
         .listener
         .refuse_request(refusal, &caller.session, None);
-    let message = format!("the login was refused before it reached the database (refusal {id})");
-    let hint = format!("whoever runs the gateway finds the reason with: countersign explain {id}");
-    let message = error_response(code, &message, Some(&hint));
+    let message = refused_with(&id, code);
     let parting = async {
         say(&mut client, &message).await;
         close(client).await;
     };
     caller.unless_cut(parting).await;
+}
+
+/// Whoever is refused before its login is read learns no more.
+pub(super) async fn tell(mut client: RefusedStream, id: &RefusalId) {
+    let message = refused_with(id, REFUSED);
+    // Whether it was heard or not, there is nobody left to tell; the stream ends by itself.
+    let _ = client.write_all(&message).await;
+    let _ = client.flush().await;
+    let _ = client.shutdown().await;
+}
+
+fn refused_with(id: &RefusalId, code: &str) -> Vec<u8> {
+    let message = format!("the login was refused before it reached the database (refusal {id})");
+    let hint = format!("whoever runs the gateway finds the reason with: countersign explain {id}");
+    error_response(code, &message, Some(&hint))
 }
 
 async fn say<S: AsyncWrite + Unpin>(client: &mut Observed<S>, message: &[u8]) {

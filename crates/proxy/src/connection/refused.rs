@@ -1,4 +1,4 @@
-//! The one answer that a refused client gets where its listener explains: never more than how a refused request is answered.
+//! The one answer that a refused client gets where its listener explains, or where it had to wait for its responder: never more than how a refused request is answered.
 //!
 //! There is no caller, no route and no upstream here, and nothing of what the client asks is looked at but whether it is gRPC.
 
@@ -64,6 +64,12 @@ pub(super) async fn tell(stream: RefusedStream, cause: Cause, id: &RefusalId) {
         let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
         let _ = connection.into_parts().io.into_inner().shutdown().await;
     }
+}
+
+/// To a client whose protocol has no word for it.
+pub(super) async fn close(mut stream: RefusedStream) {
+    // Whether it was heard or not, there is nobody left to tell.
+    let _ = stream.shutdown().await;
 }
 
 fn answer(request: &Request<Incoming>, cause: Cause, id: &RefusalId) -> Response<ToClient> {

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use countersign_tls::ocsp::OcspFigures;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,10 +24,12 @@ pub struct TrustFigures {
     pub lists_replaced: u64,
     /// Attempts that brought no list to rely on.
     pub list_failures: u64,
-    /// Admissions without a fresh list.
+    /// Admissions without a fresh list or OCSP answer.
     pub not_checked: u64,
     /// How often its anchors changed.
     pub changes: u64,
+    /// What its responder has said; `None`: it has none.
+    pub ocsp: Option<OcspFigures>,
 }
 
 type Figures = Box<dyn Fn() -> Vec<TrustFigures> + Send + Sync>;
@@ -39,12 +42,24 @@ pub(super) struct TrustMetrics {
     failures: Family<BundleLabels, Counter>,
     not_checked: Family<BundleLabels, Counter>,
     changes: Family<BundleLabels, Counter>,
+    answers: Family<AnswerLabels, Counter>,
+    ocsp_failures: Family<BundleLabels, Counter>,
+    ocsp_misses: Family<BundleLabels, Counter>,
+    ocsp_held: Family<BundleLabels, Gauge>,
+    ocsp_last: Family<BundleLabels, Gauge>,
     figures: OnceLock<Figures>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BundleLabels {
     bundle: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    bundle: String,
+    /// `good`, `revoked`, `unknown`.
+    status: &'static str,
 }
 
 impl TrustMetrics {
@@ -71,7 +86,7 @@ impl TrustMetrics {
         );
         registry.register(
             "countersign_gateway_revocation_not_checked",
-            "Handshakes that were admitted though no fresh revocation list of the bundle covers the certificate",
+            "Handshakes that were admitted though no fresh revocation list or OCSP answer of the bundle speaks of the certificate",
             self.not_checked.clone(),
         );
         registry.register(
@@ -79,6 +94,51 @@ impl TrustMetrics {
             "How often the anchors of a trust bundle changed",
             self.changes.clone(),
         );
+        registry.register(
+            "countersign_gateway_ocsp_answers",
+            "Answers of a trust bundle's OCSP responder that can be relied on",
+            self.answers.clone(),
+        );
+        registry.register(
+            "countersign_gateway_ocsp_failures",
+            "Questions to a trust bundle's OCSP responder that brought no answer to rely on",
+            self.ocsp_failures.clone(),
+        );
+        registry.register(
+            "countersign_gateway_ocsp_misses",
+            "Connections that had to wait for an answer of a trust bundle's OCSP responder",
+            self.ocsp_misses.clone(),
+        );
+        registry.register(
+            "countersign_gateway_ocsp_held",
+            "Certificates of a trust bundle of which an OCSP answer is held",
+            self.ocsp_held.clone(),
+        );
+        registry.register(
+            "countersign_gateway_ocsp_last_answer_seconds",
+            "When a trust bundle's OCSP responder gave its last answer, in seconds since the Unix epoch",
+            self.ocsp_last.clone(),
+        );
+    }
+
+    fn bring_up_ocsp(&self, labels: &BundleLabels, figures: &OcspFigures) {
+        for (status, figure) in [
+            ("good", figures.good),
+            ("revoked", figures.revoked),
+            ("unknown", figures.unknown),
+        ] {
+            let bundle = labels.bundle.clone();
+            let labels = AnswerLabels { bundle, status };
+            up_to(&self.answers.get_or_create(&labels), figure);
+        }
+        up_to(&self.ocsp_failures.get_or_create(labels), figures.failures);
+        up_to(&self.ocsp_misses.get_or_create(labels), figures.misses);
+        let held = i64::try_from(figures.held).unwrap_or(i64::MAX);
+        self.ocsp_held.get_or_create(labels).set(held);
+        if let Some(last) = figures.last_answer {
+            let last = i64::try_from(last.seconds()).unwrap_or(i64::MAX);
+            self.ocsp_last.get_or_create(labels).set(last);
+        }
     }
 
     /// Only the first who is given is asked.
@@ -93,6 +153,8 @@ impl TrustMetrics {
         };
         self.anchor_not_after.clear();
         self.next_update.clear();
+        self.ocsp_held.clear();
+        self.ocsp_last.clear();
         for figures in figures() {
             let labels = BundleLabels {
                 bundle: figures.bundle,
@@ -112,6 +174,9 @@ impl TrustMetrics {
             ] {
                 up_to(&counter.get_or_create(&labels), figure);
             }
+            if let Some(ocsp) = &figures.ocsp {
+                self.bring_up_ocsp(&labels, ocsp);
+            }
         }
     }
 }
@@ -120,6 +185,8 @@ impl TrustMetrics {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use countersign_pki::time::UnixTime;
 
     use super::super::{Metrics, text};
     use super::*;
@@ -138,6 +205,15 @@ mod tests {
                 list_failures: 2,
                 not_checked: 1,
                 changes: 4,
+                ocsp: Some(OcspFigures {
+                    good: 5,
+                    revoked: 6,
+                    unknown: 7,
+                    failures: 8,
+                    misses: 9,
+                    held: 10,
+                    last_answer: Some(UnixTime::from_seconds(1_700_000_000)),
+                }),
             };
             (!asked.load(Ordering::Relaxed))
                 .then_some(acme)
@@ -151,6 +227,13 @@ mod tests {
             r#"countersign_gateway_crl_failures_total{bundle="acme"} 2"#,
             r#"countersign_gateway_revocation_not_checked_total{bundle="acme"} 1"#,
             r#"countersign_gateway_trust_changes_total{bundle="acme"} 4"#,
+            r#"countersign_gateway_ocsp_answers_total{bundle="acme",status="good"} 5"#,
+            r#"countersign_gateway_ocsp_answers_total{bundle="acme",status="revoked"} 6"#,
+            r#"countersign_gateway_ocsp_answers_total{bundle="acme",status="unknown"} 7"#,
+            r#"countersign_gateway_ocsp_failures_total{bundle="acme"} 8"#,
+            r#"countersign_gateway_ocsp_misses_total{bundle="acme"} 9"#,
+            r#"countersign_gateway_ocsp_held{bundle="acme"} 10"#,
+            r#"countersign_gateway_ocsp_last_answer_seconds{bundle="acme"} 1700000000"#,
         ] {
             let text = metrics.encode(text::Form::Prometheus);
             assert!(

@@ -69,9 +69,9 @@ fn keys_without_effect_are_unknown() {
             "headers",
         ),
         (
-            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\nocsp = \"http://a.example\"\n"
+            "[gateway]\n[trust.partner]\nbundle = \"a.pem\"\nocsp = { url = \"http://a.example\", nonce = true }\n"
                 .to_owned(),
-            "ocsp",
+            "nonce",
         ),
     ] {
         check_unreadable(&text, &format!("unknown field `{key}`"));

@@ -5,12 +5,12 @@ use countersign_pki::crl::AcceptedCrl;
 use countersign_pki::identity::BundleName;
 use countersign_pki::revocation::RevocationMode;
 use countersign_pki::time::{UnixTime, spoken};
-use countersign_proxy::config::RevocationPlan;
 use countersign_proxy::metrics::TrustFigures;
 use serde::{Deserialize, Serialize};
 
-use super::TrustLists;
 use super::obtaining::HeldSource;
+use super::responders::{self, ResponderView};
+use super::{HeldBundle, TrustLists};
 
 /// A trust bundle in `GET /v1/process`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +24,14 @@ pub(crate) struct BundleView {
     pub(crate) anchor_not_after: UnixTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) contact: Option<String>,
-    /// `hard`, `grace`, `dangerous_soft`; `None`: it has no lists of its own.
+    /// `hard`, `grace`, `dangerous_soft`; `None`: it has neither lists of its own nor a responder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revocation: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) lists: Vec<ListView>,
-    /// Admissions without a fresh list, since the process began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ocsp: Option<ResponderView>,
+    /// Admissions without a fresh list or answer, since the process began.
     #[serde(default)]
     pub(crate) not_checked: u64,
 }
@@ -73,7 +75,8 @@ impl TrustLists {
                 anchors: bundle.trusted.bundle.anchors().len(),
                 anchor_not_after: bundle.anchor_end(),
                 contact: bundle.trusted.contact.clone(),
-                revocation: bundle.trusted.revocation.as_ref().map(mode_text),
+                revocation: mode(bundle).map(mode_text),
+                ocsp: self.responder_view(name, bundle, held.responders.get(name)),
                 lists: bundle
                     .sources
                     .iter()
@@ -122,21 +125,28 @@ impl TrustLists {
                     });
                 }
             }
-            let plan = bundle.trusted.revocation.as_ref();
-            if plan.is_some_and(|plan| plan.mode == RevocationMode::DangerousSoft) {
+            risks.extend(responders::risk(
+                name,
+                bundle,
+                held.responders.get(name),
+                &told,
+            ));
+            if mode(bundle) == Some(RevocationMode::DangerousSoft) {
                 risks.push(Risk {
                     sentence: format!(
-                        "trust bundle {name}: while its revocation list cannot be had, revoked certificates are accepted (revocation-not-checked)"
+                        "trust bundle {name}: while its revocation list or OCSP answer cannot be had, revoked certificates are accepted (revocation-not-checked)"
                     ),
                     hint: "revocation = \"grace\" or \"hard\" refuses them".to_owned(),
                 });
             }
-            if plan.is_none() && name.as_str() != BundleName::INTERNAL {
+            if mode(bundle).is_none() && name.as_str() != BundleName::INTERNAL {
                 risks.push(Risk {
                     sentence: format!(
                         "trust bundle {name}: nothing says which of its certificates are revoked"
                     ),
-                    hint: format!("[trust.{name}] crl = [\"FILE\", \"URL\"]"),
+                    hint: format!(
+                        "[trust.{name}] crl = [\"FILE\", \"URL\"], or ocsp = {{ url = \"http://…\" }}"
+                    ),
                 });
             }
         }
@@ -159,6 +169,8 @@ impl TrustLists {
                     list_failures: counts.failures,
                     not_checked: self.shared.enforcement.unchecked(name),
                     changes: counts.changes,
+                    ocsp: (bundle.trusted.ocsp.as_ref())
+                        .map(|_| self.shared.enforcement.ocsp(name)),
                 }
             })
             .collect()
@@ -182,8 +194,14 @@ fn views(source: &HeldSource, now: UnixTime) -> Vec<ListView> {
     source.lists.iter().map(|list| view(Some(list))).collect()
 }
 
-fn mode_text(plan: &RevocationPlan) -> String {
-    match plan.mode {
+/// What is done without a fresh list or answer; `None`: the bundle has neither.
+fn mode(bundle: &HeldBundle) -> Option<RevocationMode> {
+    let lists = bundle.trusted.revocation.as_ref().map(|plan| plan.mode);
+    lists.or(bundle.trusted.ocsp.as_ref().map(|ocsp| ocsp.mode))
+}
+
+fn mode_text(mode: RevocationMode) -> String {
+    match mode {
         RevocationMode::DangerousSoft => "dangerous_soft".to_owned(),
         RevocationMode::Grace(grace) => format!("grace of {}", spoken(grace)),
         RevocationMode::Hard => "hard".to_owned(),
