@@ -8,6 +8,7 @@ pub(crate) mod build;
 mod condition;
 mod edge;
 mod egress;
+mod factors;
 mod health;
 mod reference;
 mod refusal;
@@ -30,6 +31,10 @@ use serde::{Deserialize, Serialize};
 pub use self::break_glass::BreakGlassConfig;
 pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
+pub use self::factors::{
+    ApiKeyConditionConfig, ApiKeyConfig, ClaimConfig, ClaimValueConfig, TokenConditionConfig,
+    TokenIssuerConfig,
+};
 pub use self::health::HealthConfig;
 pub use self::reference::default_toml;
 pub use self::refusal::RefusalMode;
@@ -59,6 +64,14 @@ pub struct GatewayConfig {
     /// The authority, where it is another process. Left out: the state's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed: Option<FeedConfig>,
+    /// Whose tokens rules may ask for, beside a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub token_issuer: Vec<TokenIssuerConfig>,
+    /// API keys that rules may ask for, beside a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_key: Vec<ApiKeyConfig>,
+    /// Whether upstreams get `X-Api-Key` where rules ask for API keys: it would stand in their logs. Default: false.
+    pub forward_api_key: bool,
     /// The addresses that accept clients.
     pub listener: Vec<ListenerConfig>,
     /// The addresses from which programs of this host reach servers that want TLS, and a certificate.
@@ -375,6 +388,9 @@ impl Default for GatewayConfig {
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
             watch_files: true,
             feed: None,
+            token_issuer: Vec::new(),
+            api_key: Vec::new(),
+            forward_api_key: false,
             listener: Vec::new(),
             egress: Vec::new(),
         }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use countersign_diagnose::factor::FactorFaults;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{
     Malformed, malformed, refused, refused_connection, refused_login,
 };
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{Asked, Circumstances, Explanation, Login, Rule};
+use countersign_policy::access::{Asked, Circumstances, Explanation, Factors, Login, Rule};
+use countersign_policy::api_key::ApiKeyFault;
+use countersign_policy::token::TokenFault;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ClientCertificateMode;
@@ -208,12 +211,17 @@ impl<'a> ListenerPolicy<'a> {
                     method,
                     path,
                     headers: &SentHeaders::new(headers),
+                    factors: &Factors::NONE,
                     circumstances,
                 };
                 let explanation = policy.explain(&asked);
+                let missing = FactorFaults {
+                    token: Some(TokenFault::Missing),
+                    api_key: Some(ApiKeyFault::Missing),
+                };
                 let decision = explanation.decision.clone();
                 Some(explained(explanation, &|route| {
-                    refused(&decision, &asked, route)
+                    refused(&decision, &asked, &missing, route)
                 }))
             }
             _ => None,

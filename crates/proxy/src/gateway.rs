@@ -28,11 +28,13 @@ pub use self::upstream_certificates::UpstreamCertificate;
 use self::upstream_certificates::upstream_certificates;
 use self::worker::Assignment;
 use crate::break_glass::{self, BreakGlass};
+use crate::factors::refresh;
+use crate::factors::seen::SeenCertificates;
 use crate::health::Checks;
 use crate::in_flight::Awaited;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::plan::GatewayPlan;
+use crate::plan::{GatewayPlan, trust_the_same};
 use crate::refusals::RefusalLog;
 
 /// Starts gateways.
@@ -80,6 +82,7 @@ impl Gateway {
         // Before an address is bound: whom a former arming let in, it lets in from the first connection on, and nobody else.
         let glasses = BreakGlass::open(&plan, &context).map_err(StartError::BreakGlass)?;
         let watched: Vec<_> = glasses.iter().flatten().map(Arc::clone).collect();
+        let seen = Arc::new(SeenCertificates::default());
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for (listener, break_glass) in plan.listeners.iter().zip(glasses) {
             let bound = match passed.remove(&listener.name) {
@@ -95,6 +98,7 @@ impl Gateway {
                 listener,
                 bound.address,
                 break_glass,
+                Arc::clone(&seen),
                 &context,
             ));
             share(&mut of_workers, &shared, bound.sockets);
@@ -121,21 +125,27 @@ impl Gateway {
         for glass in watched {
             tokio::spawn(break_glass::watch(glass, drain.clone()));
         }
-        tokio::spawn(expire(context.enforcement.clone(), drain));
+        tokio::spawn(expire(context.enforcement.clone(), drain.clone()));
         drop(pending);
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             listeners,
             egress,
             context,
+            seen,
             plan: ArcSwap::from_pointee(plan),
             workers: told,
             checks,
             reloading: Mutex::new(()),
-        };
+        });
+        let in_force = Arc::clone(&shared);
+        tokio::spawn(refresh::run(
+            move || Arc::clone(&in_force.plan.load().verification),
+            shared.context.enforcement.clone(),
+            Arc::clone(&shared.context.clock),
+            drain,
+        ));
         Ok(RunningGateway {
-            handle: GatewayHandle {
-                shared: Arc::new(shared),
-            },
+            handle: GatewayHandle { shared },
             workers,
         })
     }
@@ -187,6 +197,7 @@ struct Shared {
     listeners: Vec<Arc<Listener>>,
     egress: Vec<Arc<Listener>>,
     context: Context,
+    seen: Arc<SeenCertificates>,
     plan: ArcSwap<GatewayPlan>,
     /// Each is told of reloads.
     workers: Vec<mpsc::Sender<Awaited>>,
@@ -225,6 +236,14 @@ impl GatewayHandle {
         let _reloading = self.shared.reloading.lock().await;
         let before = self.shared.plan.load_full();
         check_same(&before, &plan)?;
+        plan.verification.go_on_from(&before.verification);
+        let verifiers = plan.listeners.iter().zip(&before.listeners);
+        let is_trust_the_same = verifiers.into_iter().all(|(now, before)| {
+            match (&now.settings.verifier, &before.settings.verifier) {
+                (Some(now), Some(before)) => trust_the_same(now, before),
+                (now, before) => now.is_none() && before.is_none(),
+            }
+        });
         // Nobody who was let in by what was armed before is judged by what is written now.
         let of_glasses = self.shared.listeners.iter().zip(&plan.listeners);
         let shut: Vec<_> = of_glasses
@@ -247,6 +266,9 @@ impl GatewayHandle {
                 acceptor.replace_edge(planned.edge.clone());
                 acceptor.replace(planned.settings.clone(), planned.credentials.clone());
             }
+        }
+        if !is_trust_the_same {
+            self.shared.seen.forget_all();
         }
         watch_certificates(&self.shared.context.metrics, &plan);
         let plan = Arc::new(plan);

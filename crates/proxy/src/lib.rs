@@ -15,6 +15,7 @@ mod connection;
 mod demo;
 mod exchange;
 pub mod explain;
+mod factors;
 pub mod gateway;
 mod grpc;
 mod headers;

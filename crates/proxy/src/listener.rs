@@ -11,6 +11,7 @@ use countersign_tls::acceptor::{Acceptor, FRONT, HandshakeRefusal, Session};
 use countersign_tls::enforcement::Enforcement;
 
 use crate::break_glass::BreakGlass;
+use crate::factors::seen::SeenCertificates;
 use crate::gateway::Context;
 use crate::metrics::ListenerMetrics;
 use crate::plan::{EgressPlan, ListenerPlan, Protocol, Serving};
@@ -31,6 +32,8 @@ pub(crate) struct Listener {
     pub(crate) drain: Drain,
     /// Admits nobody but while this is armed.
     pub(crate) break_glass: Option<Arc<BreakGlass>>,
+    /// Of all listeners of the gateway.
+    pub(crate) seen: Arc<SeenCertificates>,
     refusals: RefusalLog,
 }
 
@@ -39,6 +42,7 @@ impl Listener {
         plan: &ListenerPlan,
         address: SocketAddr,
         break_glass: Option<Arc<BreakGlass>>,
+        seen: Arc<SeenCertificates>,
         context: &Context,
     ) -> Self {
         let credentials = plan.credentials.clone();
@@ -58,6 +62,7 @@ impl Listener {
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
             break_glass,
+            seen,
             refusals: context.refusals.clone(),
         }
     }
@@ -74,6 +79,7 @@ impl Listener {
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
             break_glass: None,
+            seen: Arc::default(),
             refusals: context.refusals.clone(),
         }
     }

@@ -27,6 +27,7 @@ use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
     ShadowConfig, UpstreamProtocol, UpstreamUrls, upstream,
 };
+use crate::factors::Verification;
 use crate::plan::{Bounds, Direction, EgressPlan, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::shadow::Shadow;
 use crate::upstream::Group;
@@ -42,8 +43,10 @@ impl GatewayConfig {
         read: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<GatewayPlan, ConfigError> {
         check_distinct(&self.identity_headers)?;
+        let verification = Arc::new(self.verification(&read)?);
         let build = Build {
             config: self,
+            verification: Arc::clone(&verification),
             bundles,
             known_intermediates,
             own,
@@ -105,6 +108,7 @@ impl GatewayConfig {
             workers,
             listeners,
             egress,
+            verification,
             bounds: Bounds::default(),
         })
     }
@@ -112,6 +116,7 @@ impl GatewayConfig {
 
 struct Build<'a, R> {
     config: &'a GatewayConfig,
+    verification: Arc<Verification>,
     bundles: &'a BTreeMap<BundleName, Arc<TrustBundle>>,
     known_intermediates: Vec<Certificate>,
     own: Option<SharedCredentials>,
@@ -168,6 +173,17 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             _ => self.narrowed(&place, &trust, listener, &served.routes)?,
         };
         let policy = AccessPolicy::new(served.routes).map_err(refused)?;
+        let at = |route, list, entry| {
+            rule_place(&place, served.protocol, Some(route), Some((list, entry)))
+        };
+        self.config.check_named(&policy, at)?;
+        if let Some(shadow) = &shadow {
+            self.config
+                .check_named(&shadow.policy, |route, list, entry| {
+                    let route = rule_place(&place, served.protocol, Some(route), None);
+                    format!("{route}.shadow.{list}[{entry}]")
+                })?;
+        }
         let policy = Arc::new(policy);
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
@@ -209,6 +225,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 policy,
                 former: None,
                 shadow,
+                verification: Arc::clone(&self.verification),
                 upstreams: served.upstreams,
                 direction: Direction::Ingress,
                 upstream_proxy_protocol: listener.upstream_proxy_protocol.map(Into::into),
