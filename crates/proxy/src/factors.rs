@@ -8,7 +8,7 @@ pub(crate) mod remembered;
 pub(crate) mod seen;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -26,6 +26,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use self::remembered::Remembered;
 use self::seen::SeenCertificates;
+use crate::metrics::TokenKeysFigures;
 
 /// What a configuration says of tokens and API keys.
 #[derive(Default)]
@@ -125,6 +126,22 @@ impl Verification {
                 issuer.keys.store(Some(keys));
             }
         }
+    }
+
+    /// Of the issuers whose keys come from URLs.
+    pub(crate) fn figures(&self, now: UnixTime) -> Vec<TokenKeysFigures> {
+        let figures = self.issuers.iter().filter_map(|issuer| {
+            let KeySource::Url(source) = &issuer.source else {
+                return None;
+            };
+            let held = issuer.keys.load();
+            Some(TokenKeysFigures {
+                issuer: issuer.settings.name.clone(),
+                age_s: held.as_ref().map(|it| now.since(it.confirmed).as_secs()),
+                failures: source.looks.failures.load(Ordering::Relaxed),
+            })
+        });
+        figures.collect()
     }
 
     /// Verifies what rules look at. Whoever shows no certificate shows nothing: neither a token nor a key is an identity.

@@ -137,6 +137,13 @@ impl Gateway {
             checks,
             reloading: Mutex::new(()),
         });
+        let in_force = Arc::downgrade(&shared);
+        let clock = Arc::clone(&shared.context.clock);
+        shared.context.metrics.watch_token_keys(move || {
+            let now = UnixTime::from_seconds(clock.unix_seconds());
+            let shared = in_force.upgrade();
+            shared.map_or_else(Vec::new, |it| it.plan.load().verification.figures(now))
+        });
         let in_force = Arc::clone(&shared);
         tokio::spawn(refresh::run(
             move || Arc::clone(&in_force.plan.load().verification),

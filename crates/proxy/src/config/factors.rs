@@ -47,7 +47,7 @@ pub struct TokenIssuerConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks_server_anchors: Option<PathBuf>,
     /// Takes keys over plain "http" from another host: whoever is on the way there can sign tokens. Default: false.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub dangerous_plain_http: bool,
     /// How often keys are fetched anew from their URL. Default: "5m".
     #[serde(default = "default_refresh")]
@@ -430,11 +430,6 @@ fn check_name(place: &str, name: &str, names: &mut HashSet<String>) -> Result<()
         ));
     }
     Ok(())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn default_true() -> bool {
