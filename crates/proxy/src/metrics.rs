@@ -160,8 +160,7 @@ impl Metrics {
         );
         retention.register(&mut registry);
         trust.register(&mut registry);
-        let token_keys = TokenKeysMetrics::default();
-        token_keys.register(&mut registry);
+        let token_keys = TokenKeysMetrics::registered(&mut registry);
         let reloads = Family::default();
         let refused_configuration = Family::<Unlabelled, Gauge>::default();
         registry.register(
@@ -184,7 +183,6 @@ impl Metrics {
             "The running version",
             Info::new(vec![("version".to_owned(), version.to_owned())]),
         );
-        let credentials = ArcSwap::default();
         Self {
             shared: Arc::new(Shared {
                 registry,
@@ -194,7 +192,7 @@ impl Metrics {
                 connections,
                 shadow,
                 not_after,
-                credentials,
+                credentials: ArcSwap::default(),
                 feed_age,
                 root_list_end,
                 retention,

@@ -23,7 +23,7 @@ enum Verb {
     New {
         /// How rules and logs call it: lower-case letters, digits and hyphens
         name: String,
-        /// The identity that it is for, such as cn:billing or spiffe://example.com/billing
+        /// The identity that it is for, such as cn:billing or dns:api.example.com
         #[arg(long = "for", value_name = "IDENTITY")]
         holder: TypedName,
     },

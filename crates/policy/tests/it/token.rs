@@ -1,5 +1,11 @@
 //! Which tokens are believed: few.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "whoever signs here is an issuer, not the policy"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,11 +23,13 @@ use countersign_policy::token::{
 
 use crate::world::NOW;
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A signer of one kind, with its public key as JWK.
 pub(crate) struct Signer {
     algorithm: &'static str,
     pub(crate) jwk: String,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 fn b64(bytes: impl AsRef<[u8]>) -> String {
@@ -310,16 +318,16 @@ fn no_header_gets_a_token_past_the_signature() {
 
 #[test]
 fn shared_secret_made_of_the_public_key_signs_nothing() {
-    let signer = Signer::rsa("k", "RS256");
+    let owner = Signer::rsa("k", "RS256");
     let signed = format!(
         "{}.{}",
         b64(r#"{"alg":"HS256","kid":"k"}"#),
         b64(claims(&[]))
     );
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, signer.jwk.as_bytes());
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, owner.jwk.as_bytes());
     let mac = aws_lc_rs::hmac::sign(&key, signed.as_bytes());
     let token = format!("{signed}.{}", b64(mac));
-    let outcome = judged(&issuer(), &token, &key_set(&[&signer.jwk]));
+    let outcome = judged(&issuer(), &token, &key_set(&[&owner.jwk]));
     assert_eq!(kind(&outcome), "algorithm");
 }
 
@@ -384,16 +392,16 @@ fn claims_are_judged_to_the_second_and_to_the_byte() {
 
 #[test]
 fn what_is_no_token_is_none() {
-    let signer = Signer::ec("k");
-    let keys = key_set(&[&signer.jwk]);
-    let good = signer.token(&claims(&[]));
+    let owner = Signer::ec("k");
+    let keys = key_set(&[&owner.jwk]);
+    let good = owner.token(&claims(&[]));
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let padded = format!("{good}=");
-    let long = signer.token(&claims(&[(
+    let long = owner.token(&claims(&[(
         "x",
         &format!(r#""{}""#, "x".repeat(MAX_TOKEN_BYTES)),
     )]));
-    let twice = signer.token(r#"{"iss":"https://id.example.com","iss":"https://id.example.com"}"#);
+    let twice = owner.token(r#"{"iss":"https://id.example.com","iss":"https://id.example.com"}"#);
     for (token, expected) in [
         ("", "malformed"),
         ("..", "malformed"),

@@ -43,10 +43,9 @@ impl GatewayConfig {
         read: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<GatewayPlan, ConfigError> {
         check_distinct(&self.identity_headers)?;
-        let verification = Arc::new(self.verification(&read)?);
         let build = Build {
             config: self,
-            verification: Arc::clone(&verification),
+            verification: Arc::new(self.verification(&read)?),
             bundles,
             known_intermediates,
             own,
@@ -108,7 +107,7 @@ impl GatewayConfig {
             workers,
             listeners,
             egress,
-            verification,
+            verification: build.verification,
             bounds: Bounds::default(),
         })
     }
@@ -172,19 +171,8 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             ClientCertificateMode::Off => Vec::new(),
             _ => self.narrowed(&place, &trust, listener, &served.routes)?,
         };
-        let policy = AccessPolicy::new(served.routes).map_err(refused)?;
-        let at = |route, list, entry| {
-            rule_place(&place, served.protocol, Some(route), Some((list, entry)))
-        };
-        self.config.check_named(&policy, at)?;
-        if let Some(shadow) = &shadow {
-            self.config
-                .check_named(&shadow.policy, |route, list, entry| {
-                    let route = rule_place(&place, served.protocol, Some(route), None);
-                    format!("{route}.shadow.{list}[{entry}]")
-                })?;
-        }
-        let policy = Arc::new(policy);
+        let policy = Arc::new(AccessPolicy::new(served.routes).map_err(refused)?);
+        (self.config).check_named_factors(&place, served.protocol, &policy, shadow.as_deref())?;
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
             ClientCertificateMode::Request | ClientCertificateMode::Require => {

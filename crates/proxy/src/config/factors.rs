@@ -24,8 +24,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::GatewayConfig;
+use crate::config::build::rule_place;
 use crate::config::trust::list_servers;
 use crate::factors::{HeldKeys, Issuer, KeySource, KeyUrl, Verification};
+use crate::plan::Protocol;
+use crate::shadow::Shadow;
 
 /// Whose tokens (JWT) rules may ask for, beside a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +58,7 @@ pub struct TokenIssuerConfig {
     /// How long keys count after the URL gave them last; then every token of this issuer is refused. Default: "24h".
     #[serde(default = "default_life")]
     pub jwks_life: TimeSpan,
-    /// Signatures that are accepted: "EdDSA", "ES256", "ES384", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512". Default: all of them.
+    /// Signatures that are accepted: "ES256", "ES384", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512", `"EdDSA"`. Default: all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<String>,
     /// By how much the issuer's clock and this one may differ, at most "5m". Default: "30s".
@@ -81,7 +84,7 @@ pub struct ApiKeyConfig {
     pub name: String,
     /// SHA-256 of the key in hexadecimal digits. The key itself is 32 random bytes and stands nowhere here.
     pub sha256: String,
-    /// The identity that it is for: a typed name, such as "cn:billing" or "spiffe://example.com/billing".
+    /// The identity that it is for: a typed name, such as `"cn:billing"` or `"spiffe://example.com/billing"`.
     #[serde(rename = "for")]
     pub holder: String,
     /// The trust bundle that vouches for the identity. Default: "internal".
@@ -207,7 +210,24 @@ impl GatewayConfig {
     }
 
     /// Refuses a rule that names an issuer or a key that nothing configures: it could never hold.
-    pub(super) fn check_named(
+    pub(super) fn check_named_factors(
+        &self,
+        listener: &str,
+        protocol: Protocol,
+        policy: &AccessPolicy,
+        shadow: Option<&Shadow>,
+    ) -> Result<(), ConfigError> {
+        self.check_named(policy, |route, list, entry| {
+            rule_place(listener, protocol, Some(route), Some((list, entry)))
+        })?;
+        let Some(shadow) = shadow else { return Ok(()) };
+        self.check_named(&shadow.policy, |route, list, entry| {
+            let route = rule_place(listener, protocol, Some(route), None);
+            format!("{route}.shadow.{list}[{entry}]")
+        })
+    }
+
+    fn check_named(
         &self,
         policy: &AccessPolicy,
         at: impl Fn(usize, &'static str, usize) -> String,

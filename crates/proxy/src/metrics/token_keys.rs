@@ -34,17 +34,19 @@ struct IssuerLabels {
 }
 
 impl TokenKeysMetrics {
-    pub(super) fn register(&self, registry: &mut Registry) {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let new = Self::default();
         registry.register(
             "countersign_gateway_token_keys_age_seconds",
             "How long ago the keys of a token issuer were found at their URL",
-            self.age.clone(),
+            new.age.clone(),
         );
         registry.register(
             "countersign_gateway_token_keys_failures",
             "Attempts to get the keys of a token issuer that brought none",
-            self.failures.clone(),
+            new.failures.clone(),
         );
+        new
     }
 
     /// Only the first who is given is asked.
