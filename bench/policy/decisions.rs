@@ -18,8 +18,8 @@ use countersign_pki::serial::SerialNumber;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Asked, Circumstances, Condition, NamePattern, NoHeaders, PathPattern,
-    Route,
+    AccessPolicy, Allow, Asked, Circumstances, Condition, Factors, NamePattern, NoHeaders,
+    PathPattern, Route,
 };
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
@@ -88,6 +88,7 @@ fn measure(kind: &str, count: usize, peer: &VerifiedPeer, host: &DnsName, routes
         method: "GET",
         path: "/service/7/orders",
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: Circumstances {
             source: [127, 0, 0, 1].into(),
             now: NOW,

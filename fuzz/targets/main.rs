@@ -21,4 +21,5 @@ mod proxy_protocol;
 mod publication;
 mod request;
 mod rules;
+mod token;
 mod xfcc;

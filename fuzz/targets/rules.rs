@@ -12,8 +12,8 @@ use countersign_pki::identity::BundleName;
 use countersign_pki::pem;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Asked, Circumstances, Condition, GrpcPattern, HeaderPattern, NamePattern,
-    NoHeaders, PathPattern, Route,
+    AccessPolicy, Allow, Asked, Circumstances, Condition, Factors, GrpcPattern, HeaderPattern,
+    NamePattern, NoHeaders, PathPattern, Route,
 };
 use countersign_proxy::config::rule::{AllowEntry, ConditionConfig};
 use countersign_proxy::config::{GatewayConfig, ListenerConfig, RouteConfig};
@@ -127,6 +127,7 @@ fn index_decides_as_each_entry_does() {
                         method: text,
                         path,
                         headers: &NoHeaders,
+                        factors: &Factors::NONE,
                         circumstances: Circumstances {
                             source: [127, 0, 0, 1].into(),
                             now: UnixTime::from_seconds(0),

@@ -147,8 +147,8 @@ impl Backend {
 }
 
 /// For an idempotency key.
-pub(crate) fn random() -> Result<[u8; 16], Fault> {
-    let mut random = [0; 16];
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Fault> {
+    let mut random = [0; N];
     fill(&mut random).map_err(|_| Fault::world("the operating system gives no randomness"))?;
     Ok(random)
 }

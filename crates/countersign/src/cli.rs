@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod api_key;
 pub(crate) mod arguments;
 mod audit;
 mod batch;
@@ -80,6 +81,7 @@ enum Command {
     Explain(explain::ExplainCommand),
     Audit(audit::AuditCommand),
     BreakGlass(break_glass::BreakGlassCommand),
+    ApiKey(api_key::ApiKeyCommand),
     Ca(ca::CaCommand),
     Config(config::ConfigCommand),
     Policy(policy::PolicyCommand),
@@ -106,6 +108,7 @@ impl Command {
             Self::Explain(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
             Self::BreakGlass(command) => command.run(globals),
+            Self::ApiKey(command) => command.run(globals),
             Self::Ca(command) => command.run(globals),
             Self::Config(command) => command.run(globals),
             Self::Policy(command) => command.run(globals),

@@ -328,8 +328,41 @@ causes! {
         "The identity is known and admitted, this method, path, time or login is not.",
         "Correct the rule or the request.";
     TokenNotAllowed = "token-not-allowed", Request,
-        "The bearer token is missing, invalid, or not bound to this certificate.",
-        "Get a token for this certificate.";
+        "The bearer token is good, and its issuer or claims are not those that the rule asks for.",
+        "Get a token with the claims that the rule names, or correct the rule.";
+    TokenMissing = "token-missing", Request,
+        "The rule asks for a bearer token, and the request has none.",
+        "Get a token of the issuer that the rule names, and send it as Authorization: Bearer.";
+    TokenInvalid = "token-invalid", Request,
+        "The bearer token is not one that a configured issuer signed, or can be read in two ways.",
+        "Compare its iss, alg and kid with [[gateway.token_issuer]] and the issuer's published keys.";
+    TokenExpired = "token-expired", Request,
+        "The bearer token is past its end.",
+        "Get a new one before the old one ends; check the clocks.";
+    TokenTimesNotAllowed = "token-times-not-allowed", Request,
+        "The bearer token is not good yet, or for longer than max_lifetime.",
+        "Check the clock of the issuer, or have it sign shorter tokens.";
+    TokenWrongAudience = "token-wrong-audience", Request,
+        "The bearer token is for another service.",
+        "Ask the issuer for a token with the audience that [[gateway.token_issuer]] names.";
+    TokenNotBoundToCertificate = "token-not-bound-to-certificate", Request,
+        "The bearer token is bound to no certificate, or to another one than the client's.",
+        "Get the token over mutual TLS with the certificate that it is used with (RFC 8705).";
+    TokenKeysUnavailable = "token-keys-unavailable", Availability,
+        "The keys by which tokens of this issuer are verified cannot be had, or are older than they may be.",
+        "Restore what publishes them (jwks_url), or give them as a file.";
+    ApiKeyMissing = "api-key-missing", Request,
+        "The rule asks for an API key, and the request has none.",
+        "Send the key as X-Api-Key, once.";
+    ApiKeyUnknown = "api-key-unknown", Request,
+        "The API key is none that is configured, or past its end.",
+        "Make a new one with countersign api-key new, and configure its hash.";
+    ApiKeyOfAnother = "api-key-of-another", Identity,
+        "The API key is bound to another identity than the client's certificate shows.",
+        "Use the key with the certificate that it was made for; if it was stolen, take it out of the configuration.";
+    ApiKeyNotAllowed = "api-key-not-allowed", Request,
+        "The API key is good, and not the one that the rule asks for.",
+        "Use the key that the rule names, or correct the rule.";
     TrustDataStale = "trust-data-stale", Availability,
         "Revocations, bundle or policy are older than their stated life, so nobody is admitted.",
         "Restore the feed or the CRL source.";

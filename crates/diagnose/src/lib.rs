@@ -11,6 +11,7 @@ pub mod cause;
 pub mod chain;
 pub mod connecting;
 pub mod evidence;
+pub mod factor;
 pub mod handshake;
 pub mod refusal;
 pub mod request;

@@ -9,6 +9,7 @@ use countersign_policy::postgresql::InvalidPacket;
 
 use crate::cause::Cause;
 use crate::evidence::Evidence;
+use crate::factor::FactorFaults;
 use crate::refusal::Refusal;
 
 /// A request that two servers could read in two ways, or that no server should read at all.
@@ -80,7 +81,13 @@ pub fn sni_host_mismatch(sni: &DnsName, host: impl Display) -> Refusal {
 }
 
 /// What the policy said no to; `None` if it said yes. `route` is how the route that decided is called.
-pub fn refused(decision: &Decision, asked: &Asked<'_>, route: &str) -> Option<Refusal> {
+/// `faults`: why what stood beside the certificate does not count.
+pub fn refused(
+    decision: &Decision,
+    asked: &Asked<'_>,
+    faults: &FactorFaults,
+    route: &str,
+) -> Option<Refusal> {
     let evidence = evidence_of(asked);
     let who = who(asked.peer);
     let (method, path) = (asked.method, asked.path);
@@ -94,6 +101,15 @@ pub fn refused(decision: &Decision, asked: &Asked<'_>, route: &str) -> Option<Re
             Cause::IdentityNotAllowed,
             format!("{who} is not admitted by {route}: {nearest}"),
         ),
+        Decision::FactorNeeded {
+            factor, nearest, ..
+        } => {
+            let (cause, why) = faults.told(*factor);
+            (
+                cause,
+                format!("{who} may not {method} {path} on {route}: {why}; {nearest}"),
+            )
+        }
         Decision::NoRoute => (
             Cause::RequestNotAllowed,
             format!(
@@ -124,7 +140,8 @@ pub fn refused_connection(
             format!("{route} needs a client certificate, the client sent none"),
         ),
         Decision::IdentityNotAllowed { nearest, .. }
-        | Decision::RequestNotAllowed { nearest, .. } => (
+        | Decision::RequestNotAllowed { nearest, .. }
+        | Decision::FactorNeeded { nearest, .. } => (
             Cause::IdentityNotAllowed,
             format!("{} is not admitted by {route}: {nearest}", who(peer)),
         ),
@@ -193,7 +210,8 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use countersign_pki::time::UnixTime;
-    use countersign_policy::access::{Circumstances, NoHeaders};
+    use countersign_policy::access::{Circumstances, Factor, Factors, NoHeaders};
+    use countersign_policy::token::TokenFault;
 
     use super::*;
 
@@ -203,6 +221,7 @@ mod tests {
         method: "GET",
         path: "/admin",
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: Circumstances {
             source: IpAddr::V4(Ipv4Addr::LOCALHOST),
             now: UnixTime::from_seconds(0),
@@ -210,7 +229,8 @@ mod tests {
     };
 
     fn check(decision: &Decision, cause: Cause, sentence: &str) {
-        let refusal = refused(decision, &ASKED, "route 1").expect("a refusal");
+        let refusal =
+            refused(decision, &ASKED, &FactorFaults::default(), "route 1").expect("a refusal");
         assert_eq!((refusal.cause, refusal.sentence()), (cause, sentence));
         assert_eq!(refusal.evidence.get("path"), Some("/admin"));
     }
@@ -244,8 +264,33 @@ mod tests {
             "an anonymous client may not GET /admin on route 1: allows POST",
         );
         assert_eq!(
-            refused(&Decision::Allow { route: 0 }, &ASKED, "route 1"),
+            refused(
+                &Decision::Allow { route: 0 },
+                &ASKED,
+                &FactorFaults::default(),
+                "route 1"
+            ),
             None
         );
+    }
+
+    #[test]
+    fn factor_that_is_not_there_is_told_from_one_that_is_not_good() {
+        let decision = Decision::FactorNeeded {
+            route: 0,
+            factor: Factor::Token,
+            nearest: "allows cn:a with a token of corp".to_owned(),
+        };
+        check(
+            &decision,
+            Cause::TokenNotAllowed,
+            "an anonymous client may not GET /admin on route 1: the token is good, and not the one that is asked for; allows cn:a with a token of corp",
+        );
+        let faults = FactorFaults {
+            token: Some(TokenFault::Missing),
+            api_key: None,
+        };
+        let refusal = refused(&decision, &ASKED, &faults, "route 1").expect("a refusal");
+        assert_eq!(refusal.cause, Cause::TokenMissing);
     }
 }

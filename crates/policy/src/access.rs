@@ -7,6 +7,7 @@ mod canonical;
 mod condition;
 mod explanation;
 mod extension;
+mod factors;
 mod grpc;
 mod header;
 mod index;
@@ -31,6 +32,7 @@ pub use self::condition::Circumstances;
 use self::condition::{Holds, Known, Requested};
 pub use self::explanation::{Explanation, Rule};
 pub use self::extension::{ExtensionPattern, KeyPurpose};
+pub use self::factors::{ApiKeyPattern, ClaimValue, Factor, Factors, TokenPattern};
 pub use self::grpc::GrpcPattern;
 pub use self::header::{HeaderPattern, Headers, NoHeaders};
 use self::index::Index;
@@ -115,6 +117,10 @@ pub struct Condition {
     pub headers: Vec<HeaderPattern>,
     /// Any of these methods of gRPC; empty: any request.
     pub grpc: Vec<GrpcPattern>,
+    /// A token beside the certificate.
+    pub token: Option<TokenPattern>,
+    /// An API key beside the certificate.
+    pub api_key: Option<ApiKeyPattern>,
     /// Any of these ranges has the peer's address; empty: any.
     pub sources: Vec<IpRange>,
     /// Any of these windows is open; empty: always.
@@ -140,6 +146,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// As the client sent them.
     pub headers: &'a dyn Headers,
+    /// What was shown and verified beside the certificate.
+    pub factors: &'a Factors,
     /// From where, and when.
     pub circumstances: Circumstances,
 }
@@ -171,6 +179,15 @@ pub enum Decision {
         /// For the operator.
         nearest: String,
     },
+    /// The peer is admitted with a factor beside its certificate that this request has not, or not as it should be.
+    FactorNeeded {
+        /// Index of the route.
+        route: usize,
+        /// Which.
+        factor: Factor,
+        /// For the operator.
+        nearest: String,
+    },
     /// No route for host and path.
     NoRoute,
 }
@@ -182,7 +199,8 @@ impl Decision {
             Self::Allow { route }
             | Self::CertificateNeeded { route }
             | Self::IdentityNotAllowed { route, .. }
-            | Self::RequestNotAllowed { route, .. } => Some(*route),
+            | Self::RequestNotAllowed { route, .. }
+            | Self::FactorNeeded { route, .. } => Some(*route),
             Self::NoRoute => None,
         }
     }
@@ -315,6 +333,34 @@ impl AccessPolicy {
         self.conditions().any(Condition::looks_at_headers)
     }
 
+    /// Whether any rule asks for this beside a certificate.
+    pub fn looks_at_factor(&self, factor: Factor) -> bool {
+        self.conditions().any(|it| it.looks_at_factor(factor))
+    }
+
+    /// The issuers whose tokens, and the API keys by name, that rules ask for: the index of the route, the list, and the index in it stand
+    /// beside each.
+    pub fn named_factors(&self) -> impl Iterator<Item = (usize, &'static str, usize, Named<'_>)> {
+        let routes = self.routes.iter().enumerate();
+        routes.flat_map(|(number, route)| {
+            let allow = route
+                .allow
+                .iter()
+                .enumerate()
+                .filter_map(|(index, it)| match it {
+                    Allow::When(condition) => Some(("allow", index, condition)),
+                    Allow::Anyone | Allow::AnyTrusted => None,
+                });
+            let deny = route.deny.iter().enumerate();
+            let deny = deny.map(|(index, condition)| ("deny", index, condition));
+            allow.chain(deny).flat_map(move |(list, index, condition)| {
+                condition
+                    .named_factors()
+                    .map(move |it| (number, list, index, it))
+            })
+        })
+    }
+
     /// Whether any rule looks at this header, in lower case: `_` is `-`, as in [`Headers::each`].
     pub fn looks_at_header(&self, name: &str) -> bool {
         !self.headers.is_empty() && self.headers.contains(&*name.replace('_', "-"))
@@ -381,6 +427,17 @@ fn conditions(routes: &[Route]) -> impl Iterator<Item = &Condition> {
         });
         allow.chain(&route.deny)
     })
+}
+
+/// What has to be configured elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// An API key.
+    ApiKey(&'a str),
+    /// Some API key.
+    AnyApiKey,
+    /// An issuer of tokens.
+    Issuer(&'a str),
 }
 
 /// A shared, compiled policy.

@@ -6,9 +6,11 @@
 pub mod access;
 pub mod administration;
 pub mod adoption;
+pub mod api_key;
 pub mod break_glass;
 pub mod given_lists;
 pub mod issuance;
 pub mod postgresql;
 pub mod renewal;
 pub mod retention;
+pub mod token;

@@ -9,6 +9,7 @@ mod condition;
 mod decisions;
 mod edge;
 mod egress;
+mod factors;
 mod health;
 mod ocsp;
 mod reference;
@@ -34,6 +35,10 @@ pub use self::break_glass::BreakGlassConfig;
 pub use self::decisions::DecisionsConfig;
 pub use self::edge::{LimitsConfig, ProxyProtocolConfig, ProxyProtocolVersion};
 pub use self::egress::EgressConfig;
+pub use self::factors::{
+    ApiKeyConditionConfig, ApiKeyConfig, ClaimConfig, ClaimValueConfig, TokenConditionConfig,
+    TokenIssuerConfig,
+};
 pub use self::health::HealthConfig;
 pub use self::ocsp::OcspConfig;
 pub use self::reference::default_toml;
@@ -67,6 +72,14 @@ pub struct GatewayConfig {
     /// The authority, where it is another process. Left out: the state's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed: Option<FeedConfig>,
+    /// Whose tokens rules may ask for, beside a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub token_issuer: Vec<TokenIssuerConfig>,
+    /// API keys that rules may ask for, beside a certificate.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub api_key: Vec<ApiKeyConfig>,
+    /// Whether upstreams get `X-Api-Key` where rules ask for API keys: it would stand in their logs. Default: false.
+    pub forward_api_key: bool,
     /// The addresses that accept clients.
     pub listener: Vec<ListenerConfig>,
     /// The addresses from which programs of this host reach servers that want TLS, and a certificate.
@@ -384,6 +397,9 @@ impl Default for GatewayConfig {
             decisions: DecisionsConfig::default(),
             watch_files: true,
             feed: None,
+            token_issuer: Vec::new(),
+            api_key: Vec::new(),
+            forward_api_key: false,
             listener: Vec::new(),
             egress: Vec::new(),
         }

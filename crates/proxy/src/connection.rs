@@ -99,11 +99,7 @@ pub(crate) async fn serve(
 }
 
 /// Serves a program of this host that came by a Unix socket. It is told of as 127.0.0.1, port 0.
-pub(crate) async fn serve_local(
-    listener: Arc<Listener>,
-    kit: Kit,
-    socket: UnixStream,
-) {
+pub(crate) async fn serve_local(listener: Arc<Listener>, kit: Kit, socket: UnixStream) {
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let session = Session::plaintext(&listener.enforcement, &listener.name, source);
     Box::pin(serve_session(socket, session, listener, kit)).await;

@@ -13,9 +13,9 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::request::Malformed;
-use countersign_policy::access::Circumstances;
+use countersign_policy::access::{Circumstances, Factor};
 use countersign_tls::acceptor::Session;
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -27,6 +27,7 @@ use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::{Kit, Tunnel};
 use crate::decisions::{Asked as Seen, Recorder};
+use crate::factors::{Holder, Shown};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
 use crate::headers::stripped;
@@ -63,6 +64,8 @@ pub(crate) struct Caller {
     /// The host that was read last: a connection rarely asks for two.
     host: RefCell<Option<Rc<ReadHost>>>,
     tunnel: Cell<Option<Tunnel>>,
+    /// When the certificate was last noted as seen, in seconds.
+    noted: Cell<u64>,
 }
 
 /// What is served and what is said of the client, until a reload changes it.
@@ -88,7 +91,7 @@ impl Caller {
             in_flight,
             recorder,
         } = kit;
-        let (view, host, tunnel) = Default::default();
+        let (view, host, tunnel, noted) = Default::default();
         let (begun, answering, is_cut, driver) = Default::default();
         Self {
             session,
@@ -104,6 +107,7 @@ impl Caller {
             view,
             host,
             tunnel,
+            noted,
         }
     }
 
@@ -178,6 +182,27 @@ impl Caller {
         }
     }
 
+    /// What a request with these headers shows beside the certificate, as far as rules ask for it.
+    pub(crate) fn shown(&self, serving: &Serving, headers: &HeaderMap) -> Shown {
+        let looks_at = |factor| serving.looks_at_factor(factor);
+        let peer = self.session.peer.as_ref();
+        let now = self.listener.enforcement.now();
+        if let Some(peer) = peer
+            && looks_at(Factor::Token)
+            && now.seconds().abs_diff(self.noted.get()) >= NOTED_EACH_S
+        {
+            self.listener.seen.note(peer, now);
+            self.noted.set(now.seconds());
+        }
+        let holder = Holder {
+            peer: peer.map(|it| &**it),
+            enforcement: &self.listener.enforcement,
+            seen: &self.listener.seen,
+            now,
+        };
+        serving.verification.shown(looks_at, headers, &holder)
+    }
+
     /// What the future gives, unless the connection has to end before.
     pub(crate) async fn unless_cut<F: Future>(&self, future: F) -> Option<F::Output> {
         tokio::select! {
@@ -230,6 +255,9 @@ impl Caller {
         Ok(read)
     }
 }
+
+/// A token that was signed while a connection stood is bound to a certificate that was seen since.
+const NOTED_EACH_S: u64 = 30;
 
 /// Answers one request; an error ends the connection.
 pub(crate) async fn exchange(

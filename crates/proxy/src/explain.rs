@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_diagnose::factor::FactorFaults;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{
     Malformed, malformed, refused, refused_connection, refused_login,
@@ -9,8 +10,12 @@ use countersign_diagnose::request::{
 use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::Verifier;
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{Asked, Circumstances, Explanation, Headers, Login, Rule};
+use countersign_policy::access::{
+    Asked, Circumstances, Explanation, Factor, Factors, Headers, Login, Rule,
+};
+use countersign_policy::api_key::ApiKeyFault;
 use countersign_policy::postgresql::{InvalidPacket, Packet};
+use countersign_policy::token::TokenFault;
 use countersign_tls::scope::ClientCertificate;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -177,6 +182,12 @@ impl<'a> ListenerPolicy<'a> {
         self.plan.settings.verifier.as_deref()
     }
 
+    /// Whether some rule asks for a token or an API key.
+    pub(crate) fn looks_at_factors(self) -> bool {
+        let policy = &self.plan.serving.policy;
+        policy.looks_at_factor(Factor::Token) || policy.looks_at_factor(Factor::ApiKey)
+    }
+
     /// Decides without words, by headers that may be others than those of the question.
     pub(crate) fn judge(
         self,
@@ -206,6 +217,7 @@ impl<'a> ListenerPolicy<'a> {
                         method,
                         path,
                         headers,
+                        factors: &Factors::NONE,
                         circumstances,
                     });
                 }
@@ -279,12 +291,17 @@ impl<'a> ListenerPolicy<'a> {
                     method,
                     path,
                     headers: &SentHeaders::new(headers),
+                    factors: &Factors::NONE,
                     circumstances,
                 };
                 let explanation = policy.explain(&asked);
+                let missing = FactorFaults {
+                    token: Some(TokenFault::Missing),
+                    api_key: Some(ApiKeyFault::Missing),
+                };
                 let decision = explanation.decision.clone();
                 Some(explained(explanation, &|route| {
-                    refused(&decision, &asked, route)
+                    refused(&decision, &asked, &missing, route)
                 }))
             }
             _ => None,

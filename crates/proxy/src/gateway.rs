@@ -1,10 +1,10 @@
 //! The running gateway: its listeners, its workers, its reload.
 
+mod sockets;
 mod status;
 mod upstream_certificates;
 mod worker;
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,24 +19,27 @@ use countersign_runtime::config::address::LocalAddress;
 use countersign_runtime::drain::Drain;
 use countersign_runtime::listen::{BindError, ListenerSet, PassedSocket};
 use countersign_runtime::readiness::Readiness;
-use countersign_runtime::unix_socket::{SocketError, SocketFile, UnixListenerSet};
+use countersign_runtime::unix_socket::{SocketError, SocketFile};
 use countersign_runtime::workers::{WorkerPanicked, Workers};
 use countersign_tls::enforcement::Enforcement;
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
+use self::sockets::{Accepting, Share, assigned, bind_egress, share};
 pub use self::status::{EgressStatus, GatewayStatus, ListenerStatus, UpstreamStatus};
 pub use self::upstream_certificates::UpstreamCertificate;
 use self::upstream_certificates::upstream_certificates;
 use self::worker::Assignment;
 use crate::break_glass::{self, BreakGlass};
 use crate::decisions::{Keeper, Switch};
+use crate::factors::refresh;
+use crate::factors::seen::SeenCertificates;
 use crate::health::Checks;
 use crate::in_flight::Awaited;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::plan::{EgressAddress, EgressPlan, GatewayPlan};
+use crate::plan::{GatewayPlan, trust_the_same};
 use crate::refusals::RefusalLog;
 
 /// Starts gateways.
@@ -94,6 +97,7 @@ impl Gateway {
         // Before an address is bound: whom a former arming let in, it lets in from the first connection on, and nobody else.
         let glasses = BreakGlass::open(&plan, &context).map_err(StartError::BreakGlass)?;
         let watched: Vec<_> = glasses.iter().flatten().map(Arc::clone).collect();
+        let seen = Arc::new(SeenCertificates::default());
         let mut listeners = Vec::with_capacity(plan.listeners.len());
         for (listener, break_glass) in plan.listeners.iter().zip(glasses) {
             let bound = match passed.remove(&listener.name) {
@@ -109,6 +113,7 @@ impl Gateway {
                 listener,
                 bound.address,
                 break_glass,
+                Arc::clone(&seen),
                 &context,
             ));
             share(
@@ -137,36 +142,40 @@ impl Gateway {
         for glass in watched {
             tokio::spawn(break_glass::watch(glass, drain.clone()));
         }
-        tokio::spawn(expire(context.enforcement.clone(), drain));
+        tokio::spawn(expire(context.enforcement.clone(), drain.clone()));
         drop(pending);
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             listeners,
             egress,
             context,
+            seen,
             plan: ArcSwap::from_pointee(plan),
             workers: told,
             checks,
             keeping: keeper.switch(),
             reloading: Mutex::new(()),
-        };
+        });
+        let in_force = Arc::downgrade(&shared);
+        let clock = Arc::clone(&shared.context.clock);
+        shared.context.metrics.watch_token_keys(move || {
+            let now = UnixTime::from_seconds(clock.unix_seconds());
+            let shared = in_force.upgrade();
+            shared.map_or_else(Vec::new, |it| it.plan.load().verification.figures(now))
+        });
+        let in_force = Arc::clone(&shared);
+        tokio::spawn(refresh::run(
+            move || Arc::clone(&in_force.plan.load().verification),
+            shared.context.enforcement.clone(),
+            Arc::clone(&shared.context.clock),
+            drain,
+        ));
         Ok(RunningGateway {
-            handle: GatewayHandle {
-                shared: Arc::new(shared),
-            },
+            handle: GatewayHandle { shared },
             workers,
             files,
             keeper,
         })
     }
-}
-
-/// A listener with the socket that one worker accepts on.
-type Share = (Arc<Listener>, Accepting);
-
-/// What is accepted on.
-enum Accepting {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
 }
 
 /// A gateway that accepts clients until its drain. Dropping it leaves the workers running.
@@ -218,6 +227,7 @@ struct Shared {
     listeners: Vec<Arc<Listener>>,
     egress: Vec<Arc<Listener>>,
     context: Context,
+    seen: Arc<SeenCertificates>,
     plan: ArcSwap<GatewayPlan>,
     /// Each is told of reloads.
     workers: Vec<mpsc::Sender<Awaited>>,
@@ -258,6 +268,14 @@ impl GatewayHandle {
         let _reloading = self.shared.reloading.lock().await;
         let before = self.shared.plan.load_full();
         check_same(&before, &plan)?;
+        plan.verification.go_on_from(&before.verification);
+        let verifiers = plan.listeners.iter().zip(&before.listeners);
+        let is_trust_the_same = verifiers.into_iter().all(|(now, before)| {
+            match (&now.settings.verifier, &before.settings.verifier) {
+                (Some(now), Some(before)) => trust_the_same(now, before),
+                (now, before) => now.is_none() && before.is_none(),
+            }
+        });
         // Nobody who was let in by what was armed before is judged by what is written now.
         let of_glasses = self.shared.listeners.iter().zip(&plan.listeners);
         let shut: Vec<_> = of_glasses
@@ -280,6 +298,9 @@ impl GatewayHandle {
                 acceptor.replace_edge(planned.edge.clone());
                 acceptor.replace(planned.settings.clone(), planned.credentials.clone());
             }
+        }
+        if !is_trust_the_same {
+            self.shared.seen.forget_all();
         }
         watch_certificates(&self.shared.context.metrics, &plan);
         let plan = Arc::new(plan);
@@ -457,84 +478,6 @@ fn assignments(
         (assignment, told)
     };
     (0..plan.workers).map(assignment).unzip()
-}
-
-/// The sockets that were passed, by their listeners' names.
-fn assigned(
-    plan: &GatewayPlan,
-    passed: Vec<PassedSocket>,
-) -> Result<HashMap<String, ListenerSet>, StartError> {
-    let mut assigned = HashMap::new();
-    for PassedSocket { name, socket } in passed {
-        let address = socket.local_addr();
-        let shown = address
-            .as_ref()
-            .map_or_else(|_| "nowhere".to_owned(), ToString::to_string);
-        let refused = |why: String| StartError::Passed {
-            name: name.clone(),
-            address: shown.clone(),
-            why,
-        };
-        let address = address.map_err(|error| refused(error.to_string()))?;
-        let named = plan.listeners.iter().find(|it| it.name == name);
-        let listener = named
-            .or_else(|| plan.listeners.iter().find(|it| it.address == address))
-            .ok_or_else(|| refused("is that of no listener, by name or by address".to_owned()))?;
-        let any_port = listener.address.port() == 0 && listener.address.ip() == address.ip();
-        if listener.address != address && !any_port {
-            let why = format!(
-                "is not where the listener {} shall listen, {}",
-                listener.name, listener.address
-            );
-            return Err(refused(why));
-        }
-        let set = ListenerSet::of_passed(socket, plan.workers);
-        let set = set.map_err(|error| refused(error.to_string()))?;
-        if assigned.insert(listener.name.clone(), set).is_some() {
-            return Err(refused(format!(
-                "is the second for the listener {}",
-                listener.name
-            )));
-        }
-    }
-    Ok(assigned)
-}
-
-/// The address as bound, a socket for each worker, and the file that goes with them.
-fn bind_egress(
-    plan: &EgressPlan,
-    workers: usize,
-) -> Result<(LocalAddress, Vec<Accepting>, Option<SocketFile>), StartError> {
-    match &plan.address {
-        EgressAddress::Tcp(address) => {
-            let bound = ListenerSet::bind(*address, workers).map_err(|error| StartError::Bind {
-                listener: plan.name.clone(),
-                error,
-            })?;
-            let sockets = bound.sockets.into_iter().map(Accepting::Tcp).collect();
-            Ok((LocalAddress::Tcp(bound.address), sockets, None))
-        }
-        EgressAddress::Unix { path, mode } => {
-            let bound = UnixListenerSet::bind(path, *mode, workers).map_err(|error| {
-                StartError::Socket {
-                    egress: plan.name.clone(),
-                    error,
-                }
-            })?;
-            let sockets = bound.sockets.into_iter().map(Accepting::Unix).collect();
-            Ok((LocalAddress::Unix(path.clone()), sockets, Some(bound.file)))
-        }
-    }
-}
-
-fn share(
-    of_workers: &mut [Assignment],
-    listener: &Arc<Listener>,
-    sockets: impl IntoIterator<Item = Accepting>,
-) {
-    for (worker, socket) in of_workers.iter_mut().zip(sockets) {
-        worker.shares.push((Arc::clone(listener), socket));
-    }
 }
 
 fn check_same(running: &GatewayPlan, planned: &GatewayPlan) -> Result<(), ReloadError> {

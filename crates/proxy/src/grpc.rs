@@ -49,6 +49,7 @@ pub(crate) fn answer(said: &Said) -> Response<ToClient> {
 fn status(said: &Said) -> u16 {
     match said.status {
         StatusCode::FORBIDDEN if said.needs_certificate => UNAUTHENTICATED,
+        StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
         StatusCode::FORBIDDEN => PERMISSION_DENIED,
         StatusCode::MISDIRECTED_REQUEST => FAILED_PRECONDITION,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {

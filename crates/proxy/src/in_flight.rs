@@ -204,6 +204,10 @@ impl Asking {
                 if requested.headers.is_none() && serving.looks_at_headers() {
                     return false;
                 }
+                // Verified again: keys may have been taken away, and a token may have ended.
+                let shown = (requested.headers.as_ref())
+                    .map(|headers| caller.shown(&serving, headers))
+                    .unwrap_or_default();
                 let headers = requested.headers.as_ref().map(SentHeaders::new);
                 let asked = Asked {
                     peer,
@@ -214,6 +218,7 @@ impl Asking {
                         Some(sent) => sent,
                         None => &NoHeaders,
                     },
+                    factors: &shown.factors,
                     circumstances,
                 };
                 serving.still_allows(&asked, upstream)

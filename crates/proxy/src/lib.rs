@@ -16,6 +16,7 @@ pub mod decisions;
 mod demo;
 mod exchange;
 pub mod explain;
+mod factors;
 pub mod gateway;
 mod grpc;
 mod headers;

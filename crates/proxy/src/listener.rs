@@ -16,6 +16,7 @@ use countersign_tls::shadow::ShadowFinding;
 
 use crate::break_glass::BreakGlass;
 use crate::decisions::{CertificateVerdict, Recorder};
+use crate::factors::seen::SeenCertificates;
 use crate::gateway::Context;
 use crate::lines::Lines;
 use crate::metrics::ListenerMetrics;
@@ -38,6 +39,8 @@ pub(crate) struct Listener {
     pub(crate) drain: Drain,
     /// Admits nobody but while this is armed.
     pub(crate) break_glass: Option<Arc<BreakGlass>>,
+    /// Of all listeners of the gateway.
+    pub(crate) seen: Arc<SeenCertificates>,
     refusals: RefusalLog,
     bypass_lines: Lines,
 }
@@ -47,6 +50,7 @@ impl Listener {
         plan: &ListenerPlan,
         address: SocketAddr,
         break_glass: Option<Arc<BreakGlass>>,
+        seen: Arc<SeenCertificates>,
         context: &Context,
     ) -> Self {
         let credentials = plan.credentials.clone();
@@ -66,6 +70,7 @@ impl Listener {
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
             break_glass,
+            seen,
             refusals: context.refusals.clone(),
             bypass_lines: Lines::default(),
         }
@@ -83,6 +88,7 @@ impl Listener {
             metrics: context.metrics.listener(&plan.name),
             drain: context.drain.clone(),
             break_glass: None,
+            seen: Arc::default(),
             refusals: context.refusals.clone(),
             bypass_lines: Lines::default(),
         }

@@ -9,6 +9,7 @@ mod endpoint;
 mod peers;
 mod retention;
 mod text;
+mod token_keys;
 mod trust;
 mod upstreams;
 
@@ -37,6 +38,8 @@ pub use self::trust::TrustFigures;
 use self::break_glass::BreakGlassFamilies;
 use self::peers::PeerMetrics;
 use self::retention::RetentionMetrics;
+pub(crate) use self::token_keys::TokenKeysFigures;
+use self::token_keys::TokenKeysMetrics;
 use self::trust::TrustMetrics;
 pub(crate) use self::upstreams::{Resting, UpstreamMetrics};
 use crate::gateway::UpstreamCertificate;
@@ -62,6 +65,7 @@ struct Shared {
     root_list_end: Family<Unlabelled, Gauge>,
     retention: RetentionMetrics,
     trust: TrustMetrics,
+    token_keys: TokenKeysMetrics,
     reloads: Family<ReloadLabels, Counter>,
     refused_configuration: Family<Unlabelled, Gauge>,
     upstreams: UpstreamMetrics,
@@ -160,6 +164,7 @@ impl Metrics {
         );
         retention.register(&mut registry);
         trust.register(&mut registry);
+        let token_keys = TokenKeysMetrics::registered(&mut registry);
         let reloads = Family::default();
         let refused_configuration = Family::<Unlabelled, Gauge>::default();
         registry.register(
@@ -197,6 +202,7 @@ impl Metrics {
                 root_list_end,
                 retention,
                 trust,
+                token_keys,
                 reloads,
                 refused_configuration,
                 upstreams,
@@ -228,6 +234,7 @@ impl Metrics {
         }
         shared.retention.bring_up();
         shared.trust.bring_up();
+        shared.token_keys.bring_up();
         text::encode(&shared.registry, form)
     }
 
@@ -262,6 +269,14 @@ impl Metrics {
     /// What is known of the trust bundles, asked whenever somebody looks.
     pub fn watch_trust(&self, figures: impl Fn() -> Vec<TrustFigures> + Send + Sync + 'static) {
         self.shared.trust.watch(Box::new(figures));
+    }
+
+    /// Of what the keys of token issuers are, asked whenever somebody looks.
+    pub(crate) fn watch_token_keys(
+        &self,
+        figures: impl Fn() -> Vec<TokenKeysFigures> + Send + Sync + 'static,
+    ) {
+        self.shared.token_keys.watch(Box::new(figures));
     }
 
     pub(crate) fn upstreams(&self) -> UpstreamMetrics {

@@ -14,7 +14,7 @@ use countersign_pki::name::CommonName;
 use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Asked, Circumstances, Decision, Login, unambiguous_path,
+    AccessPolicy, Asked, Circumstances, Decision, Factor, Login, unambiguous_path,
 };
 use countersign_runtime::config::ConfigError;
 use countersign_tls::credentials::SharedCredentials;
@@ -25,6 +25,7 @@ use http::HeaderValue;
 
 use crate::config::IdentityHeader;
 use crate::decisions::{DecisionsPlan, ListenerRecord, Settings};
+use crate::factors::Verification;
 use crate::shadow::Shadow;
 use crate::upstream::{Group, Upstream};
 
@@ -34,6 +35,7 @@ pub struct GatewayPlan {
     pub(crate) listeners: Vec<ListenerPlan>,
     pub(crate) egress: Vec<EgressPlan>,
     pub(crate) decisions: DecisionsPlan,
+    pub(crate) verification: Arc<Verification>,
     pub(crate) bounds: Bounds,
 }
 
@@ -128,6 +130,8 @@ pub(crate) struct Serving {
     pub(crate) former: Option<Arc<AccessPolicy>>,
     /// Judged beside the policy, whose routes it has, and never instead of it.
     pub(crate) shadow: Option<Arc<Shadow>>,
+    /// What tokens and API keys are verified by.
+    pub(crate) verification: Arc<Verification>,
     /// By the index of the policy's route.
     pub(crate) upstreams: Vec<Arc<Group>>,
     pub(crate) direction: Direction,
@@ -276,6 +280,13 @@ impl Serving {
         self.looks(|policy| policy.looks_at_header(name))
     }
 
+    /// Whether some rule, in force or beside it, asks for this.
+    pub(crate) fn looks_at_factor(&self, factor: Factor) -> bool {
+        let beside = self.shadow.as_deref();
+        self.looks(|policy| policy.looks_at_factor(factor))
+            || beside.is_some_and(|shadow| shadow.policy.looks_at_factor(factor))
+    }
+
     /// Whether the path has to have one reading and has not.
     pub(crate) fn is_ambiguous(&self, path: &str) -> bool {
         self.looks(AccessPolicy::looks_at_paths) && !unambiguous_path(path)
@@ -304,6 +315,7 @@ impl Serving {
             policy: Arc::clone(&self.policy),
             former: Some(Arc::clone(former)),
             shadow: self.shadow.clone(),
+            verification: Arc::clone(&self.verification),
             upstreams: self.upstreams.clone(),
             direction: self.direction.clone(),
             upstream_proxy_protocol: self.upstream_proxy_protocol,
@@ -429,7 +441,7 @@ fn is_proved_the_same(
 
 #[cfg(test)]
 mod tests {
-    use countersign_policy::access::{Allow, NoHeaders, PathPattern, Route};
+    use countersign_policy::access::{Allow, Factors, NoHeaders, PathPattern, Route};
 
     use super::*;
 
@@ -451,6 +463,7 @@ mod tests {
             policy: policy(&["/new", "/both"]),
             former: None,
             shadow: None,
+            verification: Arc::default(),
             upstreams: vec![Group::of_one(Upstream::Demo), Group::of_one(Upstream::Demo)],
             direction: Direction::Ingress,
             upstream_proxy_protocol: None,
@@ -471,6 +484,7 @@ mod tests {
                 method: "GET",
                 path,
                 headers: &NoHeaders,
+                factors: &Factors::NONE,
                 circumstances: Circumstances {
                     source: std::net::Ipv4Addr::LOCALHOST.into(),
                     now: UnixTime::from_seconds(0),

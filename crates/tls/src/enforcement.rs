@@ -255,6 +255,11 @@ impl Enforcement {
         UnixTime::from_seconds(self.shared.clock.unix_seconds())
     }
 
+    /// Whether a certificate that was verified before is neither over nor revoked, by what handshakes are judged by now.
+    pub fn would_stand(&self, peer: &VerifiedPeer) -> bool {
+        self.now() <= peer.not_after() && !self.is_revoked(peer)
+    }
+
     /// Whether it is revoked, or has to be known not to be and is not.
     pub(crate) fn is_revoked(&self, peer: &VerifiedPeer) -> bool {
         is_revoked(&self.shared.revocations.load(), peer, self.now())

@@ -137,6 +137,14 @@ fn guide_to_grpc_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_api_keys_and_tokens_does_what_it_says() {
+    let test = "guide_to_api_keys_and_tokens_does_what_it_says";
+    if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
+        check("api-keys-and-tokens.md");
+    }
+}
+
+#[test]
 fn guide_to_partners_does_what_it_says() {
     let test = "guide_to_partners_does_what_it_says";
     if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
@@ -219,9 +227,9 @@ fn with_free_ports(page: &str) -> String {
     format!("{others}```toml{file}[[gateway.listener]]{from}")
 }
 
-/// Blocks of TOML, INI and nginx's own whose first line is a comment with nothing but a file's name.
+/// Blocks of TOML, INI, sh and nginx's own whose first line is a comment with nothing but a file's name.
 fn files(page: &str) -> impl Iterator<Item = (&str, &str)> {
-    let blocks = ["toml", "ini", "nginx"].map(|kind| format!("\n```{kind}\n"));
+    let blocks = ["toml", "ini", "nginx", "sh"].map(|kind| format!("\n```{kind}\n"));
     let blocks = blocks
         .iter()
         .flat_map(|opening| page.split(opening.as_str()).skip(1).collect::<Vec<_>>());

@@ -61,6 +61,7 @@ mod status;
 mod streaming;
 mod system_calls;
 mod terminal;
+mod tokens;
 mod told;
 mod verify;
 mod watched_files;

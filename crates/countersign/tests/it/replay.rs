@@ -198,6 +198,13 @@ async fn what_cannot_be_judged_is_named() {
         text.contains("x-env") && !text.contains("test"),
         "{replay:#}"
     );
+    let by_key = route("{ cn = \"shop\", api_key = \"ci\" }", "")
+        + &format!(
+            "[[gateway.api_key]]\nname = \"ci\"\nsha256 = \"{}\"\nfor = \"cn:shop\"\n",
+            "5a".repeat(32)
+        );
+    let text = site.replay(&by_key)["unknown"].to_string();
+    assert!(text.contains("tokens or API keys"), "{text}");
     // What no header can change is judged all the same.
     let by_host = route(
         "\"anyone\"",

@@ -1,11 +1,13 @@
 //! The bytes that two policies share only if they decide alike: every field tagged or counted, every text with its length.
 
 use super::extension::ExtensionValue;
-use super::{Allow, Condition, LoginPattern, NamePattern, PathPattern, Route};
+use super::{
+    Allow, ApiKeyPattern, ClaimValue, Condition, LoginPattern, NamePattern, PathPattern, Route,
+};
 
 pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
     let mut out = Canonical(Vec::new());
-    out.text("countersign access policy 3");
+    out.text("countersign access policy 4");
     out.list(routes, |out, route| {
         // The label is for people.
         let Route {
@@ -67,6 +69,8 @@ impl Canonical {
             path,
             headers,
             grpc,
+            token,
+            api_key,
             sources,
             windows,
             users,
@@ -104,6 +108,21 @@ impl Canonical {
             out.list(header.values(), |out, value| out.text(value));
         });
         self.list(grpc, |out, pattern| out.path(pattern.path()));
+        self.option(token.as_ref(), |out, token| {
+            out.text(token.issuer());
+            out.length(token.claims().len());
+            for (name, values) in token.claims() {
+                out.text(name);
+                out.list(values, Self::claim);
+            }
+        });
+        self.option(api_key.as_ref(), |out, key| match key {
+            ApiKeyPattern::Any => out.0.push(0),
+            ApiKeyPattern::Named(name) => {
+                out.0.push(1);
+                out.text(name);
+            }
+        });
         self.list(sources, |out, range| out.text(&range.to_string()));
         self.list(windows, |out, window| {
             out.0.extend_from_slice(&window.bytes());
@@ -149,6 +168,20 @@ impl Canonical {
             NamePattern::Issuer(name) => {
                 self.0.push(7);
                 self.text(&name.to_string());
+            }
+        }
+    }
+
+    fn claim(&mut self, value: &ClaimValue) {
+        match value {
+            ClaimValue::Bool(value) => self.0.extend_from_slice(&[0, u8::from(*value)]),
+            ClaimValue::Integer(value) => {
+                self.0.push(1);
+                self.0.extend_from_slice(&value.to_be_bytes());
+            }
+            ClaimValue::Text(text) => {
+                self.0.push(2);
+                self.text(text);
             }
         }
     }

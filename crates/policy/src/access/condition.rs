@@ -7,7 +7,10 @@ use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::name::DnsName;
 use countersign_pki::time::{UnixTime, spoken};
 
-use super::{Allow, Asked, Condition, HeaderPattern, Headers, Login, Route};
+use super::{
+    Allow, ApiKeyPattern, Asked, Condition, Factor, Factors, HeaderPattern, Headers, Login, Named,
+    Route,
+};
 
 /// Whether something holds, given what is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +49,8 @@ pub(super) enum Requested<'a> {
         method: &'a str,
         path: &'a str,
         headers: &'a dyn Headers,
+        /// `None`: any that could be sent.
+        factors: Option<&'a Factors>,
     },
     Login(&'a Login),
 }
@@ -68,6 +73,7 @@ impl<'a> From<&Asked<'a>> for Requested<'a> {
             method: asked.method,
             path: asked.path,
             headers: asked.headers,
+            factors: Some(asked.factors),
         }
     }
 }
@@ -104,7 +110,7 @@ pub(super) enum Side {
 
 impl Side {
     /// Whether what holds here lets somebody in: then every value of a header has to fit, and otherwise one is enough.
-    fn admits(self) -> bool {
+    pub(super) fn admits(self) -> bool {
         match self {
             Self::Allow => true,
             Self::Deny => false,
@@ -112,7 +118,7 @@ impl Side {
         }
     }
 
-    fn except(self) -> Self {
+    pub(super) fn except(self) -> Self {
         Self::Except {
             admits: !self.admits(),
         }
@@ -179,7 +185,10 @@ impl Condition {
         let request = match known.request {
             None if !self.asks_of_requests() => Holds::Always,
             None => Holds::Depends,
-            Some(requested) => Holds::certainly(self.is_met_by(side, known.peer, requested)),
+            Some(requested) => {
+                let is_met = self.is_met_by(side, known.peer, requested);
+                Holds::certainly(is_met).min(self.are_factors_met(side, requested))
+            }
         };
         let exception = self
             .not
@@ -317,6 +326,33 @@ impl Condition {
             || peer.is_some_and(|peer| self.tenant.is_met_by(peer, requested, side.admits()))
     }
 
+    /// Each login and each connection of bytes is without.
+    pub(super) fn are_factors_met(&self, side: Side, requested: Requested<'_>) -> Holds {
+        let is_asked = self.token.is_some() || self.api_key.is_some();
+        match requested {
+            _ if !is_asked => Holds::Always,
+            Requested::Http { factors: None, .. } => Holds::Depends,
+            Requested::Http {
+                factors: Some(factors),
+                ..
+            } => Holds::certainly(self.unmet_factor(side, factors).is_none()),
+            Requested::Login(_) => Holds::Never,
+        }
+    }
+
+    /// The first factor that it asks for and that is not there.
+    pub(super) fn unmet_factor(&self, side: Side, factors: &Factors) -> Option<Factor> {
+        let token = self.token.as_ref();
+        let api_key = self.api_key.as_ref();
+        if token.is_some_and(|pattern| !pattern.is_met_by(factors, side.admits())) {
+            Some(Factor::Token)
+        } else if api_key.is_some_and(|pattern| !pattern.is_met_by(factors)) {
+            Some(Factor::ApiKey)
+        } else {
+            None
+        }
+    }
+
     fn has_user(&self, requested: Requested<'_>) -> bool {
         let among = |name| self.users.iter().any(|pattern| pattern.matches(name));
         self.users.is_empty() || matches!(requested, Requested::Login(login) if among(login.user()))
@@ -351,6 +387,8 @@ impl Condition {
             || self.path.is_some()
             || !self.headers.is_empty()
             || !self.grpc.is_empty()
+            || self.token.is_some()
+            || self.api_key.is_some()
             || self.tenant.asks_of_requests()
     }
 
@@ -390,8 +428,31 @@ impl Condition {
     }
 
     pub(super) fn looks_at_headers(&self) -> bool {
-        self.levels()
-            .any(|it| !it.headers.is_empty() || !it.grpc.is_empty() || it.tenant.looks_at_headers())
+        self.levels().any(|it| {
+            !it.headers.is_empty()
+                || !it.grpc.is_empty()
+                || it.tenant.looks_at_headers()
+                || it.token.is_some()
+                || it.api_key.is_some()
+        })
+    }
+
+    pub(super) fn looks_at_factor(&self, factor: Factor) -> bool {
+        self.levels().any(|it| match factor {
+            Factor::ApiKey => it.api_key.is_some(),
+            Factor::Token => it.token.is_some(),
+        })
+    }
+
+    pub(super) fn named_factors(&self) -> impl Iterator<Item = Named<'_>> {
+        self.levels().flat_map(|it| {
+            let token = it.token.iter().map(|it| Named::Issuer(it.issuer()));
+            let api_key = it.api_key.iter().map(|it| match it {
+                ApiKeyPattern::Any => Named::AnyApiKey,
+                ApiKeyPattern::Named(name) => Named::ApiKey(name),
+            });
+            token.chain(api_key)
+        })
     }
 
     /// The names of the headers that it asks for. What a call of gRPC is known by is not among them: it says what the request is, not who
@@ -399,7 +460,9 @@ impl Condition {
     pub(super) fn headers(&self) -> impl Iterator<Item = &str> {
         self.levels().flat_map(|it| {
             let own = it.headers.iter().map(HeaderPattern::name);
-            own.chain(it.tenant.headers())
+            let token = it.token.iter().map(|_| "authorization");
+            let api_key = it.api_key.iter().map(|_| "x-api-key");
+            own.chain(it.tenant.headers()).chain(token).chain(api_key)
         })
     }
 
@@ -447,6 +510,8 @@ impl fmt::Display for Condition {
             parts.push(cut(&format!("grpc {}", shown(&self.grpc, "|"))));
         }
         parts.extend(self.headers.iter().map(|it| cut(&format!("header {it}"))));
+        parts.extend(self.token.iter().map(|it| cut(&format!("with a {it}"))));
+        parts.extend(self.api_key.iter().map(|it| cut(&format!("with {it}"))));
         if !self.sources.is_empty() {
             parts.push(cut(&format!("from {}", shown(&self.sources, "|"))));
         }

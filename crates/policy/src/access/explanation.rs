@@ -84,7 +84,9 @@ impl AccessPolicy {
                     says,
                 })
             }
-            Decision::IdentityNotAllowed { .. } | Decision::RequestNotAllowed { .. } => {
+            Decision::IdentityNotAllowed { .. }
+            | Decision::RequestNotAllowed { .. }
+            | Decision::FactorNeeded { .. } => {
                 let entry = route
                     .deny
                     .iter()

@@ -201,6 +201,7 @@ impl Index {
                 method,
                 path,
                 headers,
+                factors: _,
             }) => {
                 meets(Key::Method(method))
                     || host.is_some_and(|host| meets_host(host, &mut meets))

@@ -7,7 +7,8 @@ use countersign_pki::name::{DnsName, NameKind, TypedName};
 
 use super::condition::Side;
 use super::{
-    Allow, Condition, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route, canonical,
+    Allow, Condition, Factor, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
+    TokenPattern, canonical,
 };
 
 pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
@@ -52,6 +53,7 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
                 );
             }
             Allow::When(condition) => check_host(condition, route)
+                .or_else(|| escapable_factor(condition, Side::Allow, None))
                 .map_or(Ok(()), &refuse)
                 .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
                 .map_err(|invalid| invalid.in_entry("allow", index))?,
@@ -69,12 +71,68 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
         if condition.is_empty() {
             return refuse("it is empty, so it would deny everybody".to_owned());
         }
+        let is_of_factors = [Factor::ApiKey, Factor::Token]
+            .into_iter()
+            .any(|factor| condition.looks_at_factor(factor));
+        if is_of_factors && route.allow.contains(&Allow::Anyone) {
+            return refuse(
+                "\"anyone\" is admitted beside it, and neither a token nor an API key counts without a certificate".to_owned(),
+            );
+        }
         check_host(condition, route)
+            .or_else(|| escapable_factor(condition, Side::Deny, needed_issuer(route)))
             .map_or(Ok(()), &refuse)
             .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
             .map_err(|invalid| invalid.in_entry("deny", index))?;
     }
     Ok(())
+}
+
+/// The issuer of whom whoever is admitted has shown a token.
+fn needed_issuer(route: &Route) -> Option<&str> {
+    let issuer = |entry: &'_ Allow| match entry {
+        Allow::When(condition) => condition.token.clone(),
+        Allow::Anyone | Allow::AnyTrusted => None,
+    };
+    let first = route.allow.first()?;
+    let Allow::When(Condition {
+        token: Some(needed),
+        ..
+    }) = first
+    else {
+        return None;
+    };
+    let is_needed = |entry: &Allow| issuer(entry).is_some_and(|it| it.issuer() == needed.issuer());
+    route.allow.iter().all(is_needed).then_some(needed.issuer())
+}
+
+/// A factor that refuses whoever shows it: whoever leaves it out gets round that, unless a token of the same issuer (`needed`) has to
+/// be there anyway.
+fn escapable_factor(condition: &Condition, side: Side, needed: Option<&str>) -> Option<String> {
+    let own = condition.token.as_ref().map(TokenPattern::issuer);
+    if !side.admits() {
+        if condition.api_key.is_some() {
+            return Some(
+                "it refuses by an API key, and whoever leaves the key out gets round it: take the key out of the configuration, or write not = { api_key = … } to refuse those without"
+                    .to_owned(),
+            );
+        }
+        if let Some(issuer) = own
+            && needed != Some(issuer)
+        {
+            return Some(format!(
+                "it refuses by a token of {issuer}, and whoever leaves the token out gets round it: every entry of allow has to ask for one, or, in not, the entry around it; to refuse those without write not = {{ token = … }}"
+            ));
+        }
+    }
+    let not = condition.not.as_deref()?;
+    // What is demanded around an exception is there when that is asked.
+    let demanded = if side.admits() {
+        own.or(needed)
+    } else {
+        needed
+    };
+    escapable_factor(not, side.except(), demanded)
 }
 
 /// A host that the route never serves.
@@ -392,6 +450,13 @@ impl Condition {
                 .all(|wide| other.headers.iter().any(|narrow| wide.covers(narrow)))
             && any_covers(&self.grpc, &other.grpc, |wide, narrow| {
                 wide.path().covers(narrow.path())
+            })
+            && self
+                .token
+                .as_ref()
+                .is_none_or(|wide| (other.token.as_ref()).is_some_and(|narrow| wide.covers(narrow)))
+            && self.api_key.as_ref().is_none_or(|wide| {
+                (other.api_key.as_ref()).is_some_and(|narrow| wide.covers(narrow))
             })
             && any_covers(&self.sources, &other.sources, |wide, narrow| {
                 wide.covers(narrow)

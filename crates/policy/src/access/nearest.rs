@@ -3,8 +3,8 @@
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::name::{NameKind, TypedName};
 
-use super::condition::{Circumstances, Holds, Known, Side, cut};
-use super::{AccessPolicy, Allow, Condition, Decision, NamePattern, Route};
+use super::condition::{Circumstances, Holds, Known, Requested, Side, cut};
+use super::{AccessPolicy, Allow, Condition, Decision, Factor, NamePattern, Route};
 
 /// Words a refusal that [`AccessPolicy::judge`] has decided.
 pub(super) fn refusal(policy: &AccessPolicy, index: usize, known: Known<'_>) -> Decision {
@@ -29,6 +29,13 @@ pub(super) fn refusal(policy: &AccessPolicy, index: usize, known: Known<'_>) -> 
         (None, Some(circumstances)) => format!("a connection{}", shown(circumstances)),
         (None, None) => holder(known.peer),
     };
+    if let Some((factor, nearest)) = needed_factor(policy, index, known) {
+        return Decision::FactorNeeded {
+            route: index,
+            factor,
+            nearest,
+        };
+    }
     let denied = denied_by(policy, index, known);
     let nearest = match denied.or_else(|| nearest_request(policy, index, known)) {
         Some(sentence) => format!("{sentence}; this is {this}"),
@@ -48,6 +55,60 @@ pub(super) fn refusal(policy: &AccessPolicy, index: usize, known: Known<'_>) -> 
         route: index,
         nearest,
     }
+}
+
+/// The factor that is not there, and with which it could be admitted; and the entry that asks for it, in words.
+fn needed_factor(
+    policy: &AccessPolicy,
+    index: usize,
+    known: Known<'_>,
+) -> Option<(Factor, String)> {
+    let Some(Requested::Http {
+        host,
+        method,
+        path,
+        headers,
+        factors: Some(factors),
+    }) = known.request
+    else {
+        return None;
+    };
+    let with_any = Known {
+        request: Some(Requested::Http {
+            host,
+            method,
+            path,
+            headers,
+            factors: None,
+        }),
+        ..known
+    };
+    if policy.admits(index, with_any) == Holds::Never {
+        return None;
+    }
+    let route = &policy.routes[index];
+    let allow = route.allow.iter().take(MAX_RULES).find_map(|it| match it {
+        Allow::When(condition) if condition.holds(Side::Allow, with_any) == Holds::Depends => {
+            let factor = condition.unmet_factor(Side::Allow, factors)?;
+            Some((factor, format!("allows {condition}")))
+        }
+        _ => None,
+    });
+    // A `deny` may refuse those without.
+    let deny = || {
+        route.deny.iter().take(MAX_RULES).find_map(|condition| {
+            let refuses = condition.token.is_none()
+                && condition.holds(Side::Deny, known) == Holds::Always
+                && condition.holds(Side::Deny, with_any) == Holds::Depends;
+            let factor = if condition.looks_at_factor(Factor::Token) {
+                Factor::Token
+            } else {
+                Factor::ApiKey
+            };
+            refuses.then(|| (factor, format!("denied by {condition}")))
+        })
+    };
+    allow.or_else(deny)
 }
 
 fn looks_at_circumstances(route: &Route) -> bool {

@@ -1,7 +1,7 @@
 //! Who gets through.
 
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{AccessPolicy, Asked, Decision, NoHeaders, Route};
+use countersign_policy::access::{AccessPolicy, Asked, Decision, Factors, NoHeaders, Route};
 
 use crate::world::{CIRCUMSTANCES, host, peer, place, policy, route};
 
@@ -19,12 +19,14 @@ fn decide(
         method,
         path,
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: CIRCUMSTANCES,
     }) {
         Decision::Allow { route } => format!("allow by {}", policy.routes()[route].label),
         Decision::CertificateNeeded { .. } => "certificate needed".to_owned(),
         Decision::IdentityNotAllowed { .. } => "identity not allowed".to_owned(),
         Decision::RequestNotAllowed { .. } => "request not allowed".to_owned(),
+        Decision::FactorNeeded { .. } => "factor needed".to_owned(),
         Decision::NoRoute => "no route".to_owned(),
     }
 }

@@ -2,8 +2,8 @@
 
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Asked, Circumstances, ExtensionPattern, GrpcPattern, HeaderPattern, KeyPurpose,
-    NamePattern, SubjectAttribute, Tenant, TimeWindow,
+    AccessPolicy, Asked, Circumstances, ExtensionPattern, Factors, GrpcPattern, HeaderPattern,
+    KeyPurpose, NamePattern, SubjectAttribute, Tenant, TimeWindow,
 };
 
 use crate::world::{CIRCUMSTANCES, DAY_S, NOW, Sent, host, peer, policy, route};
@@ -27,6 +27,7 @@ fn is_allowed(policy: &AccessPolicy, text: &str, circumstances: Circumstances) -
         method,
         path,
         headers: &headers,
+        factors: &Factors::NONE,
         circumstances,
     };
     let verdict = policy.judge(&asked);

@@ -1,6 +1,6 @@
 //! What a decision costs, counted in entries looked at.
 
-use countersign_policy::access::{AccessPolicy, Asked, NoHeaders, Route, Verdict};
+use countersign_policy::access::{AccessPolicy, Asked, Factors, NoHeaders, Route, Verdict};
 
 use crate::world::{CIRCUMSTANCES, host, peer, place, policy, route};
 
@@ -12,6 +12,7 @@ fn looked_at(policy: &AccessPolicy, who: &str, host_name: &str, path: &str) -> (
         method: "GET",
         path,
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: CIRCUMSTANCES,
     };
     (policy.looked_at(&asked), policy.judge(&asked))

@@ -1,6 +1,6 @@
 //! Logins to a database: who may be which user, in which database.
 
-use countersign_policy::access::{AccessPolicy, Decision, Login, LoginPattern, Route};
+use countersign_policy::access::{AccessPolicy, Decision, Factors, Login, LoginPattern, Route};
 use countersign_policy::postgresql::Packet;
 
 use crate::world::{CIRCUMSTANCES, peer, policy, route};
@@ -27,7 +27,7 @@ fn decided(policy: &AccessPolicy, who: &str, wanted: &str) -> String {
         Decision::CertificateNeeded { .. } => "certificate needed".to_owned(),
         Decision::IdentityNotAllowed { nearest, .. } => format!("identity: {nearest}"),
         Decision::RequestNotAllowed { nearest, .. } => format!("login: {nearest}"),
-        Decision::NoRoute => "no route".to_owned(),
+        Decision::NoRoute | Decision::FactorNeeded { .. } => "no route".to_owned(),
     }
 }
 
@@ -155,6 +155,7 @@ fn rule_of_one_kind_of_request_holds_for_no_other() {
         method: "GET",
         path: "/",
         headers: &countersign_policy::access::NoHeaders,
+        factors: &Factors::NONE,
         circumstances: CIRCUMSTANCES,
     };
     assert_ne!(of_logins.decide(&asked), Decision::Allow { route: 0 });

@@ -1,6 +1,6 @@
 //! What the operator is told.
 
-use countersign_policy::access::{Asked, Decision, NoHeaders};
+use countersign_policy::access::{Asked, Decision, Factors, NoHeaders};
 
 use crate::world::{CIRCUMSTANCES, Sent, peer, policy, route};
 
@@ -14,6 +14,7 @@ fn check(allowed: &[&str], denied: &[&str], text: &str, expected: &str) {
         method: "GET",
         path: "/x",
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: CIRCUMSTANCES,
     }) {
         Decision::IdentityNotAllowed { nearest, .. } => nearest,
@@ -253,6 +254,7 @@ fn long_names_and_long_rules_stay_short_and_cheap() {
         method: "GET",
         path: &path,
         headers: &NoHeaders,
+        factors: &Factors::NONE,
         circumstances: CIRCUMSTANCES,
     }) {
         Decision::IdentityNotAllowed { nearest, .. } => assert!(
@@ -294,6 +296,7 @@ fn what_headers_hold_is_never_told() {
             method,
             path: "/",
             headers: &Sent(vec![header]),
+            factors: &Factors::NONE,
             circumstances: CIRCUMSTANCES,
         };
         let Decision::RequestNotAllowed { nearest, .. } = rules.decide(&asked) else {

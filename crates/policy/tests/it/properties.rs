@@ -1,7 +1,7 @@
 //! What must hold of every policy, peer and request.
 
 use countersign_pki::identity::VerifiedPeer;
-use countersign_policy::access::{AccessPolicy, Allow, Asked, Condition, Decision, Route};
+use countersign_policy::access::{AccessPolicy, Allow, Asked, Condition, Decision, Factors, Route};
 
 use crate::world::{CIRCUMSTANCES, Sent, condition, host, peer, place, policy, route};
 
@@ -182,6 +182,7 @@ impl Cast {
                             method,
                             path,
                             headers: &Sent(sent),
+                            factors: &Factors::NONE,
                             circumstances: CIRCUMSTANCES,
                         });
                     }
@@ -387,7 +388,7 @@ fn the_order_of_routes_and_entries_decides_nothing() {
                 Decision::RequestNotAllowed { route, .. } => {
                     format!("request {}", policy.routes()[route].label)
                 }
-                Decision::NoRoute => "none".to_owned(),
+                Decision::FactorNeeded { .. } | Decision::NoRoute => "none".to_owned(),
             };
             assert_eq!(label(one), label(&other), "{asked:?} {routes:?}");
         });

@@ -17,9 +17,9 @@ use countersign_pki::tbs::ExtraExtension;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Circumstances, Condition, ExtensionPattern, GrpcPattern, HeaderPattern,
-    Headers, InvalidPolicy, IpRange, KeyPurpose, LoginPattern, NamePattern, PathPattern, Route,
-    SubjectAttribute, Tenant, TimeWindow,
+    AccessPolicy, Allow, ApiKeyPattern, Circumstances, ClaimValue, Condition, ExtensionPattern,
+    GrpcPattern, HeaderPattern, Headers, InvalidPolicy, IpRange, KeyPurpose, LoginPattern,
+    NamePattern, PathPattern, Route, SubjectAttribute, Tenant, TimeWindow, TokenPattern,
 };
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::CertificateDer;
@@ -192,9 +192,25 @@ impl Headers for Sent<'_> {
     }
 }
 
+/// `corp`, `corp:scope=payments&admin=true`.
+fn token_pattern(text: &str) -> TokenPattern {
+    let (issuer, claims) = text.split_once(':').unwrap_or((text, ""));
+    let value = |text: &str| match text {
+        "true" => ClaimValue::Bool(true),
+        "false" => ClaimValue::Bool(false),
+        number if number.parse::<i64>().is_ok() => ClaimValue::Integer(number.parse().unwrap()),
+        text => ClaimValue::Text(text.replace('+', " ")),
+    };
+    let claims = claims.split('&').filter_map(|it| it.split_once('='));
+    let claims =
+        claims.map(|(name, values)| (name.to_owned(), values.split('|').map(value).collect()));
+    TokenPattern::parse(issuer, claims.collect()).unwrap()
+}
+
 /// `cn:a dns:*.b @acme-corp GET|PUT /path/** ! cn:c`: names, bundle, methods, path, `user=app|report_*`, and behind `!` the exception.
 /// Then `host=a|b`, `grpc=a.B/C`, `x-env=prod|test`, `from=10.0.0.0/8`, `time=mon|tue,08:00,18:00`, `age=60`, `eku=serverAuth`,
-/// `ext=1.2.3:text`, `issuer-key=HEX`, and `{tenant}` where it may stand.
+/// `ext=1.2.3:text`, `issuer-key=HEX`, and `{tenant}` where it may stand;
+/// `token=corp:scope=payments`, `key=billing`, `key=*`.
 pub(crate) fn condition(text: &str) -> Condition {
     let mut condition = Condition::default();
     let (fields, not) = match text.split_once('!') {
@@ -203,11 +219,19 @@ pub(crate) fn condition(text: &str) -> Condition {
     };
     condition.not = not;
     for field in fields.split_whitespace() {
-        if further_field(&mut condition, field).is_some() {
+        let is_factor = field.starts_with("token=") || field.starts_with("key=");
+        if !is_factor && further_field(&mut condition, field).is_some() {
             continue;
         }
         if let Some(bundle) = field.strip_prefix('@') {
             condition.bundle = Some(BundleName::parse(bundle).unwrap());
+        } else if let Some(token) = field.strip_prefix("token=") {
+            condition.token = Some(token_pattern(token));
+        } else if let Some(key) = field.strip_prefix("key=") {
+            condition.api_key = Some(match key {
+                "*" => ApiKeyPattern::Any,
+                name => ApiKeyPattern::Named(name.to_owned()),
+            });
         } else if let Some(users) = field.strip_prefix("user=") {
             condition.users = accounts(users);
         } else if let Some(databases) = field.strip_prefix("database=") {

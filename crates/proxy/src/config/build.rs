@@ -29,6 +29,7 @@ use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
     ListenerShadowConfig, UpstreamProtocol, UpstreamUrls, shadow, upstream,
 };
+use crate::factors::Verification;
 use crate::plan::{Bounds, Direction, GatewayPlan, ListenerPlan, Protocol, Serving};
 use crate::upstream::Group;
 
@@ -45,6 +46,7 @@ impl GatewayConfig {
         check_distinct(&self.identity_headers)?;
         let build = Build {
             config: self,
+            verification: Arc::new(self.verification(&read)?),
             bundles,
             known_intermediates,
             own,
@@ -88,6 +90,7 @@ impl GatewayConfig {
             listeners,
             egress,
             decisions: self.decisions.build()?,
+            verification: build.verification,
             bounds: Bounds::default(),
         })
     }
@@ -95,6 +98,7 @@ impl GatewayConfig {
 
 struct Build<'a, R> {
     config: &'a GatewayConfig,
+    verification: Arc<Verification>,
     bundles: &'a BTreeMap<BundleName, Arc<TrustBundle>>,
     known_intermediates: Vec<Certificate>,
     own: Option<SharedCredentials>,
@@ -150,8 +154,8 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             ClientCertificateMode::Off => Vec::new(),
             _ => self.narrowed(&place, &trust, listener, &served.routes)?,
         };
-        let policy = AccessPolicy::new(served.routes).map_err(refused)?;
-        let policy = Arc::new(policy);
+        let policy = Arc::new(AccessPolicy::new(served.routes).map_err(refused)?);
+        (self.config).check_named_factors(&place, served.protocol, &policy, shadow.as_deref())?;
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
             ClientCertificateMode::Request | ClientCertificateMode::Require => {
@@ -193,6 +197,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
                 policy,
                 former: None,
                 shadow,
+                verification: Arc::clone(&self.verification),
                 upstreams: served.upstreams,
                 direction: Direction::Ingress,
                 upstream_proxy_protocol: listener.upstream_proxy_protocol.map(Into::into),

@@ -266,6 +266,12 @@ fn request(place: &str, entry: &ConditionConfig, built: &mut Condition) -> Resul
         |text| GrpcPattern::parse(text),
         |index, it| at(&format!("grpc[{index}]"), it),
     )?;
+    if let Some(token) = &entry.token {
+        built.token = Some(token.build().map_err(|it| at("token", &it))?);
+    }
+    if let Some(api_key) = &entry.api_key {
+        built.api_key = Some(api_key.build(&format!("{place}.api_key"))?);
+    }
     for (index, text) in entry.source.iter().enumerate() {
         let range =
             IpRange::parse(text).filter(|_| !text.to_ascii_lowercase().starts_with("::ffff:"));

@@ -100,6 +100,7 @@ impl EgressConfig {
                 policy: Arc::new(policy),
                 former: None,
                 shadow: None,
+                verification: Arc::default(),
                 upstreams: vec![Group::of_one(upstream)],
                 direction: Direction::Egress {
                     host,

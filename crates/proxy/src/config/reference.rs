@@ -9,9 +9,10 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol, LimitsConfig,
-    ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
-    ShadowConfig, TrustConfig, UpstreamTlsConfig,
+    ApiKeyConfig, BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol,
+    LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
+    RouteClientCertificate, RouteConfig, ShadowConfig, TokenIssuerConfig, TrustConfig,
+    UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -102,8 +103,54 @@ pub fn default_toml() -> String {
         ..TrustConfig::default()
     };
 
+    let issuer = TokenIssuerConfig {
+        name: "corp".to_owned(),
+        issuer: "https://id.example.com".to_owned(),
+        audience: vec!["payments".to_owned()],
+        jwks_file: Some("corp.jwks.json".into()),
+        jwks_url: None,
+        jwks_server_anchors: None,
+        dangerous_plain_http: false,
+        jwks_refresh: TimeSpan::from_seconds(300),
+        jwks_life: TimeSpan::from_seconds(24 * 3600),
+        algorithms: Vec::new(),
+        clock_skew: TimeSpan::from_seconds(30),
+        max_lifetime: TimeSpan::from_seconds(24 * 3600),
+        require_binding: true,
+        forward_token: true,
+    };
+    let every_issuer = TokenIssuerConfig {
+        jwks_url: Some("https://id.example.com/jwks.json".to_owned()),
+        jwks_server_anchors: Some("tls/id.pem".into()),
+        algorithms: vec!["ES256".to_owned()],
+        ..issuer.clone()
+    };
+    let api_key = ApiKeyConfig {
+        name: "report".to_owned(),
+        sha256: "0".repeat(64),
+        holder: "cn:report".to_owned(),
+        bundle: "internal".to_owned(),
+        not_after_unix_s: None,
+    };
+    let every_api_key = ApiKeyConfig {
+        not_after_unix_s: Some(1_893_456_000),
+        ..api_key.clone()
+    };
+
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);
     text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
+    text += &commented_out(&section(
+        "[[gateway.token_issuer]]",
+        &issuer,
+        &every_issuer,
+        &[],
+    ));
+    text += &commented_out(&section(
+        "[[gateway.api_key]]",
+        &api_key,
+        &every_api_key,
+        &[],
+    ));
     text += &section("[[gateway.listener]]", &listener, &every_listener, &NESTED);
     let limits = LimitsConfig::default();
     let every_limit = LimitsConfig {
@@ -144,4 +191,13 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 6] = ["egress", "feed", "limits", "listener", "route", "shadow"];
+const NESTED: [&str; 8] = [
+    "api_key",
+    "egress",
+    "feed",
+    "limits",
+    "listener",
+    "route",
+    "shadow",
+    "token_issuer",
+];

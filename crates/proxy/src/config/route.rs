@@ -198,7 +198,7 @@ fn refuse_of_requests(place: &str, route: &Route, taken: &str) -> Result<(), Con
     match first(place, route, Condition::looks_at_requests) {
         Some(place) => Err(ConfigError::new(
             place,
-            format!("it looks at what only a request of HTTP has (host, method, path, header, grpc), and this listener takes {taken}"),
+            format!("it looks at what only a request of HTTP has (host, method, path, header, grpc, token, api_key), and this listener takes {taken}"),
         )
         .hint("leave them out, or serve HTTP with [[gateway.listener.route]]")),
         None => Ok(()),

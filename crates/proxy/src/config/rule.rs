@@ -10,6 +10,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::{ApiKeyConditionConfig, TokenConditionConfig};
+
 /// One alternative of `allow`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AllowEntry {
@@ -101,6 +103,12 @@ pub struct ConditionConfig {
     /// Any of these methods of gRPC: "shop.v1.Orders/Create", or "shop.v1.Orders/*" for each of the service.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grpc: Vec<String>,
+    /// A token beside the certificate, of a `[[gateway.token_issuer]]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenConditionConfig>,
+    /// An API key beside the certificate: true for any that is the client's, or the name of a `[[gateway.api_key]]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<ApiKeyConditionConfig>,
     /// Any of these addresses or ranges has the client's own address, as its connection shows it. Default: every address.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<String>,

@@ -347,7 +347,7 @@ fn source(place: &str, text: &str) -> Result<ListSource, ConfigError> {
     Ok(ListSource::Url(text.to_owned()))
 }
 
-fn list_servers(
+pub(super) fn list_servers(
     place: &str,
     path: &Path,
     now: UnixTime,

@@ -38,6 +38,9 @@ pub enum Unknown {
     /// The rules look at headers, which are not kept.
     #[error("the rules look at {}, and no header is kept", .0.join(", "))]
     Headers(Vec<String>),
+    /// The rules look at what a request shows beside its certificate, which is not kept.
+    #[error("the rules ask for tokens or API keys, and none is kept")]
+    Factors,
     /// The path was too long to be kept.
     #[error("the path is too long to be kept")]
     Path,
@@ -89,6 +92,9 @@ impl ListenerPolicy<'_> {
             }
         };
         let question = question(&decision.key.what)?;
+        if self.looks_at_factors() {
+            return Err(Unknown::Factors);
+        }
         let headers = UnknownHeaders::default();
         // Not by what finds the words, which looks at more than the decision.
         self.judge(peer.as_deref(), &question, circumstances, &headers);

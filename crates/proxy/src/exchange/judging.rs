@@ -6,7 +6,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{Malformed, malformed, refused, sni_host_mismatch};
 use countersign_pki::name::DnsName;
-use countersign_policy::access::{Asked, Decision};
+use countersign_policy::access::{Asked, Decision, Factors};
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -27,6 +27,7 @@ use crate::{host, problem};
 pub(super) struct Admitted {
     pub(super) route: usize,
     pub(super) host: Rc<ReadHost>,
+    pub(super) factors: Factors,
 }
 
 /// A request that does not.
@@ -74,12 +75,14 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
+    let shown = caller.shown(&view.serving, &parts.headers);
     let asked = Asked {
         peer: caller.session.peer.as_deref(),
         host: host.host.name(),
         method: parts.method.as_str(),
         path,
         headers: &SentHeaders::new(&parts.headers),
+        factors: &shown.factors,
         circumstances: caller.circumstances(),
     };
     let (decision, policy) = view.serving.decide(&asked);
@@ -103,16 +106,54 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     };
     if let Decision::Allow { route } = decision {
         keep(None);
-        return Ok(Admitted { route, host });
+        return Ok(Admitted {
+            route,
+            host,
+            factors: shown.factors,
+        });
     }
-    let refusal = refused(&decision, &asked, label.unwrap_or("no route"))
-        .unwrap_or_else(|| malformed(Malformed::Unreadable, path));
+    let refusal = refused(
+        &decision,
+        &asked,
+        &shown.faults,
+        label.unwrap_or("no route"),
+    );
+    let status = refusal
+        .as_ref()
+        .map_or(StatusCode::FORBIDDEN, |it| status(it.cause));
+    let refusal = refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path));
     keep(Some(refusal.cause));
-    Err(Refusing {
-        status: StatusCode::FORBIDDEN,
-        refusal,
-    })
+    Err(Refusing { status, refusal })
 }
+
+/// RFC 6750 §3.1: who could be let in with a token is asked for one.
+fn status(cause: Cause) -> StatusCode {
+    if cause == Cause::TokenKeysUnavailable {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if challenge(cause).is_some_and(|it| it != INSUFFICIENT) {
+        StatusCode::UNAUTHORIZED
+    } else {
+        StatusCode::FORBIDDEN
+    }
+}
+
+/// What is wrong with the token, as RFC 6750 §3 has it; `None`: nothing is.
+fn challenge(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::TokenMissing => Some("Bearer realm=\"gateway\""),
+        Cause::TokenInvalid
+        | Cause::TokenExpired
+        | Cause::TokenTimesNotAllowed
+        | Cause::TokenWrongAudience
+        | Cause::TokenNotBoundToCertificate => {
+            Some("Bearer realm=\"gateway\", error=\"invalid_token\"")
+        }
+        Cause::TokenNotAllowed => Some(INSUFFICIENT),
+        _ => None,
+    }
+}
+
+const INSUFFICIENT: &str = "Bearer realm=\"gateway\", error=\"insufficient_scope\"";
 
 /// The first header whose value HTTP/1.1 would read without what stands around it.
 fn padded(headers: &HeaderMap) -> Option<&HeaderName> {
@@ -134,6 +175,12 @@ pub(super) fn refuse(caller: &Caller, refusing: Refusing, parts: &Parts) -> Resp
         .listener
         .refuse_request(refusal, &caller.session, Some(request));
     let mut response = problem::refusal(status, cause, &id);
+    if let Some(challenge) = challenge(cause) {
+        let challenge = HeaderValue::from_static(challenge);
+        response
+            .headers_mut()
+            .insert(http::header::WWW_AUTHENTICATE, challenge);
+    }
     if needs_new_connection && parts.version < http::Version::HTTP_2 {
         response
             .headers_mut()
@@ -157,6 +204,8 @@ pub(super) fn prepare(
     };
     let upgrade = hop::prepare_request(&parts.method, parts.version, &mut parts.headers, upgrades);
     stripped::strip(&mut parts.headers);
+    let serving = &view.serving;
+    (serving.verification).strip(&serving.policy, &admitted.factors, &mut parts.headers);
     match &view.serving.direction {
         Direction::Ingress => {
             view.identity.set(&mut parts.headers);

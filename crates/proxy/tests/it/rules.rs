@@ -369,7 +369,7 @@ async fn every_example_of_the_reference_loads_without_a_warning() {
     let blocks: Vec<&str> = blocks.filter_map(|it| it.split("```").next()).collect();
     assert!(blocks.len() >= 8, "{}", blocks.len());
     for block in &blocks {
-        let plan = gateway.plan("", &format!("upstream = \"demo\"\n{block}"));
+        let plan = gateway.plan("", &format!("upstream = \"demo\"\n{block}{FACTORS}"));
         assert_eq!(plan.redundancies(), Vec::new(), "{block}");
     }
     // Each field of an entry has an example.
@@ -391,6 +391,19 @@ async fn every_example_of_the_reference_loads_without_a_warning() {
         );
     }
 }
+
+/// What the page's rules name.
+const FACTORS: &str = "
+[[gateway.token_issuer]]
+name = \"corp\"
+issuer = \"https://id.example.com\"
+audience = [\"payments\"]
+jwks_url = \"http://127.0.0.1:9/\"
+[[gateway.api_key]]
+name = \"report-key\"
+sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"
+for = \"cn:report\"
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn needless_entries_are_told_of_with_their_key() {

@@ -1,0 +1,645 @@
+//! Tokens and API keys beside certificates, through the real binary. Tokens are signed by OpenSSL.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_testkit::bypass::Protocol;
+use countersign_testkit::ephemeral;
+use countersign_testkit::process::Process;
+use countersign_testkit::service::Service;
+use countersign_testkit::upstream::Upstream;
+use http::Request;
+use http_body_util::BodyExt;
+
+use crate::http::{Connection, Sent, get, in_time};
+use crate::installation::{Installation, Issued, countersign, text};
+use crate::metrics::plain_get;
+
+pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("after 1970").as_secs()
+}
+
+fn openssl(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("openssl").args(arguments).output();
+    let output = output.expect("openssl is there");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments:?}: {told}");
+    output.stdout
+}
+
+/// A key of OpenSSL's, which signs as an issuer of tokens does.
+pub(crate) struct Signer {
+    folder: PathBuf,
+    kind: &'static str,
+    kid: &'static str,
+}
+
+impl Signer {
+    pub(crate) fn new(
+        installation: &Installation,
+        kind: &'static str,
+        key_id: &'static str,
+    ) -> Self {
+        let folder = installation.path(&format!("signer-{kind}-{key_id}"));
+        fs::create_dir(&folder).expect("writable");
+        let signer = Self {
+            folder,
+            kind,
+            kid: key_id,
+        };
+        let key = signer.file("key.pem");
+        let mut arguments = vec!["genpkey", "-out", text(&key), "-algorithm"];
+        arguments.extend_from_slice(match kind {
+            "ES256" => &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            "EdDSA" => &["ED25519"],
+            _ => &["RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+        });
+        openssl(&arguments);
+        signer
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub(crate) fn jwk(&self) -> String {
+        let key = self.file("key.pem");
+        let spki = openssl(&["pkey", "-in", text(&key), "-pubout", "-outform", "DER"]);
+        let kid = self.kid;
+        match self.kind {
+            "ES256" => {
+                let (x, y) = spki[spki.len() - 64..].split_at(32);
+                let (x, y) = (b64(x), b64(y));
+                format!(r#"{{"kty":"EC","crv":"P-256","kid":"{kid}","x":"{x}","y":"{y}"}}"#)
+            }
+            "EdDSA" => {
+                let x = b64(&spki[spki.len() - 32..]);
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#)
+            }
+            _ => {
+                let n = openssl(&["rsa", "-in", text(&key), "-noout", "-modulus"]);
+                let n = String::from_utf8(n).expect("text");
+                let n = n.trim().strip_prefix("Modulus=").expect("a modulus");
+                let bytes = (0..n.len()).step_by(2);
+                let bytes = bytes.map(|at| u8::from_str_radix(&n[at..at + 2], 16).expect("hex"));
+                let n = b64(bytes.collect::<Vec<u8>>());
+                format!(r#"{{"kty":"RSA","kid":"{kid}","n":"{n}","e":"AQAB"}}"#)
+            }
+        }
+    }
+
+    pub(crate) fn set(signers: &[&Self]) -> String {
+        let keys: Vec<String> = signers.iter().map(|it| it.jwk()).collect();
+        format!(r#"{{"keys":[{}]}}"#, keys.join(","))
+    }
+
+    fn sign(&self, message: &str) -> Vec<u8> {
+        let (key, file) = (self.file("key.pem"), self.file("message"));
+        fs::write(&file, message).expect("writable");
+        if self.kind == "EdDSA" {
+            let arguments = ["pkeyutl", "-sign", "-rawin", "-inkey", text(&key)];
+            return openssl(&[&arguments[..], &["-in", text(&file)]].concat());
+        }
+        let signature = openssl(&["dgst", "-sha256", "-sign", text(&key), text(&file)]);
+        if self.kind != "ES256" {
+            return signature;
+        }
+        // SEQUENCE of two INTEGERs into two numbers of 32 bytes (RFC 7518 §3.4).
+        let r_length = usize::from(signature[3]);
+        let (r, s) = (&signature[4..4 + r_length], &signature[6 + r_length..]);
+        let fixed = |number: &[u8]| {
+            let number = &number[number.len().saturating_sub(32)..];
+            [&vec![0; 32 - number.len()], number].concat()
+        };
+        [fixed(r), fixed(s)].concat()
+    }
+
+    pub(crate) fn token_of(&self, header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", b64(header), b64(claims));
+        let signature = self.sign(&signed);
+        format!("{signed}.{}", b64(signature))
+    }
+
+    pub(crate) fn token(&self, claims: &str) -> String {
+        let header = format!(
+            r#"{{"alg":"{}","kid":"{}","typ":"at+jwt"}}"#,
+            self.kind, self.kid
+        );
+        self.token_of(&header, claims)
+    }
+}
+
+pub(crate) fn thumbprint(of: &Issued) -> String {
+    let leaf = of.identity().chain.remove(0);
+    b64(Fingerprint::of(&leaf).as_bytes())
+}
+
+/// Claims that are good for `bound` for so many seconds.
+pub(crate) fn claims(bound: &Issued, seconds: i64) -> String {
+    let (now, cnf) = (now(), thumbprint(bound));
+    let end = now.cast_signed() + seconds;
+    format!(
+        r#"{{"iss":"https://id.example.com","aud":["payments"],"iat":{now},"exp":{end},"scope":"read write","sub":"ann","cnf":{{"x5t#S256":"{cnf}"}}}}"#
+    )
+}
+
+const ISSUER: &str = "[[gateway.token_issuer]]\nname = \"corp\"\nissuer = \"https://id.example.com\"\naudience = [\"payments\"]\nclock_skew = \"0s\"\n";
+
+fn configuration(issuer: &str, upstream: &Upstream, routes: &str) -> String {
+    format!(
+        "[gateway]\nworkers = 1\nmetrics_address = \"{}\"\n{issuer}\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{}",
+        ephemeral::address(),
+        routes.replace(
+            "UPSTREAM",
+            &format!("upstream = \"http://{}\"", upstream.address())
+        )
+    )
+}
+
+const ROUTE: &str = "[[gateway.listener.route]]\nUPSTREAM\nallow = [{ cn = \"shop\", token = { issuer = \"corp\", claims = { scope = \"read\" } } }]\n";
+
+fn asked(path: &str, headers: &[(&str, &str)]) -> Request<Sent> {
+    let mut request = get(path);
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().expect("a name");
+        request
+            .headers_mut()
+            .append(name, value.parse().expect("a value"));
+    }
+    request
+}
+
+async fn open(who: &Issued, process: &Process) -> Connection {
+    let client = who.client(Protocol::Http1Tls13);
+    let connection = Connection::open(&client, Protocol::Http1Tls13, process.gateway()).await;
+    connection.expect("let in")
+}
+
+/// Status, challenge and body.
+async fn answer(connection: &mut Connection, headers: &[(&str, &str)]) -> (u16, String, String) {
+    let response = connection
+        .send(asked("/x", headers))
+        .await
+        .expect("an answer");
+    let status = response.status().as_u16();
+    let challenge = response.headers().get("www-authenticate");
+    let challenge = challenge.map(|it| it.to_str().expect("text").to_owned());
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    (status, challenge.unwrap_or_default(), body)
+}
+
+async fn bearer(connection: &mut Connection, token: &str) -> (u16, String) {
+    let value = format!("Bearer {token}");
+    let (status, challenge, _) = answer(connection, &[("authorization", &value)]).await;
+    (status, challenge)
+}
+
+/// The cause of the refusal that was logged last with this word in its line.
+fn cause(process: &Process, word: &str) -> String {
+    process.wait_for_log(&["refused", word])
+}
+
+/// Tokens that somebody has made who would like to be let in.
+fn attacks(
+    [ec, rsa, _]: &[Signer; 3],
+    attacker: &Signer,
+    (shop, other): (&Issued, &Issued),
+) -> Vec<(&'static str, String)> {
+    let good = claims(shop, 600);
+    let forged = |header: &str| attacker.token_of(header, &good);
+    let changed = |from: &str, to: &str| {
+        assert!(good.contains(from), "{good}");
+        ec.token(&good.replacen(from, to, 1))
+    };
+    let (signed, signature) = {
+        let token = ec.token(&good);
+        let (signed, signature) = token.rsplit_once('.').expect("three parts");
+        (signed.to_owned(), signature.to_owned())
+    };
+    let stripped = format!("{}.{}.", b64(r#"{"alg":"none"}"#), b64(&good));
+    vec![
+        ("no signature", stripped),
+        (
+            "signature of another",
+            format!(
+                "{}.{signature}",
+                rsa.token(&good).rsplit_once('.').expect("parts").0
+            ),
+        ),
+        (
+            "claims of another",
+            format!(
+                "{}.{}.{signature}",
+                signed.split_once('.').expect("parts").0,
+                b64(good.replace("read", "root"))
+            ),
+        ),
+        (
+            "embedded key",
+            forged(&format!(r#"{{"alg":"ES256","jwk":{}}}"#, attacker.jwk())),
+        ),
+        ("kid of a good key", forged(r#"{"alg":"ES256","kid":"e"}"#)),
+        (
+            "path as kid",
+            forged(r#"{"alg":"ES256","kid":"../../../dev/null"}"#),
+        ),
+        (
+            "jku",
+            forged(r#"{"alg":"ES256","kid":"x","jku":"http://127.0.0.1:1/"}"#),
+        ),
+        (
+            "crit",
+            ec.token_of(r#"{"alg":"ES256","kid":"e","crit":["x"],"x":1}"#, &good),
+        ),
+        (
+            "b64",
+            ec.token_of(r#"{"alg":"ES256","kid":"e","b64":false}"#, &good),
+        ),
+        (
+            "member twice",
+            changed(r#""sub":"ann""#, r#""sub":"ann","sub":"bob""#),
+        ),
+        ("audience", changed("payments", "payments2")),
+        ("issuer", changed("id.example.com", "id.example.org")),
+        ("no end", changed("\"exp\"", "\"end\"")),
+        ("over", ec.token(&claims(shop, -1))),
+        ("for ever", ec.token(&claims(shop, 40 * 24 * 3600))),
+        ("of another certificate", ec.token(&claims(other, 600))),
+        ("of no certificate", changed("\"cnf\"", "\"cng\"")),
+        ("another binding", changed("x5t#S256", "jkt")),
+        (
+            "too long",
+            ec.token(&good.replace("ann", &"a".repeat(9000))),
+        ),
+        ("no token", "x.y.z".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn token_of_each_algorithm_admits_beside_its_certificate_and_no_attack_does() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let signers = [
+        Signer::new(&installation, "ES256", "e"),
+        Signer::new(&installation, "RS256", "r"),
+        Signer::new(&installation, "EdDSA", "d"),
+    ];
+    let attacker = Signer::new(&installation, "ES256", "x");
+    let set = Signer::set(&signers.each_ref());
+    installation.write("corp.json", &set);
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let process = installation.serve(&configuration(&issuer, &upstream, ROUTE));
+    let mut connection = open(&shop, &process).await;
+    let good = claims(&shop, 600);
+    for signer in &signers {
+        let outcome = bearer(&mut connection, &signer.token(&good)).await;
+        assert_eq!(outcome, (200, String::new()), "{}", signer.kind);
+    }
+    let invalid = "Bearer realm=\"gateway\", error=\"invalid_token\"";
+    let ec = &signers[0];
+    let scope = good.replacen("read write", "write", 1);
+    for (attack, token) in attacks(&signers, &attacker, (&shop, &other)) {
+        let outcome = bearer(&mut connection, &token).await;
+        assert_eq!(outcome, (401, invalid.to_owned()), "{attack}");
+    }
+    // Good, and not what the rule asks for.
+    let (status, challenge) = bearer(&mut connection, &ec.token(&scope)).await;
+    assert_eq!(status, 403);
+    assert!(challenge.contains("insufficient_scope"), "{challenge}");
+    // None, none that is one, and two of which each is good.
+    let value = format!("Bearer {}", ec.token(&good));
+    for (headers, status) in [
+        (vec![], 401),
+        (vec![("authorization", "Basic c2hvcDpzaG9w")], 401),
+        (
+            vec![("authorization", &*value), ("authorization", &*value)],
+            401,
+        ),
+        (
+            vec![("authorization", &*value), ("authorization", "Basic x")],
+            401,
+        ),
+        (
+            vec![("authorization", &*value.replace("Bearer ", "bearer "))],
+            200,
+        ),
+        (vec![("authorization", &*value)], 200),
+    ] {
+        assert_eq!(
+            answer(&mut connection, &headers).await.0,
+            status,
+            "{headers:?}"
+        );
+    }
+    // With another certificate the token of the first is nothing, and its holder is nobody anyway.
+    let mut of_other = open(&other, &process).await;
+    assert_eq!(bearer(&mut of_other, &ec.token(&good)).await.0, 403);
+    // The upstream gets it as it came; log and refusals do not.
+    assert!(upstream.received_text().contains(&value));
+    let log = process.log();
+    let (_, signature) = value.rsplit_once('.').expect("three parts");
+    for part in [signature, &value] {
+        assert!(!log.contains(part), "{log}");
+    }
+    assert!(cause(&process, "token-not-bound-to-certificate").contains("bound to"));
+    for slug in [
+        "token-missing",
+        "token-expired",
+        "token-wrong-audience",
+        "token-invalid",
+    ] {
+        cause(&process, slug);
+    }
+}
+
+#[tokio::test]
+async fn token_ends_on_a_connection_that_stays_and_key_that_is_withdrawn_takes_its_tokens_along() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let (one, two) = (
+        Signer::new(&installation, "ES256", "one"),
+        Signer::new(&installation, "ES256", "two"),
+    );
+    installation.write("corp.json", &Signer::set(&[&one, &two]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\nforward_token = false\n");
+    let file = configuration(&issuer, &upstream, ROUTE);
+    let process = installation.serve(&file);
+    let mut connection = open(&shop, &process).await;
+    let short = one.token(&claims(&shop, 4));
+    assert_eq!(bearer(&mut connection, &short).await.0, 200);
+    while bearer(&mut connection, &short).await.0 == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bearer(&mut connection, &short).await.0, 401);
+    cause(&process, "token-expired");
+
+    let (first, second) = (
+        one.token(&claims(&shop, 600)),
+        two.token(&claims(&shop, 600)),
+    );
+    assert_eq!(bearer(&mut connection, &first).await.0, 200);
+    // What is no set of keys leaves the old one in force.
+    installation.write("corp.json", "{\"keys\":[]}");
+    process.signal(rustix::process::Signal::HUP);
+    process.wait_for_log(&["jwks_file"]);
+    assert_eq!(bearer(&mut connection, &first).await.0, 200);
+    installation.write("corp.json", &Signer::set(&[&two]));
+    process.signal(rustix::process::Signal::HUP);
+    process.wait_for_log(&["configuration reloaded"]);
+    assert_eq!(bearer(&mut connection, &first).await.0, 401);
+    assert_eq!(bearer(&mut connection, &second).await.0, 200);
+    // It was asked not to tell upstreams.
+    assert!(!upstream.received_text().contains(&second));
+    assert!(
+        !upstream
+            .received_text()
+            .to_ascii_lowercase()
+            .contains("authorization")
+    );
+}
+
+#[tokio::test]
+async fn api_key_counts_for_its_holder_and_reaches_no_upstream() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let folder = installation.path(".");
+    let new = ["--json", "api-key", "new", "shop-key", "--for", "cn:shop"];
+    let key = countersign(&folder, &new);
+    let key: serde_json::Value = serde_json::from_str(&key.stdout).expect("JSON");
+    let (secret, block) = (key["key"].as_str(), key["configuration"].as_str());
+    let (secret, block) = (secret.expect("a key"), block.expect("a block"));
+    assert!(!block.contains(secret), "{block}");
+    let old = Fingerprint::of(b"old");
+    let keys = format!(
+        "{block}\n[[gateway.api_key]]\nname = \"old\"\nsha256 = \"{old}\"\nfor = \"cn:shop\"\nnot_after_unix_s = 1000\n"
+    );
+    let routes = "[[gateway.listener.route]]\nUPSTREAM\nallow = [{ cn = \"shop\", api_key = \"shop-key\" }, { cn = \"other\", api_key = true }]\n";
+    let process = installation.serve(&configuration(&keys, &upstream, routes));
+    let mut connection = open(&shop, &process).await;
+    for (headers, status) in [
+        (vec![("x-api-key", secret)], 200),
+        (vec![], 403),
+        (vec![("x-api-key", "csk_x")], 403),
+        (vec![("x-api-key", "old")], 403),
+        (vec![("x-api-key", secret), ("x-api-key", secret)], 403),
+        (vec![("x_api_key", secret)], 403),
+        (vec![("authorization", secret)], 403),
+        (vec![("x-api-key", secret), ("x_api_key", secret)], 200),
+    ] {
+        let told = answer(&mut connection, &headers).await;
+        assert_eq!(told.0, status, "{headers:?}: {told:?}");
+        assert_eq!(told.1, "");
+    }
+    let mut of_other = open(&other, &process).await;
+    assert_eq!(answer(&mut of_other, &[("x-api-key", secret)]).await.0, 403);
+    for slug in ["api-key-missing", "api-key-unknown", "api-key-of-another"] {
+        cause(&process, slug);
+    }
+    for (place, text) in [
+        ("upstream", upstream.received_text()),
+        ("log", process.log()),
+    ] {
+        let sent_alone = text.replace(&format!("authorization: {secret}"), "");
+        assert!(!sent_alone.contains(secret), "{place}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn over_http2_and_grpc_the_same_is_said_in_their_way() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let process = installation.serve(&configuration(&issuer, &upstream, ROUTE));
+    let client = shop.client(Protocol::Http2Tls13);
+    let connection = Connection::open(&client, Protocol::Http2Tls13, process.gateway()).await;
+    let mut connection = connection.expect("let in");
+    let value = format!("Bearer {}", signer.token(&claims(&shop, 600)));
+    let foreign = format!("Bearer {}", signer.token(&claims(&shop, -600)));
+    for (value, status) in [(None, 401), (Some(&value), 200), (Some(&foreign), 401)] {
+        let headers: Vec<_> = value
+            .iter()
+            .map(|it| ("authorization", it.as_str()))
+            .collect();
+        assert_eq!(answer(&mut connection, &headers).await.0, status);
+    }
+    let call = asked(
+        "/x",
+        &[
+            ("content-type", "application/grpc"),
+            ("authorization", &foreign),
+        ],
+    );
+    let response = connection.send(call).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "16");
+}
+
+#[test]
+fn what_could_not_be_judged_is_refused_at_load() {
+    let installation = Installation::new();
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    installation.write("secret.json", r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#);
+    installation.write(
+        "weak.json",
+        &format!(
+            r#"{{"keys":[{{"kty":"RSA","n":"{}","e":"AQAB"}}]}}"#,
+            b64([0xc3; 128])
+        ),
+    );
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let key = "[[gateway.api_key]]\nname = \"k\"\nsha256 = \"SHA\"\nfor = \"cn:shop\"\n"
+        .replace("SHA", &"0".repeat(64));
+    let http = |rules: &str| {
+        format!("[[gateway.listener.route]]\nupstream = \"http://127.0.0.1:9\"\n{rules}\n")
+    };
+    let token = "token = { issuer = \"corp\" }";
+    let asked = http(&format!("allow = [{{ cn = \"shop\", {token} }}]"));
+    for (factors, listener, expected) in [
+        (issuer.clone(), http("allow = [{ token = { issuer = \"acme\" } }]"), "no [[gateway.token_issuer]] called \"acme\""),
+        (issuer.clone(), http("allow = [{ api_key = \"k\" }]"), "no [[gateway.api_key]] called \"k\""),
+        (issuer.clone(), http("allow = [{ api_key = true }]"), "no [[gateway.api_key]]"),
+        (key.clone(), http("allow = [{ api_key = false }]"), "asks for nothing"),
+        (issuer.clone(), http(&format!("allow = [\"any-trusted\"]\ndeny = [{{ {token} }}]")), "gets round it"),
+        (issuer.clone(), http("allow = [{ token = { issuer = \"corp\", claims = { exp = 1 } } }]"), "judged for every token"),
+        (issuer.clone(), format!("upstream = \"tcp://127.0.0.1:9\"\nallow = [{{ cn = \"shop\", {token} }}]\n"), "takes bytes"),
+        (key.clone(), "upstream = \"tcp://127.0.0.1:9\"\nprotocol = \"postgresql\"\nallow = [{ cn = \"shop\", api_key = true, user = [\"a\"] }]\n".to_owned(), "takes logins"),
+        (ISSUER.to_owned(), asked.clone(), "a file or from a URL"),
+        (format!("{issuer}jwks_url = \"https://id.example.com/\"\n"), asked.clone(), "a file or from a URL"),
+        (format!("{ISSUER}jwks_url = \"http://id.example.com/\"\n"), asked.clone(), "plain http"),
+        (format!("{ISSUER}jwks_url = \"https://id.example.com/\"\n"), asked.clone(), "who vouches"),
+        (format!("{ISSUER}jwks_file = \"secret.json\"\n"), asked.clone(), "secret"),
+        (format!("{ISSUER}jwks_file = \"weak.json\"\n"), asked.clone(), "1024 bits"),
+        (format!("{ISSUER}jwks_file = \"absent.json\"\n"), asked.clone(), "absent.json"),
+        (format!("{issuer}algorithms = [\"HS256\"]\n"), asked.clone(), "shared secret"),
+        (format!("{issuer}algorithms = [\"none\"]\n"), asked.clone(), "shared secret"),
+        (issuer.replace("\"payments\"", ""), asked.clone(), "any other service"),
+        (format!("{issuer}{issuer}"), asked.clone(), "twice"),
+        (key.replace("cn:shop", "shop"), http("allow = [{ api_key = true }]"), "typed name"),
+        (key.replace("000", "0"), http("allow = [{ api_key = true }]"), "64 hexadecimal"),
+    ] {
+        let toml = format!("[gateway]\nmetrics_address = \"127.0.0.1:0\"\n{factors}[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n{listener}");
+        let file = installation.write("wrong.toml", &toml);
+        let answer = countersign(&installation.path("."), &["config", "check", text(&file)]);
+        let told = answer.all();
+        assert!(told.contains(expected), "{expected}: {told}\n{toml}");
+    }
+}
+
+#[tokio::test]
+async fn token_outlives_the_renewal_of_a_certificate_that_was_seen_and_not_its_revocation() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let [first, second] = ["first", "second"].map(|name| {
+        let folder = installation.path(name);
+        installation.ok(&["issue", "client", "shop", "--out", text(&folder)]);
+        Issued::at(folder)
+    });
+    let other = installation.issue("client", "other", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let routes =
+        "[[gateway.listener.route]]\nUPSTREAM\nallow = [{ token = { issuer = \"corp\" } }]\n";
+    let process = installation.serve(&configuration(&issuer, &upstream, routes));
+    let token = signer.token(&claims(&first, 600));
+    let status = async |who: &Issued, token: &str| {
+        let mut connection = open(who, &process).await;
+        bearer(&mut connection, token).await.0
+    };
+    // Nobody here has seen the first one yet, and seeing another one of the same token is not seeing it.
+    assert_eq!(status(&second, &token).await, 401);
+    assert_eq!(status(&other, &token).await, 401);
+    assert_eq!(status(&second, &token).await, 401);
+    assert_eq!(status(&first, &token).await, 200);
+    assert_eq!(status(&second, &token).await, 200);
+    assert_eq!(status(&other, &token).await, 401);
+    let mut open_one = open(&second, &process).await;
+    assert_eq!(bearer(&mut open_one, &token).await.0, 200);
+    let leaf = Fingerprint::of(&first.identity().chain.remove(0)).to_string();
+    installation.ok(&["revoke", "--fingerprint", &leaf, "--wait"]);
+    assert_eq!(bearer(&mut open_one, &token).await.0, 401);
+    assert_eq!(status(&second, &token).await, 401);
+    // What is bound to the present one is as good as before.
+    let fresh = signer.token(&claims(&second, 600));
+    assert_eq!(bearer(&mut open_one, &fresh).await.0, 200);
+}
+
+#[tokio::test]
+async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let [one, two] = ["one", "two"].map(|kid| Signer::new(&installation, "ES256", kid));
+    let published = Arc::new(Mutex::new(Some(Signer::set(&[&one]))));
+    let given = Arc::clone(&published);
+    let server = Service::start(move |mut conversation| {
+        let given = given.lock().expect("nobody panics").clone();
+        if let (Some(_), Some(keys)) = (conversation.head(), given) {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                keys.len()
+            );
+            conversation.send((head + &keys).as_bytes());
+        }
+    });
+    let issuer = format!(
+        "{ISSUER}jwks_url = \"http://{}/keys\"\njwks_refresh = \"5s\"\njwks_life = \"5s\"\n",
+        server.address()
+    );
+    let file = configuration(&issuer, &upstream, ROUTE);
+    let process = installation.serve(&file);
+    let mut connection = open(&shop, &process).await;
+    let (first, second) = (
+        one.token(&claims(&shop, 3600)),
+        two.token(&claims(&shop, 3600)),
+    );
+    until(&mut connection, &first, 200).await;
+    assert_eq!(bearer(&mut connection, &second).await.0, 401);
+    // The server dies; its last word counts for a while.
+    *published.lock().expect("nobody panics") = None;
+    until(&mut connection, &first, 503).await;
+    cause(&process, "token-keys-unavailable");
+    process.wait_for_log(&["keys of a token issuer cannot be got"]);
+    // What is no set of keys is no better.
+    *published.lock().expect("nobody panics") = Some("{\"keys\":[]}".to_owned());
+    process.wait_for_log(&["token-keys-unavailable"]);
+    assert_eq!(bearer(&mut connection, &first).await.0, 503);
+    *published.lock().expect("nobody panics") = Some(Signer::set(&[&two]));
+    until(&mut connection, &second, 200).await;
+    assert_eq!(bearer(&mut connection, &first).await.0, 401);
+    let metrics = file.split('"').nth(1).expect("the address of metrics");
+    let metrics = plain_get(metrics.parse().expect("an address"), "/metrics", "");
+    for name in ["token_keys_age_seconds", "token_keys_failures_total"] {
+        let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+async fn until(connection: &mut Connection, token: &str, status: u16) {
+    let reached = async {
+        while bearer(connection, token).await.0 != status {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the status", reached).await;
+}

@@ -1,0 +1,304 @@
+//! What a request shows beside its certificate: tokens and API keys, verified here and asked for by rules.
+//!
+//! One [`Verification`] belongs to one configuration: what it remembers of tokens is gone with it. What certificates this gateway has
+//! verified outlives it ([`SeenCertificates`]).
+
+pub(crate) mod refresh;
+pub(crate) mod remembered;
+pub(crate) mod seen;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use countersign_diagnose::factor::FactorFaults;
+use countersign_pki::chain::Verifier;
+use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::identity::VerifiedPeer;
+use countersign_pki::time::UnixTime;
+use countersign_policy::access::{AccessPolicy, Factor, Factors};
+use countersign_policy::api_key::{ApiKeyFault, ApiKeys};
+use countersign_policy::token::{KeySet, TokenFault, TokenIssuer, VerifiedToken, named_issuer};
+use countersign_probe::url::FetchUrl;
+use countersign_tls::enforcement::Enforcement;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+
+use self::remembered::Remembered;
+use self::seen::SeenCertificates;
+use crate::metrics::TokenKeysFigures;
+
+/// What a configuration says of tokens and API keys.
+#[derive(Default)]
+pub(crate) struct Verification {
+    pub(crate) issuers: Vec<Arc<Issuer>>,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) forwards_api_key: bool,
+    remembered: Remembered,
+}
+
+/// An issuer with the keys that are known of it.
+pub(crate) struct Issuer {
+    pub(crate) settings: TokenIssuer,
+    /// Whether upstreams get its tokens.
+    pub(crate) forwards: bool,
+    pub(crate) source: KeySource,
+    /// `None`: not known yet.
+    pub(crate) keys: ArcSwapOption<HeldKeys>,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone)]
+pub(crate) enum KeySource {
+    /// A file of the configuration, which is read with it.
+    File,
+    Url(KeyUrl),
+}
+
+#[derive(Clone)]
+pub(crate) struct KeyUrl {
+    pub(crate) url: FetchUrl,
+    pub(crate) written: String,
+    pub(crate) https: Option<Arc<Verifier>>,
+    pub(crate) refresh: Duration,
+    /// How long keys are good that the URL gives no more.
+    pub(crate) life: Duration,
+    pub(crate) looks: Arc<Looks>,
+}
+
+/// How it went to get keys from a URL.
+#[derive(Default)]
+pub(crate) struct Looks {
+    /// When it is due, in seconds; `u64::MAX`: somebody is looking.
+    pub(crate) next: AtomicU64,
+    pub(crate) failing: AtomicBool,
+    pub(crate) failures: AtomicU64,
+}
+
+/// Keys, and when they were last found where they are published.
+pub(crate) struct HeldKeys {
+    pub(crate) set: Arc<KeySet>,
+    /// Of the bytes that they were read from.
+    pub(crate) digest: Fingerprint,
+    pub(crate) confirmed: UnixTime,
+}
+
+/// What a request showed.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(crate) factors: Factors,
+    pub(crate) faults: FactorFaults,
+}
+
+/// Who shows it, and by what that is judged.
+pub(crate) struct Holder<'a> {
+    pub(crate) peer: Option<&'a VerifiedPeer>,
+    pub(crate) enforcement: &'a Enforcement,
+    pub(crate) seen: &'a SeenCertificates,
+    pub(crate) now: UnixTime,
+}
+
+impl Verification {
+    pub(crate) fn new(
+        issuers: Vec<Arc<Issuer>>,
+        api_keys: ApiKeys,
+        forwards_api_key: bool,
+    ) -> Self {
+        Self {
+            issuers,
+            api_keys,
+            forwards_api_key,
+            remembered: Remembered::default(),
+        }
+    }
+
+    /// What was got from URLs before, for issuers whose keys still come from there in the same way.
+    pub(crate) fn go_on_from(&self, before: &Self) {
+        for issuer in &self.issuers {
+            let KeySource::Url(now) = &issuer.source else {
+                continue;
+            };
+            let same = before.issuers.iter().find(|it| {
+                matches!(&it.source, KeySource::Url(then) if then.written == now.written && then.https.is_some() == now.https.is_some())
+                    && it.settings.issuer == issuer.settings.issuer
+            });
+            if let Some(keys) = same.and_then(|it| it.keys.load_full()) {
+                issuer.keys.store(Some(keys));
+            }
+        }
+    }
+
+    /// Of the issuers whose keys come from URLs.
+    pub(crate) fn figures(&self, now: UnixTime) -> Vec<TokenKeysFigures> {
+        let figures = self.issuers.iter().filter_map(|issuer| {
+            let KeySource::Url(source) = &issuer.source else {
+                return None;
+            };
+            let held = issuer.keys.load();
+            Some(TokenKeysFigures {
+                issuer: issuer.settings.name.clone(),
+                age_s: held.as_ref().map(|it| now.since(it.confirmed).as_secs()),
+                failures: source.looks.failures.load(Ordering::Relaxed),
+            })
+        });
+        figures.collect()
+    }
+
+    /// Verifies what rules look at. Whoever shows no certificate shows nothing: neither a token nor a key is an identity.
+    pub(crate) fn shown(
+        &self,
+        looks_at: impl Fn(Factor) -> bool,
+        headers: &HeaderMap,
+        holder: &Holder<'_>,
+    ) -> Shown {
+        let mut shown = Shown::default();
+        let Some(peer) = holder.peer else {
+            return shown;
+        };
+        if looks_at(Factor::Token) {
+            match self.token(headers, peer, holder) {
+                Ok(token) => shown.factors.token = Some(token),
+                Err(fault) => shown.faults.token = Some(fault),
+            }
+        }
+        if looks_at(Factor::ApiKey) {
+            match self.api_key(headers, peer, holder.now) {
+                Ok(name) => shown.factors.api_key = Some(name),
+                Err(fault) => shown.faults.api_key = Some(fault),
+            }
+        }
+        shown
+    }
+
+    fn token(
+        &self,
+        headers: &HeaderMap,
+        peer: &VerifiedPeer,
+        holder: &Holder<'_>,
+    ) -> Result<Arc<VerifiedToken>, TokenFault> {
+        let text = bearer(headers)?;
+        let (issuer, token) = self.verified(text, holder.now)?;
+        issuer.settings.check_time(&token, holder.now)?;
+        token.check_binding(peer.fingerprint(), |bound| {
+            (holder.seen).counts(peer, bound, token.issued(), holder.enforcement)
+        })?;
+        Ok(token)
+    }
+
+    /// By memory, as long as the issuer's keys are those that it was verified by.
+    fn verified(
+        &self,
+        text: &str,
+        now: UnixTime,
+    ) -> Result<(&Issuer, Arc<VerifiedToken>), TokenFault> {
+        let digest = Fingerprint::of(text.as_bytes());
+        if let Some((token, keys)) = self.remembered.get(&digest)
+            && let Some(issuer) = self
+                .issuers
+                .iter()
+                .find(|it| it.settings.name == token.issuer())
+            && let Ok(held) = issuer.keys_at(now)
+            && Arc::ptr_eq(&held, &keys)
+        {
+            return Ok((issuer, token));
+        }
+        let named = named_issuer(text)?;
+        // Several may have one `iss`, for different audiences.
+        let mut fault = TokenFault::UnknownIssuer;
+        for issuer in self.issuers.iter().filter(|it| it.settings.issuer == named) {
+            let keys = match issuer.keys_at(now) {
+                Ok(keys) => keys,
+                Err(unavailable) => {
+                    fault = unavailable;
+                    continue;
+                }
+            };
+            match issuer.settings.verify(text, &keys) {
+                Ok(token) => {
+                    let token = Arc::new(token);
+                    self.remembered.keep(digest, Arc::clone(&token), keys);
+                    return Ok((issuer, token));
+                }
+                Err(refused) => fault = refused,
+            }
+        }
+        Err(fault)
+    }
+
+    fn api_key(
+        &self,
+        headers: &HeaderMap,
+        peer: &VerifiedPeer,
+        now: UnixTime,
+    ) -> Result<Arc<str>, ApiKeyFault> {
+        let mut sent = headers.get_all(X_API_KEY).iter();
+        match (sent.next(), sent.next()) {
+            (None, _) => Err(ApiKeyFault::Missing),
+            (Some(_), Some(_)) => Err(ApiKeyFault::Several),
+            (Some(key), None) => {
+                let name = self.api_keys.verify(key.as_bytes(), peer, now)?;
+                Ok(name.into())
+            }
+        }
+    }
+
+    /// Takes away what upstreams are not to see. To be called for requests that were admitted.
+    pub(crate) fn strip(&self, policy: &AccessPolicy, shown: &Factors, headers: &mut HeaderMap) {
+        let of_token = shown
+            .token
+            .as_ref()
+            .and_then(|token| (self.issuers.iter()).find(|it| it.settings.name == token.issuer()));
+        if of_token.is_some_and(|issuer| !issuer.forwards) {
+            headers.remove(AUTHORIZATION);
+        }
+        if !self.forwards_api_key && policy.looks_at_factor(Factor::ApiKey) {
+            super::headers::stripped::remove_where(headers, is_api_key);
+        }
+    }
+}
+
+impl Issuer {
+    /// The keys, unless they are older than they may be.
+    pub(crate) fn keys_at(&self, now: UnixTime) -> Result<Arc<KeySet>, TokenFault> {
+        let unavailable = |why| TokenFault::KeysUnavailable {
+            issuer: self.settings.name.clone(),
+            why,
+        };
+        let held = self.keys.load();
+        let held = held
+            .as_ref()
+            .ok_or_else(|| unavailable("they were never got"))?;
+        match &self.source {
+            KeySource::Url(url) if now.since(held.confirmed) > url.life => {
+                Err(unavailable("they are older than jwks_life"))
+            }
+            _ => Ok(Arc::clone(&held.set)),
+        }
+    }
+}
+
+/// The one token. RFC 9110 §11.6.2: credentials stand there once; of two two servers could take two.
+fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let value = match (sent.next(), sent.next()) {
+        (None, _) => return Err(TokenFault::Missing),
+        (Some(_), Some(_)) => return Err(TokenFault::Several),
+        (Some(value), None) => value.as_bytes(),
+    };
+    let is_bearer = value
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
+    if !is_bearer {
+        return Err(TokenFault::Missing);
+    }
+    let token = value.get(7..).unwrap_or_default();
+    std::str::from_utf8(token).map_err(|_| TokenFault::Malformed {
+        why: "it is no text",
+    })
+}
+
+fn is_api_key(name: &HeaderName) -> bool {
+    name.as_str().replace('_', "-") == X_API_KEY.as_str()
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
