@@ -76,6 +76,23 @@ struct Shared {
     feed: ArcSwapOption<Enforcement>,
 }
 
+fn reload_families(
+    registry: &mut Registry,
+) -> (Family<ReloadLabels, Counter>, Family<Unlabelled, Gauge>) {
+    let (reloads, refused) = (Family::default(), Family::default());
+    registry.register(
+        "countersign_gateway_reloads",
+        "Configurations read again, by outcome: taken over or refused",
+        Family::clone(&reloads),
+    );
+    registry.register(
+        "countersign_gateway_configuration_refused",
+        "1: the configuration as it stands in its files was refused, and an earlier one is in force",
+        Family::clone(&refused),
+    );
+    (reloads, refused)
+}
+
 /// A family shows nothing until there is something, which a metric by itself cannot.
 type Unlabelled = [(&'static str, &'static str); 0];
 
@@ -165,18 +182,7 @@ impl Metrics {
         retention.register(&mut registry);
         trust.register(&mut registry);
         let token_keys = TokenKeysMetrics::registered(&mut registry);
-        let reloads = Family::default();
-        let refused_configuration = Family::<Unlabelled, Gauge>::default();
-        registry.register(
-            "countersign_gateway_reloads",
-            "Configurations read again, by outcome: taken over or refused",
-            reloads.clone(),
-        );
-        registry.register(
-            "countersign_gateway_configuration_refused",
-            "1: the configuration as it stands in its files was refused, and an earlier one is in force",
-            refused_configuration.clone(),
-        );
+        let (reloads, refused_configuration) = reload_families(&mut registry);
         let upstreams = UpstreamMetrics::default();
         upstreams.register(&mut registry);
         let peers = PeerMetrics::default();
