@@ -8,9 +8,9 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol, LimitsConfig,
-    ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
-    ShadowConfig, TrustConfig, UpstreamTlsConfig,
+    BalanceMode, DecisionsConfig, EgressConfig, FeedConfig, GatewayConfig, HealthConfig,
+    HttpProtocol, LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
+    RouteClientCertificate, RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -101,6 +101,8 @@ pub fn default_toml() -> String {
     };
 
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);
+    let decisions = DecisionsConfig::default();
+    text += &section("[gateway.decisions]", &decisions, &decisions, &[]);
     text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
     text += &section("[[gateway.listener]]", &listener, &every_listener, &NESTED);
     let limits = LimitsConfig::default();
@@ -142,4 +144,12 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-const NESTED: [&str; 6] = ["egress", "feed", "limits", "listener", "route", "shadow"];
+const NESTED: [&str; 7] = [
+    "decisions",
+    "egress",
+    "feed",
+    "limits",
+    "listener",
+    "route",
+    "shadow",
+];
