@@ -65,6 +65,7 @@ pub struct GatewayConfig {
     /// How much disk the refusals that `countersign explain` finds may take; the oldest go first. Default: "64MiB".
     pub refusal_ring_size: ByteSize,
     /// What is kept of decisions, for `countersign policy replay` and `readiness`.
+    #[serde(skip_serializing_if = "DecisionsConfig::is_default")]
     pub decisions: DecisionsConfig,
     /// Whether the configuration is taken over when its file, or one that it names, has changed. Otherwise that takes a SIGHUP.
     /// Default: true.

@@ -31,6 +31,10 @@ impl Default for DecisionsConfig {
 }
 
 impl DecisionsConfig {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
     pub(super) fn build(&self) -> Result<DecisionsPlan, ConfigError> {
         let keep = self.keep.duration();
         let fault =

@@ -9,10 +9,20 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
+<<<<<<< HEAD
     ApiKeyConfig, BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol,
     LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
     RouteClientCertificate, RouteConfig, ShadowConfig, TokenIssuerConfig, TrustConfig,
     UpstreamTlsConfig,
+||||||| eb88ed3
+    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol, LimitsConfig,
+    ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
+    ShadowConfig, TrustConfig, UpstreamTlsConfig,
+=======
+    BalanceMode, DecisionsConfig, EgressConfig, FeedConfig, GatewayConfig, HealthConfig,
+    HttpProtocol, LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
+    RouteClientCertificate, RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
+>>>>>>> ee008bd
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -138,6 +148,8 @@ pub fn default_toml() -> String {
     };
 
     let mut text = section("[gateway]", &gateway, &every_gateway, &NESTED);
+    let decisions = DecisionsConfig::default();
+    text += &section("[gateway.decisions]", &decisions, &decisions, &[]);
     text += &commented_out(&section("[gateway.feed]", &feed, &feed, &[]));
     text += &commented_out(&section(
         "[[gateway.token_issuer]]",
@@ -191,6 +203,7 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
+<<<<<<< HEAD
 const NESTED: [&str; 8] = [
     "api_key",
     "egress",
@@ -201,3 +214,16 @@ const NESTED: [&str; 8] = [
     "shadow",
     "token_issuer",
 ];
+||||||| eb88ed3
+const NESTED: [&str; 6] = ["egress", "feed", "limits", "listener", "route", "shadow"];
+=======
+const NESTED: [&str; 7] = [
+    "decisions",
+    "egress",
+    "feed",
+    "limits",
+    "listener",
+    "route",
+    "shadow",
+];
+>>>>>>> ee008bd
