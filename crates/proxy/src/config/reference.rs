@@ -9,20 +9,10 @@ use countersign_runtime::config::reference::{commented_out, documented, inline, 
 
 use crate::config::rule::{AllowEntry, ConditionConfig};
 use crate::config::{
-<<<<<<< HEAD
-    ApiKeyConfig, BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol,
-    LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
-    RouteClientCertificate, RouteConfig, ShadowConfig, TokenIssuerConfig, TrustConfig,
-    UpstreamTlsConfig,
-||||||| eb88ed3
-    BalanceMode, EgressConfig, FeedConfig, GatewayConfig, HealthConfig, HttpProtocol, LimitsConfig,
-    ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion, RouteClientCertificate, RouteConfig,
-    ShadowConfig, TrustConfig, UpstreamTlsConfig,
-=======
-    BalanceMode, DecisionsConfig, EgressConfig, FeedConfig, GatewayConfig, HealthConfig,
-    HttpProtocol, LimitsConfig, ListenerConfig, ProxyProtocolConfig, ProxyProtocolVersion,
-    RouteClientCertificate, RouteConfig, ShadowConfig, TrustConfig, UpstreamTlsConfig,
->>>>>>> ee008bd
+    ApiKeyConfig, BalanceMode, DecisionsConfig, EgressConfig, FeedConfig, GatewayConfig,
+    HealthConfig, HttpProtocol, LimitsConfig, ListenerConfig, ProxyProtocolConfig,
+    ProxyProtocolVersion, RouteClientCertificate, RouteConfig, ShadowConfig, TokenIssuerConfig,
+    TrustConfig, UpstreamTlsConfig,
 };
 
 /// A commented configuration of `[gateway]` and `[trust]` in which every key stands with its default. Keys without one
@@ -203,9 +193,9 @@ pub fn default_toml() -> String {
 }
 
 /// Tables of their own.
-<<<<<<< HEAD
-const NESTED: [&str; 8] = [
+const NESTED: [&str; 9] = [
     "api_key",
+    "decisions",
     "egress",
     "feed",
     "limits",
@@ -214,16 +204,3 @@ const NESTED: [&str; 8] = [
     "shadow",
     "token_issuer",
 ];
-||||||| eb88ed3
-const NESTED: [&str; 6] = ["egress", "feed", "limits", "listener", "route", "shadow"];
-=======
-const NESTED: [&str; 7] = [
-    "decisions",
-    "egress",
-    "feed",
-    "limits",
-    "listener",
-    "route",
-    "shadow",
-];
->>>>>>> ee008bd
