@@ -88,6 +88,15 @@ pub(crate) struct HeldKeys {
 pub(crate) struct Shown {
     pub(crate) factors: Factors,
     pub(crate) faults: FactorFaults,
+    pub(crate) proof: Option<Proof>,
+}
+
+/// A token of an exchange in flight, so that it can be judged again without a signature for as long as its issuer and its keys are the same.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    issuer: Arc<Issuer>,
+    token: Arc<VerifiedToken>,
+    keys: Arc<KeySet>,
 }
 
 /// Who shows it, and by what that is judged.
@@ -95,6 +104,8 @@ pub(crate) struct Holder<'a> {
     pub(crate) peer: Option<&'a VerifiedPeer>,
     pub(crate) enforcement: &'a Enforcement,
     pub(crate) seen: &'a SeenCertificates,
+    /// What the same request showed before.
+    pub(crate) proof: Option<&'a Proof>,
     pub(crate) now: UnixTime,
 }
 
@@ -157,7 +168,10 @@ impl Verification {
         };
         if looks_at(Factor::Token) {
             match self.token(headers, peer, holder) {
-                Ok(token) => shown.factors.token = Some(token),
+                Ok(proof) => {
+                    shown.factors.token = Some(Arc::clone(&proof.token));
+                    shown.proof = Some(proof);
+                }
                 Err(fault) => shown.faults.token = Some(fault),
             }
         }
@@ -175,32 +189,34 @@ impl Verification {
         headers: &HeaderMap,
         peer: &VerifiedPeer,
         holder: &Holder<'_>,
-    ) -> Result<Arc<VerifiedToken>, TokenFault> {
-        let text = bearer(headers)?;
-        let (issuer, token) = self.verified(text, holder.now)?;
-        issuer.settings.check_time(&token, holder.now)?;
+    ) -> Result<Proof, TokenFault> {
+        let proof = match holder.proof.filter(|it| self.stands(it, holder.now)) {
+            Some(proof) => proof.clone(),
+            None => self.verified(bearer(headers)?, holder.now)?,
+        };
+        let Proof { issuer, token, .. } = &proof;
+        issuer.settings.check_time(token, holder.now)?;
         token.check_binding(peer.fingerprint(), |bound| {
             (holder.seen).counts(peer, bound, token.issued(), holder.enforcement)
         })?;
-        Ok(token)
+        Ok(proof)
+    }
+
+    /// Whether the token would be verified now by what it was verified by.
+    fn stands(&self, proof: &Proof, now: UnixTime) -> bool {
+        self.issuers.iter().any(|it| Arc::ptr_eq(it, &proof.issuer))
+            && (proof.issuer.keys_at(now)).is_ok_and(|keys| Arc::ptr_eq(&keys, &proof.keys))
     }
 
     /// By memory, as long as the issuer's keys are those that it was verified by.
-    fn verified(
-        &self,
-        text: &str,
-        now: UnixTime,
-    ) -> Result<(&Issuer, Arc<VerifiedToken>), TokenFault> {
+    fn verified(&self, text: &str, now: UnixTime) -> Result<Proof, TokenFault> {
         let digest = Fingerprint::of(text.as_bytes());
-        if let Some((token, keys)) = self.remembered.get(&digest)
-            && let Some(issuer) = self
-                .issuers
-                .iter()
-                .find(|it| it.settings.name == token.issuer())
-            && let Ok(held) = issuer.keys_at(now)
-            && Arc::ptr_eq(&held, &keys)
+        if let Some(proof) = self
+            .remembered
+            .get(&digest)
+            .filter(|it| self.stands(it, now))
         {
-            return Ok((issuer, token));
+            return Ok(proof);
         }
         let named = named_issuer(text)?;
         // Several may have one `iss`, for different audiences.
@@ -215,9 +231,13 @@ impl Verification {
             };
             match issuer.settings.verify(text, &keys) {
                 Ok(token) => {
-                    let token = Arc::new(token);
-                    self.remembered.keep(digest, Arc::clone(&token), keys);
-                    return Ok((issuer, token));
+                    let proof = Proof {
+                        issuer: Arc::clone(issuer),
+                        token: Arc::new(token),
+                        keys,
+                    };
+                    self.remembered.keep(digest, proof.clone());
+                    return Ok(proof);
                 }
                 Err(refused) => fault = refused,
             }

@@ -16,6 +16,9 @@ use countersign_testkit::service::Service;
 use countersign_testkit::upstream::Upstream;
 use http::Request;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::http::{Connection, Sent, get, in_time};
 use crate::installation::{Installation, Issued, countersign, text};
@@ -633,6 +636,137 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
         let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+/// Upgrades whoever asks and returns each byte; anybody else gets the beginning of an answer.
+fn without_end() -> Service {
+    Service::start(|mut conversation| {
+        let Some(head) = conversation.head() else {
+            return;
+        };
+        if !head.contains("websocket") {
+            conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            conversation.send_chunk(b"a");
+        } else {
+            conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+        }
+        while let Some(byte) = conversation.bytes(1) {
+            conversation.send(&byte);
+        }
+    })
+}
+
+/// An open tunnel.
+async fn tunnel(who: &Issued, process: &Process, header: &str) -> TlsStream<TcpStream> {
+    let client = who.client(Protocol::Http1Tls13);
+    let mut stream = client.connect(process.gateway()).await.expect("let in");
+    let head = format!(
+        "GET /x HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n{header}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        read.push(
+            in_time("the upgrade", stream.read_u8())
+                .await
+                .expect("open"),
+        );
+    }
+    let read = String::from_utf8_lossy(&read);
+    assert!(read.starts_with("HTTP/1.1 101 "), "{read}");
+    stream
+}
+
+async fn ends(mut stream: TlsStream<TcpStream>) {
+    let mut rest = Vec::new();
+    // With or without a last word of TLS.
+    let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
+}
+
+#[tokio::test]
+async fn open_exchange_ends_with_its_token_its_key_and_its_api_key() {
+    let (installation, upstream) = (Installation::new(), without_end());
+    let shop = installation.issue("client", "shop", &[]);
+    let (near, far) = (
+        Signer::new(&installation, "ES256", "near"),
+        Signer::new(&installation, "ES256", "far"),
+    );
+    installation.write("corp.json", &Signer::set(&[&near]));
+    let published = Arc::new(Mutex::new(Signer::set(&[&far])));
+    let server = publisher(&published);
+    let issuers = format!(
+        "{ISSUER}jwks_file = \"corp.json\"\n{}jwks_url = \"http://{}/keys\"\njwks_refresh = \"5s\"\n",
+        ISSUER.replace("\"corp\"", "\"far\""),
+        server.address()
+    );
+    let (hash, end) = (Fingerprint::of(b"csk_short"), now() + 12);
+    let key = format!(
+        "[[gateway.api_key]]\nname = \"short\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\nnot_after_unix_s = {end}\n"
+    );
+    let process = installation.serve(&format!(
+        "[gateway]\nworkers = 1\n{issuers}\n{key}\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n[[gateway.listener.route]]\nupstream = \"http://{}\"\nallow = [{{ token = {{ issuer = \"corp\" }} }}, {{ token = {{ issuer = \"far\" }} }}, {{ api_key = \"short\" }}]\n",
+        upstream.address()
+    ));
+    let of_key = tunnel(&shop, &process, "x-api-key: csk_short").await;
+    let bearer =
+        |signer: &Signer, seconds| format!("Bearer {}", signer.token(&claims(&shop, seconds)));
+    let header = |value: &str| format!("authorization: {value}");
+    let mut stays = tunnel(&shop, &process, &header(&bearer(&near, 600))).await;
+    let of_far = header(&bearer(&far, 600));
+    let of_far = in_time("the keys", async {
+        let request = |value: &str| asked("/x", &[("authorization", value)]);
+        let value = of_far.split_once(": ").expect("a header").1;
+        loop {
+            let mut connection = open(&shop, &process).await;
+            let answer = connection.send(request(value)).await.expect("an answer");
+            if answer.status() == 200 {
+                return tunnel(&shop, &process, &of_far).await;
+            }
+        }
+    })
+    .await;
+    let short = bearer(&near, 8);
+    let of_token = tunnel(&shop, &process, &header(&short)).await;
+    let mut downloads = Vec::new();
+    for protocol in [Protocol::Http1Tls13, Protocol::Http2Tls13] {
+        let client = shop.client(protocol);
+        let connection = Connection::open(&client, protocol, process.gateway()).await;
+        let mut connection = connection.expect("let in");
+        let request = asked("/x", &[("authorization", &short)]);
+        let answer = connection.send(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        downloads.push((connection, answer.into_body()));
+    }
+    *published.lock().expect("nobody panics") = Signer::set(&[&near]);
+    ends(of_token).await;
+    for (connection, body) in downloads {
+        let whole = in_time("the end", body.collect()).await;
+        assert!(whole.is_err(), "cut, and not whole");
+        drop(connection);
+    }
+    ends(of_key).await;
+    ends(of_far).await;
+    // Whose token is good is left alone.
+    stays.write_all(b"z").await.expect("open");
+    assert_eq!(
+        in_time("an echo", stays.read_u8()).await.expect("open"),
+        b'z'
+    );
+}
+
+/// Of keys; each connection gets what is published then.
+fn publisher(published: &Arc<Mutex<String>>) -> Service {
+    let given = Arc::clone(published);
+    Service::start(move |mut conversation| {
+        let keys = given.lock().expect("nobody panics").clone();
+        if conversation.head().is_some() {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                keys.len()
+            );
+            conversation.send((head + &keys).as_bytes());
+        }
+    })
 }
 
 async fn until(connection: &mut Connection, token: &str, status: u16) {

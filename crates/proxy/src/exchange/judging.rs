@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode, Uri};
 
 use super::{Caller, ReadHost, View, form};
 use crate::body::ToClient;
+use crate::factors::Proof;
 use crate::headers::identity::X_FORWARDED_HOST;
 use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
@@ -26,6 +27,7 @@ pub(super) struct Admitted {
     pub(super) route: usize,
     pub(super) host: Rc<ReadHost>,
     pub(super) factors: Factors,
+    pub(super) proof: Option<Proof>,
 }
 
 /// A request that does not.
@@ -70,7 +72,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
-    let shown = caller.shown(&view.serving, &parts.headers);
+    let shown = caller.shown(&view.serving, &parts.headers, None);
     let asked = Asked {
         peer: caller.session.peer.as_deref(),
         host: host.host.name(),
@@ -92,6 +94,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
                 route: *route,
                 host,
                 factors: shown.factors,
+                proof: shown.proof,
             });
         }
         Decision::CertificateNeeded { route }
