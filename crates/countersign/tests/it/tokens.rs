@@ -340,6 +340,11 @@ async fn token_of_each_algorithm_admits_beside_its_certificate_and_no_attack_doe
             vec![("authorization", &*value), ("authorization", "Basic x")],
             401,
         ),
+        // The upstream would not get it.
+        (
+            vec![("authorization", &*value), ("connection", "authorization")],
+            401,
+        ),
         (
             vec![("authorization", &*value.replace("Bearer ", "bearer "))],
             200,
@@ -444,9 +449,16 @@ async fn api_key_counts_for_its_holder_and_reaches_no_upstream() {
         (vec![("x-api-key", "csk_x")], 403),
         (vec![("x-api-key", "old")], 403),
         (vec![("x-api-key", secret), ("x-api-key", secret)], 403),
-        (vec![("x_api_key", secret)], 403),
+        // As an upstream may read it.
+        (vec![("x_api_key", secret)], 200),
+        (vec![("x-api-key", secret), ("x.api.key", secret)], 403),
+        (
+            vec![("x-api-key", secret), ("connection", "x-api-key")],
+            403,
+        ),
         (vec![("authorization", secret)], 403),
-        (vec![("x-api-key", secret), ("x_api_key", secret)], 200),
+        (vec![("x-api-key", secret), ("x_api_key", secret)], 403),
+        (vec![("x-api-key", secret)], 200),
     ] {
         let told = answer(&mut connection, &headers).await;
         assert_eq!(told.0, status, "{headers:?}: {told:?}");
@@ -553,10 +565,24 @@ fn what_could_not_be_judged_is_refused_at_load() {
 #[tokio::test]
 async fn token_outlives_the_renewal_of_a_certificate_that_was_seen_and_not_its_revocation() {
     let (installation, upstream) = (Installation::new(), Upstream::start());
-    let [first, second] = ["first", "second"].map(|name| {
-        let folder = installation.path(name);
-        installation.ok(&["issue", "client", "shop", "--out", text(&folder)]);
+    let issue = |folder: &str, name: &str, more: &[&str]| {
+        let begun = now();
+        let folder = installation.path(folder);
+        let arguments = ["issue", "client", name, "--out", text(&folder)];
+        installation.ok(&[&arguments[..], more].concat());
+        // Each is younger than those before.
+        while now() <= begun + 1 {
+            std::thread::yield_now();
+        }
         Issued::at(folder)
+    };
+    let [first, second] = ["first", "second"].map(|folder| issue(folder, "shop", &[]));
+    let of_two = ["shop", "other"].map(|name| {
+        issue(
+            &format!("twin-{name}"),
+            name,
+            &["--dns", "twin.example.com"],
+        )
     });
     let other = installation.issue("client", "other", &[]);
     let signer = Signer::new(&installation, "ES256", "e");
@@ -579,12 +605,24 @@ async fn token_outlives_the_renewal_of_a_certificate_that_was_seen_and_not_its_r
     assert_eq!(status(&other, &token).await, 401);
     let mut open_one = open(&second, &process).await;
     assert_eq!(bearer(&mut open_one, &token).await.0, 200);
+    // What is bound to the present one is nothing to whoever has the former one.
+    let fresh = signer.token(&claims(&second, 600));
+    assert_eq!(bearer(&mut open_one, &fresh).await.0, 200);
+    assert_eq!(status(&first, &fresh).await, 401);
+    // One that does not say when it was signed may be older than whatever was seen.
+    let undated = claims(&first, 600).replacen("\"iat\"", "\"ait\"", 1);
+    let undated = signer.token(&undated);
+    assert_eq!(status(&first, &undated).await, 200);
+    assert_eq!(bearer(&mut open_one, &undated).await.0, 401);
+    // Of two names one is the same.
+    let of_twin = signer.token(&claims(&of_two[0], 600));
+    assert_eq!(status(&of_two[0], &of_twin).await, 200);
+    assert_eq!(status(&of_two[1], &of_twin).await, 401);
     let leaf = Fingerprint::of(&first.identity().chain.remove(0)).to_string();
     installation.ok(&["revoke", "--fingerprint", &leaf, "--wait"]);
     assert_eq!(bearer(&mut open_one, &token).await.0, 401);
     assert_eq!(status(&second, &token).await, 401);
     // What is bound to the present one is as good as before.
-    let fresh = signer.token(&claims(&second, 600));
     assert_eq!(bearer(&mut open_one, &fresh).await.0, 200);
 }
 
@@ -636,6 +674,44 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
         let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn shadow_rule_about_tokens_takes_none_away() {
+    let rules = "allow = [{ cn = \"shop\" }]\nshadow.allow = [{ cn = \"shop\", token = { issuer = \"corp\" } }]\n";
+    let (received, token) = received_with_hidden_tokens(rules).await;
+    assert!(received.contains(&token));
+}
+
+#[tokio::test]
+async fn token_that_was_not_verified_reaches_no_upstream_that_is_to_see_none() {
+    // Let in without a token that is good: whatever is called one stays here.
+    let rules =
+        "allow = [{ cn = \"shop\", method = [\"GET\"] }, { token = { issuer = \"corp\" } }]\n";
+    let (received, _) = received_with_hidden_tokens(rules).await;
+    assert!(!received.contains("Bearer"), "{received}");
+}
+
+/// What came through of a token that is good, of one that is over, and of what is none.
+async fn received_with_hidden_tokens(rules: &str) -> (String, String) {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\nforward_token = false\n");
+    let routes = format!("[[gateway.listener.route]]\nUPSTREAM\n{rules}");
+    let process = installation.serve(&configuration(&issuer, &upstream, &routes));
+    let mut connection = open(&shop, &process).await;
+    let good = signer.token(&claims(&shop, 600));
+    let over = signer.token(&claims(&shop, -600));
+    for token in [&good, &over] {
+        assert_eq!(bearer(&mut connection, token).await.0, 200);
+    }
+    let other = [("authorization", "Basic x")];
+    assert_eq!(answer(&mut connection, &other).await.0, 200);
+    let received = upstream.received_text();
+    assert!(received.contains("Basic x"), "{received}");
+    (received, good)
 }
 
 /// Upgrades whoever asks and returns each byte; anybody else gets the beginning of an answer.
