@@ -45,8 +45,7 @@ pub struct VerifiedToken {
     issuer: String,
     claims: Json,
     expires: UnixTime,
-    /// Without `iat`, the earliest that its issuer could have signed it.
-    issued: UnixTime,
+    issued: Option<UnixTime>,
     not_before: Option<UnixTime>,
     clock_skew: Duration,
     binding: Option<Fingerprint>,
@@ -229,7 +228,7 @@ impl TokenIssuer {
         Ok(VerifiedToken {
             issuer: issuer(),
             expires,
-            issued: issued_at.unwrap_or_else(|| expires.minus(self.max_lifetime)),
+            issued: issued_at,
             not_before,
             clock_skew: self.clock_skew,
             binding,
@@ -295,8 +294,8 @@ impl VerifiedToken {
         self.expires
     }
 
-    /// Its beginning; without `iat`, the earliest that it could have.
-    pub fn issued(&self) -> UnixTime {
+    /// When it was signed, where it says so (`iat`).
+    pub fn issued(&self) -> Option<UnixTime> {
         self.issued
     }
 

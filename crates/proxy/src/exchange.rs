@@ -27,7 +27,7 @@ use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::{Kit, Tunnel};
 use crate::decisions::{Asked as Seen, Recorder};
-use crate::factors::{Holder, Shown};
+use crate::factors::{Holder, Proof, Shown};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
 use crate::headers::stripped;
@@ -182,8 +182,13 @@ impl Caller {
         }
     }
 
-    /// What a request with these headers shows beside the certificate, as far as rules ask for it.
-    pub(crate) fn shown(&self, serving: &Serving, headers: &HeaderMap) -> Shown {
+    /// What a request with these headers shows beside the certificate, as far as rules ask for it. `proof`: what it showed before.
+    pub(crate) fn shown(
+        &self,
+        serving: &Serving,
+        headers: &HeaderMap,
+        proof: Option<&Proof>,
+    ) -> Shown {
         let looks_at = |factor| serving.looks_at_factor(factor);
         let peer = self.session.peer.as_ref();
         let now = self.listener.enforcement.now();
@@ -198,6 +203,7 @@ impl Caller {
             peer: peer.map(|it| &**it),
             enforcement: &self.listener.enforcement,
             seen: &self.listener.seen,
+            proof,
             now,
         };
         serving.verification.shown(looks_at, headers, &holder)

@@ -17,7 +17,7 @@ use countersign_pki::chain::Verifier;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
-use countersign_policy::access::{AccessPolicy, Factor, Factors};
+use countersign_policy::access::{AccessPolicy, Factor, Factors, Named};
 use countersign_policy::api_key::{ApiKeyFault, ApiKeys};
 use countersign_policy::token::{KeySet, TokenFault, TokenIssuer, VerifiedToken, named_issuer};
 use countersign_probe::url::FetchUrl;
@@ -26,6 +26,8 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 
 use self::remembered::Remembered;
 use self::seen::SeenCertificates;
+use crate::headers::sent::SentHeaders;
+use crate::headers::stripped;
 use crate::metrics::TokenKeysFigures;
 
 /// What a configuration says of tokens and API keys.
@@ -88,6 +90,15 @@ pub(crate) struct HeldKeys {
 pub(crate) struct Shown {
     pub(crate) factors: Factors,
     pub(crate) faults: FactorFaults,
+    pub(crate) proof: Option<Proof>,
+}
+
+/// A token of an exchange in flight, so that it can be judged again without a signature for as long as its issuer and its keys are the same.
+#[derive(Clone)]
+pub(crate) struct Proof {
+    issuer: Arc<Issuer>,
+    token: Arc<VerifiedToken>,
+    keys: Arc<KeySet>,
 }
 
 /// Who shows it, and by what that is judged.
@@ -95,6 +106,8 @@ pub(crate) struct Holder<'a> {
     pub(crate) peer: Option<&'a VerifiedPeer>,
     pub(crate) enforcement: &'a Enforcement,
     pub(crate) seen: &'a SeenCertificates,
+    /// What the same request showed before.
+    pub(crate) proof: Option<&'a Proof>,
     pub(crate) now: UnixTime,
 }
 
@@ -157,7 +170,10 @@ impl Verification {
         };
         if looks_at(Factor::Token) {
             match self.token(headers, peer, holder) {
-                Ok(token) => shown.factors.token = Some(token),
+                Ok(proof) => {
+                    shown.factors.token = Some(Arc::clone(&proof.token));
+                    shown.proof = Some(proof);
+                }
                 Err(fault) => shown.faults.token = Some(fault),
             }
         }
@@ -175,32 +191,35 @@ impl Verification {
         headers: &HeaderMap,
         peer: &VerifiedPeer,
         holder: &Holder<'_>,
-    ) -> Result<Arc<VerifiedToken>, TokenFault> {
-        let text = bearer(headers)?;
-        let (issuer, token) = self.verified(text, holder.now)?;
-        issuer.settings.check_time(&token, holder.now)?;
+    ) -> Result<Proof, TokenFault> {
+        let proof = match holder.proof.filter(|it| self.stands(it, holder.now)) {
+            Some(proof) => proof.clone(),
+            None => self.verified(bearer(headers)?, holder.now)?,
+        };
+        let Proof { issuer, token, .. } = &proof;
+        issuer.settings.check_time(token, holder.now)?;
         token.check_binding(peer.fingerprint(), |bound| {
-            (holder.seen).counts(peer, bound, token.issued(), holder.enforcement)
+            let (seen, enforcement) = (holder.seen, holder.enforcement);
+            (token.issued()).is_some_and(|from| seen.counts(peer, bound, from, enforcement))
         })?;
-        Ok(token)
+        Ok(proof)
+    }
+
+    /// Whether the token would be verified now by what it was verified by.
+    fn stands(&self, proof: &Proof, now: UnixTime) -> bool {
+        self.issuers.iter().any(|it| Arc::ptr_eq(it, &proof.issuer))
+            && (proof.issuer.keys_at(now)).is_ok_and(|keys| Arc::ptr_eq(&keys, &proof.keys))
     }
 
     /// By memory, as long as the issuer's keys are those that it was verified by.
-    fn verified(
-        &self,
-        text: &str,
-        now: UnixTime,
-    ) -> Result<(&Issuer, Arc<VerifiedToken>), TokenFault> {
+    fn verified(&self, text: &str, now: UnixTime) -> Result<Proof, TokenFault> {
         let digest = Fingerprint::of(text.as_bytes());
-        if let Some((token, keys)) = self.remembered.get(&digest)
-            && let Some(issuer) = self
-                .issuers
-                .iter()
-                .find(|it| it.settings.name == token.issuer())
-            && let Ok(held) = issuer.keys_at(now)
-            && Arc::ptr_eq(&held, &keys)
+        if let Some(proof) = self
+            .remembered
+            .get(&digest)
+            .filter(|it| self.stands(it, now))
         {
-            return Ok((issuer, token));
+            return Ok(proof);
         }
         let named = named_issuer(text)?;
         // Several may have one `iss`, for different audiences.
@@ -215,9 +234,13 @@ impl Verification {
             };
             match issuer.settings.verify(text, &keys) {
                 Ok(token) => {
-                    let token = Arc::new(token);
-                    self.remembered.keep(digest, Arc::clone(&token), keys);
-                    return Ok((issuer, token));
+                    let proof = Proof {
+                        issuer: Arc::clone(issuer),
+                        token: Arc::new(token),
+                        keys,
+                    };
+                    self.remembered.keep(digest, proof.clone());
+                    return Ok(proof);
                 }
                 Err(refused) => fault = refused,
             }
@@ -231,7 +254,8 @@ impl Verification {
         peer: &VerifiedPeer,
         now: UnixTime,
     ) -> Result<Arc<str>, ApiKeyFault> {
-        let mut sent = headers.get_all(X_API_KEY).iter();
+        let headers = SentHeaders::new(headers);
+        let mut sent = headers.spelled(X_API_KEY);
         match (sent.next(), sent.next()) {
             (None, _) => Err(ApiKeyFault::Missing),
             (Some(_), Some(_)) => Err(ApiKeyFault::Several),
@@ -242,18 +266,32 @@ impl Verification {
         }
     }
 
-    /// Takes away what upstreams are not to see. To be called for requests that were admitted.
+    /// Takes away what upstreams are not to see. `policy`: that is in force, for one beside it changes nothing. To be called for requests
+    /// that were admitted.
     pub(crate) fn strip(&self, policy: &AccessPolicy, shown: &Factors, headers: &mut HeaderMap) {
-        let of_token = shown
-            .token
-            .as_ref()
-            .and_then(|token| (self.issuers.iter()).find(|it| it.settings.name == token.issuer()));
-        if of_token.is_some_and(|issuer| !issuer.forwards) {
-            headers.remove(AUTHORIZATION);
+        if headers.contains_key(AUTHORIZATION) && policy.looks_at_factor(Factor::Token) {
+            let is_hidden = match &shown.token {
+                Some(token) => self.hides(token.issuer()),
+                // Whose it is was not found out; it may be one that is hidden.
+                None => bearer(headers) != Err(TokenFault::Missing) && self.hides_any(policy),
+            };
+            if is_hidden {
+                headers.remove(AUTHORIZATION);
+            }
         }
         if !self.forwards_api_key && policy.looks_at_factor(Factor::ApiKey) {
-            super::headers::stripped::remove_where(headers, is_api_key);
+            stripped::remove_where(headers, |name| stripped::is_spelling_of(name, &X_API_KEY));
         }
+    }
+
+    /// Whether upstreams do not get the tokens of this issuer.
+    fn hides(&self, name: &str) -> bool {
+        (self.issuers.iter()).any(|it| it.settings.name == name && !it.forwards)
+    }
+
+    fn hides_any(&self, policy: &AccessPolicy) -> bool {
+        let mut named = policy.named_factors();
+        named.any(|(.., named)| matches!(named, Named::Issuer(name) if self.hides(name)))
     }
 }
 
@@ -279,7 +317,8 @@ impl Issuer {
 
 /// The one token. RFC 9110 §11.6.2: credentials stand there once; of two two servers could take two.
 fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
-    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let sent = SentHeaders::new(headers);
+    let mut sent = sent.spelled(AUTHORIZATION);
     let value = match (sent.next(), sent.next()) {
         (None, _) => return Err(TokenFault::Missing),
         (Some(_), Some(_)) => return Err(TokenFault::Several),
@@ -295,10 +334,6 @@ fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
     std::str::from_utf8(token).map_err(|_| TokenFault::Malformed {
         why: "it is no text",
     })
-}
-
-fn is_api_key(name: &HeaderName) -> bool {
-    name.as_str().replace('_', "-") == X_API_KEY.as_str()
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

@@ -15,6 +15,7 @@ use http::{HeaderMap, Method, Uri};
 use tokio::sync::mpsc;
 
 use crate::exchange::{Caller, ReadHost};
+use crate::factors::Proof;
 use crate::headers::sent::SentHeaders;
 use crate::upstream::{Upstream, Vouched};
 
@@ -54,6 +55,8 @@ pub(crate) struct Requested {
     pub(crate) target: Uri,
     /// Where a rule looked at any.
     pub(crate) headers: Option<HeaderMap>,
+    /// Of the token that it was admitted with.
+    pub(crate) proof: RefCell<Option<Proof>>,
 }
 
 struct Exchange {
@@ -138,7 +141,7 @@ impl InFlight {
 
     /// Ends HTTP/2 streams whose client takes no more; to be called at the interval of [`sweep_interval`].
     ///
-    /// And what a rule admitted for some hours, or for as long as a certificate is young, when they are over.
+    /// And what a rule admitted for some hours, for as long as a certificate is young, or by a token or an API key, when they are over.
     pub(crate) fn sweep(&self) {
         for exchange in self.exchanges.borrow_mut().values_mut() {
             if let Some(caller) = exchange.caller.upgrade()
@@ -204,9 +207,14 @@ impl Asking {
                 if requested.headers.is_none() && serving.looks_at_headers() {
                     return false;
                 }
-                // Verified again: keys may have been taken away, and a token may have ended.
+                // Judged again: keys may have been taken away, and a token may have ended.
                 let shown = (requested.headers.as_ref())
-                    .map(|headers| caller.shown(&serving, headers))
+                    .map(|headers| {
+                        let before = requested.proof.take();
+                        let shown = caller.shown(&serving, headers, before.as_ref());
+                        requested.proof.replace(shown.proof.clone());
+                        shown
+                    })
                     .unwrap_or_default();
                 let headers = requested.headers.as_ref().map(SentHeaders::new);
                 let asked = Asked {

@@ -16,6 +16,9 @@ use countersign_testkit::service::Service;
 use countersign_testkit::upstream::Upstream;
 use http::Request;
 use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::http::{Connection, Sent, get, in_time};
 use crate::installation::{Installation, Issued, countersign, text};
@@ -337,6 +340,11 @@ async fn token_of_each_algorithm_admits_beside_its_certificate_and_no_attack_doe
             vec![("authorization", &*value), ("authorization", "Basic x")],
             401,
         ),
+        // The upstream would not get it.
+        (
+            vec![("authorization", &*value), ("connection", "authorization")],
+            401,
+        ),
         (
             vec![("authorization", &*value.replace("Bearer ", "bearer "))],
             200,
@@ -441,9 +449,16 @@ async fn api_key_counts_for_its_holder_and_reaches_no_upstream() {
         (vec![("x-api-key", "csk_x")], 403),
         (vec![("x-api-key", "old")], 403),
         (vec![("x-api-key", secret), ("x-api-key", secret)], 403),
-        (vec![("x_api_key", secret)], 403),
+        // As an upstream may read it.
+        (vec![("x_api_key", secret)], 200),
+        (vec![("x-api-key", secret), ("x.api.key", secret)], 403),
+        (
+            vec![("x-api-key", secret), ("connection", "x-api-key")],
+            403,
+        ),
         (vec![("authorization", secret)], 403),
-        (vec![("x-api-key", secret), ("x_api_key", secret)], 200),
+        (vec![("x-api-key", secret), ("x_api_key", secret)], 403),
+        (vec![("x-api-key", secret)], 200),
     ] {
         let told = answer(&mut connection, &headers).await;
         assert_eq!(told.0, status, "{headers:?}: {told:?}");
@@ -550,10 +565,24 @@ fn what_could_not_be_judged_is_refused_at_load() {
 #[tokio::test]
 async fn token_outlives_the_renewal_of_a_certificate_that_was_seen_and_not_its_revocation() {
     let (installation, upstream) = (Installation::new(), Upstream::start());
-    let [first, second] = ["first", "second"].map(|name| {
-        let folder = installation.path(name);
-        installation.ok(&["issue", "client", "shop", "--out", text(&folder)]);
+    let issue = |folder: &str, name: &str, more: &[&str]| {
+        let begun = now();
+        let folder = installation.path(folder);
+        let arguments = ["issue", "client", name, "--out", text(&folder)];
+        installation.ok(&[&arguments[..], more].concat());
+        // Each is younger than those before.
+        while now() <= begun + 1 {
+            std::thread::yield_now();
+        }
         Issued::at(folder)
+    };
+    let [first, second] = ["first", "second"].map(|folder| issue(folder, "shop", &[]));
+    let of_two = ["shop", "other"].map(|name| {
+        issue(
+            &format!("twin-{name}"),
+            name,
+            &["--dns", "twin.example.com"],
+        )
     });
     let other = installation.issue("client", "other", &[]);
     let signer = Signer::new(&installation, "ES256", "e");
@@ -576,12 +605,24 @@ async fn token_outlives_the_renewal_of_a_certificate_that_was_seen_and_not_its_r
     assert_eq!(status(&other, &token).await, 401);
     let mut open_one = open(&second, &process).await;
     assert_eq!(bearer(&mut open_one, &token).await.0, 200);
+    // What is bound to the present one is nothing to whoever has the former one.
+    let fresh = signer.token(&claims(&second, 600));
+    assert_eq!(bearer(&mut open_one, &fresh).await.0, 200);
+    assert_eq!(status(&first, &fresh).await, 401);
+    // One that does not say when it was signed may be older than whatever was seen.
+    let undated = claims(&first, 600).replacen("\"iat\"", "\"ait\"", 1);
+    let undated = signer.token(&undated);
+    assert_eq!(status(&first, &undated).await, 200);
+    assert_eq!(bearer(&mut open_one, &undated).await.0, 401);
+    // Of two names one is the same.
+    let of_twin = signer.token(&claims(&of_two[0], 600));
+    assert_eq!(status(&of_two[0], &of_twin).await, 200);
+    assert_eq!(status(&of_two[1], &of_twin).await, 401);
     let leaf = Fingerprint::of(&first.identity().chain.remove(0)).to_string();
     installation.ok(&["revoke", "--fingerprint", &leaf, "--wait"]);
     assert_eq!(bearer(&mut open_one, &token).await.0, 401);
     assert_eq!(status(&second, &token).await, 401);
     // What is bound to the present one is as good as before.
-    let fresh = signer.token(&claims(&second, 600));
     assert_eq!(bearer(&mut open_one, &fresh).await.0, 200);
 }
 
@@ -633,6 +674,175 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
         let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[tokio::test]
+async fn shadow_rule_about_tokens_takes_none_away() {
+    let rules = "allow = [{ cn = \"shop\" }]\nshadow.allow = [{ cn = \"shop\", token = { issuer = \"corp\" } }]\n";
+    let (received, token) = received_with_hidden_tokens(rules).await;
+    assert!(received.contains(&token));
+}
+
+#[tokio::test]
+async fn token_that_was_not_verified_reaches_no_upstream_that_is_to_see_none() {
+    // Let in without a token that is good: whatever is called one stays here.
+    let rules =
+        "allow = [{ cn = \"shop\", method = [\"GET\"] }, { token = { issuer = \"corp\" } }]\n";
+    let (received, _) = received_with_hidden_tokens(rules).await;
+    assert!(!received.contains("Bearer"), "{received}");
+}
+
+/// What came through of a token that is good, of one that is over, and of what is none.
+async fn received_with_hidden_tokens(rules: &str) -> (String, String) {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\nforward_token = false\n");
+    let routes = format!("[[gateway.listener.route]]\nUPSTREAM\n{rules}");
+    let process = installation.serve(&configuration(&issuer, &upstream, &routes));
+    let mut connection = open(&shop, &process).await;
+    let good = signer.token(&claims(&shop, 600));
+    let over = signer.token(&claims(&shop, -600));
+    for token in [&good, &over] {
+        assert_eq!(bearer(&mut connection, token).await.0, 200);
+    }
+    let other = [("authorization", "Basic x")];
+    assert_eq!(answer(&mut connection, &other).await.0, 200);
+    let received = upstream.received_text();
+    assert!(received.contains("Basic x"), "{received}");
+    (received, good)
+}
+
+/// Upgrades whoever asks and returns each byte; anybody else gets the beginning of an answer.
+fn without_end() -> Service {
+    Service::start(|mut conversation| {
+        let Some(head) = conversation.head() else {
+            return;
+        };
+        if !head.contains("websocket") {
+            conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            conversation.send_chunk(b"a");
+        } else {
+            conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+        }
+        while let Some(byte) = conversation.bytes(1) {
+            conversation.send(&byte);
+        }
+    })
+}
+
+/// An open tunnel.
+async fn tunnel(who: &Issued, process: &Process, header: &str) -> TlsStream<TcpStream> {
+    let client = who.client(Protocol::Http1Tls13);
+    let mut stream = client.connect(process.gateway()).await.expect("let in");
+    let head = format!(
+        "GET /x HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n{header}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        read.push(
+            in_time("the upgrade", stream.read_u8())
+                .await
+                .expect("open"),
+        );
+    }
+    let read = String::from_utf8_lossy(&read);
+    assert!(read.starts_with("HTTP/1.1 101 "), "{read}");
+    stream
+}
+
+async fn ends(mut stream: TlsStream<TcpStream>) {
+    let mut rest = Vec::new();
+    // With or without a last word of TLS.
+    let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
+}
+
+#[tokio::test]
+async fn open_exchange_ends_with_its_token_its_key_and_its_api_key() {
+    let (installation, upstream) = (Installation::new(), without_end());
+    let shop = installation.issue("client", "shop", &[]);
+    let (near, far) = (
+        Signer::new(&installation, "ES256", "near"),
+        Signer::new(&installation, "ES256", "far"),
+    );
+    installation.write("corp.json", &Signer::set(&[&near]));
+    let published = Arc::new(Mutex::new(Signer::set(&[&far])));
+    let server = publisher(&published);
+    let issuers = format!(
+        "{ISSUER}jwks_file = \"corp.json\"\n{}jwks_url = \"http://{}/keys\"\njwks_refresh = \"5s\"\n",
+        ISSUER.replace("\"corp\"", "\"far\""),
+        server.address()
+    );
+    let (hash, end) = (Fingerprint::of(b"csk_short"), now() + 12);
+    let key = format!(
+        "[[gateway.api_key]]\nname = \"short\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\nnot_after_unix_s = {end}\n"
+    );
+    let process = installation.serve(&format!(
+        "[gateway]\nworkers = 1\n{issuers}\n{key}\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n[[gateway.listener.route]]\nupstream = \"http://{}\"\nallow = [{{ token = {{ issuer = \"corp\" }} }}, {{ token = {{ issuer = \"far\" }} }}, {{ api_key = \"short\" }}]\n",
+        upstream.address()
+    ));
+    let of_key = tunnel(&shop, &process, "x-api-key: csk_short").await;
+    let bearer =
+        |signer: &Signer, seconds| format!("Bearer {}", signer.token(&claims(&shop, seconds)));
+    let header = |value: &str| format!("authorization: {value}");
+    let mut stays = tunnel(&shop, &process, &header(&bearer(&near, 600))).await;
+    let of_far = header(&bearer(&far, 600));
+    let of_far = in_time("the keys", async {
+        let request = |value: &str| asked("/x", &[("authorization", value)]);
+        let value = of_far.split_once(": ").expect("a header").1;
+        loop {
+            let mut connection = open(&shop, &process).await;
+            let answer = connection.send(request(value)).await.expect("an answer");
+            if answer.status() == 200 {
+                return tunnel(&shop, &process, &of_far).await;
+            }
+        }
+    })
+    .await;
+    let short = bearer(&near, 8);
+    let of_token = tunnel(&shop, &process, &header(&short)).await;
+    let mut downloads = Vec::new();
+    for protocol in [Protocol::Http1Tls13, Protocol::Http2Tls13] {
+        let client = shop.client(protocol);
+        let connection = Connection::open(&client, protocol, process.gateway()).await;
+        let mut connection = connection.expect("let in");
+        let request = asked("/x", &[("authorization", &short)]);
+        let answer = connection.send(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        downloads.push((connection, answer.into_body()));
+    }
+    *published.lock().expect("nobody panics") = Signer::set(&[&near]);
+    ends(of_token).await;
+    for (connection, body) in downloads {
+        let whole = in_time("the end", body.collect()).await;
+        assert!(whole.is_err(), "cut, and not whole");
+        drop(connection);
+    }
+    ends(of_key).await;
+    ends(of_far).await;
+    // Whose token is good is left alone.
+    stays.write_all(b"z").await.expect("open");
+    assert_eq!(
+        in_time("an echo", stays.read_u8()).await.expect("open"),
+        b'z'
+    );
+}
+
+/// Of keys; each connection gets what is published then.
+fn publisher(published: &Arc<Mutex<String>>) -> Service {
+    let given = Arc::clone(published);
+    Service::start(move |mut conversation| {
+        let keys = given.lock().expect("nobody panics").clone();
+        if conversation.head().is_some() {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                keys.len()
+            );
+            conversation.send((head + &keys).as_bytes());
+        }
+    })
 }
 
 async fn until(connection: &mut Connection, token: &str, status: u16) {

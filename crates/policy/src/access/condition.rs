@@ -470,10 +470,14 @@ impl Condition {
         self.levels().any(Self::asks_of_circumstances)
     }
 
-    /// Whether what holds now may not hold later, all else being the same.
+    /// Whether what holds now may not hold later, all else being the same. Tokens and API keys end, and keys of issuers are withdrawn.
     pub(super) fn looks_at_time(&self) -> bool {
-        self.levels()
-            .any(|it| !it.windows.is_empty() || it.max_age.is_some())
+        self.levels().any(|it| {
+            !it.windows.is_empty()
+                || it.max_age.is_some()
+                || it.token.is_some()
+                || it.api_key.is_some()
+        })
     }
 }
 

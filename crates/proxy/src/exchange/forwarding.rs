@@ -1,5 +1,6 @@
 //! The forwarding of an admitted request: a connection from the pool, the request to the upstream, its answer back.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub(super) async fn forward(
                 host: admitted.host,
                 target: parts.uri.clone(),
                 headers: judged,
+                proof: RefCell::new(admitted.proof),
             });
             let asking = Asking::Request {
                 requested: Rc::clone(&requested),

@@ -15,6 +15,7 @@ use http::{Method, Response, StatusCode, Uri};
 use super::{Caller, ReadHost, View, form};
 use crate::body::ToClient;
 use crate::decisions::Asked as Seen;
+use crate::factors::Proof;
 use crate::headers::identity::X_FORWARDED_HOST;
 use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
@@ -28,6 +29,7 @@ pub(super) struct Admitted {
     pub(super) route: usize,
     pub(super) host: Rc<ReadHost>,
     pub(super) factors: Factors,
+    pub(super) proof: Option<Proof>,
 }
 
 /// A request that does not.
@@ -75,7 +77,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     if view.serving.is_ambiguous(path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
-    let shown = caller.shown(&view.serving, &parts.headers);
+    let shown = caller.shown(&view.serving, &parts.headers, None);
     let asked = Asked {
         peer: caller.session.peer.as_deref(),
         host: host.host.name(),
@@ -110,6 +112,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
             route,
             host,
             factors: shown.factors,
+            proof: shown.proof,
         });
     }
     let refusal = refused(

@@ -1,10 +1,11 @@
 //! Tokens that were verified a moment ago, so that a signature is not verified for each request.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_pki::fingerprint::Fingerprint;
-use countersign_policy::token::{KeySet, VerifiedToken};
+
+use super::Proof;
 
 /// By the hash of a token's text: what it said, and the keys that it was verified by. Whether it is good now, and for this client, is asked each
 /// time.
@@ -14,22 +15,21 @@ pub(crate) struct Remembered {
     generations: Mutex<[Generation; 2]>,
 }
 
-type Generation = HashMap<Fingerprint, (Arc<VerifiedToken>, Arc<KeySet>)>;
+type Generation = HashMap<Fingerprint, Proof>;
 
 impl Remembered {
-    pub(crate) fn get(&self, digest: &Fingerprint) -> Option<(Arc<VerifiedToken>, Arc<KeySet>)> {
+    pub(crate) fn get(&self, digest: &Fingerprint) -> Option<Proof> {
         let generations = self.generations();
-        let found = generations.iter().find_map(|it| it.get(digest));
-        found.map(|(token, keys)| (Arc::clone(token), Arc::clone(keys)))
+        generations.iter().find_map(|it| it.get(digest)).cloned()
     }
 
-    pub(crate) fn keep(&self, digest: Fingerprint, token: Arc<VerifiedToken>, keys: Arc<KeySet>) {
+    pub(crate) fn keep(&self, digest: Fingerprint, proof: Proof) {
         let mut generations = self.generations();
         let [young, old] = &mut *generations;
         if young.len() >= MOST {
             *old = std::mem::take(young);
         }
-        young.insert(digest, (token, keys));
+        young.insert(digest, proof);
     }
 
     fn generations(&self) -> MutexGuard<'_, [Generation; 2]> {

@@ -3,11 +3,12 @@
 //! Nothing that a client says gets in here: only a handshake that went well. What was forgotten (the bound, a restart, other trust)
 //! counts for nothing, so that forgetting refuses.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{Identity, VerifiedPeer};
+use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::time::UnixTime;
 use countersign_tls::enforcement::Enforcement;
 
@@ -71,7 +72,8 @@ impl SeenCertificates {
         }
     }
 
-    /// Whether `bound` is a certificate of the same identity that was verified here since `from`, and that would be let in now.
+    /// Whether `bound` is a certificate that `peer`'s renews: verified here since `from`, good now, and not younger. Who is called the same by one
+    /// name of several is somebody else.
     pub(crate) fn counts(
         &self,
         peer: &VerifiedPeer,
@@ -87,7 +89,7 @@ impl SeenCertificates {
                 .filter(|it| it.last >= from)
                 .map(|it| Arc::clone(&it.peer))
         };
-        found.is_some_and(|former| enforcement.would_stand(&former))
+        found.is_some_and(|former| is_renewed_by(&former, peer) && enforcement.would_stand(&former))
     }
 
     /// Nothing that was verified under other trust counts.
@@ -98,6 +100,17 @@ impl SeenCertificates {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_renewed_by(former: &VerifiedPeer, peer: &VerifiedPeer) -> bool {
+    let names = |of: &VerifiedPeer| -> BTreeSet<TypedName> {
+        let own =
+            |name: &&TypedName| !matches!(name.kind(), NameKind::Spki | NameKind::SerialIssuer);
+        of.names().iter().filter(own).cloned().collect()
+    };
+    former.bundle() == peer.bundle()
+        && former.not_before() <= peer.not_before()
+        && names(former) == names(peer)
 }
 
 /// About 4 KB each.

@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use countersign_policy::access::Headers;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::hop;
+use super::{hop, stripped};
 
 /// Headers of a request as its upstream will see them: without identity headers of the client's own, and without those that it names in
 /// `Connection` for removal. What reaches no upstream meets no rule.
@@ -25,6 +25,15 @@ impl<'a> SentHeaders<'a> {
         }
     }
 
+    /// The values of this header, in each spelling that some upstream reads as it: every sign but letters and digits as `-`.
+    pub(crate) fn spelled(&self, name: HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+        (self.headers.iter())
+            .filter(move |(sent, _)| {
+                stripped::is_spelling_of(sent, &name) && !self.is_removed(sent)
+            })
+            .map(|(_, value)| value)
+    }
+
     fn is_removed(&self, name: &HeaderName) -> bool {
         self.removed
             .get_or_init(|| hop::named_for_removal(self.headers))
@@ -36,7 +45,7 @@ impl Headers for SentHeaders<'_> {
     fn each(&self, name: &str, visit: &mut dyn FnMut(&[u8])) {
         for (sent, value) in self.headers {
             if reads_as(sent.as_str(), name)
-                && !super::stripped::is_stripped(sent)
+                && !stripped::is_stripped(sent)
                 && !self.is_removed(sent)
             {
                 visit(value.as_bytes());
@@ -56,8 +65,6 @@ fn reads_as(sent: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn check(sent: &[(&str, &str)], name: &str, expected: &[&str]) {
@@ -97,6 +104,20 @@ mod tests {
         check(&removed, "x-env", &[]);
         let kept = [("x-env", "prod"), ("connection", "close, x-environment")];
         check(&kept, "x-env", &["prod"]);
+    }
+
+    #[test]
+    fn a_spelling_counts_unless_it_is_named_for_removal() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-api-key", "x_api_key", "x.api.key", "x-api-keys"] {
+            headers.append(name, HeaderValue::from_static(name));
+        }
+        headers.append("connection", HeaderValue::from_static("x_api_key"));
+        let sent = SentHeaders::new(&headers);
+        let wanted = HeaderName::from_static("x-api-key");
+        let mut found: Vec<_> = sent.spelled(wanted).collect();
+        found.sort();
+        assert_eq!(found, ["x-api-key", "x.api.key"]);
     }
 
     /// What rules see is what is left, whatever bytes stand in `Connection`.

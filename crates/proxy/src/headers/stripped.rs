@@ -46,16 +46,19 @@ pub(crate) fn is_stripped(name: &HeaderName) -> bool {
     FAMILIES
         .iter()
         .any(|family| begins_with(name, family.as_bytes()))
-        || NAMES
-            .iter()
-            .any(|whole| is_spelling_of(name, whole.as_bytes()))
+        || NAMES.iter().any(|whole| is_whole(name, whole.as_bytes()))
         || FRAMING.iter().any(|whole| {
             let whole = whole.as_bytes();
-            name != whole && is_spelling_of(name, whole)
+            name != whole && is_whole(name, whole)
         })
 }
 
-fn is_spelling_of(name: &[u8], whole: &[u8]) -> bool {
+/// Whether some upstream reads `name` as `whole`, which has letters, digits and `-`.
+pub(crate) fn is_spelling_of(name: &HeaderName, whole: &HeaderName) -> bool {
+    is_whole(name.as_str().as_bytes(), whole.as_str().as_bytes())
+}
+
+fn is_whole(name: &[u8], whole: &[u8]) -> bool {
     name.len() == whole.len() && begins_with(name, whole)
 }
 
