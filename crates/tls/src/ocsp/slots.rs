@@ -292,7 +292,7 @@ impl Slot {
         {
             let mut state = lock(&self.state);
             let left = (state.answer.as_ref()).map_or(Duration::ZERO, |it| it.until.since(now));
-            state.failure = Some((fault, now));
+            state.failure = Some((fault.bounded(), now));
             state.is_asking = false;
             state.next = Some(now.plus((left / 10).clamp(RETRY_AFTER, MAX_RETRY)));
         }
@@ -303,7 +303,7 @@ impl Slot {
     pub(super) fn put_off(&self, why: OcspFault, now: UnixTime) {
         {
             let mut state = lock(&self.state);
-            state.put_off = Some((why, now));
+            state.put_off = Some((why.bounded(), now));
             state.is_asking = false;
         }
         self.changed.notify_waiters();

@@ -189,7 +189,10 @@ async fn ask(asked: OcspAsked, turns: Turns, enforcement: Enforcement) -> Outcom
     let outcome = match turns.behind.try_acquire() {
         Err(_) => Err(too_many("too many questions wait for it already")),
         Ok(_place) => match timeout(settings.timeout, turns.under_way.acquire()).await {
-            Ok(Ok(_turn)) => Ok(answer(&asked, &enforcement).await),
+            Ok(Ok(_turn)) => {
+                let answer = answer(&asked, &enforcement).await;
+                Ok(answer.map_err(OcspFault::bounded))
+            }
             _ => Err(too_many("too many questions are under way for long")),
         },
     };
