@@ -239,7 +239,7 @@ fn own_algorithm(key: &KeyAlgorithm) -> Option<&'static dyn VerificationAlgorith
 }
 
 /// Whoever sends an identifier may make it as long as it likes.
-fn shown(oid: &const_oid::ObjectIdentifierRef) -> String {
+fn shown(oid: &ObjectIdentifierRef) -> String {
     asn1::dotted(oid).chars().take(MAX_SHOWN_CHARS).collect()
 }
 

@@ -84,6 +84,7 @@ impl OcspStanding {
 
 impl OcspFault {
     /// The same in at most 512 characters: it is kept for each certificate, and a responder chooses some of its words.
+    #[must_use]
     pub fn bounded(self) -> Self {
         let short = |why: String| why.chars().take(MAX_WHY_CHARS).collect();
         match self {
