@@ -305,14 +305,17 @@ impl Acceptor {
                 .register(Arc::clone(&scope.listener), origin.peer.clone());
             let present = self.scope.load().of_name(sni);
             let admission = match &origin.peer {
-                Some(peer) if present.id == scope.id => self.enforcement.admission(peer, settled),
+                Some(peer) if present.id == scope.id => {
+                    self.enforcement.admission(peer, settled.as_ref())
+                }
                 _ => Admission::Admitted(RevocationStatus::Checked),
             };
             match admission {
                 Admission::Admitted(revocation) if present.id == scope.id => {
                     let mut shadow = None;
                     if present.id == judged_by.id {
-                        if settled.is_none() {
+                        // Whoever has waited has given its place back.
+                        if slot.is_some() {
                             judge.keep_tickets(&origin);
                         }
                         let settings = &judged_by.settings;
@@ -334,6 +337,8 @@ impl Acceptor {
                     }
                 }
                 Admission::Admitted(_) | Admission::Refused => {
+                    // What was said was said of another.
+                    settled = None;
                     origin = self.judge_again(&present, &origin)?;
                     scope = present;
                 }

@@ -10,7 +10,6 @@ use countersign_pki::chain::{ChainFaultKind, revocation_of};
 use countersign_pki::feed::{Released, Revoked};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
-use countersign_pki::ocsp::OcspStanding;
 use countersign_pki::revocation::{BundleLists, RevocationIndex, RevocationStatus};
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::SharedClock;
@@ -18,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::freshness::Freshness;
 use crate::live::{Cut, Lifeline, Registry, Side};
-use crate::ocsp::{Ocsp, OcspAsked, OcspFigures, OcspSettings};
+use crate::ocsp::{Ocsp, OcspAsked, OcspFigures, OcspSettings, Settled, Verdict};
 use crate::sessions::SessionStore;
 
 /// One per process, shared by every acceptor. Cheap to clone.
@@ -122,7 +121,12 @@ impl Enforcement {
     /// Clients' certificates of this bundle are asked about like this from now on; `None`: not at all. Connections that are open stay:
     /// [`Enforcement::renew_ocsp`] asks about them.
     pub fn replace_ocsp(&self, bundle: &BundleName, settings: Option<OcspSettings>) {
-        self.shared.ocsp.replace(bundle, settings);
+        self.shared.ocsp.replace(bundle, settings, self.now());
+    }
+
+    /// The same before a reload is in force: nobody is asked for less than before, nor for less than will be asked.
+    pub fn tighten_ocsp(&self, bundle: &BundleName, settings: OcspSettings) {
+        self.shared.ocsp.tighten(bundle, settings, self.now());
     }
 
     /// Questions come from here on. Until this is called, and when what it gives is gone, no responder is reached.
@@ -265,48 +269,34 @@ impl Enforcement {
         is_revoked(&self.shared.revocations.load(), peer, self.now())
     }
 
-    /// The same of a client, whose responder may have said so, too.
+    /// The same of a client that may go on: nothing is said against it, whether anything is said for it or not.
     pub(crate) fn is_refused(&self, client: &VerifiedPeer) -> bool {
-        self.is_revoked(client) || self.judge_ocsp(client).is_err()
+        self.is_revoked(client) || matches!(self.judge_ocsp(client), Verdict::Refused(_))
     }
 
-    /// What the responder has said of a client; nothing where it has to be asked first.
-    pub(crate) fn judge_ocsp(
-        &self,
-        client: &VerifiedPeer,
-    ) -> Result<RevocationStatus, ChainFaultKind> {
-        let standing = self.shared.ocsp.standing(client, self.now());
-        standing.map_or(Ok(RevocationStatus::Checked), |it| it.verdict(client))
-    }
-
-    /// Whether its responder has to be asked before it is let in.
-    pub(crate) fn is_awaited(&self, client: &VerifiedPeer) -> bool {
-        let standing = self.shared.ocsp.standing(client, self.now());
-        standing.is_some_and(|it| it.standing == OcspStanding::Awaited)
+    /// What the responder has said of a client.
+    pub(crate) fn judge_ocsp(&self, client: &VerifiedPeer) -> Verdict {
+        self.shared.ocsp.verdict(client, self.now())
     }
 
     /// Waits until its responder has answered, or had its time: on what an admission rests by that.
-    pub(crate) async fn answered(
-        &self,
-        client: &VerifiedPeer,
-    ) -> Result<RevocationStatus, ChainFaultKind> {
+    pub(crate) async fn answered(&self, client: &VerifiedPeer) -> Result<Settled, ChainFaultKind> {
         self.shared.ocsp.answered(client, || self.now()).await
     }
 
     /// Whether a client may be let in. `settled`: what waiting for its responder came to. What rests on nothing is counted.
-    pub(crate) fn admission(
-        &self,
-        client: &VerifiedPeer,
-        settled: Option<RevocationStatus>,
-    ) -> Admission {
-        let listed = revocation_of(client, &self.shared.revocations.load(), self.now());
-        let (Ok(listed), Ok(said)) = (listed, self.judge_ocsp(client)) else {
+    pub(crate) fn admission(&self, client: &VerifiedPeer, settled: Option<&Settled>) -> Admission {
+        let now = self.now();
+        let Ok(listed) = revocation_of(client, &self.shared.revocations.load(), now) else {
             return Admission::Refused;
         };
-        let said = match settled {
-            Some(settled) => settled.max(said),
-            None if self.is_awaited(client) => return Admission::Awaited,
-            None => said,
+        let ocsp = &self.shared.ocsp;
+        let said = match (ocsp.verdict(client, now), settled) {
+            (Verdict::Refused(_), _) => return Admission::Refused,
+            (Verdict::Good(said), None) => said,
+            (Verdict::Good(said), Some(settled)) => said.max(settled.status),
+            (Verdict::Awaited, Some(settled)) if ocsp.is_settled(settled, client) => settled.status,
+            (Verdict::Awaited, _) => return Admission::Awaited,
         };
         let status = listed.max(said);
         if status == RevocationStatus::NotChecked {

@@ -24,6 +24,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::{Fault, certificate_error};
+use crate::ocsp::Verdict;
 use crate::provider::provider;
 use crate::scope::{ClientCertificate, OnRefusal, Scope};
 use crate::sessions::Origin;
@@ -210,12 +211,12 @@ impl Judge {
         !wants || found.peer.is_some() || found.offered.is_some()
     }
 
-    /// Whether its responder has still to say something of it: until then it gets no session.
-    fn is_awaited(&self, found: &Found) -> bool {
+    /// Whether its responder, if it has one, has said that it may pass: until then it gets no session.
+    fn is_settled(&self, found: &Found) -> bool {
         let offered = found.offered.as_ref();
         let resumed = offered.and_then(|origin| origin.peer.as_ref());
         let peer = found.peer.as_ref().or(resumed);
-        peer.is_some_and(|peer| self.enforcement.is_awaited(peer))
+        peer.is_none_or(|peer| matches!(self.enforcement.judge_ocsp(peer), Verdict::Good(_)))
     }
 
     fn found(&self) -> MutexGuard<'_, Found> {
@@ -337,7 +338,7 @@ impl StoresServerSessions for Judge {
     /// Held back until [`Judge::keep_tickets`]. Where it says no, rustls sends no ticket.
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
         let mut found = self.found();
-        if found.fault.is_some() || !self.admits(&found) || self.is_awaited(&found) {
+        if found.fault.is_some() || !self.admits(&found) || !self.is_settled(&found) {
             return false;
         }
         found.tickets.push((key, value));

@@ -4,73 +4,30 @@
 //! sweep over open connections look at the same slots. One question is under way for a slot, whoever waits; who asks it is the
 //! control plane, by what [`Enforcement::ask_responders`](crate::enforcement::Enforcement::ask_responders) gives it.
 
+mod asked;
+mod settings;
 mod slots;
+mod waiting;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::ChainFaultKind;
 use countersign_pki::identity::{BundleName, PathElement, VerifiedPeer};
-use countersign_pki::ocsp::{OcspAnswer, OcspFault, OcspStanding, OcspStatus};
-use countersign_pki::revocation::{RevocationMode, RevocationStatus};
-use countersign_pki::serial::SerialNumber;
+use countersign_pki::ocsp::{OcspFault, OcspStanding};
+use countersign_pki::revocation::RevocationStatus;
 use countersign_pki::time::UnixTime;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::asked::OcspAsked;
+use self::asked::Ticket;
+pub use self::settings::OcspSettings;
 use self::slots::{Key, Slot, Slots};
-
-/// How certificates of one bundle are asked about.
-#[derive(Clone, Debug)]
-pub struct OcspSettings {
-    /// Whom to ask, as written.
-    pub url: String,
-    /// What becomes of a certificate that no fresh answer speaks of.
-    pub mode: RevocationMode,
-    /// The bundle's anchors: issuers of what has no issuer in its chain.
-    pub anchors: Vec<Certificate>,
-    /// Responders that are named; empty: issuers themselves, and whom they certified.
-    pub signers: Vec<Certificate>,
-    /// For how long an answer is good.
-    pub max_age: Duration,
-    /// For how long a connection waits for one.
-    pub timeout: Duration,
-    /// Whether the CAs between the client and the anchor are asked about, too.
-    pub chain: bool,
-}
-
-impl OcspSettings {
-    /// Whether answers that are held, and how they are judged, are the same by both.
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        let prints =
-            |all: &[Certificate]| -> Vec<_> { all.iter().map(Certificate::fingerprint).collect() };
-        let plain = |it: &Self| (it.mode, it.max_age, it.timeout, it.chain);
-        self.url == other.url
-            && plain(self) == plain(other)
-            && prints(&self.anchors) == prints(&other.anchors)
-            && prints(&self.signers) == prints(&other.signers)
-    }
-}
-
-/// A question for the control plane. Dropped without [`OcspAsked::answered`], it has failed.
-pub struct OcspAsked {
-    bundle: BundleName,
-    settings: Arc<OcspSettings>,
-    issuer: Certificate,
-    serial: SerialNumber,
-    ticket: Option<Ticket>,
-}
-
-struct Ticket {
-    ocsp: Arc<Ocsp>,
-    slot: Arc<Slot>,
-    since: UnixTime,
-}
+use self::waiting::Queue;
 
 /// What was asked for a bundle, since the process began, and what is held now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,14 +55,33 @@ pub(crate) struct Ocsp {
     slots: Mutex<Slots>,
     questions: Mutex<Option<mpsc::Sender<OcspAsked>>>,
     figures: Mutex<BTreeMap<BundleName, OcspFigures>>,
-    waiting: AtomicUsize,
+    queue: Arc<Queue>,
 }
 
-/// How a peer stands as a whole: the worst of its certificates.
-pub(crate) struct PeerStanding {
-    pub(crate) standing: OcspStanding,
-    /// Whose certificate that is, in its path.
+/// What one look at a peer's standing comes to.
+pub(crate) enum Verdict {
+    /// It may pass, on this ground.
+    Good(RevocationStatus),
+    /// Its responder has to be asked first: it may finish its handshake, and is let in nowhere.
+    Awaited,
+    /// It may not.
+    Refused(ChainFaultKind),
+}
+
+/// What waiting for a responder came to, under the settings of then and no others.
+pub(crate) struct Settled {
+    pub(crate) status: RevocationStatus,
+    settings: Option<Arc<OcspSettings>>,
+}
+
+/// One certificate of a peer, as it stood at one moment.
+#[derive(Clone)]
+struct Looked {
+    /// Whose certificate that is, in the peer's path.
     at: usize,
+    element: PathElement,
+    slot: Option<Arc<Slot>>,
+    standing: OcspStanding,
 }
 
 /// How long a failure counts.
@@ -126,7 +102,7 @@ impl Default for Ocsp {
             slots: Mutex::new(Slots::new(MAX_SLOTS)),
             questions: Mutex::default(),
             figures: Mutex::default(),
-            waiting: AtomicUsize::new(0),
+            queue: Arc::default(),
         }
     }
 }
@@ -147,8 +123,14 @@ impl Ocsp {
         self.bundles.load().is_empty()
     }
 
-    /// What was answered under other settings is forgotten.
-    pub(crate) fn replace(&self, bundle: &BundleName, settings: Option<OcspSettings>) {
+    /// Answers stay as long as what they prove themselves by does; whoever was said to be revoked stays so anyhow, until its responder
+    /// says otherwise. Of a bundle that is asked about no more, nothing is left.
+    pub(crate) fn replace(
+        &self,
+        bundle: &BundleName,
+        settings: Option<OcspSettings>,
+        now: UnixTime,
+    ) {
         let held = self.settings_of(bundle);
         let is_same = match (&held, &settings) {
             (Some(held), Some(next)) => held.is_same_as(next),
@@ -158,16 +140,43 @@ impl Ocsp {
         if is_same {
             return;
         }
+        let next = settings.map(Arc::new);
         // Two changes at once would lose one; a reload is one task.
         let mut bundles = BTreeMap::clone(&self.bundles.load());
-        match settings {
-            Some(settings) => bundles.insert(bundle.clone(), Arc::new(settings)),
+        match &next {
+            Some(next) => bundles.insert(bundle.clone(), Arc::clone(next)),
             None => bundles.remove(bundle),
         };
         self.bundles.store(Arc::new(bundles));
-        for slot in lock(&self.slots).forget(bundle) {
+        let mut slots = lock(&self.slots);
+        let mut told = slots.of(bundle);
+        match (held, next) {
+            (Some(held), Some(next)) if next.believes(&held) => {
+                for slot in &told {
+                    slot.limit(now, next.max_age, next.url != held.url);
+                }
+            }
+            (_, Some(next)) => {
+                slots.forget(bundle, |slot| !slot.is_revoked());
+                for slot in slots.of(bundle) {
+                    slot.limit(now, next.max_age, true);
+                }
+            }
+            (_, None) => slots.forget(bundle, |_| true),
+        }
+        drop(slots);
+        for slot in told.drain(..) {
             slot.changed.notify_waiters();
         }
+    }
+
+    /// Until the rest of a reload is in force: what is stricter of both, so that nobody is judged by less than either asks for.
+    pub(crate) fn tighten(&self, bundle: &BundleName, next: OcspSettings, now: UnixTime) {
+        let tightened = match self.settings_of(bundle) {
+            Some(held) => held.tightened_by(&next),
+            None => next,
+        };
+        self.replace(bundle, Some(tightened), now);
     }
 
     pub(crate) fn figures(&self, bundle: &BundleName) -> OcspFigures {
@@ -178,43 +187,61 @@ impl Ocsp {
         }
     }
 
-    /// As of whoever begins: `None`: it is under no bundle that is asked about.
-    pub(crate) fn standing(&self, peer: &VerifiedPeer, now: UnixTime) -> Option<PeerStanding> {
-        let settings = self.settings_of(peer.bundle())?;
-        Some(self.judge(peer, &settings, Patience::AskFirst, now))
+    /// As of whoever begins. Whoever is refused for what was said before is asked about once more behind its back, when that is due.
+    pub(crate) fn verdict(self: &Arc<Self>, peer: &VerifiedPeer, now: UnixTime) -> Verdict {
+        let Some(settings) = self.settings_of(peer.bundle()) else {
+            return Verdict::Good(RevocationStatus::Checked);
+        };
+        let looked = self.look(peer, &settings, Patience::AskFirst, false, now);
+        for it in &looked {
+            let is_over = matches!(
+                it.standing,
+                OcspStanding::Revoked(_) | OcspStanding::Refused(OcspFault::Unknown)
+            );
+            if is_over && it.slot.as_ref().is_some_and(|slot| slot.is_due(now)) {
+                // What finds no place now is as due at the next attempt.
+                let _ = self.ask(peer, it, &settings, now);
+            }
+        }
+        verdict(looked, peer)
     }
 
-    /// As of whoever is in.
-    fn live_standing(&self, peer: &VerifiedPeer, now: UnixTime) -> Option<PeerStanding> {
-        let settings = self.settings_of(peer.bundle())?;
-        Some(self.judge(peer, &settings, Patience::Live, now))
+    /// Whether what waiting came to still says something, where nothing newer does.
+    pub(crate) fn is_settled(&self, settled: &Settled, peer: &VerifiedPeer) -> bool {
+        match (self.settings_of(peer.bundle()), &settled.settings) {
+            (Some(present), Some(then)) => Arc::ptr_eq(&present, then),
+            _ => false,
+        }
     }
 
-    fn judge(
+    fn look(
         &self,
         peer: &VerifiedPeer,
         settings: &OcspSettings,
         patience: Patience,
+        inserts: bool,
         now: UnixTime,
-    ) -> PeerStanding {
+    ) -> Vec<Looked> {
         let all = elements(peer, settings).enumerate().map(|(at, element)| {
-            let slot = lock(&self.slots).get(&key(peer, element));
-            let standing = slot.map_or(OcspStanding::Awaited, |slot| {
+            let key = key(peer, element);
+            let mut slots = lock(&self.slots);
+            let slot = if inserts {
+                Some(slots.get_or_insert(key))
+            } else {
+                slots.get(&key)
+            };
+            drop(slots);
+            let standing = slot.as_ref().map_or(OcspStanding::Awaited, |slot| {
                 slot.standing(settings.mode, patience, now)
             });
-            PeerStanding { standing, at }
-        });
-        let worst = all.reduce(|one, other| {
-            if rank(&one) < rank(&other) {
-                other
-            } else {
-                one
+            Looked {
+                at,
+                element,
+                slot,
+                standing,
             }
         });
-        worst.unwrap_or(PeerStanding {
-            standing: OcspStanding::Awaited,
-            at: 0,
-        })
+        all.collect()
     }
 
     /// Waits until the peer's responder has answered, or failed to.
@@ -222,41 +249,58 @@ impl Ocsp {
         self: &Arc<Self>,
         peer: &VerifiedPeer,
         now: impl Fn() -> UnixTime,
-    ) -> Result<RevocationStatus, ChainFaultKind> {
-        let Some(settings) = self.settings_of(peer.bundle()) else {
-            return Ok(RevocationStatus::Checked);
-        };
-        self.count(peer.bundle(), |figures| figures.misses += 1);
-        let deadline = Instant::now() + settings.timeout;
-        let waiting = Waiting::begin(self);
+    ) -> Result<Settled, ChainFaultKind> {
+        let mut deadline = None;
+        let waiting = Queue::enter(&self.queue, peer);
         let mut given_up = waiting.is_none().then(|| OcspFault::Unreachable {
-            why: format!("{MAX_WAITING} connections wait for answers already"),
+            why: "too many connections wait for answers already".to_owned(),
         });
         loop {
             // A reload may have come between.
             let Some(settings) = self.settings_of(peer.bundle()) else {
-                return Ok(RevocationStatus::Checked);
-            };
-            let awaited = elements(peer, &settings)
-                .enumerate()
-                .find_map(|(at, element)| {
-                    let slot = lock(&self.slots).get_or_insert(key(peer, element));
-                    let standing = slot.standing(settings.mode, Patience::JustNow, now());
-                    (standing == OcspStanding::Awaited).then_some((at, element, slot))
+                return Ok(Settled {
+                    status: RevocationStatus::Checked,
+                    settings: None,
                 });
-            let Some((at, element, slot)) = awaited else {
-                return self.settled(peer, &settings, Patience::JustNow, now());
             };
-            if let Some(fault) = given_up {
-                let standing = slot.standing_after(&fault, settings.mode, now());
-                return PeerStanding { standing, at }.verdict(peer);
+            let deadline = *deadline.get_or_insert_with(|| {
+                self.count(peer.bundle(), |figures| figures.misses += 1);
+                Instant::now() + settings.timeout
+            });
+            let moment = now();
+            let mut looked = self.look(
+                peer,
+                &settings,
+                Patience::JustNow,
+                waiting.is_some(),
+                moment,
+            );
+            if let Some(fault) = &given_up {
+                give_up(&mut looked, fault, &settings, moment);
             }
+            let awaited = (looked.iter()).find(|it| it.standing == OcspStanding::Awaited);
+            let Some((awaited, slot)) = awaited.and_then(|it| Some((it, it.slot.as_ref()?))) else {
+                return match verdict(looked, peer) {
+                    Verdict::Good(status) => Ok(Settled {
+                        status,
+                        settings: Some(settings),
+                    }),
+                    Verdict::Refused(kind) => Err(kind),
+                    // Nobody who has given up is left with this; what is not known admits nobody.
+                    Verdict::Awaited => Err(ChainFaultKind::OcspUnusable {
+                        subject: subject(peer, 0),
+                        fault: OcspFault::Unknown,
+                    }),
+                };
+            };
             let woken = slot.changed.notified();
             let mut woken = std::pin::pin!(woken);
             // From here on a change is not missed.
             woken.as_mut().enable();
-            self.ask(peer, at, element, &slot, &settings, now());
-            if slot.standing(settings.mode, Patience::JustNow, now()) == OcspStanding::Awaited
+            if let Err(fault) = self.ask(peer, awaited, &settings, moment) {
+                given_up = Some(fault);
+            } else if slot.standing(settings.mode, Patience::JustNow, moment)
+                == OcspStanding::Awaited
                 && timeout_at(deadline, woken).await.is_err()
             {
                 given_up = Some(OcspFault::Unreachable {
@@ -270,79 +314,80 @@ impl Ocsp {
         }
     }
 
-    fn settled(
-        &self,
-        peer: &VerifiedPeer,
-        settings: &OcspSettings,
-        patience: Patience,
-        now: UnixTime,
-    ) -> Result<RevocationStatus, ChainFaultKind> {
-        self.judge(peer, settings, patience, now).verdict(peer)
-    }
-
-    /// Asks for what is due among these, who are in, and says who has to go.
+    /// Asks for what is due among these, who are in, and says who has to go. Of each bundle so many questions are under way at most:
+    /// whoever finds no place among them stays due, and is next.
     pub(crate) fn sweep<'a>(
         self: &Arc<Self>,
         peers: &'a [Arc<VerifiedPeer>],
         now: UnixTime,
     ) -> Vec<&'a VerifiedPeer> {
         let mut doomed = Vec::new();
+        let mut of_bundles: BTreeMap<&BundleName, (usize, Vec<_>)> = BTreeMap::new();
         for peer in peers {
             let Some(settings) = self.settings_of(peer.bundle()) else {
                 continue;
             };
-            for (at, element) in elements(peer, &settings).enumerate() {
-                let slot = lock(&self.slots).get_or_insert(key(peer, element));
-                if slot.is_due(now) {
-                    self.ask(peer, at, element, &slot, &settings, now);
+            let looked = self.look(peer, &settings, Patience::Live, true, now);
+            let (under_way, due) = of_bundles.entry(peer.bundle()).or_default();
+            for it in &looked {
+                let Some(slot) = &it.slot else { continue };
+                if slot.is_asking() {
+                    *under_way += 1;
+                } else if slot.is_due(now) {
+                    due.push((slot.next(), peer, it.clone(), Arc::clone(&settings)));
                 }
             }
-            let standing = self.live_standing(peer, now);
-            if standing.is_some_and(|it| it.verdict(peer).is_err()) {
+            if matches!(verdict(looked, peer), Verdict::Refused(_)) {
                 doomed.push(&**peer);
+            }
+        }
+        for (under_way, mut due) in of_bundles.into_values() {
+            due.sort_by_key(|(next, ..)| *next);
+            let places = MAX_SWEPT.saturating_sub(under_way);
+            for (_, peer, it, settings) in due.into_iter().take(places) {
+                if self.ask(peer, &it, &settings, now).is_err() {
+                    break;
+                }
             }
         }
         doomed
     }
 
-    /// At most one question at a time goes out for a slot.
+    /// At most one question at a time goes out for a slot. What cannot be sent for want of room is no failure of the responder: the slot is
+    /// left as it was.
     fn ask(
         self: &Arc<Self>,
         peer: &VerifiedPeer,
-        at: usize,
-        element: PathElement,
-        slot: &Arc<Slot>,
+        looked: &Looked,
         settings: &Arc<OcspSettings>,
         now: UnixTime,
-    ) {
-        if !slot.begin() {
-            return;
-        }
-        let Some(issuer) = issuer(peer, at, settings) else {
+    ) -> Result<(), OcspFault> {
+        let Some(slot) = looked.slot.as_ref().filter(|slot| slot.begin()) else {
+            return Ok(());
+        };
+        let Some(issuer) = issuer(peer, looked.at, settings) else {
             let why = "its issuer's certificate is not at hand".to_owned();
-            return self.failed(peer.bundle(), slot, OcspFault::Invalid { why }, now);
+            self.failed(peer.bundle(), slot, OcspFault::Invalid { why }, now);
+            return Ok(());
         };
-        let asked = OcspAsked {
-            bundle: peer.bundle().clone(),
-            settings: Arc::clone(settings),
+        let ticket = Ticket::new(self, slot, now);
+        let asked = OcspAsked::new(
+            peer.bundle(),
+            settings,
             issuer,
-            serial: element.serial,
-            ticket: Some(Ticket {
-                ocsp: Arc::clone(self),
-                slot: Arc::clone(slot),
-                since: now,
-            }),
-        };
+            looked.element.serial,
+            ticket,
+        );
         let sender = lock(&self.questions).clone();
         let unsent = match sender {
             Some(sender) => sender.try_send(asked).map_err(TrySendError::into_inner),
             None => Err(asked),
         };
-        if let Err(mut asked) = unsent {
-            asked.ticket = None;
+        unsent.map_err(|asked| {
+            asked.withdraw();
             let why = "too many questions are under way".to_owned();
-            self.failed(peer.bundle(), slot, OcspFault::Unreachable { why }, now);
-        }
+            OcspFault::Unreachable { why }
+        })
     }
 
     fn failed(&self, bundle: &BundleName, slot: &Slot, fault: OcspFault, now: UnixTime) {
@@ -355,112 +400,61 @@ impl Ocsp {
     }
 }
 
-impl OcspAsked {
-    /// Whose certificate.
-    pub fn bundle(&self) -> &BundleName {
-        &self.bundle
+/// By the worst of its certificates. Nobody is refused while an answer is awaited, and nobody is let in.
+fn verdict(looked: Vec<Looked>, peer: &VerifiedPeer) -> Verdict {
+    let worst = looked.into_iter().reduce(|one, other| {
+        if rank(&one.standing) < rank(&other.standing) {
+            other
+        } else {
+            one
+        }
+    });
+    let Some(Looked {
+        at,
+        element,
+        standing,
+        ..
+    }) = worst
+    else {
+        return Verdict::Awaited;
+    };
+    match standing {
+        OcspStanding::Admitted(status) => Verdict::Good(status),
+        OcspStanding::Awaited => Verdict::Awaited,
+        OcspStanding::Revoked(revocation) => Verdict::Refused(ChainFaultKind::Revoked {
+            subject: subject(peer, at),
+            serial: element.serial,
+            issuer_key: element.issuer_key,
+            revoked_at: revocation.revoked_at,
+            reason: revocation.reason,
+        }),
+        OcspStanding::Refused(fault) => Verdict::Refused(ChainFaultKind::OcspUnusable {
+            subject: subject(peer, at),
+            fault,
+        }),
     }
+}
 
-    /// How to ask.
-    pub fn settings(&self) -> &OcspSettings {
-        &self.settings
-    }
-
-    /// Who signed the certificate.
-    pub fn issuer(&self) -> &Certificate {
-        &self.issuer
-    }
-
-    /// Which it is.
-    pub fn serial(&self) -> SerialNumber {
-        self.serial
-    }
-
-    /// What came of it. Whoever waits is judged by it; whether anybody has to go is for
-    /// [`Enforcement::renew_ocsp`](crate::enforcement::Enforcement::renew_ocsp) to find.
-    pub fn answered(mut self, outcome: Result<OcspAnswer, OcspFault>, now: UnixTime) {
-        let Some(Ticket { ocsp, slot, .. }) = self.ticket.take() else {
-            return;
-        };
-        let outcome = outcome.and_then(|answer| slot.follow(&answer).map(|()| answer));
-        match outcome {
-            Ok(answer) => {
-                ocsp.count(&self.bundle, |figures| {
-                    match answer.status {
-                        OcspStatus::Good => figures.good += 1,
-                        OcspStatus::Revoked(_) => figures.revoked += 1,
-                        OcspStatus::Unknown => figures.unknown += 1,
-                    }
-                    figures.last_answer = Some(now);
-                });
-                lock(&ocsp.slots).renew(&slot);
-                slot.put(answer, now);
-            }
-            Err(fault) => ocsp.failed(&self.bundle, &slot, fault, now),
+/// For who waits no longer: what is awaited of each certificate will not come.
+fn give_up(looked: &mut [Looked], fault: &OcspFault, settings: &OcspSettings, now: UnixTime) {
+    for it in looked {
+        if it.standing == OcspStanding::Awaited {
+            it.standing = match &it.slot {
+                Some(slot) => slot.standing_after(fault, settings.mode, now),
+                None => OcspStanding::of(None, Some(fault), settings.mode, now),
+            };
         }
     }
 }
 
-impl Drop for OcspAsked {
-    fn drop(&mut self) {
-        if let Some(Ticket { ocsp, slot, since }) = self.ticket.take() {
-            let why = "nobody asks the responder".to_owned();
-            let fault = OcspFault::Unreachable { why };
-            ocsp.failed(&self.bundle, &slot, fault, since);
-        }
-    }
+fn subject(peer: &VerifiedPeer, at: usize) -> String {
+    let der = peer.chain().get(at);
+    let parsed = der.and_then(|der| Certificate::parse(der).ok());
+    parsed.map_or_else(String::new, |it| it.subject().to_string())
 }
 
-impl PeerStanding {
-    /// Whether it is to be refused, and on what an admission rests. Nobody is refused while an answer is awaited.
-    pub(crate) fn verdict(self, peer: &VerifiedPeer) -> Result<RevocationStatus, ChainFaultKind> {
-        let element = peer.path().get(self.at);
-        let subject = || {
-            let der = peer.chain().get(self.at);
-            let parsed = der.and_then(|der| Certificate::parse(der).ok());
-            parsed.map_or_else(String::new, |it| it.subject().to_string())
-        };
-        match (self.standing, element) {
-            (OcspStanding::Admitted(status), _) => Ok(status),
-            (OcspStanding::Awaited, _) => Ok(RevocationStatus::Checked),
-            (OcspStanding::Revoked(revocation), Some(element)) => Err(ChainFaultKind::Revoked {
-                subject: subject(),
-                serial: element.serial,
-                issuer_key: element.issuer_key,
-                revoked_at: revocation.revoked_at,
-                reason: revocation.reason,
-            }),
-            (OcspStanding::Revoked(_), None) => Err(ChainFaultKind::OcspUnusable {
-                subject: subject(),
-                fault: OcspFault::Unknown,
-            }),
-            (OcspStanding::Refused(fault), _) => Err(ChainFaultKind::OcspUnusable {
-                subject: subject(),
-                fault,
-            }),
-        }
-    }
-}
-
-/// One of those who wait, of whom there are so many at most.
-struct Waiting(Arc<Ocsp>);
-
-impl Waiting {
-    fn begin(ocsp: &Arc<Ocsp>) -> Option<Self> {
-        let before = ocsp.waiting.fetch_add(1, Ordering::SeqCst);
-        let waiting = Self(Arc::clone(ocsp));
-        (before < MAX_WAITING).then_some(waiting)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-fn rank(standing: &PeerStanding) -> u8 {
-    match &standing.standing {
+fn rank(standing: &OcspStanding) -> u8 {
+    match standing {
         OcspStanding::Admitted(RevocationStatus::Checked) => 0,
         OcspStanding::Admitted(RevocationStatus::InGrace) => 1,
         OcspStanding::Admitted(RevocationStatus::NotChecked) => 2,
@@ -498,9 +492,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// With 300 bytes each 20 MB; a certificate that has no slot any more is asked about again.
+/// Of one bundle. With 300 bytes each 20 MB; a certificate that has no slot any more is asked about again.
 const MAX_SLOTS: usize = 65_536;
 /// Questions that nobody has begun to ask: at 1000 a second some seconds of them.
 const MAX_QUESTIONS: usize = 4096;
-/// Connections that wait, each with its socket; as many as handshakes may be unfinished on four listeners.
-const MAX_WAITING: usize = 4096;
+/// Questions about clients that are in, under way at once for one bundle: whoever comes waits behind no more of them.
+const MAX_SWEPT: usize = 128;

@@ -18,6 +18,7 @@ use rustls_pki_types::CertificateDer;
 use crate::credentials::SharedCredentials;
 use crate::enforcement::Enforcement;
 use crate::fault::{self, Fault};
+use crate::ocsp::Verdict;
 use crate::sessions::SessionStore;
 use crate::shadow::ShadowSettings;
 
@@ -328,8 +329,9 @@ impl Scope {
         let judged = verifier.verify(chain, Purpose::ClientAuth, &enforcement.revocations(), now);
         let peer = judged.map_err(|fault| Fault::Chain(Box::new(fault)))?;
         match enforcement.judge_ocsp(&peer) {
-            Ok(_) => Ok(Arc::new(peer)),
-            Err(kind) => Err(fault::of_peer(kind, &peer, now)),
+            // It goes on, and waits behind its handshake.
+            Verdict::Good(_) | Verdict::Awaited => Ok(Arc::new(peer)),
+            Verdict::Refused(kind) => Err(fault::of_peer(kind, &peer, now)),
         }
     }
 

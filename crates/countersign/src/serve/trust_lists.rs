@@ -297,8 +297,8 @@ impl TrustLists {
         let enforcement = &self.shared.enforcement;
         let present = enforcement.revocations();
         for (name, bundle) in &prepared.bundles {
-            if bundle.trusted.ocsp.is_some() {
-                enforcement.replace_ocsp(name, bundle.trusted.ocsp.clone());
+            if let Some(ocsp) = &bundle.trusted.ocsp {
+                enforcement.tighten_ocsp(name, ocsp.clone());
             }
             let Some(lists) = bundle.lists() else {
                 continue;

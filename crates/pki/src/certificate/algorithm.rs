@@ -238,6 +238,14 @@ fn own_algorithm(key: &KeyAlgorithm) -> Option<&'static dyn VerificationAlgorith
     })
 }
 
+/// Whoever sends an identifier may make it as long as it likes.
+fn shown(oid: &ObjectIdentifierRef) -> String {
+    asn1::dotted(oid).chars().take(MAX_SHOWN_CHARS).collect()
+}
+
+/// Identifiers of the field have under 40.
+const MAX_SHOWN_CHARS: usize = 64;
+
 fn unverified() -> Malformed {
     Malformed("the signature does not verify".to_owned())
 }
@@ -278,7 +286,7 @@ impl SignatureScheme {
             .find(|(known, _, _)| known.as_bytes() == oid.as_bytes());
         Ok(known.map_or_else(
             || Self {
-                name: asn1::dotted(oid).into(),
+                name: shown(oid).into(),
                 weak: false,
             },
             |&(_, name, weak)| Self {

@@ -26,7 +26,7 @@ pub struct OcspQuestion {
 pub struct AnswerRules<'a> {
     /// Responders that are named; empty: the issuer itself, and whom it certified for this.
     pub signers: &'a [Certificate],
-    /// For how long an answer is good from when it came; one without nextUpdate, from its thisUpdate.
+    /// For how long an answer is good from when it came; one without nextUpdate, or without the nonce, from its thisUpdate.
     pub max_age: Duration,
 }
 
@@ -84,7 +84,8 @@ impl OcspQuestion {
     /// Accepted is an answer that a responder of `rules` signed (the issuer; one that the issuer itself certified for `OCSPSigning` and
     /// whose certificate is valid; one that is named), with a key and an algorithm that are not weak, about this certificate and no
     /// second time, that has begun (5 min of difference between clocks are allowed), is not over, and repeats the nonce or, made
-    /// beforehand, has none.
+    /// beforehand, has none. Without it an answer of before may be sent again by anybody: unless it says revoked, it counts for `max_age` from
+    /// its thisUpdate.
     pub fn judge(
         &self,
         answer: &[u8],
@@ -102,7 +103,8 @@ impl OcspQuestion {
             Response::Error(status) => return Err(OcspRefused::Status { status }),
         };
         self.check_signer(&outline, rules, is_revoked, now)?;
-        if outline.nonce()?.is_some_and(|nonce| nonce != self.nonce) {
+        let nonce = outline.nonce()?;
+        if nonce.is_some_and(|nonce| nonce != self.nonce) {
             return Err(OcspRefused::NonceMismatch);
         }
         let mut ours = outline.answers.iter().filter(|single| {
@@ -118,7 +120,7 @@ impl OcspQuestion {
                 why: "it answers twice for the certificate".to_owned(),
             });
         }
-        let until = end(single, outline.produced_at, rules.max_age, now)?;
+        let until = end(single, &outline, nonce.is_some(), rules.max_age, now)?;
         Ok(OcspAnswer {
             status: match single.status {
                 Status::Good => OcspStatus::Good,
@@ -154,17 +156,30 @@ impl OcspQuestion {
                 }
             });
         }
-        // RFC 6960 §4.2.2.2: whom the issuer itself certified, not somebody below it.
-        let Some(responder) = outline
-            .certificates()
-            .find(|responder| outline.names(responder))
-        else {
-            return Err(stranger(
-                "it names a responder that is not the issuer, and brings no certificate of it"
-                    .to_owned(),
-            ));
-        };
-        let subject = shown(&responder);
+        let mut refused = stranger(
+            "it names a responder that is not the issuer, and brings no certificate of it"
+                .to_owned(),
+        );
+        // A renewed responder may have several of the same name.
+        for responder in (outline.certificates()).filter(|responder| outline.names(responder)) {
+            match self.check_responder(&responder, outline, &is_revoked, now) {
+                Ok(()) => return Ok(()),
+                Err(why) => refused = why,
+            }
+        }
+        Err(refused)
+    }
+
+    /// RFC 6960 §4.2.2.2: whom the issuer itself certified, not somebody below it.
+    fn check_responder(
+        &self,
+        responder: &Certificate,
+        outline: &Outline<'_>,
+        is_revoked: impl Fn(SerialNumber) -> bool,
+        now: UnixTime,
+    ) -> Result<(), OcspRefused> {
+        let stranger = |why: String| OcspRefused::WrongSigner { why };
+        let subject = shown(responder);
         let is_certified = responder.issuer_der() == self.issuer.subject_der()
             && responder.verify_signature(&self.issuer).is_ok();
         if !is_certified {
@@ -187,13 +202,13 @@ impl OcspQuestion {
                 "{subject} has the critical extension {oid}, which is not understood"
             )));
         }
-        check_validity(&responder, now)?;
-        check_strength(&responder)?;
+        check_validity(responder, now)?;
+        check_strength(responder)?;
         if is_revoked(responder.serial()) {
             return Err(stranger(format!("{subject} is revoked")));
         }
         outline
-            .verify(&responder)
+            .verify(responder)
             .map_err(|Malformed(why)| OcspRefused::BadSignature {
                 why: format!("as one of {subject}: {why}"),
             })
@@ -230,7 +245,8 @@ fn check_strength(signer: &Certificate) -> Result<(), OcspRefused> {
 /// Until when it is relied on, if it is now.
 fn end(
     single: &Single,
-    produced_at: UnixTime,
+    outline: &Outline<'_>,
+    is_for_us: bool,
     max_age: Duration,
     now: UnixTime,
 ) -> Result<UnixTime, OcspRefused> {
@@ -240,7 +256,7 @@ fn end(
         ..
     } = *single;
     // RFC 6960 §3.2, §4.2.2.1.
-    for begin in [this_update, produced_at] {
+    for begin in [this_update, outline.produced_at] {
         if now.plus(SKEW) < begin {
             return Err(OcspRefused::NotYet {
                 this_update: begin,
@@ -253,7 +269,11 @@ fn end(
             why: "its nextUpdate lies before its thisUpdate".to_owned(),
         });
     }
-    let end = next_update.unwrap_or_else(|| this_update.plus(max_age));
+    let aged = this_update.plus(max_age);
+    let mut end = next_update.unwrap_or(aged);
+    if !is_for_us && !matches!(single.status, Status::Revoked(_)) {
+        end = end.min(aged);
+    }
     if end < now {
         return Err(OcspRefused::Stale {
             this_update,
@@ -302,7 +322,7 @@ pub enum OcspRefused {
     Stale {
         /// thisUpdate.
         this_update: UnixTime,
-        /// nextUpdate; without one, as long after thisUpdate as answers are relied on.
+        /// nextUpdate; without one, or without the nonce, as long after thisUpdate as answers are relied on.
         end: UnixTime,
         /// When it came.
         now: UnixTime,

@@ -83,6 +83,21 @@ impl OcspStanding {
 }
 
 impl OcspFault {
+    /// The same in at most 512 characters: it is kept for each certificate, and a responder chooses some of its words.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let short = |why: String| why.chars().take(MAX_WHY_CHARS).collect();
+        match self {
+            Self::Invalid { why } => Self::Invalid { why: short(why) },
+            Self::Stale { ended, why } => Self::Stale {
+                ended,
+                why: short(why),
+            },
+            Self::Unknown => Self::Unknown,
+            Self::Unreachable { why } => Self::Unreachable { why: short(why) },
+        }
+    }
+
     fn why(&self) -> String {
         match self {
             Self::Invalid { why } | Self::Stale { why, .. } | Self::Unreachable { why } => {
@@ -92,3 +107,6 @@ impl OcspFault {
         }
     }
 }
+
+/// A sentence of ours with a URL and a name in it.
+const MAX_WHY_CHARS: usize = 512;

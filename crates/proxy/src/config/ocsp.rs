@@ -25,7 +25,8 @@ pub struct OcspConfig {
     /// or from whom it certified for `OCSPSigning`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer_file: Option<PathBuf>,
-    /// For how long an answer is good, from when it came, if it says no earlier end itself: within this a revocation takes effect.
+    /// For how long an answer is good, from when it came, if it says no earlier end itself: within this a revocation takes effect. Of one that
+    /// was made beforehand, without the nonce, from its thisUpdate.
     /// Those who are connected are asked about again when half of it is over. From "5s" to "7d". Default: "1h".
     #[serde(default = "default_max_age")]
     pub max_age: TimeSpan,

@@ -1,4 +1,4 @@
-//! The answers by certificate, bounded: the one that was renewed longest ago makes room.
+//! The answers by certificate, bounded by bundle: what is worth least makes room, and of that what was renewed longest ago.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,7 @@ use countersign_pki::revocation::RevocationMode;
 use countersign_pki::serial::SerialNumber;
 use countersign_pki::time::UnixTime;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{Patience, lock};
 
@@ -36,16 +37,32 @@ struct State {
     answer: Option<OcspAnswer>,
     /// Since the answer, if there is one.
     failure: Option<(OcspFault, UnixTime)>,
+    /// Why the last question was not asked; no word of the responder.
+    put_off: Option<(OcspFault, UnixTime)>,
+    /// When the answer came, by both clocks: one that is put back makes no answer younger.
+    came: Option<(UnixTime, Instant)>,
     is_asking: bool,
     /// When the control plane asks for those who are in; `None`: at once.
     next: Option<UnixTime>,
 }
 
-/// Invariant: `by_age` holds the keys of `by_key`, each once.
+/// What is worth less makes room first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    Unanswered,
+    Answered,
+    /// Asked about anew, it might get in meanwhile.
+    Revoked,
+}
+
+type Rank = (Worth, u64);
+
+/// Invariant: `by_rank` holds the keys of `by_key`, each once, under its bundle.
 pub(super) struct Slots {
-    by_key: HashMap<Key, (Arc<Slot>, u64)>,
-    by_age: BTreeMap<u64, Key>,
+    by_key: HashMap<Key, (Arc<Slot>, Rank)>,
+    by_rank: BTreeMap<BundleName, BTreeMap<Rank, Key>>,
     next_age: u64,
+    /// Of one bundle.
     limit: usize,
 }
 
@@ -53,7 +70,7 @@ impl Slots {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             by_key: HashMap::new(),
-            by_age: BTreeMap::new(),
+            by_rank: BTreeMap::new(),
             next_age: 0,
             limit,
         }
@@ -67,42 +84,69 @@ impl Slots {
         if let Some(slot) = self.get(&key) {
             return slot;
         }
-        while self.by_key.len() >= self.limit {
-            let Some((_, oldest)) = self.by_age.pop_first() else {
-                break;
-            };
-            self.by_key.remove(&oldest);
-        }
         let slot = Arc::new(Slot {
-            key: key.clone(),
+            key,
             state: Mutex::default(),
             changed: Notify::new(),
         });
-        let age = self.grow_older();
-        self.by_age.insert(age, key.clone());
-        self.by_key.insert(key, (Arc::clone(&slot), age));
+        self.insert(&slot, Worth::Unanswered);
         slot
     }
 
-    /// It is the youngest now, if it is still there.
-    pub(super) fn renew(&mut self, slot: &Arc<Slot>) {
-        let age = self.grow_older();
-        if let Some((held, before)) = self.by_key.get_mut(&slot.key)
-            && Arc::ptr_eq(held, slot)
-        {
-            self.by_age.remove(before);
-            *before = age;
-            self.by_age.insert(age, slot.key.clone());
+    fn insert(&mut self, slot: &Arc<Slot>, worth: Worth) {
+        let rank = (worth, self.grow_older());
+        let of_bundle = self.by_rank.entry(slot.key.bundle.clone()).or_default();
+        while of_bundle.len() >= self.limit {
+            let Some((_, least)) = of_bundle.pop_first() else {
+                break;
+            };
+            self.by_key.remove(&least);
         }
+        of_bundle.insert(rank, slot.key.clone());
+        self.by_key
+            .insert(slot.key.clone(), (Arc::clone(slot), rank));
     }
 
-    /// What is known of this bundle's certificates is gone.
-    pub(super) fn forget(&mut self, bundle: &BundleName) -> Vec<Arc<Slot>> {
-        let gone: Vec<_> = (self.by_key.extract_if(|key, _| key.bundle == *bundle)).collect();
-        for (_, (_, age)) in &gone {
-            self.by_age.remove(age);
+    /// It is the youngest now of those that are worth as much; if it made room before its answer came, it is back. Given is the one
+    /// that stands in its place, if there is one.
+    pub(super) fn renew(&mut self, slot: &Arc<Slot>, answer: &OcspAnswer) -> Option<Arc<Slot>> {
+        let worth = match answer.status {
+            OcspStatus::Revoked(_) => Worth::Revoked,
+            OcspStatus::Good | OcspStatus::Unknown => Worth::Answered,
+        };
+        let held = self.by_key.remove(&slot.key);
+        if let Some((_, before)) = &held
+            && let Some(of_bundle) = self.by_rank.get_mut(&slot.key.bundle)
+        {
+            of_bundle.remove(before);
         }
-        gone.into_iter().map(|(_, (slot, _))| slot).collect()
+        let present = held.map_or_else(|| Arc::clone(slot), |(held, _)| held);
+        self.insert(&present, worth);
+        Some(present).filter(|present| !Arc::ptr_eq(present, slot))
+    }
+
+    pub(super) fn of(&self, bundle: &BundleName) -> Vec<Arc<Slot>> {
+        let keys = self.by_rank.get(bundle).into_iter();
+        keys.flat_map(BTreeMap::values)
+            .filter_map(|key| self.get(key))
+            .collect()
+    }
+
+    /// What is known of those of this bundle's certificates is gone.
+    pub(super) fn forget(&mut self, bundle: &BundleName, goes: impl Fn(&Slot) -> bool) {
+        let Some(of_bundle) = self.by_rank.get_mut(bundle) else {
+            return;
+        };
+        of_bundle.retain(|_, key| {
+            let stays = self.by_key.get(key).is_some_and(|(slot, _)| !goes(slot));
+            if !stays {
+                self.by_key.remove(key);
+            }
+            stays
+        });
+        if of_bundle.is_empty() {
+            self.by_rank.remove(bundle);
+        }
     }
 
     pub(super) fn answered(&self, bundle: &BundleName) -> usize {
@@ -126,11 +170,15 @@ impl Slot {
         now: UnixTime,
     ) -> OcspStanding {
         let state = lock(&self.state);
+        let now = state.not_before(now);
+        let is_new = |at: UnixTime| at <= now && now <= at.plus(RETRY_AFTER);
         let failure = state.failure.as_ref();
         let failure = match patience {
             Patience::AskFirst => None,
-            Patience::JustNow => failure
-                .filter(|(_, at)| now <= at.plus(RETRY_AFTER))
+            Patience::JustNow => [failure, state.put_off.as_ref()]
+                .into_iter()
+                .flatten()
+                .find(|(_, at)| is_new(*at))
                 .map(|(fault, _)| fault),
             Patience::Live => failure.map(|(fault, _)| fault),
         };
@@ -151,7 +199,34 @@ impl Slot {
         mode: RevocationMode,
         now: UnixTime,
     ) -> OcspStanding {
-        OcspStanding::of(lock(&self.state).answer.as_ref(), Some(fault), mode, now)
+        let state = lock(&self.state);
+        let now = state.not_before(now);
+        OcspStanding::of(state.answer.as_ref(), Some(fault), mode, now)
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        let state = lock(&self.state);
+        let answer = state.answer.as_ref();
+        answer.is_some_and(|it| matches!(it.status, OcspStatus::Revoked(_)))
+    }
+
+    pub(super) fn is_asking(&self) -> bool {
+        lock(&self.state).is_asking
+    }
+
+    /// Since when, or from when on, it is due.
+    pub(super) fn next(&self) -> Option<UnixTime> {
+        lock(&self.state).next
+    }
+
+    /// An answer is good for so long from now at most. `is_due`: it is asked for again at once.
+    pub(super) fn limit(&self, now: UnixTime, max_age: Duration, is_due: bool) {
+        let mut state = lock(&self.state);
+        if let Some(answer) = &mut state.answer {
+            answer.until = answer.until.min(now.plus(max_age));
+        }
+        let half = now.plus(max_age / 2);
+        state.next = state.next.filter(|_| !is_due).map(|next| next.min(half));
     }
 
     /// Whether somebody who is in needs a new answer, and nobody asks for it.
@@ -165,31 +240,49 @@ impl Slot {
         !std::mem::replace(&mut lock(&self.state).is_asking, true)
     }
 
-    /// An answer that was made before the one that is held takes nothing back.
+    /// Nobody asks any more, and nothing came of it.
+    pub(super) fn end_question(&self) {
+        lock(&self.state).is_asking = false;
+        self.changed.notify_waiters();
+    }
+
+    /// An answer that was made before the one that is held takes nothing back; a revocation only one that was made after it.
     pub(super) fn follow(&self, next: &OcspAnswer) -> Result<(), OcspFault> {
         let state = lock(&self.state);
         let Some(held) = &state.answer else {
             return Ok(());
         };
-        if held.this_update <= next.this_update || matches!(next.status, OcspStatus::Revoked(_)) {
+        let follows = match (held.status, next.status) {
+            (_, OcspStatus::Revoked(_)) => true,
+            (OcspStatus::Revoked(_), _) => held.this_update < next.this_update,
+            _ => held.this_update <= next.this_update,
+        };
+        if follows {
             return Ok(());
         }
         let why = format!(
-            "the answer is older than the one that is held (this_update {}, held {})",
+            "the answer is not newer than the one that is held (this_update {}, held {})",
             next.this_update, held.this_update
         );
         Err(OcspFault::Invalid { why })
     }
 
-    pub(super) fn put(&self, answer: OcspAnswer, now: UnixTime) {
+    pub(super) fn put(&self, mut answer: OcspAnswer, now: UnixTime) {
         {
             let mut state = lock(&self.state);
+            if let Some(held) = &state.answer {
+                // Whoever is heard though it was made earlier sets nothing back: an answer between the two is as old as before.
+                answer.this_update = answer.this_update.max(held.this_update);
+            }
+            if answer.status == OcspStatus::Unknown {
+                answer.until = answer.until.min(now.plus(UNKNOWN_LIFE));
+            }
             let life = answer.until.since(now);
             *state = State {
                 answer: Some(answer),
-                failure: None,
-                is_asking: false,
+                came: Some((now, Instant::now())),
                 next: Some(now.plus((life / 2).max(MIN_RENEWAL))),
+                ..State::default()
             };
         }
         self.changed.notify_waiters();
@@ -199,11 +292,29 @@ impl Slot {
         {
             let mut state = lock(&self.state);
             let left = (state.answer.as_ref()).map_or(Duration::ZERO, |it| it.until.since(now));
-            state.failure = Some((fault, now));
+            state.failure = Some((fault.bounded(), now));
             state.is_asking = false;
             state.next = Some(now.plus((left / 10).clamp(RETRY_AFTER, MAX_RETRY)));
         }
         self.changed.notify_waiters();
+    }
+
+    /// The responder was not asked: nothing is said of it, and when the next question is due stays.
+    pub(super) fn put_off(&self, why: OcspFault, now: UnixTime) {
+        {
+            let mut state = lock(&self.state);
+            state.put_off = Some((why.bounded(), now));
+            state.is_asking = false;
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+impl State {
+    /// The time of day, or what it has to be at least by the time that has passed since the answer.
+    fn not_before(&self, now: UnixTime) -> UnixTime {
+        let least = self.came.map(|(at, since)| at.plus(since.elapsed()));
+        least.map_or(now, |least| least.max(now))
     }
 }
 
@@ -211,6 +322,8 @@ impl Slot {
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// However long the last answer is still good.
 const MAX_RETRY: Duration = Duration::from_mins(1);
+/// A certificate that was just issued is known soon.
+const UNKNOWN_LIFE: Duration = Duration::from_mins(1);
 /// However short the life of answers.
 const MIN_RENEWAL: Duration = Duration::from_secs(1);
 
@@ -241,22 +354,107 @@ mod tests {
         }
     }
 
+    fn hold() -> OcspStatus {
+        OcspStatus::Revoked(Revocation {
+            revoked_at: at(900),
+            reason: RevocationReason::CertificateHold,
+        })
+    }
+
     #[test]
-    fn flood_of_certificates_leaves_as_many_as_fit_and_those_renewed_last() {
+    fn flood_of_certificates_leaves_as_many_as_fit_and_those_that_are_worth_most() {
         let mut slots = Slots::new(100);
-        let kept = slots.get_or_insert(key(1));
-        for serial in 2..10_000 {
+        let elsewhere = Key {
+            bundle: BundleName::parse("elsewhere").expect("a name"),
+            ..key(1)
+        };
+        let elsewhere = (slots.get_or_insert(elsewhere.clone()), elsewhere);
+        let revoked = slots.get_or_insert(key(1));
+        slots.renew(&revoked, &answer(hold(), 1000));
+        let good = slots.get_or_insert(key(2));
+        slots.renew(&good, &answer(OcspStatus::Good, 1000));
+        for serial in 3..10_000 {
             slots.get_or_insert(key(serial));
-            slots.renew(&kept);
-            assert!(slots.by_key.len() <= 100 && slots.by_age.len() == slots.by_key.len());
+            assert!(slots.by_rank[&BundleName::internal()].len() <= 100);
         }
-        assert!(Arc::ptr_eq(&kept, &slots.get_or_insert(key(1))));
-        assert!(slots.get(&key(2)).is_none());
-        // One that made room is renewed by nobody.
-        let gone = slots.get_or_insert(key(20_000));
-        slots.forget(&BundleName::internal());
-        slots.renew(&gone);
-        assert!(slots.by_key.is_empty() && slots.by_age.is_empty());
+        assert!(slots.get(&key(3)).is_none());
+        assert!(Arc::ptr_eq(&good, &slots.get(&key(2)).expect("kept")));
+        // Answers make room before revocations do, the oldest first; another bundle's slots never.
+        for serial in 10_000..10_200 {
+            let slot = slots.get_or_insert(key(serial));
+            slots.renew(&slot, &answer(OcspStatus::Good, 1000));
+        }
+        assert!(slots.get(&key(2)).is_none() && slots.get(&key(10_199)).is_some());
+        assert!(Arc::ptr_eq(&revoked, &slots.get(&key(1)).expect("kept")));
+        let kept = slots.get(&elsewhere.1).expect("kept");
+        assert!(Arc::ptr_eq(&elsewhere.0, &kept));
+        // One that made room before its answer came is back with it, or whoever stands in its place has it.
+        assert!(
+            slots
+                .renew(&good, &answer(OcspStatus::Good, 1000))
+                .is_none()
+        );
+        assert!(Arc::ptr_eq(&good, &slots.get(&key(2)).expect("back")));
+        slots.forget(&BundleName::internal(), |_| true);
+        assert_eq!((slots.by_key.len(), slots.by_rank.len()), (1, 1));
+        let other = slots.get_or_insert(key(2));
+        let present = slots.renew(&good, &answer(OcspStatus::Good, 1000));
+        assert!(Arc::ptr_eq(&other, &present.expect("another")));
+        assert_eq!(slots.by_rank[&BundleName::internal()].len(), 1);
+    }
+
+    #[test]
+    fn nothing_but_a_later_answer_takes_a_revocation_back() {
+        let slot = Slots::new(10).get_or_insert(key(1));
+        slot.put(answer(OcspStatus::Good, 1000), at(1000));
+        slot.put(answer(hold(), 990), at(1010));
+        // The good one of before, again.
+        assert!(slot.follow(&answer(OcspStatus::Good, 1000)).is_err());
+        slot.put(answer(hold(), 1020), at(1020));
+        assert!(slot.follow(&answer(OcspStatus::Good, 1020)).is_err());
+        slot.follow(&answer(OcspStatus::Good, 1021)).expect("later");
+    }
+
+    #[test]
+    fn what_was_unknown_is_asked_about_again_soon() {
+        let slot = Slots::new(10).get_or_insert(key(1));
+        let mut unknown = answer(OcspStatus::Unknown, 1000);
+        unknown.until = at(90_000);
+        slot.put(unknown, at(1000));
+        let standing = |now| slot.standing(RevocationMode::Hard, Patience::AskFirst, at(now));
+        assert!(slot.is_due(at(1030)));
+        assert_eq!(standing(1060), OcspStanding::Refused(OcspFault::Unknown));
+        assert_eq!(standing(1061), OcspStanding::Awaited);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clock_that_is_put_back_makes_no_answer_younger_and_no_failure_new() {
+        let slot = Slots::new(10).get_or_insert(key(1));
+        let hard = |patience, now| slot.standing(RevocationMode::Hard, patience, at(now));
+        slot.fail(OcspFault::Unknown, at(5000));
+        assert_eq!(hard(Patience::JustNow, 1000), OcspStanding::Awaited);
+        slot.put(answer(OcspStatus::Good, 1000), at(1000));
+        assert_ne!(hard(Patience::AskFirst, 500), OcspStanding::Awaited);
+        tokio::time::advance(Duration::from_secs(101)).await;
+        assert_eq!(hard(Patience::AskFirst, 500), OcspStanding::Awaited);
+        assert!(matches!(
+            hard(Patience::Live, 500),
+            OcspStanding::Refused(_)
+        ));
+    }
+
+    #[test]
+    fn question_that_found_no_room_says_nothing_of_who_is_in() {
+        let slot = Slots::new(10).get_or_insert(key(1));
+        let hard = |patience, now| slot.standing(RevocationMode::Hard, patience, at(now));
+        assert!(slot.begin());
+        slot.put_off(OcspFault::Unknown, at(1000));
+        assert!(matches!(
+            hard(Patience::JustNow, 1001),
+            OcspStanding::Refused(_)
+        ));
+        assert_eq!(hard(Patience::Live, 1001), OcspStanding::Awaited);
+        assert!(slot.is_due(at(1000)));
     }
 
     #[test]
@@ -266,10 +464,7 @@ mod tests {
         assert!(slot.begin() && !slot.begin());
         slot.put(answer(OcspStatus::Good, 1000), at(1000));
         assert!(slot.begin());
-        let hold = OcspStatus::Revoked(Revocation {
-            revoked_at: at(900),
-            reason: RevocationReason::CertificateHold,
-        });
+        let hold = hold();
         slot.follow(&answer(hold, 990))
             .expect("whoever says revoked is heard");
         slot.put(answer(hold, 1010), at(1010));

@@ -4,6 +4,7 @@ mod connector;
 mod credentials;
 mod fronts;
 mod hellos;
+mod ocsp;
 mod peer;
 mod pending;
 mod refusals;

@@ -47,6 +47,7 @@ pub(crate) struct ResponderView {
 pub(super) struct LastQuestion {
     failure: Option<String>,
     told: Option<Instant>,
+    told_again: Option<Instant>,
 }
 
 /// What a question came to.
@@ -113,7 +114,7 @@ impl TrustLists {
         }
     }
 
-    /// One line a minute of a responder that is silent, and one when it speaks again.
+    /// One line a minute of a responder that is silent, and one when it speaks again, however often it does.
     fn note(&self, outcome: Outcome) {
         let mut held = self.held();
         let last = held.responders.entry(outcome.bundle.clone()).or_default();
@@ -122,8 +123,10 @@ impl TrustLists {
                 last.told = Some(Instant::now());
                 tracing::error!(target: "trust", bundle = %outcome.bundle, url = outcome.url, error, "no answer of the OCSP responder that can be relied on");
             }
-            None if last.failure.is_some() => {
-                last.told = None;
+            None if last.failure.is_some()
+                && last.told_again.is_none_or(|told| told.elapsed() >= MINUTE) =>
+            {
+                last.told_again = Some(Instant::now());
                 tracing::info!(target: "trust", bundle = %outcome.bundle, url = outcome.url, "the OCSP responder answers again");
             }
             _ => {}
@@ -182,17 +185,27 @@ async fn ask(asked: OcspAsked, turns: Turns, enforcement: Enforcement) -> Outcom
     let too_many = |why: &str| OcspFault::Unreachable {
         why: format!("{}: {why}", settings.url),
     };
-    let answer = match turns.behind.try_acquire() {
+    // `Err`: it was not asked, which is no failure of the responder.
+    let outcome = match turns.behind.try_acquire() {
         Err(_) => Err(too_many("too many questions wait for it already")),
         Ok(_place) => match timeout(settings.timeout, turns.under_way.acquire()).await {
-            Ok(Ok(_turn)) => answer(&asked, &enforcement).await,
+            Ok(Ok(_turn)) => {
+                let answer = answer(&asked, &enforcement).await;
+                Ok(answer.map_err(OcspFault::bounded))
+            }
             _ => Err(too_many("too many questions are under way for long")),
         },
     };
-    let failure = answer.as_ref().err().map(said);
-    let is_bad = !matches!(&answer, Ok(answer) if answer.status == OcspStatus::Good);
     let (bundle, url) = (asked.bundle().clone(), settings.url.clone());
-    asked.answered(answer, enforcement.now());
+    let (failure, is_bad) = match &outcome {
+        Ok(Ok(answer)) => (None, answer.status != OcspStatus::Good),
+        Ok(Err(fault)) => (Some(said(fault)), true),
+        Err(why) => (Some(said(why)), false),
+    };
+    match outcome {
+        Ok(answer) => asked.answered(answer, enforcement.now()),
+        Err(why) => asked.put_off(why, enforcement.now()),
+    }
     Outcome {
         bundle,
         url,

@@ -267,6 +267,7 @@ fn answers_that_were_made_beforehand_or_by_other_habits_are_accepted() {
     };
     let answered = Answered {
         singles: vec![long.der()],
+        extensions: vec![extension(NONCE, false, &tlv(OCTET_STRING, &[7; 32]))],
         ..good.clone()
     };
     assert_eq!(
@@ -288,6 +289,64 @@ fn answers_that_were_made_beforehand_or_by_other_habits_are_accepted() {
         ..good
     };
     assert_eq!(accepted(&answered).status, OcspStatus::Good);
+}
+
+/// Whoever stands between may send it as long as it lives.
+#[test]
+fn answer_without_the_nonce_is_no_older_than_max_age_unless_it_says_revoked() {
+    let (root, root_key) = authority(None);
+    let judged = |this_update: &str, status: Vec<u8>, extensions: Vec<Vec<u8>>| {
+        let said = Said {
+            status,
+            this_update: at(this_update),
+            next_update: tlv(0xa0, &at("20260609000000Z")),
+            ..Said::of(&root, CertIdHash::Sha1)
+        };
+        let answered = Answered {
+            extensions,
+            ..Answered::by(&root, vec![said.der()])
+        };
+        judge(&root, &answered.signed(&root_key))
+    };
+    let good = || vec![0x80, 0];
+    let ours = extension(NONCE, false, &tlv(OCTET_STRING, &[7; 32]));
+    let young = judged("20260601231500Z", good(), Vec::new()).expect("young");
+    assert_eq!(young.until, time("2026-06-02T00:15:00Z"));
+    for status in [good(), vec![0x82, 0]] {
+        let old = judged("20260601225959Z", status.clone(), Vec::new());
+        assert!(matches!(old, Err(OcspRefused::Stale { .. })), "{old:?}");
+        let fresh = judged("20260601225959Z", status, vec![ours.clone()]).expect("for us");
+        assert_eq!(fresh.until, now().plus(HOUR));
+    }
+    let revoked = tlv(0xa1, &at("20260601000000Z"));
+    let revoked = judged("20260601000000Z", revoked, Vec::new()).expect("heard");
+    assert!(matches!(revoked.status, OcspStatus::Revoked(_)));
+}
+
+#[test]
+fn whatever_a_responder_says_a_fault_is_short() {
+    let (root, root_key) = authority(None);
+    let mut oid = vec![0x2a];
+    oid.extend([0x83, 0x7f].repeat(8000));
+    let answered = Answered {
+        algorithm: tlv(SEQUENCE, &tlv(OID, &oid)),
+        ..Answered::good(&root)
+    };
+    let refused = judge(&root, &answered.signed(&root_key)).expect_err("no such algorithm");
+    assert!(refused.to_string().len() < 512, "{refused}");
+    for fault in [
+        OcspFault::Invalid {
+            why: "é".repeat(5000),
+        },
+        OcspFault::Unreachable {
+            why: "é".repeat(5000),
+        },
+    ] {
+        let (OcspFault::Invalid { why } | OcspFault::Unreachable { why }) = fault.bounded() else {
+            panic!("another fault");
+        };
+        assert_eq!(why.chars().count(), 512);
+    }
 }
 
 /// What is wrong with the bytes, whoever signed them.
