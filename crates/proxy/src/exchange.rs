@@ -25,6 +25,7 @@ use crate::access::RequestEvent;
 use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::Tunnel;
+use crate::factors::budget::Budget;
 use crate::factors::{Holder, Proof, Shown};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
@@ -61,6 +62,7 @@ pub(crate) struct Caller {
     tunnel: Cell<Option<Tunnel>>,
     /// When the certificate was last noted as seen, in seconds.
     noted: Cell<u64>,
+    bad_tokens: Budget,
 }
 
 /// What is served and what is said of the client, until a reload changes it.
@@ -82,7 +84,7 @@ impl Caller {
         in_flight: Rc<InFlight>,
         activity: Rc<Activity>,
     ) -> Self {
-        let (view, host, tunnel, noted) = Default::default();
+        let (view, host, tunnel, noted, bad_tokens) = Default::default();
         let (begun, answering, is_cut, driver) = Default::default();
         Self {
             session,
@@ -98,6 +100,7 @@ impl Caller {
             host,
             tunnel,
             noted,
+            bad_tokens,
         }
     }
 
@@ -175,6 +178,7 @@ impl Caller {
             enforcement: &self.listener.enforcement,
             seen: &self.listener.seen,
             proof,
+            budget: &self.bad_tokens,
             now,
         };
         serving.verification.shown(looks_at, headers, &holder)
