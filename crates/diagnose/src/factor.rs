@@ -45,6 +45,7 @@ fn of_token(fault: &TokenFault) -> Cause {
         | TokenFault::Malformed { .. }
         | TokenFault::UnknownIssuer
         | TokenFault::Algorithm { .. }
+        | TokenFault::TooManyRefused
         | TokenFault::UnknownKey { .. }
         | TokenFault::Signature { .. } => Cause::TokenInvalid,
         TokenFault::KeysUnavailable { .. } => Cause::TokenKeysUnavailable,

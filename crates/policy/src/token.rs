@@ -93,6 +93,11 @@ pub enum TokenFault {
         /// How the issuer is called.
         issuer: String,
     },
+    /// Not verified, because too many were that were sent beside it.
+    #[error(
+        "too many tokens of this connection were refused within a minute, and this one was not verified"
+    )]
+    TooManyRefused,
     /// The issuer's keys cannot be had, or are older than they may be.
     #[error("the keys of {issuer} are not at hand: {why}")]
     KeysUnavailable {
@@ -149,6 +154,19 @@ pub enum TokenFault {
         /// To which.
         bound: Fingerprint,
     },
+}
+
+impl TokenFault {
+    /// Whether a signature was verified before this was known.
+    pub fn cost_a_signature(&self) -> bool {
+        matches!(
+            self,
+            Self::Signature { .. }
+                | Self::Audience { .. }
+                | Self::TooLongLived { .. }
+                | Self::Unbound { .. }
+        )
+    }
 }
 
 /// A token that was taken apart: nothing of it is believed.

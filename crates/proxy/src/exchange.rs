@@ -27,6 +27,7 @@ use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::{Kit, Tunnel};
 use crate::decisions::{Asked as Seen, Recorder};
+use crate::factors::budget::Budget;
 use crate::factors::{Holder, Proof, Shown};
 use crate::grpc;
 use crate::headers::identity::IdentityHeaders;
@@ -66,6 +67,7 @@ pub(crate) struct Caller {
     tunnel: Cell<Option<Tunnel>>,
     /// When the certificate was last noted as seen, in seconds.
     noted: Cell<u64>,
+    bad_tokens: Budget,
 }
 
 /// What is served and what is said of the client, until a reload changes it.
@@ -91,7 +93,7 @@ impl Caller {
             in_flight,
             recorder,
         } = kit;
-        let (view, host, tunnel, noted) = Default::default();
+        let (view, host, tunnel, noted, bad_tokens) = Default::default();
         let (begun, answering, is_cut, driver) = Default::default();
         Self {
             session,
@@ -108,6 +110,7 @@ impl Caller {
             host,
             tunnel,
             noted,
+            bad_tokens,
         }
     }
 
@@ -204,6 +207,7 @@ impl Caller {
             enforcement: &self.listener.enforcement,
             seen: &self.listener.seen,
             proof,
+            budget: &self.bad_tokens,
             now,
         };
         serving.verification.shown(looks_at, headers, &holder)

@@ -3,12 +3,13 @@
 //! One [`Verification`] belongs to one configuration: what it remembers of tokens is gone with it. What certificates this gateway has
 //! verified outlives it ([`SeenCertificates`]).
 
+pub(crate) mod budget;
 pub(crate) mod refresh;
 pub(crate) mod remembered;
 pub(crate) mod seen;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -23,7 +24,10 @@ use countersign_policy::token::{KeySet, TokenFault, TokenIssuer, VerifiedToken, 
 use countersign_probe::url::FetchUrl;
 use countersign_tls::enforcement::Enforcement;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use tokio::time::Instant;
 
+use self::budget::Budget;
+use self::refresh::Looks;
 use self::remembered::Remembered;
 use self::seen::SeenCertificates;
 use crate::headers::sent::SentHeaders;
@@ -68,21 +72,13 @@ pub(crate) struct KeyUrl {
     pub(crate) looks: Arc<Looks>,
 }
 
-/// How it went to get keys from a URL.
-#[derive(Default)]
-pub(crate) struct Looks {
-    /// When it is due, in seconds; `u64::MAX`: somebody is looking.
-    pub(crate) next: AtomicU64,
-    pub(crate) failing: AtomicBool,
-    pub(crate) failures: AtomicU64,
-}
-
 /// Keys, and when they were last found where they are published.
 pub(crate) struct HeldKeys {
     pub(crate) set: Arc<KeySet>,
-    /// Of the bytes that they were read from.
-    pub(crate) digest: Fingerprint,
-    pub(crate) confirmed: UnixTime,
+    /// Of the bytes that they were read from, if they are all that stood there.
+    digest: Option<Fingerprint>,
+    confirmed: UnixTime,
+    heard: Instant,
 }
 
 /// What a request showed.
@@ -108,6 +104,7 @@ pub(crate) struct Holder<'a> {
     pub(crate) seen: &'a SeenCertificates,
     /// What the same request showed before.
     pub(crate) proof: Option<&'a Proof>,
+    pub(crate) budget: &'a Budget,
     pub(crate) now: UnixTime,
 }
 
@@ -150,7 +147,7 @@ impl Verification {
             let held = issuer.keys.load();
             Some(TokenKeysFigures {
                 issuer: issuer.settings.name.clone(),
-                age_s: held.as_ref().map(|it| now.since(it.confirmed).as_secs()),
+                age_s: held.as_ref().map(|it| it.age(now).as_secs()),
                 failures: source.looks.failures.load(Ordering::Relaxed),
             })
         });
@@ -194,7 +191,7 @@ impl Verification {
     ) -> Result<Proof, TokenFault> {
         let proof = match holder.proof.filter(|it| self.stands(it, holder.now)) {
             Some(proof) => proof.clone(),
-            None => self.verified(bearer(headers)?, holder.now)?,
+            None => self.verified(bearer(headers)?, holder)?,
         };
         let Proof { issuer, token, .. } = &proof;
         issuer.settings.check_time(token, holder.now)?;
@@ -212,40 +209,56 @@ impl Verification {
     }
 
     /// By memory, as long as the issuer's keys are those that it was verified by.
-    fn verified(&self, text: &str, now: UnixTime) -> Result<Proof, TokenFault> {
+    fn verified(&self, text: &str, holder: &Holder<'_>) -> Result<Proof, TokenFault> {
+        let now = holder.now;
         let digest = Fingerprint::of(text.as_bytes());
-        if let Some(proof) = self
-            .remembered
-            .get(&digest)
-            .filter(|it| self.stands(it, now))
-        {
+        if let Some(proof) = (self.remembered.get(&digest)).filter(|it| self.stands(it, now)) {
             return Ok(proof);
         }
         let named = named_issuer(text)?;
         // Several may have one `iss`, for different audiences.
         let mut fault = TokenFault::UnknownIssuer;
         for issuer in self.issuers.iter().filter(|it| it.settings.issuer == named) {
-            let keys = match issuer.keys_at(now) {
-                Ok(keys) => keys,
-                Err(unavailable) => {
-                    fault = unavailable;
-                    continue;
-                }
-            };
-            match issuer.settings.verify(text, &keys) {
-                Ok(token) => {
-                    let proof = Proof {
-                        issuer: Arc::clone(issuer),
-                        token: Arc::new(token),
-                        keys,
-                    };
-                    self.remembered.keep(digest, proof.clone());
-                    return Ok(proof);
-                }
+            match self.verified_by(issuer, text, digest, holder) {
+                Ok(token) => return Ok(token),
                 Err(refused) => fault = refused,
             }
         }
         Err(fault)
+    }
+
+    fn verified_by(
+        &self,
+        issuer: &Arc<Issuer>,
+        text: &str,
+        digest: Fingerprint,
+        holder: &Holder<'_>,
+    ) -> Result<Proof, TokenFault> {
+        let keys = issuer.keys_at(holder.now)?;
+        if let Some(fault) = self.remembered.refused(digest, &keys) {
+            return Err(fault);
+        }
+        if holder.budget.is_spent(holder.now) {
+            return Err(TokenFault::TooManyRefused);
+        }
+        match issuer.settings.verify(text, &keys) {
+            Ok(token) => {
+                let proof = Proof {
+                    issuer: Arc::clone(issuer),
+                    token: Arc::new(token),
+                    keys,
+                };
+                self.remembered.keep(digest, proof.clone());
+                Ok(proof)
+            }
+            Err(fault) => {
+                if fault.cost_a_signature() {
+                    holder.budget.note_failed(holder.now);
+                    (self.remembered).keep_refused(digest, &keys, fault.clone());
+                }
+                Err(fault)
+            }
+        }
     }
 
     fn api_key(
@@ -295,6 +308,22 @@ impl Verification {
     }
 }
 
+impl HeldKeys {
+    pub(crate) fn new(set: Arc<KeySet>, digest: Fingerprint, now: UnixTime) -> Self {
+        Self {
+            set,
+            digest: Some(digest),
+            confirmed: now,
+            heard: Instant::now(),
+        }
+    }
+
+    /// By the clock that says more: one that is set back makes nothing young again, and the steady one stands still while a machine sleeps.
+    fn age(&self, now: UnixTime) -> Duration {
+        now.since(self.confirmed).max(self.heard.elapsed())
+    }
+}
+
 impl Issuer {
     /// The keys, unless they are older than they may be.
     pub(crate) fn keys_at(&self, now: UnixTime) -> Result<Arc<KeySet>, TokenFault> {
@@ -305,9 +334,9 @@ impl Issuer {
         let held = self.keys.load();
         let held = held
             .as_ref()
-            .ok_or_else(|| unavailable("they were never got"))?;
+            .ok_or_else(|| unavailable("they were never got, or none is published"))?;
         match &self.source {
-            KeySource::Url(url) if now.since(held.confirmed) > url.life => {
+            KeySource::Url(url) if held.age(now) > url.life => {
                 Err(unavailable("they are older than jwks_life"))
             }
             _ => Ok(Arc::clone(&held.set)),
@@ -337,3 +366,22 @@ fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_get_older_by_the_clock_that_says_more() {
+        let jwk = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+        let set = Arc::new(KeySet::parse(jwk.as_bytes()).expect("a set"));
+        let at = UnixTime::from_seconds(1_000_000);
+        let held = HeldKeys::new(set, Fingerprint::of(b""), at);
+        let hour = Duration::from_hours(1);
+        assert_eq!(held.age(at), Duration::ZERO);
+        assert_eq!(held.age(at.plus(hour)), hour);
+        tokio::time::advance(hour * 2).await;
+        assert_eq!(held.age(at.minus(hour)), hour * 2);
+        assert_eq!(held.age(at.plus(hour * 3)), hour * 3);
+    }
+}

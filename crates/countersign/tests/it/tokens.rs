@@ -830,6 +830,69 @@ async fn open_exchange_ends_with_its_token_its_key_and_its_api_key() {
     );
 }
 
+#[tokio::test]
+async fn key_that_is_published_no_more_is_withdrawn_whatever_else_is_wrong_there() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let [one, two] = ["one", "two"].map(|kid| Signer::new(&installation, "ES256", kid));
+    let published = Arc::new(Mutex::new(Signer::set(&[&one, &two])));
+    let server = publisher(&published);
+    let issuer = format!(
+        "{ISSUER}jwks_url = \"http://{}/keys\"\njwks_refresh = \"5s\"\n",
+        server.address()
+    );
+    let process = installation.serve(&configuration(&issuer, &upstream, ROUTE));
+    let mut connection = open(&shop, &process).await;
+    let (first, second) = (
+        one.token(&claims(&shop, 3600)),
+        two.token(&claims(&shop, 3600)),
+    );
+    until(&mut connection, &first, 200).await;
+    assert_eq!(bearer(&mut connection, &second).await.0, 200);
+    let publish = |text: String| *published.lock().expect("nobody panics") = text;
+    publish("<html>maintenance</html>".to_owned());
+    process.wait_for_log(&["keys of a token issuer cannot be got"]);
+    assert_eq!(bearer(&mut connection, &first).await.0, 200);
+    let secret = r#"{"kty":"oct","k":"AAAA"}"#;
+    publish(format!(r#"{{"keys":[{},{secret}]}}"#, two.jwk()));
+    until(&mut connection, &first, 401).await;
+    assert_eq!(bearer(&mut connection, &second).await.0, 200);
+    publish(r#"{"keys":[]}"#.to_owned());
+    until(&mut connection, &second, 503).await;
+    // Whoever had none left takes them up again.
+    publish(Signer::set(&[&one, &two]));
+    until(&mut connection, &second, 200).await;
+    assert_eq!(bearer(&mut connection, &first).await.0, 200);
+}
+
+#[tokio::test]
+async fn bad_tokens_of_one_connection_cost_a_few_signatures_and_no_more() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let issuer = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let process = installation.serve(&configuration(&issuer, &upstream, ROUTE));
+    let mut connection = open(&shop, &process).await;
+    let [known, fresh, last] = [600, 601, 602].map(|end| signer.token(&claims(&shop, end)));
+    let (signed, _) = known.rsplit_once('.').expect("three parts");
+    let bad = |number: u8| format!("{signed}.{}", b64([number; 64]));
+    assert_eq!(bearer(&mut connection, &known).await.0, 200);
+    // The same one costs one.
+    for _ in 0..100 {
+        assert_eq!(bearer(&mut connection, &bad(0)).await.0, 401);
+    }
+    assert_eq!(bearer(&mut connection, &fresh).await.0, 200);
+    for number in 1..=64 {
+        assert_eq!(bearer(&mut connection, &bad(number)).await.0, 401);
+    }
+    assert_eq!(bearer(&mut connection, &last).await.0, 401);
+    // What is known costs nothing, and another connection is another's.
+    assert_eq!(bearer(&mut connection, &known).await.0, 200);
+    let mut another = open(&shop, &process).await;
+    assert_eq!(bearer(&mut another, &last).await.0, 200);
+}
+
 /// Of keys; each connection gets what is published then.
 fn publisher(published: &Arc<Mutex<String>>) -> Service {
     let given = Arc::clone(published);

@@ -1,5 +1,7 @@
 //! The public keys of an issuer (RFC 7517): read whole or refused whole.
 
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{ParsedPublicKey, RsaPublicKeyComponents};
 
 use super::algorithm::Algorithm;
@@ -10,19 +12,24 @@ use super::octets;
 #[derive(Debug)]
 pub struct KeySet {
     /// Never empty.
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
 }
 
 struct Key {
     id: Option<String>,
-    algorithms: Vec<Algorithm>,
     material: Material,
+    /// Ready to verify, by algorithm.
+    verifying: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
+/// What a key is, however it is called.
+#[derive(PartialEq, Eq)]
 enum Material {
-    /// A point of a curve, checked when it was read.
-    Raw(Vec<u8>),
-    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    /// A point.
+    Ec(Vec<u8>),
+    Ed25519(Vec<u8>),
+    /// Modulus and exponent.
+    Rsa(Vec<u8>, Vec<u8>),
 }
 
 /// Which key a token names.
@@ -38,31 +45,27 @@ impl KeySet {
     /// A set of JSON Web Keys. A key of a kind that is none of ours, or for encryption, is left out (RFC 7517 §5); a secret, a private key and
     /// one that is too weak make the whole set unfit, since whoever published it has to know.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidKeySet> {
-        if bytes.len() > MAX_BYTES {
-            return Err(InvalidKeySet::new("it is larger than 256 KiB"));
-        }
-        let json = Json::parse(bytes).map_err(|error| InvalidKeySet::new(error.to_string()))?;
-        let Some(Json::List(written)) = json.get("keys") else {
-            return Err(InvalidKeySet::new("it has no list \"keys\""));
-        };
+        let json = read(bytes)?;
+        let written = list(&json)?;
         if written.len() > MAX_KEYS {
             return Err(InvalidKeySet::new(format!(
                 "{} keys are more than {MAX_KEYS}",
                 written.len()
             )));
         }
-        let mut keys: Vec<Key> = Vec::new();
+        let mut keys: Vec<Arc<Key>> = Vec::new();
         for (index, written) in written.iter().enumerate() {
             let key = Key::read(written)
                 .map_err(|why| InvalidKeySet::new(format!("key {}: {why}", index + 1)))?;
             let Some(key) = key else { continue };
-            if key.id.is_some() && keys.iter().any(|other| other.id == key.id) {
+            // RFC 7517 §4.5: of different kinds they may be called the same.
+            if key.id.is_some() && keys.iter().any(|other| other.is_called_as(&key)) {
                 return Err(InvalidKeySet::new(format!(
                     "key {}: another one has the same kid",
                     index + 1
                 )));
             }
-            keys.push(key);
+            keys.push(Arc::new(key));
         }
         if keys.is_empty() {
             return Err(InvalidKeySet::new(
@@ -70,6 +73,19 @@ impl KeySet {
             ));
         }
         Ok(Self { keys })
+    }
+
+    /// Those of these that are published in `bytes` still, whatever else is wrong there: a set that cannot be taken adds no key, and withdraws those that
+    /// it does not have. `None`: none is left. An error: it is no set at all, and says nothing.
+    pub fn remaining(&self, bytes: &[u8]) -> Result<Option<Self>, InvalidKeySet> {
+        let json = read(bytes)?;
+        let published = list(&json)?.iter();
+        let published: Vec<Key> = published
+            .filter_map(|written| Key::read(written).ok().flatten())
+            .collect();
+        let stands = |key: &&Arc<Key>| published.iter().any(|it| it.material == key.material);
+        let keys: Vec<_> = self.keys.iter().filter(stands).cloned().collect();
+        Ok((!keys.is_empty()).then_some(Self { keys }))
     }
 
     /// How many there are.
@@ -91,14 +107,12 @@ impl KeySet {
         message: &[u8],
         signature: &[u8],
     ) -> Result<bool, NoKey> {
-        let fits = |key: &&Key| {
-            key.algorithms.contains(&algorithm) && (kid.is_none() || key.id.as_deref() == kid)
-        };
-        let mut fitting = self.keys.iter().filter(fits);
+        let named = |key: &&Arc<Key>| kid.is_none() || key.id.as_deref() == kid;
+        let mut fitting = (self.keys.iter().filter(named)).filter_map(|key| key.for_use(algorithm));
         match (fitting.next(), fitting.next()) {
             (None, _) => Err(NoKey::Unknown),
             (Some(_), Some(_)) => Err(NoKey::Ambiguous),
-            (Some(key), None) => Ok(key.verify(algorithm, message, signature)),
+            (Some(key), None) => Ok(key.verify_sig(message, signature).is_ok()),
         }
     }
 }
@@ -152,13 +166,11 @@ impl Key {
                 if x.len() != length || y.len() != length {
                     return Err(format!("its x and y have to have {length} bytes each"));
                 }
-                let point = [&[4][..], &x, &y].concat();
-                (vec![algorithm], Material::raw(algorithm, point)?)
+                (vec![algorithm], Material::Ec([&[4][..], &x, &y].concat()))
             }
-            (Some("OKP"), Some("Ed25519")) => (
-                vec![Algorithm::EdDsa],
-                Material::raw(Algorithm::EdDsa, needed("x")?)?,
-            ),
+            (Some("OKP"), Some("Ed25519")) => {
+                (vec![Algorithm::EdDsa], Material::Ed25519(needed("x")?))
+            }
             (Some("RSA"), _) => {
                 let able = Algorithm::ALL
                     .into_iter()
@@ -168,7 +180,7 @@ impl Key {
             (Some(_), _) => return Ok(None),
             (None, _) => return Err("it has no kty".to_owned()),
         };
-        let algorithms = match member("alg")? {
+        let algorithms: Vec<Algorithm> = match member("alg")? {
             None => able,
             Some(text) => match text.parse() {
                 Ok(algorithm) if able.contains(&algorithm) => vec![algorithm],
@@ -180,33 +192,53 @@ impl Key {
             },
         };
         let id = member("kid")?.map(str::to_owned);
+        let verifying = algorithms.into_iter().map(|algorithm| {
+            let parsed = material.parsed(algorithm);
+            parsed.map(|key| (algorithm, key))
+        });
+        let verifying = verifying.collect::<Option<Vec<_>>>();
         Ok(Some(Self {
             id,
-            algorithms,
+            verifying: verifying.ok_or("it is no point of its curve, or no key at all")?,
             material,
         }))
     }
 
-    fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        match (&self.material, algorithm.of_raw_key(), algorithm.of_rsa()) {
-            (Material::Raw(key), Some(algorithm), _) => ParsedPublicKey::new(algorithm, key)
-                .is_ok_and(|key| key.verify_sig(message, signature).is_ok()),
-            (Material::Rsa(key), _, Some(parameters)) => {
-                key.verify(parameters, message, signature).is_ok()
-            }
-            _ => false,
-        }
+    fn for_use(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+        let mut verifying = self.verifying.iter();
+        verifying.find_map(|(it, key)| (*it == algorithm).then_some(key))
+    }
+
+    fn is_called_as(&self, other: &Self) -> bool {
+        self.id == other.id
+            && std::mem::discriminant(&self.material) == std::mem::discriminant(&other.material)
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Json, InvalidKeySet> {
+    if bytes.len() > MAX_BYTES {
+        return Err(InvalidKeySet::new("it is larger than 256 KiB"));
+    }
+    Json::parse(bytes).map_err(|error| InvalidKeySet::new(error.to_string()))
+}
+
+fn list(json: &Json) -> Result<&[Json], InvalidKeySet> {
+    match json.get("keys") {
+        Some(Json::List(written)) => Ok(written),
+        _ => Err(InvalidKeySet::new("it has no list \"keys\"")),
     }
 }
 
 impl Material {
-    fn raw(algorithm: Algorithm, key: Vec<u8>) -> Result<Self, String> {
-        let is_key =
-            (algorithm.of_raw_key()).is_some_and(|it| ParsedPublicKey::new(it, &key).is_ok());
-        if is_key {
-            Ok(Self::Raw(key))
-        } else {
-            Err("it is no point of its curve".to_owned())
+    fn parsed(&self, algorithm: Algorithm) -> Option<ParsedPublicKey> {
+        match self {
+            Self::Ec(key) | Self::Ed25519(key) => {
+                ParsedPublicKey::new(algorithm.of_raw_key()?, key).ok()
+            }
+            Self::Rsa(n, e) => {
+                let key = RsaPublicKeyComponents { n, e };
+                key.to_parsed_public_key(algorithm.of_rsa()?).ok()
+            }
         }
     }
 
@@ -226,7 +258,7 @@ impl Material {
         if !exponent.is_some_and(|e| e >= 65_537 && e % 2 == 1) {
             return Err("its exponent is even, or less than 65537".to_owned());
         }
-        Ok(Self::Rsa(RsaPublicKeyComponents { n, e }))
+        Ok(Self::Rsa(n, e))
     }
 }
 
@@ -234,7 +266,6 @@ impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key")
             .field("id", &self.id)
-            .field("algorithms", &self.algorithms)
             .finish_non_exhaustive()
     }
 }

@@ -544,6 +544,34 @@ fn sets_of_keys_are_read_whole_or_not_at_all() {
 }
 
 #[test]
+fn what_a_set_publishes_no_more_is_withdrawn_whatever_else_is_wrong_there() {
+    let (one, two) = (Signer::ec("one"), Signer::rsa("two", "RS256"));
+    let same_id = Signer::rsa("one", "RS256");
+    // RFC 7517 §4.5.
+    assert_eq!(key_set(&[&one.jwk, &same_id.jwk]).len(), 2);
+    let held = key_set(&[&one.jwk, &two.jwk]);
+    let leaked = one.jwk.replacen('{', r#"{"d":"AAAA","#, 1);
+    let new = Signer::ec("new").jwk;
+    let oct = r#"{"kty":"oct","k":"AAAA"}"#;
+    for (published, left) in [
+        (vec![&*one.jwk, &*two.jwk, oct], 2),
+        (vec![&*two.jwk, oct], 1),
+        (vec![&*leaked, &*two.jwk], 1),
+        (vec![&*leaked], 0),
+        (vec![&*new, oct], 0),
+        (vec![], 0),
+    ] {
+        let text = format!(r#"{{"keys":[{}]}}"#, published.join(","));
+        let remaining = held.remaining(text.as_bytes()).unwrap();
+        let count = remaining.as_ref().map_or(0, KeySet::len);
+        assert_eq!(count, left, "{text}");
+    }
+    for text in ["", "<html>", "{}", r#"{"keys":{}}"#, "[]"] {
+        assert!(held.remaining(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn faults_do_not_quote_the_token() {
     let signer = Signer::ec("k");
     let keys = key_set(&[&signer.jwk]);

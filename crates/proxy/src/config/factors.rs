@@ -335,11 +335,7 @@ impl TokenIssuerConfig {
                 };
                 let bytes = read(path).map_err(|error| fault(error.to_string()))?;
                 let set = KeySet::parse(&bytes).map_err(|error| fault(error.to_string()))?;
-                let held = HeldKeys {
-                    set: Arc::new(set),
-                    digest: Fingerprint::of(&bytes),
-                    confirmed: now,
-                };
+                let held = HeldKeys::new(Arc::new(set), Fingerprint::of(&bytes), now);
                 Ok((KeySource::File, Some(held)))
             }
             (None, Some(text)) => Ok((KeySource::Url(self.url(place, text, now, read)?), None)),

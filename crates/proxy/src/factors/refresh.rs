@@ -2,8 +2,8 @@
 //!
 //! What is held stays until something better comes; time alone takes it away (`Issuer::keys_at`).
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use countersign_pki::fingerprint::Fingerprint;
@@ -14,7 +14,7 @@ use countersign_runtime::clock::SharedClock;
 use countersign_runtime::drain::Drain;
 use countersign_tls::enforcement::Enforcement;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 
 use super::{HeldKeys, Issuer, KeySource, KeyUrl, Verification};
 
@@ -24,8 +24,11 @@ enum Unusable {
     Empty,
     #[error(transparent)]
     Fetch(#[from] FetchFault),
-    #[error(transparent)]
-    Keys(#[from] InvalidKeySet),
+    #[error("{error}")]
+    Keys {
+        error: InvalidKeySet,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Gets what the plan's issuers have not got yet, and what is due. A server that does not answer holds nobody up but those whose tokens are its.
@@ -50,10 +53,10 @@ pub(crate) async fn run(
             Some(_) = getting.join_next() => {}
             _ = seconds.tick() => {
                 for issuer in &plan().issuers {
-                    let now = UnixTime::from_seconds(clock.unix_seconds());
                     let KeySource::Url(source) = &issuer.source else { continue };
-                    if source.begin(now) {
-                        getting.spawn(look(Arc::clone(issuer), source.clone(), fetcher.clone(), Arc::clone(&clock)));
+                    if let Some(looking) = source.looks.begin() {
+                        let fetcher = fetcher.clone();
+                        getting.spawn(look(Arc::clone(issuer), source.clone(), looking, fetcher, Arc::clone(&clock)));
                     }
                 }
             }
@@ -61,24 +64,32 @@ pub(crate) async fn run(
     }
 }
 
-async fn look(issuer: Arc<Issuer>, source: KeyUrl, fetcher: Fetcher, clock: SharedClock) {
+async fn look(
+    issuer: Arc<Issuer>,
+    source: KeyUrl,
+    mut looking: Looking,
+    fetcher: Fetcher,
+    clock: SharedClock,
+) {
     let held = issuer.keys.load_full();
     let got = get(&fetcher, &source, held.as_deref()).await;
-    let now = UnixTime::from_seconds(clock.unix_seconds());
     let name = &issuer.settings.name;
     match got {
-        Ok(held) => {
-            let is_new = !(issuer.keys.load().as_ref())
-                .is_some_and(|before| Arc::ptr_eq(&before.set, &held.set));
-            issuer.keys.store(Some(Arc::new(HeldKeys {
-                confirmed: now,
-                ..held
-            })));
+        Ok((set, digest)) => {
+            let is_new = !(held.as_ref()).is_some_and(|before| Arc::ptr_eq(&before.set, &set));
+            let now = UnixTime::from_seconds(clock.unix_seconds());
+            issuer
+                .keys
+                .store(Some(Arc::new(HeldKeys::new(set, digest, now))));
             if source.looks.failing.swap(false, Ordering::Relaxed) || is_new {
                 tracing::info!(issuer = %name, url = source.written, "keys of a token issuer are in force");
             }
+            looking.wait = source.refresh;
         }
         Err(error) => {
+            if let (Unusable::Keys { bytes, .. }, Some(held)) = (&error, &held) {
+                withdraw(&issuer, held, bytes);
+            }
             source.looks.failures.fetch_add(1, Ordering::Relaxed);
             if !source.looks.failing.swap(true, Ordering::Relaxed) {
                 tracing::error!(
@@ -88,46 +99,103 @@ async fn look(issuer: Arc<Issuer>, source: KeyUrl, fetcher: Fetcher, clock: Shar
                     "keys of a token issuer cannot be got: those that are held count for jwks_life"
                 );
             }
+            looking.wait = source.refresh.min(RETRY);
         }
     }
-    let wait = if source.looks.failing.load(Ordering::Relaxed) {
-        source.refresh.min(RETRY)
-    } else {
-        source.refresh
+}
+
+/// Who publishes a set that cannot be taken says what is published no more all the same.
+fn withdraw(issuer: &Issuer, held: &HeldKeys, published: &[u8]) {
+    let Ok(left) = held.set.remaining(published) else {
+        return;
     };
-    let next = now.plus(wait).seconds();
-    source.looks.next.store(next, Ordering::Relaxed);
+    let count = left.as_ref().map_or(0, KeySet::len);
+    if count == held.set.len() {
+        return;
+    }
+    issuer.keys.store(left.map(|set| {
+        Arc::new(HeldKeys {
+            set: Arc::new(set),
+            // Whatever comes next is read anew.
+            digest: None,
+            ..*held
+        })
+    }));
+    tracing::warn!(issuer = %issuer.settings.name, left = count, "keys of a token issuer were withdrawn");
 }
 
 async fn get(
     fetcher: &Fetcher,
     source: &KeyUrl,
     held: Option<&HeldKeys>,
-) -> Result<HeldKeys, Unusable> {
+) -> Result<(Arc<KeySet>, Fingerprint), Unusable> {
     let https = source.https.as_ref();
     let none = Validators::default();
     let Fetched::Body(bytes, _) = fetcher.fetch(&source.url, https, &none).await? else {
         return Err(Unusable::Empty);
     };
     let digest = Fingerprint::of(&bytes);
-    let set = match held.filter(|held| held.digest == digest) {
-        Some(held) => Arc::clone(&held.set),
-        None => Arc::new(KeySet::parse(&bytes)?),
-    };
-    Ok(HeldKeys {
-        set,
-        digest,
-        confirmed: UnixTime::from_seconds(0),
-    })
+    if let Some(held) = held.filter(|held| held.digest == Some(digest)) {
+        return Ok((Arc::clone(&held.set), digest));
+    }
+    match KeySet::parse(&bytes) {
+        Ok(set) => Ok((Arc::new(set), digest)),
+        Err(error) => Err(Unusable::Keys {
+            error,
+            bytes: bytes.to_vec(),
+        }),
+    }
 }
 
-impl KeyUrl {
+/// How it went to get keys from a URL.
+#[derive(Default)]
+pub(crate) struct Looks {
+    next: Mutex<Next>,
+    failing: AtomicBool,
+    pub(super) failures: AtomicU64,
+}
+
+/// By the steady clock: one that is set must not hold up what was withdrawn.
+#[derive(Clone, Copy, Default)]
+enum Next {
+    #[default]
+    AtOnce,
+    Looking,
+    At(Instant),
+}
+
+/// Somebody looks. When that is over, however it ends, it is due again in a while.
+struct Looking {
+    looks: Arc<Looks>,
+    wait: Duration,
+}
+
+impl Looks {
     /// Whether it is due; then nobody else looks until this one has.
-    fn begin(&self, now: UnixTime) -> bool {
-        let due = |next: u64| (next <= now.seconds()).then_some(u64::MAX);
-        (self.looks.next)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, due)
-            .is_ok()
+    fn begin(self: &Arc<Self>) -> Option<Looking> {
+        let mut next = self.next();
+        let is_due = match *next {
+            Next::AtOnce => true,
+            Next::Looking => false,
+            Next::At(at) => at <= Instant::now(),
+        };
+        is_due.then(|| {
+            *next = Next::Looking;
+            Looking {
+                looks: Arc::clone(self),
+                wait: RETRY,
+            }
+        })
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        *self.looks.next() = Next::At(Instant::now() + self.wait);
     }
 }
 
@@ -137,3 +205,28 @@ const FETCH_TIME: Duration = Duration::from_secs(10);
 /// A server that was away is looked for as soon as that.
 const RETRY: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn look_that_ended_in_any_way_is_followed_by_another() {
+        let looks = Arc::new(Looks::default());
+        let first = looks.begin().expect("due at once");
+        assert!(looks.begin().is_none());
+        tokio::time::advance(RETRY * 100).await;
+        assert!(looks.begin().is_none());
+        // Dropped as by a panic, or by a task that was stopped.
+        drop(first);
+        assert!(looks.begin().is_none());
+        tokio::time::advance(RETRY).await;
+        let mut second = looks.begin().expect("due again");
+        second.wait = RETRY * 3;
+        drop(second);
+        tokio::time::advance(RETRY * 2).await;
+        assert!(looks.begin().is_none());
+        tokio::time::advance(RETRY).await;
+        assert!(looks.begin().is_some());
+    }
+}
