@@ -24,7 +24,7 @@ pub use self::entry::{
 pub use self::file::{FILE, Kept, KeptError, read};
 pub(crate) use self::keeper::{Keeper, Settings};
 pub use self::observed::{ListenerRecord, Observed, Span};
-pub(crate) use self::recorder::{Asked, Recorder, Switch};
+pub(crate) use self::recorder::{Asked, OpenWithout, Recorder, Switch};
 pub use self::replay::{Replayed, Unknown};
 
 /// What of the decisions is kept.

@@ -1,6 +1,7 @@
 //! One listener as its connections see it, on every worker.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use countersign_tls::enforcement::Enforcement;
 use countersign_tls::shadow::ShadowFinding;
 
 use crate::break_glass::BreakGlass;
-use crate::decisions::{CertificateVerdict, Recorder};
+use crate::decisions::{CertificateVerdict, OpenWithout, Recorder};
 use crate::gateway::Context;
 use crate::lines::Lines;
 use crate::metrics::ListenerMetrics;
@@ -138,11 +139,13 @@ impl Listener {
         self.refuse_handshake(refused)
     }
 
-    /// A handshake ended well.
-    pub(crate) fn note_client(&self, session: &Session, recorder: &Recorder) {
-        let Some(acceptor) = &self.acceptor else {
-            return;
-        };
+    /// A handshake ended well. Without a certificate that counts: to be held while the connection is open.
+    pub(crate) fn note_client(
+        &self,
+        session: &Session,
+        recorder: &Rc<Recorder>,
+    ) -> Option<OpenWithout> {
+        let acceptor = self.acceptor.as_ref()?;
         let now = self.enforcement.now().seconds();
         let of = (self.name.as_str(), session);
         let finding = session.shadow.as_ref();
@@ -151,6 +154,9 @@ impl Listener {
         if let Some(finding) = finding {
             self.tell_shadow(finding, session.source, session.peer.as_deref());
         }
+        let is_known =
+            session.peer.is_some() || matches!(finding, Some(ShadowFinding::WouldAccept(Some(_))));
+        (!is_known).then(|| recorder.opened_without(&self.name))
     }
 
     /// What other terms for certificates would do with a client.
