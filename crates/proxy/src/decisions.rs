@@ -34,6 +34,9 @@ pub(crate) struct DecisionsPlan {
     pub(crate) keep: Duration,
 }
 
+/// [`network`]'s bits of IPv4 and of IPv6.
+pub(crate) const NETWORK_BITS: [u8; 2] = [24, 64];
+
 /// The network that a source is in: /24 of IPv4, /64 of IPv6.
 pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {

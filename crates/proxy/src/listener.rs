@@ -38,7 +38,8 @@ pub(crate) struct Listener {
     /// Admits nobody but while this is armed.
     pub(crate) break_glass: Option<Arc<BreakGlass>>,
     refusals: RefusalLog,
-    bypass_lines: Lines,
+    /// Of each kind: a flood of one hides no other.
+    bypass_lines: [Lines; 3],
 }
 
 impl Listener {
@@ -66,7 +67,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass,
             refusals: context.refusals.clone(),
-            bypass_lines: Lines::default(),
+            bypass_lines: Default::default(),
         }
     }
 
@@ -83,7 +84,7 @@ impl Listener {
             drain: context.drain.clone(),
             break_glass: None,
             refusals: context.refusals.clone(),
-            bypass_lines: Lines::default(),
+            bypass_lines: Default::default(),
         }
     }
 
@@ -108,7 +109,13 @@ impl Listener {
     /// Somebody tried to get round what is judged. It came to nothing, and is told of.
     pub(crate) fn note_bypass(&self, kind: &'static str, source: SocketAddr) {
         self.metrics.bypass(kind);
-        if self.bypass_lines.may_tell(self.enforcement.now().seconds()) {
+        let [identities, hosts, certificates] = &self.bypass_lines;
+        let lines = match kind {
+            "forged-identity" => identities,
+            "host-mismatch" => hosts,
+            _ => certificates,
+        };
+        if lines.may_tell(self.enforcement.now().seconds()) {
             tracing::warn!(
                 target: "bypass",
                 listener = self.name,

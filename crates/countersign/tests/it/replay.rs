@@ -172,6 +172,34 @@ async fn replay_says_who_would_be_refused_and_who_admitted() {
     assert!(!kept.contains("secret"), "{kept}");
 }
 
+/// A count stands for several, of whom the last is kept.
+#[tokio::test]
+async fn what_is_kept_as_one_is_not_judged_by_what_tells_it_apart() {
+    let site = Site::new();
+    let process = site.installation.serve(&route("\"anyone\"", ""));
+    for path in ["/twice", "/twice", "/once"] {
+        site.ask(&process, Some(&site.shop), "GET", path).await;
+    }
+    stop(process);
+    for (allow, unknown) in [
+        ("{ source = [\"127.0.0.1/32\"], cn = \"shop\" }", 1),
+        ("{ source = [\"127.0.0.0/24\"], cn = \"shop\" }", 0),
+        ("{ cn = \"shop\", certificate_max_age = \"1h\" }", 1),
+        ("{ cn = \"shop\", not = { spki = \"SPKI\" } }", 1),
+        (
+            "{ cn = \"shop\", time = [{ from = \"00:00\", to = \"24:00\", zone = \"UTC\" }] }",
+            1,
+        ),
+        ("{ cn = \"shop\" }", 0),
+    ] {
+        let toml = route(&allow.replace("SPKI", &"ab".repeat(32)), "");
+        let replay = site.replay(&toml);
+        assert_eq!(lengths(&replay), [0, 0, unknown], "{toml}: {replay:#}");
+        let code = site.check(&toml).code;
+        assert_eq!(code, Some(i32::from(unknown > 0)), "{toml}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_judged_is_named() {
     let site = Site::new();
@@ -360,6 +388,39 @@ async fn what_is_missing_is_no_yes() {
     let answer = site.installation.run(&ready);
     assert_eq!(answer.code, Some(1), "{answer:#?}");
     assert!(answer.stdout.contains("no listener"), "{answer:#?}");
+}
+
+/// What was seen under other rules in shadow says nothing of these.
+#[test]
+fn rules_that_change_in_shadow_are_watched_anew() {
+    let site = Site::new();
+    let shadow = |who: &str| {
+        let allow = format!("[gateway.listener.route.shadow]\nallow = [{{ cn = \"{who}\" }}]\n");
+        route("\"anyone\"", &allow)
+    };
+    let trusting = "client_certificate = \"request\"\ntrust = [\"internal\"]\n";
+    let other_shadow = shadow("shop").replace(
+        "client_certificate = \"request\"\n",
+        "client_certificate = \"request\"\nshadow = { client_certificate = \"require\" }\n",
+    );
+    let same_trust = shadow("shop").replace("client_certificate = \"request\"\n", trusting);
+    let mut terms = Vec::new();
+    for toml in [
+        shadow("shop"),
+        shadow("shop"),
+        same_trust,
+        shadow("intern"),
+        other_shadow,
+    ] {
+        stop(site.installation.serve(&toml));
+        let kept = fs::read_to_string(site.installation.state().join(FILE)).expect("kept");
+        let first = kept.lines().next().expect("a line");
+        let first: Value = serde_json::from_str(first).expect("JSON");
+        let record = &first["decisions"]["observed"]["listeners"]["web"];
+        terms.push(record["terms"].as_str().expect("a hash").to_owned());
+    }
+    assert_eq!([&terms[1], &terms[2]], [&terms[0]; 2]);
+    assert!(terms[3] != terms[0] && terms[4] != terms[0] && terms[4] != terms[3]);
 }
 
 #[tokio::test]

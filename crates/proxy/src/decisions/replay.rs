@@ -38,6 +38,11 @@ pub enum Unknown {
     /// The rules look at headers, which are not kept.
     #[error("the rules look at {}, and no header is kept", .0.join(", "))]
     Headers(Vec<String>),
+    /// It stands for several, which the rules may tell apart.
+    #[error(
+        "the rules look at addresses, times, keys or serial numbers, and of several decisions of a kind those of the last are kept"
+    )]
+    Several,
     /// The path was too long to be kept.
     #[error("the path is too long to be kept")]
     Path,
@@ -96,8 +101,12 @@ impl ListenerPolicy<'_> {
         if !asked.is_empty() {
             return Err(Unknown::Headers(asked.into_iter().collect()));
         }
-        self.explain(peer.as_deref(), &question, circumstances)
-            .ok_or(Unknown::Protocol)
+        let explained =
+            (self.explain(peer.as_deref(), &question, circumstances)).ok_or(Unknown::Protocol)?;
+        if decision.tally.count > 1 && self.looks_at_each(explained.route.as_deref()) {
+            return Err(Unknown::Several);
+        }
+        Ok(explained)
     }
 
     /// Whom the handshake would find, or why it would refuse.
