@@ -82,8 +82,8 @@ impl Recent {
         let observed = &self.kept.observed;
         let lost = observed.lost();
         (lost > 0 && observed.last_lost_unix_s >= self.from).then(|| {
-            let last = UnixTime::from_seconds(observed.last_lost_unix_s);
-            format!("{lost} requests or connections came too fast, or were of too many kinds to be kept, the last {last}: what is said here is not all")
+            let when = UnixTime::from_seconds(observed.last_lost_unix_s);
+            format!("{lost} requests or connections came too fast, or were of too many kinds to be kept, the last {when}: what is said here is not all")
         })
     }
 }
