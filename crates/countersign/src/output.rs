@@ -27,7 +27,7 @@ impl Output {
     ) -> Result<(), Fault> {
         if self.json {
             let line = serde_json::to_string(value).map_err(Fault::bug)?;
-            print(&line)
+            print(&shown_json(&line))
         } else {
             print(&shown(&text(value)))
         }

@@ -183,6 +183,19 @@ impl VerifiedPeer {
         self.extended_key_usage.as_ref()
     }
 
+    /// The leaf's extensions, in order.
+    pub fn extensions(&self) -> impl Iterator<Item = Extension<'_>> {
+        let der = self.chain.first().map_or(&[][..], Vec::as_slice);
+        self.extensions.iter().filter_map(|place| {
+            let (oid, value) = (place.oid.clone(), place.value.clone());
+            Some(Extension::new(
+                der.get(oid)?,
+                place.critical,
+                der.get(value)?,
+            ))
+        })
+    }
+
     /// The leaf's extension of this type. A certificate with two of one type was refused (RFC 5280 §4.2).
     pub fn extension(&self, oid: &ObjectIdentifier) -> Option<Extension<'_>> {
         let der = self.chain.first()?;

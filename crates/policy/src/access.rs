@@ -387,6 +387,12 @@ impl AccessPolicy {
 }
 
 impl Route {
+    /// Whether some rule of it tells apart clients of the same names, issuer and extensions whose addresses have this many bits in common
+    /// (IPv4, IPv6): by the address, the time, the key, or the age or the number of the certificate.
+    pub fn looks_at_each(&self, network: [u8; 2]) -> bool {
+        conditions(std::slice::from_ref(self)).any(|it| it.looks_at_each(network))
+    }
+
     fn has_host(&self, host: Option<&DnsName>) -> bool {
         match (&self.host, host) {
             (None, _) => true,

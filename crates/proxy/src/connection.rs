@@ -121,7 +121,7 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     kit: Kit,
 ) {
     listener.metrics.accepted(session.resumed);
-    listener.note_client(&session, &kit.recorder);
+    let _without = listener.note_client(&session, &kit.recorder);
     let _open = listener.metrics.open();
     let activity = Activity::new();
     let caller = Caller::new(session, listener, kit, Rc::clone(&activity));

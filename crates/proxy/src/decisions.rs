@@ -24,7 +24,7 @@ pub use self::entry::{
 pub use self::file::{FILE, Kept, KeptError, read};
 pub(crate) use self::keeper::{Keeper, Settings};
 pub use self::observed::{ListenerRecord, Observed, Span};
-pub(crate) use self::recorder::{Asked, Recorder, Switch};
+pub(crate) use self::recorder::{Asked, OpenWithout, Recorder, Switch};
 pub use self::replay::{Replayed, Unknown};
 
 /// What of the decisions is kept.
@@ -33,6 +33,9 @@ pub(crate) struct DecisionsPlan {
     pub(crate) enabled: bool,
     pub(crate) keep: Duration,
 }
+
+/// [`network`]'s bits of IPv4 and of IPv6.
+pub(crate) const NETWORK_BITS: [u8; 2] = [24, 64];
 
 /// The network that a source is in: /24 of IPv4, /64 of IPv6.
 pub fn network(source: IpAddr) -> IpAddr {

@@ -21,6 +21,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::ClientCertificateMode;
 use crate::config::build::rule_place;
+use crate::decisions::NETWORK_BITS;
 use crate::headers::sent::SentHeaders;
 use crate::host::Host;
 use crate::plan::{GatewayPlan, ListenerPlan, Protocol};
@@ -224,6 +225,12 @@ impl<'a> ListenerPolicy<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether rules of this route tell apart what is kept as one.
+    pub(crate) fn looks_at_each(self, route: Option<&str>) -> bool {
+        let mut routes = self.plan.serving.policy.routes().iter();
+        routes.any(|it| route == Some(&it.label) && it.looks_at_each(NETWORK_BITS))
     }
 
     /// What it decides of a client whose handshake is over. `None`: the question is none for this listener.

@@ -1,6 +1,7 @@
 //! One listener as its connections see it, on every worker.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,7 +16,7 @@ use countersign_tls::enforcement::Enforcement;
 use countersign_tls::shadow::ShadowFinding;
 
 use crate::break_glass::BreakGlass;
-use crate::decisions::{CertificateVerdict, Recorder};
+use crate::decisions::{CertificateVerdict, OpenWithout, Recorder};
 use crate::factors::seen::SeenCertificates;
 use crate::gateway::Context;
 use crate::lines::Lines;
@@ -42,7 +43,8 @@ pub(crate) struct Listener {
     /// Of all listeners of the gateway.
     pub(crate) seen: Arc<SeenCertificates>,
     refusals: RefusalLog,
-    bypass_lines: Lines,
+    /// Of each kind: a flood of one hides no other.
+    bypass_lines: [Lines; 3],
 }
 
 impl Listener {
@@ -72,7 +74,7 @@ impl Listener {
             break_glass,
             seen,
             refusals: context.refusals.clone(),
-            bypass_lines: Lines::default(),
+            bypass_lines: Default::default(),
         }
     }
 
@@ -90,7 +92,7 @@ impl Listener {
             break_glass: None,
             seen: Arc::default(),
             refusals: context.refusals.clone(),
-            bypass_lines: Lines::default(),
+            bypass_lines: Default::default(),
         }
     }
 
@@ -115,7 +117,13 @@ impl Listener {
     /// Somebody tried to get round what is judged. It came to nothing, and is told of.
     pub(crate) fn note_bypass(&self, kind: &'static str, source: SocketAddr) {
         self.metrics.bypass(kind);
-        if self.bypass_lines.may_tell(self.enforcement.now().seconds()) {
+        let [identities, hosts, certificates] = &self.bypass_lines;
+        let lines = match kind {
+            "forged-identity" => identities,
+            "host-mismatch" => hosts,
+            _ => certificates,
+        };
+        if lines.may_tell(self.enforcement.now().seconds()) {
             tracing::warn!(
                 target: "bypass",
                 listener = self.name,
@@ -146,11 +154,13 @@ impl Listener {
         self.refuse_handshake(refused)
     }
 
-    /// A handshake ended well.
-    pub(crate) fn note_client(&self, session: &Session, recorder: &Recorder) {
-        let Some(acceptor) = &self.acceptor else {
-            return;
-        };
+    /// A handshake ended well. Without a certificate that counts: to be held while the connection is open.
+    pub(crate) fn note_client(
+        &self,
+        session: &Session,
+        recorder: &Rc<Recorder>,
+    ) -> Option<OpenWithout> {
+        let acceptor = self.acceptor.as_ref()?;
         let now = self.enforcement.now().seconds();
         let of = (self.name.as_str(), session);
         let finding = session.shadow.as_ref();
@@ -159,6 +169,9 @@ impl Listener {
         if let Some(finding) = finding {
             self.tell_shadow(finding, session.source, session.peer.as_deref());
         }
+        let is_known =
+            session.peer.is_some() || matches!(finding, Some(ShadowFinding::WouldAccept(Some(_))));
+        (!is_known).then(|| recorder.opened_without(&self.name))
     }
 
     /// What other terms for certificates would do with a client.

@@ -180,6 +180,7 @@ impl GatewayPlan {
                 address: listener.address.to_string(),
                 client_certificate: listener.client_certificate().to_owned(),
                 shadow: listener.shadow_certificates(),
+                terms: Some(listener.terms()),
                 since_unix_s: now.seconds(),
             };
             (listener.name.clone(), record)
@@ -363,6 +364,22 @@ impl ListenerPlan {
         word(self.settings.client_certificate)
     }
 
+    /// SHA-256 over everything that makes what was seen say something: the trust in force and in shadow, and the rules in shadow.
+    fn terms(&self) -> Fingerprint {
+        let settings = &self.settings;
+        let shadow = settings.shadow.as_ref();
+        let rules = (self.serving.shadow.as_ref())
+            .map(|shadow| (shadow.policy.canonical(), shadow.routes.clone()));
+        let facts = [
+            settings.verifier.as_deref().map(trusted),
+            shadow.map(|shadow| trusted(&shadow.verifier)),
+            shadow.map(|shadow| format!("{:?}", shadow.client_certificate)),
+            rules.map(|(rules, routes)| format!("{} {routes:?}", Fingerprint::of(&rules))),
+        ];
+        // Each is quoted, so that none can go on into the next.
+        Fingerprint::of(format!("{facts:?}").as_bytes())
+    }
+
     /// The terms for certificates that are tried out, such as `require of internal, acme`.
     fn shadow_certificates(&self) -> Option<String> {
         let shadow = self.settings.shadow.as_ref()?;
@@ -380,6 +397,25 @@ fn word(mode: ClientCertificate) -> &'static str {
         ClientCertificate::Request => "request",
         ClientCertificate::Require => "require",
     }
+}
+
+/// Who is trusted by it, in words that are others for others.
+fn trusted(verifier: &Verifier) -> String {
+    let bundles = verifier.bundles().iter().map(|bundle| {
+        let anchors = bundle.anchors().iter();
+        let mut anchors: Vec<String> = anchors
+            .map(|anchor| Fingerprint::of(anchor.der()).to_string())
+            .collect();
+        anchors.sort_unstable();
+        format!(
+            "{:?} {:?} {anchors:?}",
+            bundle.name(),
+            bundle.trust_domain()
+        )
+    });
+    let mut bundles: Vec<String> = bundles.collect();
+    bundles.sort_unstable();
+    format!("{bundles:?} {:?}", verifier.limits())
 }
 
 /// Whether both have the same anchors, to the byte, for the same names.

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_diagnose::cause::Cause;
 use countersign_diagnose::handshake::{HandshakeFault, alert_name};
 use countersign_pki::chain::ChainFaultKind;
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
@@ -98,7 +98,7 @@ impl Judge {
             .peer_certificates()
             .and_then(<[_]>::first)
             .map(AsRef::as_ref);
-        if restored == origin.leaf() {
+        if origin.is_of(restored) {
             Ok(origin)
         } else {
             Err(HandshakeFault::SessionMixedUp.into())
@@ -144,13 +144,13 @@ impl Judge {
         &self,
         proof: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if proof.is_err()
+            && let Some(shown) = &mut self.found().shown
+        {
+            shown.unproved();
+        }
         if self.is_shadow_alone() {
             // Whoever holds no key to what it shows is as anonymous as the rest.
-            if proof.is_err()
-                && let Some(shown) = &mut self.found().shown
-            {
-                shown.finding = ShadowFinding::WouldRefuse(Cause::BadSignature);
-            }
             return Ok(HandshakeSignatureValid::assertion());
         }
         let refused = self.found().fault.clone();
@@ -273,7 +273,7 @@ impl ClientCertVerifier for Judge {
             .collect();
         if let Some(shadow) = &self.scope.settings.shadow {
             let finding = shadow.judge(&self.scope, &chain, &self.enforcement);
-            let leaf = end_entity.to_vec();
+            let leaf = Fingerprint::of(end_entity);
             self.found().shown = Some(Shown { leaf, finding });
         }
         if self.is_shadow_alone() {

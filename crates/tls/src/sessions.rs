@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
 
@@ -21,12 +22,12 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The certificate that the first handshake showed and went on with.
-    pub(crate) fn leaf(&self) -> Option<&[u8]> {
+    /// Whether `leaf` is the certificate that the first handshake showed and went on with.
+    pub(crate) fn is_of(&self, leaf: Option<&[u8]>) -> bool {
         match (&self.peer, &self.shown) {
-            (Some(peer), _) => peer.chain().first().map(Vec::as_slice),
-            (None, Some(shown)) => Some(&shown.leaf),
-            (None, None) => None,
+            (Some(peer), _) => peer.chain().first().map(Vec::as_slice) == leaf,
+            (None, Some(shown)) => leaf.is_some_and(|leaf| Fingerprint::of(leaf) == shown.leaf),
+            (None, None) => leaf.is_none(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use countersign_diagnose::cause::Cause;
 use countersign_pki::chain::{Purpose, Verifier};
+use countersign_pki::fingerprint::Fingerprint;
 use rustls_pki_types::CertificateDer;
 
 use crate::enforcement::Enforcement;
@@ -32,11 +33,20 @@ pub enum ShadowFinding {
     WouldRefuse(Cause),
 }
 
-/// A leaf that was shown, and what was found of it.
+/// A leaf that was shown, by its SHA-256 (whoever shows it chooses its size), and what was found of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
-    pub(crate) leaf: Vec<u8>,
+    pub(crate) leaf: Fingerprint,
     pub(crate) finding: ShadowFinding,
+}
+
+impl Shown {
+    /// The key to it was not proved to be there: it would be nobody's. What would be refused before that, would be for its cause.
+    pub(crate) fn unproved(&mut self) {
+        if matches!(self.finding, ShadowFinding::WouldAccept(_)) {
+            self.finding = ShadowFinding::WouldRefuse(Cause::BadSignature);
+        }
+    }
 }
 
 impl ShadowSettings {
@@ -78,5 +88,25 @@ impl fmt::Display for ShadowFinding {
             Self::WouldAccept(None) => f.write_str("would be accepted as nobody"),
             Self::WouldRefuse(cause) => write!(f, "would be refused: {}", cause.slug()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_accepted_without_the_key_and_no_cause_is_hidden() {
+        let after = |finding| {
+            let leaf = Fingerprint::of(b"leaf");
+            let mut shown = Shown { leaf, finding };
+            shown.unproved();
+            shown.finding
+        };
+        let bad = ShadowFinding::WouldRefuse(Cause::BadSignature);
+        let accepted = ShadowFinding::WouldAccept(Some("cn:shop (internal)".to_owned()));
+        assert_eq!(after(accepted), bad);
+        let refused = ShadowFinding::WouldRefuse(Cause::TrustDataStale);
+        assert_eq!(after(refused.clone()), refused);
     }
 }

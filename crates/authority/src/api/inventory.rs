@@ -104,7 +104,6 @@ pub enum CertificateStatus {
     Held,
     /// None of the others: good until its end.
     // As authorities and commands of before call it.
-    #[serde(alias = "valid")]
     Live,
     /// Revoked.
     Revoked,

@@ -113,7 +113,6 @@ pub struct Counts {
     /// See [`CertificateStatus::Unknown`](super::CertificateStatus::Unknown).
     pub unknown: u64,
     /// See [`CertificateStatus::Live`](super::CertificateStatus::Live).
-    #[serde(alias = "valid")]
     pub live: u64,
 }
 

@@ -273,6 +273,17 @@ fn folder_of_a_gateway_without_authority_is_ours() {
     drop(state.lock().expect("locks"));
     fs::create_dir(state.refusals()).expect("creates");
     assert!(!folder.state().is_initialised());
+    // Everything that a gateway keeps beside it is a folder, in which a killed process may leave what it likes.
+    for name in ["gateway", "identities", "break-glass", "decisions", "lists"] {
+        fs::create_dir(folder.path.join(name)).expect("creates");
+        fs::write(folder.path.join(name).join(".x.0123.tmp"), "").expect("writes");
+        assert!(!folder.state().is_initialised(), "{name}");
+    }
+    fs::write(folder.path.join(".decisions.jsonl.0123.tmp"), "").expect("writes");
+    assert!(matches!(
+        StateFolder::prepare(&folder.path),
+        Err(StateError::Foreign { .. })
+    ));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Decisions that are kept, with the real binary: replayed by other rules, over restarts, and told of as readiness.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
+use countersign_proxy::decisions::FILE;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::{Client, Outcome};
 use countersign_testkit::process::Process;
@@ -10,6 +12,7 @@ use http_body_util::Full;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::fleet::Fleet;
 use crate::installation::{Answer, Installation, Issued, text};
 use crate::json::array;
 
@@ -86,7 +89,7 @@ impl Site {
     fn check(&self, toml: &str) -> Answer {
         self.installation.write("new.toml", toml);
         self.installation
-            .run(&["policy", "replay", "new.toml", "--check"])
+            .run(&["policy", "replay", "new.toml", "--check", "--since", "1m"])
     }
 }
 
@@ -129,7 +132,7 @@ async fn the_same_rules_decide_as_they_did() {
         ("{ eku = [\"clientAuth\"], not = { cn = \"intern\" } }", ""),
     ] {
         let toml = route(allow, more);
-        let _ = fs::remove_file(site.installation.state().join("decisions.jsonl"));
+        let _ = fs::remove_file(site.installation.state().join(FILE));
         let process = site.installation.serve(&toml);
         site.traffic(&process).await;
         stop(process);
@@ -165,8 +168,36 @@ async fn replay_says_who_would_be_refused_and_who_admitted() {
     // A listener that goes takes everybody with it, and one that requires a certificate those without.
     let renamed = route("\"anyone\"", "").replace("\"web\"", "\"other\"");
     assert_eq!(lengths(&site.replay(&renamed)), [3, 0, 0]);
-    let kept = fs::read_to_string(site.installation.state().join("decisions.jsonl")).expect("kept");
+    let kept = fs::read_to_string(site.installation.state().join(FILE)).expect("kept");
     assert!(!kept.contains("secret"), "{kept}");
+}
+
+/// A count stands for several, of whom the last is kept.
+#[tokio::test]
+async fn what_is_kept_as_one_is_not_judged_by_what_tells_it_apart() {
+    let site = Site::new();
+    let process = site.installation.serve(&route("\"anyone\"", ""));
+    for path in ["/twice", "/twice", "/once"] {
+        site.ask(&process, Some(&site.shop), "GET", path).await;
+    }
+    stop(process);
+    for (allow, unknown) in [
+        ("{ source = [\"127.0.0.1/32\"], cn = \"shop\" }", 1),
+        ("{ source = [\"127.0.0.0/24\"], cn = \"shop\" }", 0),
+        ("{ cn = \"shop\", certificate_max_age = \"1h\" }", 1),
+        ("{ cn = \"shop\", not = { spki = \"SPKI\" } }", 1),
+        (
+            "{ cn = \"shop\", time = [{ from = \"00:00\", to = \"24:00\", zone = \"UTC\" }] }",
+            1,
+        ),
+        ("{ cn = \"shop\" }", 0),
+    ] {
+        let toml = route(&allow.replace("SPKI", &"ab".repeat(32)), "");
+        let replay = site.replay(&toml);
+        assert_eq!(lengths(&replay), [0, 0, unknown], "{toml}: {replay:#}");
+        let code = site.check(&toml).code;
+        assert_eq!(code, Some(i32::from(unknown > 0)), "{toml}");
+    }
 }
 
 #[tokio::test]
@@ -217,7 +248,7 @@ async fn what_cannot_be_judged_is_named() {
 async fn decisions_outlive_a_restart_and_a_damaged_file_stops_nobody() {
     let site = Site::new();
     let toml = route("\"anyone\"", "");
-    let file = site.installation.state().join("decisions.jsonl");
+    let file = site.installation.state().join(FILE);
     for count in 1..=2 {
         let process = site.installation.serve(&toml);
         site.ask(&process, Some(&site.shop), "GET", "/").await;
@@ -247,7 +278,7 @@ async fn who_wants_nothing_kept_finds_nothing() {
     let process = site.installation.serve(&toml);
     site.ask(&process, Some(&site.shop), "GET", "/").await;
     stop(process);
-    let file = site.installation.state().join("decisions.jsonl");
+    let file = site.installation.state().join(FILE);
     assert!(file.exists());
     let off = format!("{toml}\n[gateway.decisions]\nenabled = false\n");
     let process = site.installation.serve(&off);
@@ -303,6 +334,160 @@ async fn readiness_names_who_comes_without_and_whom_shadow_rules_refuse() {
     assert_eq!(answer.code, Some(1), "{answer:#?}");
     let state = site.installation.state();
     assert!(text(&state).ends_with("state"));
+}
+
+/// Replaces each in the first line of what is kept.
+fn change_kept(site: &Site, changes: &[(&str, String)]) {
+    let file = site.installation.state().join(FILE);
+    let mut kept = fs::read_to_string(&file).expect("kept");
+    for (from, to) in changes {
+        assert!(kept.contains(from), "{from}: {kept}");
+        kept = kept.replacen(from, to, 1);
+    }
+    fs::write(&file, kept).expect("written");
+}
+
+#[tokio::test]
+async fn what_is_missing_is_no_yes() {
+    let site = Site::new();
+    let toml = route("\"anyone\"", "");
+    let process = site.installation.serve(&toml);
+    site.ask(&process, Some(&site.shop), "GET", "/").await;
+    stop(process);
+    let readiness = || site.installation.json(&["policy", "readiness"]);
+    let code = |arguments: &[&str]| site.installation.run(arguments).code;
+    let since = ["--check", "--since", "1m"];
+    let ready = [&["policy", "readiness"][..], &since].concat();
+    assert_eq!((code(&ready), site.check(&toml).code), (Some(0), Some(0)));
+    // Seconds are no fortnight for what is replayed either.
+    assert_eq!(code(&["policy", "replay", "new.toml", "--check"]), Some(1));
+    // What was lost long ago is not asked about.
+    change_kept(&site, &[("\"evicted\":0", "\"evicted\":3".to_owned())]);
+    assert_eq!(readiness()["ready"], true);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("a time after 1970").as_secs();
+    let lost = format!("\"last_lost_unix_s\":{now}");
+    change_kept(&site, &[("\"last_lost_unix_s\":0", lost.clone())]);
+    let lossy = readiness();
+    assert_eq!(lossy["ready"], false, "{lossy:#}");
+    assert_eq!(lossy["listeners"][0]["ready"], false, "{lossy:#}");
+    assert_eq!((code(&ready), site.check(&toml).code), (Some(1), Some(1)));
+    change_kept(&site, &[(&lost, "\"last_lost_unix_s\":0".to_owned())]);
+    assert_eq!(code(&ready), Some(0));
+    // Connections that were there before anybody looked, and still are.
+    let open = "\"open_without\":{\"web\":2}".to_owned();
+    change_kept(&site, &[("\"open_without\":{}", open)]);
+    let listener = &readiness()["listeners"][0];
+    assert_eq!(
+        (&listener["ready"], &listener["open_without"]),
+        (&false.into(), &2.into())
+    );
+    assert_eq!(code(&ready), Some(1));
+
+    // Nothing was asked: nothing can be said.
+    fs::remove_file(site.installation.state().join(FILE)).expect("removed");
+    stop(site.installation.serve(&toml));
+    assert_eq!(site.check(&toml).code, Some(1));
+    let kept = "{\"decisions\":{\"format\":1,\"observed\":{}}}\n";
+    fs::write(site.installation.state().join(FILE), kept).expect("written");
+    let empty = readiness();
+    assert_eq!(empty["ready"], false, "{empty:#}");
+    let answer = site.installation.run(&ready);
+    assert_eq!(answer.code, Some(1), "{answer:#?}");
+    assert!(answer.stdout.contains("no listener"), "{answer:#?}");
+}
+
+/// What was seen under other rules in shadow says nothing of these.
+#[test]
+fn rules_that_change_in_shadow_are_watched_anew() {
+    let site = Site::new();
+    let shadow = |who: &str| {
+        let allow = format!("[gateway.listener.route.shadow]\nallow = [{{ cn = \"{who}\" }}]\n");
+        route("\"anyone\"", &allow)
+    };
+    let trusting = "client_certificate = \"request\"\ntrust = [\"internal\"]\n";
+    let other_shadow = shadow("shop").replace(
+        "client_certificate = \"request\"\n",
+        "client_certificate = \"request\"\nshadow = { client_certificate = \"require\" }\n",
+    );
+    let same_trust = shadow("shop").replace("client_certificate = \"request\"\n", trusting);
+    let mut terms = Vec::new();
+    for toml in [
+        shadow("shop"),
+        shadow("shop"),
+        same_trust,
+        shadow("intern"),
+        other_shadow,
+    ] {
+        stop(site.installation.serve(&toml));
+        let kept = fs::read_to_string(site.installation.state().join(FILE)).expect("kept");
+        let first = kept.lines().next().expect("a line");
+        let first: Value = serde_json::from_str(first).expect("JSON");
+        let record = &first["decisions"]["observed"]["listeners"]["web"];
+        terms.push(record["terms"].as_str().expect("a hash").to_owned());
+    }
+    assert_eq!([&terms[1], &terms[2]], [&terms[0]; 2]);
+    assert!(terms[3] != terms[0] && terms[4] != terms[0] && terms[4] != terms[3]);
+}
+
+#[tokio::test]
+async fn connection_without_a_certificate_counts_while_it_is_open() {
+    let site = Site::new();
+    let toml = route("\"anyone\"", "");
+    let process = site.installation.serve(&toml);
+    let protocol = Protocol::Http2Tls13;
+    let client = Client::new(&site.shop.root(), None, protocol, "localhost");
+    let connection = client.connect(process.gateway()).await.expect("connects");
+    let open = async |count: u64| {
+        let begun = Instant::now();
+        loop {
+            let answer = site.installation.run(&["policy", "readiness", "--json"]);
+            let said = serde_json::from_str::<Value>(&answer.stdout).unwrap_or_default();
+            if said["listeners"][0]["open_without"] == count {
+                return said["ready"].clone();
+            }
+            assert!(begun.elapsed() < Duration::from_mins(1), "{answer:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert_eq!(open(1).await, false);
+    drop(connection);
+    open(0).await;
+    stop(process);
+}
+
+/// A gateway without an authority has nothing in its folder by which that is known to be its own but the names.
+#[test]
+fn gateway_alone_starts_again_in_what_a_killed_one_left() {
+    let fleet = Fleet::new();
+    let authority = fleet.run_authority("");
+    let gateway = fleet.run_gateway("");
+    let state = fleet.gateway.state();
+    gateway.signal(Signal::KILL);
+    gateway.wait();
+    let folder = state.join(FILE);
+    let folder = folder.parent().expect("a folder");
+    fs::create_dir_all(folder).expect("writable");
+    let left = folder.join(".decisions.jsonl.0123456789abcdef.tmp");
+    fs::write(&left, "{").expect("writable");
+    fs::create_dir_all(state.join("lists")).expect("writable");
+    fs::write(state.join("lists/list.der"), "").expect("writable");
+    let gateway = fleet.run_gateway("");
+    assert!(!left.exists(), "nobody would ever take it away");
+    let names = fs::read_dir(&state).expect("readable");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    assert!(
+        !names
+            .into_iter()
+            .any(|name| name.to_string_lossy().contains("decisions."))
+    );
+    stop(gateway);
+    // What shall not be kept is not, however it is called.
+    fs::write(folder.join("decisions.damaged"), "{").expect("writable");
+    let off = fleet.gateway_toml("gw-1", "") + "\n[gateway.decisions]\nenabled = false\n";
+    stop(fleet.gateway.serve(&off));
+    assert!(!folder.exists());
+    stop(authority);
 }
 
 #[tokio::test]
@@ -364,7 +549,7 @@ async fn certificate_in_shadow_gets_exactly_what_none_gets_and_is_told_of() {
     assert_eq!(array(&listener["would_refuse"]).len(), 2, "{listener:#}");
 
     // Where everybody shows a good one it is ready, as soon as that was seen for long enough.
-    fs::remove_file(site.installation.state().join("decisions.jsonl")).expect("removed");
+    fs::remove_file(site.installation.state().join(FILE)).expect("removed");
     let process = site.installation.serve(&toml);
     site.ask(&process, Some(&site.shop), "GET", "/").await;
     stop(process);

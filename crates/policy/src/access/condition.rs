@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 
 use countersign_pki::identity::{BundleName, VerifiedPeer};
-use countersign_pki::name::DnsName;
+use countersign_pki::name::{DnsName, TypedName};
 use countersign_pki::time::{UnixTime, spoken};
 
 use super::{
-    Allow, ApiKeyPattern, Asked, Condition, Factor, Factors, HeaderPattern, Headers, Login, Named,
-    Route,
+    Allow, ApiKeyPattern, Asked, Condition, Factor, Factors, HeaderPattern, Headers, Login,
+    NamePattern, Named, Route,
 };
 
 /// Whether something holds, given what is known.
@@ -468,6 +468,18 @@ impl Condition {
 
     pub(super) fn looks_at_circumstances(&self) -> bool {
         self.levels().any(Self::asks_of_circumstances)
+    }
+
+    pub(super) fn looks_at_each(&self, network: [u8; 2]) -> bool {
+        let is_of_one = |pattern: &NamePattern| match pattern {
+            NamePattern::Exact(TypedName::Spki(_) | TypedName::SerialIssuer { .. }) => true,
+            // It may read like a SHA-256.
+            NamePattern::AnyKind(word) => word.bytes().filter(u8::is_ascii_hexdigit).count() >= 64,
+            _ => false,
+        };
+        let names_one = self.levels().any(|it| it.names.iter().any(is_of_one));
+        let mut sources = self.levels().flat_map(|it| &it.sources);
+        names_one || self.looks_at_time() || sources.any(|range| range.is_narrower_than(network))
     }
 
     /// Whether what holds now may not hold later, all else being the same. Tokens and API keys end, and keys of issuers are withdrawn.

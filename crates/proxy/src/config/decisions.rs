@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decisions::DecisionsPlan;
 
-/// What is kept of decisions: of each kind one entry with a count, 8192 at most, in `decisions.jsonl` of the state folder. An entry has the
+/// What is kept of decisions: of each kind one entry with a count, 8192 at most, in `decisions/` of the state folder. An entry has the
 /// listener, the identity, the source, method, host and path, and what was decided; never a query, a header or a body. Paths and addresses
 /// may be data about persons: `enabled = false` keeps nothing, and takes away what was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -39,7 +39,7 @@ pub struct DecisionKey {
 pub enum Who {
     /// Nobody that is known.
     Anonymous,
-    /// A hash over what stays when a certificate is renewed: bundle, names, purposes, issuer.
+    /// A hash over what stays when a certificate is renewed: bundle, names, purposes, issuer, extensions.
     Identity(Fingerprint),
 }
 
@@ -57,6 +57,21 @@ impl Who {
             }
         }
         let _ = write!(facts, "{:?}", peer.extended_key_usage());
+        for extension in peer.extensions() {
+            // The names are above, and a key identifier goes with the key, of which rules know by other names.
+            if !matches!(
+                extension.oid().as_str(),
+                SUBJECT_KEY_IDENTIFIER | SUBJECT_ALT_NAME
+            ) {
+                let value = Fingerprint::of(extension.value);
+                let _ = write!(
+                    facts,
+                    "\0{} {} {value}",
+                    extension.oid(),
+                    extension.critical
+                );
+            }
+        }
         Self::Identity(Fingerprint::of(facts.as_bytes()))
     }
 }
@@ -249,6 +264,9 @@ impl StoredCertificate {
     }
 }
 
+/// RFC 5280 §4.2.1.2 and §4.2.1.6.
+const SUBJECT_KEY_IDENTIFIER: &str = "2.5.29.14";
+const SUBJECT_ALT_NAME: &str = "2.5.29.17";
 /// Nearly every path of the field; what is longer carries identifiers that come once.
 const MAX_PATH_BYTES: usize = 512;
 const MAX_METHOD_BYTES: usize = 32;

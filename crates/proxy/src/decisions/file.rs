@@ -1,8 +1,9 @@
 //! Decisions on disk: lines of JSON, the first of which says what they are. Written whole or not at all.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -15,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::entry::{StoredCertificate, StoredClient, StoredDecision};
 use super::observed::Observed;
 
-/// Its name in the state folder.
-pub const FILE: &str = "decisions.jsonl";
+/// Its name in the state folder: in a folder of its own, as a process that is killed leaves half a file beside it.
+pub const FILE: &str = "decisions/decisions.jsonl";
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +127,12 @@ pub fn read(path: &Path) -> Result<Kept, KeptError> {
 }
 
 pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
     replace_with(path, 0o600, |file| {
         let mut line = |line: &Line| {
             serde_json::to_writer(&mut *file, line)?;
@@ -160,6 +167,36 @@ pub(super) fn write(path: &Path, kept: &Kept) -> io::Result<()> {
 /// Of an earlier run that is none: beside it, for whoever wants to know, and out of the way.
 pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     fs::rename(path, path.with_extension("damaged"))
+}
+
+/// The file, what was set aside, and what a killed process left of either.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What a killed process left of a file that it was writing.
+pub(super) fn remove_leftovers(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b".") && name.as_encoded_bytes().ends_with(b".tmp") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 const FORMAT: u32 = 1;

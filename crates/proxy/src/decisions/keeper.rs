@@ -51,6 +51,9 @@ impl Keeper {
             });
         };
         let path = folder.join(file::FILE);
+        if let Err(error) = file::remove_leftovers(&path) {
+            tracing::error!(path = %path.display(), %error, "what was left of an earlier writing is still there");
+        }
         let (sender, batches) = sync_channel(MAX_WAITING);
         let work = Work {
             sum: earlier(&path, &metrics),
@@ -58,7 +61,8 @@ impl Keeper {
             switch: Arc::clone(&switch),
             clock,
             metrics,
-            is_first: true,
+            open: BTreeMap::new(),
+            is_dirty: true,
             is_failing: false,
         };
         let thread = thread::Builder::new()
@@ -120,14 +124,16 @@ struct Work {
     switch: Switch,
     clock: SharedClock,
     metrics: DecisionMetrics,
-    is_first: bool,
+    /// Connections without a certificate that counts, of this process, by listener.
+    open: BTreeMap<String, i64>,
+    is_dirty: bool,
     is_failing: bool,
 }
 
 impl Work {
     fn run(mut self, batches: &Receiver<Batch>) {
         let mut written = Instant::now();
-        let mut lines = (Instant::now(), 0);
+        let mut lines = [(Instant::now(), 0); 2];
         let mut settings = self.switch.load_full();
         self.apply(&settings);
         loop {
@@ -139,17 +145,19 @@ impl Work {
                 self.apply(&settings);
             }
             let is_over = matches!(batch, Err(RecvTimeoutError::Disconnected));
-            if let Ok(batch) = batch
-                && settings.enabled
-            {
-                self.metrics.note_dropped("too-fast", batch.dropped);
-                let evicted = self.sum.observed.evicted;
-                let unusual = self.sum.take(batch);
-                self.metrics
-                    .note_dropped("made-room", self.sum.observed.evicted - evicted);
-                self.tell(&unusual, &mut lines);
+            if let Ok(mut batch) = batch {
+                // Whether or not anything is kept now: it may be once they are still open.
+                self.count_open(std::mem::take(&mut batch.open));
+                if settings.enabled {
+                    let unusual = self.take(batch);
+                    self.tell(&unusual, &mut lines);
+                }
             }
-            if is_over || is_changed || written.elapsed() >= self.interval() {
+            if settings.enabled {
+                self.sum.observed.note(self.clock.unix_seconds());
+            }
+            let is_due = written.elapsed() >= self.interval();
+            if is_over || is_changed || is_due {
                 self.write(&settings);
                 written = Instant::now();
             }
@@ -159,6 +167,40 @@ impl Work {
         }
     }
 
+    fn take(&mut self, batch: Batch) -> Vec<Unusual> {
+        self.is_dirty = true;
+        self.metrics
+            .note_dropped("too-fast", batch.dropped + batch.refused_dropped);
+        let figures = |sum: &Sum| {
+            (
+                sum.observed.lost(),
+                sum.observed.evicted,
+                sum.refused_evicted,
+            )
+        };
+        let (lost, evicted, refused) = figures(&self.sum);
+        let unusual = self.sum.take(batch);
+        let after = figures(&self.sum);
+        let made_room = after.1.saturating_sub(evicted) + (after.2 - refused);
+        self.metrics.note_dropped("made-room", made_room);
+        if after.0 != lost {
+            self.sum.observed.last_lost_unix_s = self.clock.unix_seconds();
+        }
+        unusual
+    }
+
+    fn count_open(&mut self, changes: BTreeMap<String, i64>) {
+        self.is_dirty |= !changes.is_empty();
+        for (listener, change) in changes {
+            *self.open.entry(listener).or_default() += change;
+        }
+        self.open.retain(|_, count| *count != 0);
+        let open = self.open.iter();
+        let open =
+            open.filter_map(|(name, count)| Some((name.clone(), u64::try_from(*count).ok()?)));
+        self.sum.observed.open_without = open.collect();
+    }
+
     /// Where nothing is to be kept, nothing is kept on either.
     fn apply(&mut self, settings: &Settings) {
         if settings.enabled {
@@ -166,17 +208,17 @@ impl Work {
             return;
         }
         self.sum = Sum::default();
-        self.is_first = true;
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::error!(path = %self.path.display(), %error, "decisions that shall not be kept are still there");
-            }
-            _ => {}
+        self.count_open(BTreeMap::new());
+        if let Err(error) = file::remove(&self.path) {
+            tracing::error!(path = %self.path.display(), %error, "decisions that shall not be kept are still there");
         }
     }
 
-    /// What is written is all of it, so that much is written less often.
+    /// What is written is all of it, so that much is written less often, and what says nothing new seldom.
     fn interval(&self) -> Duration {
+        if !self.is_dirty {
+            return IDLE;
+        }
         TICK * 3 + Duration::from_millis(self.sum.len() as u64 * 5)
     }
 
@@ -185,9 +227,7 @@ impl Work {
             return self.metrics.tell_kept(0);
         }
         let now = self.clock.unix_seconds();
-        self.sum
-            .observed
-            .note(now, std::mem::take(&mut self.is_first));
+        self.is_dirty = false;
         self.sum
             .forget_before(now.saturating_sub(settings.keep.as_secs()));
         self.metrics.tell_kept(self.sum.len());
@@ -203,7 +243,8 @@ impl Work {
         self.metrics.tell_failing(self.is_failing);
     }
 
-    fn tell(&self, unusual: &[Unusual], (begun, count): &mut (Instant, usize)) {
+    /// `lines`: of each kind, since when how many.
+    fn tell(&self, unusual: &[Unusual], lines: &mut [(Instant, usize); 2]) {
         for Unusual {
             is_first,
             identity,
@@ -211,10 +252,11 @@ impl Work {
             source,
         } in unusual
         {
-            let kind = if *is_first {
-                "first-seen"
+            let [first_seen, new_source] = &mut *lines;
+            let (kind, (begun, count)) = if *is_first {
+                ("first-seen", first_seen)
             } else {
-                "new-source"
+                ("new-source", new_source)
             };
             self.metrics.note_unusual(kind);
             if begun.elapsed() >= Duration::from_secs(1) {
@@ -237,7 +279,9 @@ impl Work {
 
 /// As often as workers hand over.
 const TICK: Duration = Duration::from_secs(1);
+/// Only the time goes on.
+const IDLE: Duration = Duration::from_secs(50);
 /// Of all workers together. A disk that stands still has some MiB wait for it under a flood, and no more.
 const MAX_WAITING: usize = 16;
-/// What clients do is no reason to fill a disk.
+/// Of each kind. What clients do is no reason to fill a disk.
 const LINES_A_SECOND: usize = 10;

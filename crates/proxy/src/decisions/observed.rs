@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use countersign_pki::fingerprint::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 /// When somebody looked.
@@ -17,6 +18,10 @@ pub struct Observed {
     pub evicted: u64,
     /// What came too fast to be kept at all.
     pub dropped: u64,
+    /// When either last happened, in Unix seconds.
+    pub last_lost_unix_s: u64,
+    /// How many connections without a certificate that counts were open, by listener.
+    pub open_without: BTreeMap<String, u64>,
 }
 
 /// From when to when, in Unix seconds.
@@ -40,30 +45,28 @@ pub struct ListenerRecord {
     /// What is asked of certificates in shadow, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<String>,
+    /// SHA-256 over everything that clients are judged by here and in shadow: another one, and what was seen says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Fingerprint>,
     /// Since when this is so.
     pub since_unix_s: u64,
 }
 
 impl ListenerRecord {
     fn is_as(&self, other: &Self) -> bool {
-        self.client_certificate == other.client_certificate && self.shadow == other.shadow
+        self.client_certificate == other.client_certificate
+            && self.shadow == other.shadow
+            && self.terms == other.terms
     }
 }
 
 impl Observed {
-    /// Somebody looked until `now`; `is_first`: and nobody did before in this process.
-    pub(super) fn note(&mut self, now: u64, is_first: bool) {
+    /// Somebody looks now, and did a moment ago. Where that was longer ago, nobody did in between, or the clock leapt.
+    pub(super) fn note(&mut self, now: u64) {
+        // A clock that went back: what would come after now was no time.
+        self.spans.retain(|span| span.begin <= now);
         match self.spans.last_mut() {
-            Some(span) if now >= span.begin && (!is_first || now <= span.end + RESTART_S) => {
-                span.end = span.end.max(now);
-            }
-            // A clock that went back: what was seen before is no measure any more.
-            Some(span) if now < span.begin => {
-                self.spans = vec![Span {
-                    begin: now,
-                    end: now,
-                }];
-            }
+            Some(span) if now <= span.end.saturating_add(RESTART_S) => span.end = now,
             _ => self.spans.push(Span {
                 begin: now,
                 end: now,
@@ -86,15 +89,24 @@ impl Observed {
 
     pub(super) fn forget_before(&mut self, unix_s: u64) {
         self.spans.retain(|span| span.end >= unix_s);
+        // Nobody can say any more what was seen before.
+        for span in &mut self.spans {
+            span.begin = span.begin.max(unix_s);
+        }
     }
 
-    /// For how long it was looked since `from`.
-    pub fn since(&self, from: u64) -> Duration {
+    /// What there was no room for.
+    pub fn lost(&self) -> u64 {
+        self.evicted.saturating_add(self.dropped)
+    }
+
+    /// For how long it was looked since `from`, as of `now`.
+    pub fn since(&self, from: u64, now: u64) -> Duration {
         let seconds = self.spans.iter().map(|span| {
-            let begin = span.begin.max(from);
-            span.end.saturating_sub(begin)
+            let (begin, end) = (span.begin.max(from), span.end.min(now));
+            end.saturating_sub(begin)
         });
-        Duration::from_secs(seconds.sum())
+        Duration::from_secs(seconds.fold(0, u64::saturating_add))
     }
 }
 
@@ -110,46 +122,93 @@ mod tests {
     #[test]
     fn time_in_which_nobody_looked_does_not_count() {
         let mut observed = Observed::default();
-        observed.note(1000, true);
-        observed.note(1100, false);
-        observed.note(1130, true);
-        assert_eq!(observed.since(0), Duration::from_secs(130));
-        observed.note(5000, true);
-        observed.note(5010, false);
-        assert_eq!(observed.since(0), Duration::from_secs(140));
-        assert_eq!(observed.since(1120), Duration::from_secs(20));
-        assert_eq!(observed.since(6000), Duration::ZERO);
+        for now in [1000, 1060, 1100, 1130] {
+            observed.note(now);
+        }
+        assert_eq!(observed.since(0, 9000), Duration::from_secs(130));
+        observed.note(5000);
+        observed.note(5010);
+        assert_eq!(observed.since(0, 9000), Duration::from_secs(140));
+        assert_eq!(observed.since(1120, 9000), Duration::from_secs(20));
+        assert_eq!(observed.since(6000, 9000), Duration::ZERO);
     }
 
     #[test]
-    fn clock_that_went_back_is_no_measure() {
+    fn clock_that_leaps_makes_no_time() {
         let mut observed = Observed::default();
-        observed.note(9000, true);
-        observed.note(9500, false);
-        observed.note(100, false);
-        assert_eq!(observed.since(0), Duration::ZERO);
+        for now in [9000, 9040, 9_000_000, 9_000_001] {
+            observed.note(now);
+        }
+        let looked = |observed: &Observed| observed.since(0, u64::MAX).as_secs();
+        assert_eq!(looked(&observed), 41, "nobody looked for a hundred days");
+        assert_eq!(
+            observed.since(0, 9050).as_secs(),
+            40,
+            "not in what is to come"
+        );
+        observed.note(9050);
+        assert_eq!(looked(&observed), 50, "what was good before is good");
+        observed.note(9010);
+        assert_eq!(looked(&observed), 10);
+        observed.note(100);
+        assert_eq!(looked(&observed), 0);
+    }
+
+    #[test]
+    fn time_of_which_everything_is_forgotten_was_not_watched() {
+        let mut observed = Observed::default();
+        for now in (0..=1200).step_by(30) {
+            observed.note(now);
+        }
+        observed.forget_before(1000);
+        assert_eq!(observed.since(0, 1200).as_secs(), 200);
+    }
+
+    #[test]
+    fn numbers_of_a_file_are_any_numbers() {
+        let whole = Span {
+            begin: 0,
+            end: u64::MAX,
+        };
+        let mut observed = Observed {
+            spans: vec![whole, whole],
+            evicted: u64::MAX,
+            dropped: 1,
+            ..Observed::default()
+        };
+        assert_eq!(observed.since(0, u64::MAX).as_secs(), u64::MAX);
+        assert_eq!(observed.lost(), u64::MAX);
+        observed.note(u64::MAX);
     }
 
     #[test]
     fn starts_without_end_take_no_room_without_end() {
         let mut observed = Observed::default();
         for start in 0..10_000 {
-            observed.note(start * 1000, true);
+            observed.note(start * 1000);
         }
         assert_eq!(observed.spans.len(), MAX_SPANS);
     }
 
     #[test]
     fn listener_that_asks_for_something_else_begins_anew() {
-        let record = |mode: &str, since_unix_s| ListenerRecord {
+        let record = |mode: &str, terms: &str, since_unix_s| ListenerRecord {
             address: "127.0.0.1:8443".to_owned(),
             client_certificate: mode.to_owned(),
             shadow: None,
+            terms: Some(Fingerprint::of(terms.as_bytes())),
             since_unix_s,
         };
         let mut observed = Observed::default();
-        for (mode, now, since) in [("off", 10, 10), ("off", 20, 10), ("request", 30, 30)] {
-            observed.set_listeners(&BTreeMap::from([("a".to_owned(), record(mode, now))]));
+        for (mode, terms, now, since) in [
+            ("off", "one", 10, 10),
+            ("off", "one", 20, 10),
+            ("request", "one", 30, 30),
+            ("request", "other", 40, 40),
+            ("request", "other", 50, 40),
+        ] {
+            let present = record(mode, terms, now);
+            observed.set_listeners(&BTreeMap::from([("a".to_owned(), present)]));
             assert_eq!(observed.listeners["a"].since_unix_s, since);
         }
     }

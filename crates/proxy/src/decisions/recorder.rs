@@ -1,10 +1,11 @@
 //! What one worker adds up between two looks of the one who keeps it. It costs a request a hash, and an allocation the first time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -34,8 +35,25 @@ pub(crate) struct Recorder {
     hasher: RandomState,
     decisions: RefCell<HashMap<u64, (DecisionKey, Tally)>>,
     clients: RefCell<HashMap<u64, (ClientKey, Tally)>>,
+    /// Of their own: a flood of strangers takes no room from those who are let in.
+    refused: RefCell<HashMap<u64, (ClientKey, Tally)>>,
     certificates: RefCell<HashMap<Fingerprint, StoredCertificate>>,
+    /// Connections without a certificate that counts: how many more are open, by listener.
+    open: RefCell<BTreeMap<String, i64>>,
     dropped: Cell<u64>,
+    refused_dropped: Cell<u64>,
+}
+
+/// A connection without a certificate that counts, while it is open.
+pub(crate) struct OpenWithout {
+    recorder: Rc<Recorder>,
+    listener: Arc<str>,
+}
+
+impl Drop for OpenWithout {
+    fn drop(&mut self) {
+        self.recorder.note_open(&self.listener, -1);
+    }
 }
 
 /// What a worker hands over.
@@ -44,7 +62,10 @@ pub(super) struct Batch {
     pub(super) decisions: Vec<(DecisionKey, Tally)>,
     pub(super) clients: Vec<(ClientKey, Tally)>,
     pub(super) certificates: HashMap<Fingerprint, StoredCertificate>,
+    pub(super) open: BTreeMap<String, i64>,
     pub(super) dropped: u64,
+    /// Of the refused, by whom no answer goes.
+    pub(super) refused_dropped: u64,
 }
 
 /// What was asked for.
@@ -96,8 +117,11 @@ impl Recorder {
             hasher: RandomState::new(),
             decisions: RefCell::default(),
             clients: RefCell::default(),
+            refused: RefCell::default(),
             certificates: RefCell::default(),
+            open: RefCell::default(),
             dropped: Cell::new(0),
+            refused_dropped: Cell::new(0),
         }
     }
 
@@ -184,7 +208,32 @@ impl Recorder {
                 shadow,
             }
         };
-        self.note_client(place, key, tally(source, leaf, now), room(peer.is_some()));
+        let tally = tally(source, leaf, now);
+        let clients = &mut self.clients.borrow_mut();
+        if !note_client(clients, place, key, tally, room(peer.is_some())) {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
+    /// A connection without a certificate that counts is open for as long as what it gives is held.
+    pub(crate) fn opened_without(self: &Rc<Self>, listener: &str) -> OpenWithout {
+        self.note_open(listener, 1);
+        OpenWithout {
+            recorder: Rc::clone(self),
+            listener: listener.into(),
+        }
+    }
+
+    fn note_open(&self, listener: &str, change: i64) {
+        if self.keeper.is_none() {
+            return;
+        }
+        let mut open = self.open.borrow_mut();
+        if let Some(count) = open.get_mut(listener) {
+            *count += change;
+        } else {
+            open.insert(listener.to_owned(), change);
+        }
     }
 
     /// A handshake was refused for what the client showed, or did not show.
@@ -207,19 +256,9 @@ impl Recorder {
             from,
             shadow,
         };
-        self.note_client(place, key, tally(source, None, now), room(false));
-    }
-
-    fn note_client(&self, place: u64, key: impl FnOnce() -> ClientKey, tally: Tally, room: usize) {
-        let mut clients = self.clients.borrow_mut();
-        if clients.len() >= room && !clients.contains_key(&place) {
-            return self.dropped.set(self.dropped.get() + 1);
-        }
-        match clients.entry(place) {
-            Entry::Occupied(mut known) => known.get_mut().1.add(&tally),
-            Entry::Vacant(vacant) => {
-                vacant.insert((key(), tally));
-            }
+        let refused = &mut self.refused.borrow_mut();
+        if !note_client(refused, place, key, tally(source, None, now), MAX_REFUSED) {
+            self.refused_dropped.set(self.refused_dropped.get() + 1);
         }
     }
 
@@ -236,11 +275,17 @@ impl Recorder {
         let Some(keeper) = &self.keeper else { return };
         let batch = Batch {
             decisions: self.decisions.take().into_values().collect(),
-            clients: self.clients.take().into_values().collect(),
+            clients: (self.clients.take().into_values())
+                .chain(self.refused.take().into_values())
+                .collect(),
             certificates: self.certificates.take(),
+            open: self.open.take(),
             dropped: self.dropped.take(),
+            refused_dropped: self.refused_dropped.take(),
         };
-        if batch.decisions.is_empty() && batch.clients.is_empty() && batch.dropped == 0 {
+        let is_lossless = batch.dropped == 0 && batch.refused_dropped == 0;
+        let is_quiet = batch.decisions.is_empty() && batch.clients.is_empty();
+        if is_quiet && is_lossless && batch.open.is_empty() {
             return;
         }
         let lost = match keeper.try_send(batch) {
@@ -248,6 +293,9 @@ impl Recorder {
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
         };
         let count = |tallies: u64| self.dropped.set(self.dropped.get() + tallies);
+        // What was counted is not; who is open still is.
+        *self.open.borrow_mut() = lost.open;
+        self.refused_dropped.set(lost.refused_dropped);
         count(lost.dropped);
         count(lost.decisions.iter().map(|(_, tally)| tally.count).sum());
         count(lost.clients.iter().map(|(_, tally)| tally.count).sum());
@@ -258,6 +306,26 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.hand_over();
     }
+}
+
+/// Whether there was room.
+fn note_client(
+    clients: &mut HashMap<u64, (ClientKey, Tally)>,
+    place: u64,
+    key: impl FnOnce() -> ClientKey,
+    tally: Tally,
+    room: usize,
+) -> bool {
+    if clients.len() >= room && !clients.contains_key(&place) {
+        return false;
+    }
+    match clients.entry(place) {
+        Entry::Occupied(mut known) => known.get_mut().1.add(&tally),
+        Entry::Vacant(vacant) => {
+            vacant.insert((key(), tally));
+        }
+    }
+    true
 }
 
 fn tally(source: IpAddr, leaf: Option<Fingerprint>, now: u64) -> Tally {
@@ -277,3 +345,5 @@ fn room(is_known: bool) -> usize {
 
 /// Of each kind, in a second: a third of what is kept in all.
 const MAX_HELD: usize = 1024;
+/// As many as are kept in all.
+const MAX_REFUSED: usize = 256;

@@ -41,6 +41,11 @@ pub enum Unknown {
     /// The rules look at what a request shows beside its certificate, which is not kept.
     #[error("the rules ask for tokens or API keys, and none is kept")]
     Factors,
+    /// It stands for several, which the rules may tell apart.
+    #[error(
+        "the rules look at addresses, times, keys or serial numbers, and of several decisions of a kind those of the last are kept"
+    )]
+    Several,
     /// The path was too long to be kept.
     #[error("the path is too long to be kept")]
     Path,
@@ -102,8 +107,12 @@ impl ListenerPolicy<'_> {
         if !asked.is_empty() {
             return Err(Unknown::Headers(asked.into_iter().collect()));
         }
-        self.explain(peer.as_deref(), &question, circumstances)
-            .ok_or(Unknown::Protocol)
+        let explained =
+            (self.explain(peer.as_deref(), &question, circumstances)).ok_or(Unknown::Protocol)?;
+        if decision.tally.count > 1 && self.looks_at_each(explained.route.as_deref()) {
+            return Err(Unknown::Several);
+        }
+        Ok(explained)
     }
 
     /// Whom the handshake would find, or why it would refuse.

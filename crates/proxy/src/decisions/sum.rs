@@ -22,6 +22,9 @@ pub(super) struct Sum {
     anonymous: Table<DecisionKey>,
     identities: Table<ClientKey>,
     others: Table<ClientKey>,
+    refused: Table<ClientKey>,
+    /// Of the refused, whom no answer goes by.
+    pub(super) refused_evicted: u64,
     /// From which networks each identity came.
     seen: HashMap<String, HashSet<IpAddr>>,
 }
@@ -99,6 +102,7 @@ impl Sum {
             clients,
             certificates,
             dropped,
+            ..
         } = batch;
         self.observed.dropped = self.observed.dropped.saturating_add(dropped);
         self.certificates.extend(certificates);
@@ -120,14 +124,26 @@ impl Sum {
             Who::Identity(_) => self.known.add(key, tally, MAX_OF_IDENTITIES),
             Who::Anonymous => self.anonymous.add(key, tally, MAX_OF_ANONYMOUS),
         };
-        self.observed.evicted += evicted.len() as u64;
+        self.note_evicted(evicted.len());
+    }
+
+    fn note_evicted(&mut self, count: usize) {
+        self.observed.evicted = self.observed.evicted.saturating_add(count as u64);
     }
 
     fn add_client(&mut self, key: ClientKey, tally: &Tally) -> Option<Unusual> {
-        if !matches!(key.client, Client::Identity(_)) {
-            let evicted = self.others.add(key, tally, MAX_OTHER_CLIENTS);
-            self.observed.evicted += evicted.len() as u64;
-            return None;
+        match key.client {
+            Client::Identity(_) => {}
+            Client::Refused(_) => {
+                let evicted = self.refused.add(key, tally, MAX_REFUSED);
+                self.refused_evicted += evicted.len() as u64;
+                return None;
+            }
+            Client::Unasked | Client::WithoutCertificate => {
+                let evicted = self.others.add(key, tally, MAX_OTHER_CLIENTS);
+                self.note_evicted(evicted.len());
+                return None;
+            }
         }
         let certificate = tally.leaf.and_then(|leaf| self.certificates.get(&leaf));
         let identity = certificate.map(|it| it.identity.to_string());
@@ -138,7 +154,7 @@ impl Sum {
             before.is_none_or(|networks| !networks.contains(&from)),
         );
         let evicted = self.identities.add(key, tally, MAX_IDENTITIES);
-        self.observed.evicted += evicted.len() as u64;
+        self.note_evicted(evicted.len());
         for (key, tally) in evicted {
             self.forget_network(&key, &tally);
         }
@@ -186,6 +202,7 @@ impl Sum {
         self.anonymous.0.retain(|_, tally| is_recent(tally));
         self.identities.0.retain(|_, tally| is_recent(tally));
         self.others.0.retain(|_, tally| is_recent(tally));
+        self.refused.0.retain(|_, tally| is_recent(tally));
         self.observed.forget_before(unix_s);
         if self.len() != before {
             self.see_again();
@@ -203,7 +220,8 @@ impl Sum {
 
     /// Entries of all tables.
     pub(super) fn len(&self) -> usize {
-        self.known.0.len() + self.anonymous.0.len() + self.identities.0.len() + self.others.0.len()
+        let decisions = self.known.0.len() + self.anonymous.0.len();
+        decisions + self.identities.0.len() + self.others.0.len() + self.refused.0.len()
     }
 
     /// To be written.
@@ -214,6 +232,7 @@ impl Sum {
             tally: tally.clone(),
         });
         let clients = self.identities.0.iter().chain(&self.others.0);
+        let clients = clients.chain(&self.refused.0);
         let clients = clients.map(|(key, tally)| StoredClient {
             key: key.clone(),
             tally: tally.clone(),
@@ -231,7 +250,9 @@ impl Sum {
 const MAX_OF_IDENTITIES: usize = 3072;
 const MAX_OF_ANONYMOUS: usize = 3072;
 const MAX_IDENTITIES: usize = 1024;
-const MAX_OTHER_CLIENTS: usize = 1024;
+const MAX_OTHER_CLIENTS: usize = 768;
+/// Apart from those who are let in without a certificate, which is who has to be known before one is required.
+const MAX_REFUSED: usize = 256;
 /// Each entry names one at most; more are those of entries that have gone.
 const MAX_CERTIFICATES: usize = 2 * (MAX_OF_IDENTITIES + MAX_IDENTITIES);
 
@@ -336,6 +357,38 @@ mod tests {
     }
 
     #[test]
+    fn flood_of_the_refused_displaces_nobody_who_was_let_in() {
+        let mut sum = Sum::default();
+        let other = |client: Client, from: u32, at: u64| {
+            let key = ClientKey {
+                listener: "listener-1".to_owned(),
+                client,
+                from: std::net::Ipv4Addr::from_bits(from).into(),
+                shadow: None,
+            };
+            Batch {
+                clients: vec![(key, tally(1, at, None))],
+                ..Batch::default()
+            }
+        };
+        sum.take(other(Client::WithoutCertificate, 7, 1));
+        for number in 0..10_000 {
+            let refused = Client::Refused("client-ca-not-trusted".to_owned());
+            sum.take(other(refused, number, 2));
+        }
+        assert_eq!(sum.others.0.len(), 1);
+        assert!(sum.refused.0.len() <= MAX_REFUSED);
+        assert_eq!(
+            sum.observed.lost(),
+            0,
+            "nothing is lost that readiness goes by"
+        );
+        assert!(sum.refused_evicted > 0);
+        let again = Sum::of(sum.kept());
+        assert_eq!(again.len(), sum.len());
+    }
+
+    #[test]
     fn identity_is_unusual_once_and_from_each_network_once() {
         let mut sum = Sum::default();
         let mut kinds = |name, network| {
@@ -386,7 +439,7 @@ mod tests {
             ..decision(Who::Anonymous, "/")
         };
         sum.take(of_decision(long, tally(2, 6, None)));
-        sum.observed.note(1000, true);
+        sum.observed.note(1000);
         file::write(&path, &sum.kept()).expect("written");
         let sorted = |mut kept: Kept| {
             kept.decisions.sort_by_key(|it| it.tally.last_unix_s);

@@ -182,3 +182,24 @@ async fn shadow_beside_certificates_that_count_changes_neither_who_comes_in_nor_
         }
     }
 }
+
+/// Refused by those in force for it too, so that nothing but what is told of them differs.
+#[tokio::test]
+async fn whoever_holds_no_key_would_not_be_accepted_whatever_is_in_force() {
+    for mode in [ClientCertificate::Request, ClientCertificate::Require] {
+        for version in BOTH {
+            let mut site = Site::with(|settings| settings.client_certificate = mode);
+            let verifier = site.settings.verifier.clone().expect("certificates count");
+            site.replace(|settings| {
+                settings.shadow = Some(ShadowSettings {
+                    client_certificate: ClientCertificate::Require,
+                    verifier,
+                });
+            });
+            let thief = site.client("you").with_other_key();
+            let meeting = meet(&site, &Arc::new(config(&site, Some(&thief), version))).await;
+            let refused = meeting.server.err().expect("refused");
+            assert_eq!(refused.shadow, Some(would_refuse(Cause::BadSignature)));
+        }
+    }
+}

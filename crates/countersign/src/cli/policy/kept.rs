@@ -17,6 +17,7 @@ pub(super) struct Recent {
     /// The first second that counts.
     pub(super) from: u64,
     pub(super) since: Duration,
+    now: u64,
 }
 
 impl Recent {
@@ -37,6 +38,7 @@ impl Recent {
             kept,
             from: now.minus(since).seconds(),
             since,
+            now: now.seconds(),
         })
     }
 
@@ -46,7 +48,18 @@ impl Recent {
 
     /// For how long it was looked at all.
     pub(super) fn observed(&self) -> Duration {
-        self.kept.observed.since(self.from)
+        self.observed_since(self.from)
+    }
+
+    /// For how long it was looked since then.
+    pub(super) fn observed_since(&self, unix_s: u64) -> Duration {
+        let from = self.from.max(unix_s);
+        self.kept.observed.since(from, self.now)
+    }
+
+    /// Whether it was looked all the time, for as long as that was.
+    pub(super) fn is_watched(&self, observed_s: u64) -> bool {
+        observed_s.saturating_add(SLACK_S) >= self.since.as_secs()
     }
 
     /// Whom the certificate was accepted as.
@@ -67,9 +80,10 @@ impl Recent {
     /// What is missing for want of room.
     pub(super) fn losses(&self) -> Option<String> {
         let observed = &self.kept.observed;
-        let lost = observed.evicted.saturating_add(observed.dropped);
-        (lost > 0).then(|| {
-            format!("{lost} kinds of requests or connections came too fast or too many to be kept: what is said here is not all")
+        let lost = observed.lost();
+        (lost > 0 && observed.last_lost_unix_s >= self.from).then(|| {
+            let when = UnixTime::from_seconds(observed.last_lost_unix_s);
+            format!("{lost} requests or connections came too fast, or were of too many kinds to be kept, the last {when}: what is said here is not all")
         })
     }
 }
@@ -91,3 +105,5 @@ pub(super) fn times(count: u64) -> String {
 }
 
 pub(super) const SHOWN: usize = 50;
+/// What passes between two writings.
+const SLACK_S: u64 = 120;

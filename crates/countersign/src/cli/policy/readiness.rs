@@ -54,6 +54,8 @@ struct ListenerReadiness {
     /// Of these, without a certificate that counts; where they came from.
     without_certificate: u64,
     sources: Vec<Counted>,
+    /// Open connections without one, whenever they came.
+    open_without: u64,
     /// Refused in the handshake already, by cause.
     refused: Vec<Counted>,
     /// A shadow of certificates would refuse them: by cause and source.
@@ -81,14 +83,14 @@ impl ReadinessArguments {
             .map(|(name, record)| ListenerReadiness::of(name, record, &recent))
             .collect();
         let readiness = Readiness {
-            // What was not kept may be what stands in the way.
-            ready: listeners.iter().all(|it| it.ready),
+            // Where nothing listens nothing was seen.
+            ready: !listeners.is_empty() && listeners.iter().all(|it| it.ready),
             since_s: self.since.as_secs(),
             listeners,
             incomplete: recent.losses(),
         };
         globals.output().answer(&readiness, Readiness::text)?;
-        let is_watched = |it: &ListenerReadiness| it.observed_s + SLACK_S >= readiness.since_s;
+        let is_watched = |it: &ListenerReadiness| recent.is_watched(it.observed_s);
         let is_ready = readiness.ready && readiness.listeners.iter().all(is_watched);
         Ok(Answer::from_bool(!self.check || is_ready))
     }
@@ -101,12 +103,13 @@ struct Counts(BTreeMap<String, (u64, u64)>);
 impl Counts {
     fn add(&mut self, what: String, tally: &Tally) {
         let (count, last) = self.0.entry(what).or_default();
-        *count += tally.count;
+        *count = count.saturating_add(tally.count);
         *last = (*last).max(tally.last_unix_s);
     }
 
     fn total(&self) -> u64 {
-        self.0.values().map(|(count, _)| count).sum()
+        let counts = self.0.values().map(|(count, _)| *count);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// The most frequent first.
@@ -126,7 +129,7 @@ impl ListenerReadiness {
     fn of(name: &str, record: &ListenerRecord, recent: &Recent) -> Self {
         let (mut without, mut refused, mut shadowed) =
             (Counts::default(), Counts::default(), Counts::default());
-        let mut connections = 0;
+        let mut connections = 0_u64;
         // What came before the listener stood as it stands says nothing of it.
         let counts =
             |tally: &Tally| recent.is_recent(tally) && tally.last_unix_s >= record.since_unix_s;
@@ -134,13 +137,13 @@ impl ListenerReadiness {
         for client in clients.filter(|it| it.key.listener == name && counts(&it.tally)) {
             let from = client.key.from.to_string();
             match &client.key.client {
-                Client::Identity(_) => connections += client.tally.count,
+                Client::Identity(_) => connections = connections.saturating_add(client.tally.count),
                 Client::Refused(cause) => {
                     refused.add(format!("{cause} from {from}"), &client.tally);
                     continue;
                 }
                 Client::Unasked | Client::WithoutCertificate => {
-                    connections += client.tally.count;
+                    connections = connections.saturating_add(client.tally.count);
                     let is_accepted = matches!(
                         &client.key.shadow,
                         Some(CertificateVerdict::WouldAccept(Some(_)))
@@ -168,11 +171,12 @@ impl ListenerReadiness {
                 identities.add(who, &decision.tally);
             }
         }
-        let observed = recent
-            .kept
-            .observed
-            .since(recent.from.max(record.since_unix_s));
-        let is_clear = without.0.is_empty() && shadowed.0.is_empty() && identities.0.is_empty();
+        let observed = recent.observed_since(record.since_unix_s);
+        // They came before what is looked at, and are still there.
+        let open_without = (recent.kept.observed.open_without.get(name)).map_or(0, |count| *count);
+        let is_clear = [&without, &shadowed, &identities].map(|it| it.0.is_empty()) == [true; 3];
+        // What was not kept may be what stands in the way.
+        let is_all = open_without == 0 && recent.losses().is_none();
         // Of whom nobody asks anything nothing is known.
         let asks = record.client_certificate != "off" || record.shadow.is_some();
         Self {
@@ -180,11 +184,12 @@ impl ListenerReadiness {
             address: record.address.clone(),
             client_certificate: record.client_certificate.clone(),
             shadow: record.shadow.clone(),
-            ready: asks && is_clear,
+            ready: asks && is_clear && is_all,
             observed_s: observed.as_secs(),
             span: recent.span(observed),
             connections,
             without_certificate: without.total(),
+            open_without,
             sources: without.sorted(),
             refused: refused.sorted(),
             would_refuse: shadowed.sorted(),
@@ -218,6 +223,11 @@ impl ListenerReadiness {
         )
         .expect("a String takes everything");
         list(&mut text, &self.sources);
+        if self.open_without > 0 {
+            let open = self.open_without;
+            writeln!(text, "  {open} connections without a certificate were open when decisions were last written")
+                .expect("a String takes everything");
+        }
         for (counted, head) in [
             (
                 &self.would_refuse,
@@ -249,6 +259,9 @@ fn list(text: &mut String, counted: &[Counted]) {
 impl Readiness {
     fn text(&self) -> String {
         let mut text: String = self.listeners.iter().map(ListenerReadiness::text).collect();
+        if self.listeners.is_empty() {
+            text.push_str("not ready: no listener was watched\n");
+        }
         if let Some(incomplete) = &self.incomplete {
             text.push_str(incomplete);
             text.push('\n');
@@ -256,6 +269,3 @@ impl Readiness {
         text
     }
 }
-
-/// What passes between two writings.
-const SLACK_S: u64 = 120;

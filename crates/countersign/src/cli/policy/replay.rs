@@ -42,7 +42,7 @@ pub(super) struct ReplayArguments {
     /// The trust domain of that authority
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<TrustDomain>,
-    /// Exit code 1 if somebody who was admitted would be refused, or if that cannot be said of all
+    /// Exit code 1 if somebody who was admitted would be refused, or if that cannot be said of all and of the whole time
     #[arg(long)]
     check: bool,
 }
@@ -108,8 +108,10 @@ impl ReplayArguments {
         let plan = composition::plan(&loaded, Some(&own), &BundlesInForce::default(), now)?;
         let replay = Replay::of(&recent, &plan);
         globals.output().answer(&replay, Replay::text)?;
-        let is_good = replay.refused.is_empty() && replay.unknown.is_empty();
-        Ok(Answer::from_bool(!self.check || is_good))
+        let is_all = replay.incomplete.is_none() && recent.is_watched(replay.observed_s);
+        // Of nothing nothing can be said.
+        let is_good = replay.judged > 0 && replay.refused.is_empty() && replay.unknown.is_empty();
+        Ok(Answer::from_bool(!self.check || is_all && is_good))
     }
 }
 
@@ -144,7 +146,7 @@ impl Replay {
         let decisions = recent.kept.decisions.iter();
         for decision in decisions.filter(|it| recent.is_recent(&it.tally)) {
             replay.judged += 1;
-            replay.decisions += decision.tally.count;
+            replay.decisions = (replay.decisions).saturating_add(decision.tally.count);
             let listener = listeners.get(decision.key.listener.as_str());
             match listener.map(|it| it.replay(decision, &recent.kept.certificates)) {
                 Some(Replayed::Decided(explained)) => {
@@ -305,7 +307,7 @@ fn note_unknown(
         example: example(),
     });
     view.kinds += 1;
-    view.decisions += count;
+    view.decisions = view.decisions.saturating_add(count);
 }
 
 fn what(what: &What) -> String {

@@ -46,6 +46,11 @@ impl IpRange {
         self.base.is_ipv4() == address.is_ipv4() && self.prefix(address) == number(self.base)
     }
 
+    /// Whether it tells apart addresses that have as many bits in common, of IPv4 and of IPv6.
+    pub(crate) fn is_narrower_than(&self, [v4, v6]: [u8; 2]) -> bool {
+        self.bits > if self.base.is_ipv4() { v4 } else { v6 }
+    }
+
     /// The range of this many bits around the address.
     pub(crate) fn around(address: IpAddr, bits: u8) -> Self {
         let whole = Self {
