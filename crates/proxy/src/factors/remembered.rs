@@ -45,9 +45,12 @@ impl Remembered {
     }
 
     pub(crate) fn keep_refused(&self, digest: Fingerprint, keys: &Arc<KeySet>, fault: TokenFault) {
-        let _keys = Arc::clone(keys);
         let place = (digest, Arc::as_ptr(keys).addr());
-        self.refused.keep(place, Refused { fault, _keys });
+        let refused = Refused {
+            fault,
+            _keys: Arc::clone(keys),
+        };
+        self.refused.keep(place, refused);
     }
 }
 
