@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 use crate::credentials::SharedCredentials;
 use crate::edge::{self, Edge, Ends};
 use crate::enforcement::{Admission, Enforcement};
-use crate::farewell::{alert_record, part};
+use crate::farewell::{alert_record, part, turn_away};
 use crate::fault::{self, Fault};
 use crate::hello::{Greeting, Rejected};
 use crate::judge::Judge;
@@ -579,18 +579,6 @@ fn may_be_told(fault: &Fault) -> bool {
                 | HandshakeFault::TrustMissing
         ),
     }
-}
-
-/// After the handshake rustls lets no alert through but `close_notify`.
-async fn turn_away(mut tls: TlsStream<TcpStream>) {
-    tls.get_mut().1.send_close_notify();
-    let mut last_words = Vec::new();
-    while tls.get_mut().1.wants_write() {
-        // Writing to a Vec cannot fail.
-        let _ = tls.get_mut().1.write_tls(&mut last_words);
-    }
-    let (socket, _) = tls.into_inner();
-    part(socket, &last_words).await;
 }
 
 /// Whatever says who a client was says by which front it came.
