@@ -33,6 +33,7 @@ use self::seen::SeenCertificates;
 use crate::headers::sent::SentHeaders;
 use crate::headers::stripped;
 use crate::metrics::TokenKeysFigures;
+use crate::plan::trust_the_same;
 
 /// What a configuration says of tokens and API keys.
 #[derive(Default)]
@@ -70,6 +71,17 @@ pub(crate) struct KeyUrl {
     /// How long keys are good that the URL gives no more.
     pub(crate) life: Duration,
     pub(crate) looks: Arc<Looks>,
+}
+
+impl KeyUrl {
+    /// Whether its server has to prove itself by the same anchors.
+    fn is_believed_as(&self, other: &Self) -> bool {
+        match (&self.https, &other.https) {
+            (None, None) => true,
+            (Some(one), Some(other)) => trust_the_same(one, other),
+            _ => false,
+        }
+    }
 }
 
 /// Keys, and when they were last found where they are published.
@@ -129,7 +141,7 @@ impl Verification {
                 continue;
             };
             let same = before.issuers.iter().find(|it| {
-                matches!(&it.source, KeySource::Url(then) if then.written == now.written && then.https.is_some() == now.https.is_some())
+                matches!(&it.source, KeySource::Url(then) if then.written == now.written && then.is_believed_as(now))
                     && it.settings.issuer == issuer.settings.issuer
             });
             if let Some(keys) = same.and_then(|it| it.keys.load_full()) {

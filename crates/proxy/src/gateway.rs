@@ -337,6 +337,10 @@ impl GatewayHandle {
             .store(Arc::new(plan.kept_decisions(now)));
         self.judge_again().await;
         let effects = withdrawn.await;
+        if !is_trust_the_same {
+            // Whoever was yet to be cut may have been seen again.
+            self.shared.seen.forget_all();
+        }
         Ok(ReloadReport {
             listeners: names,
             sessions_declined: effects.sessions_declined,

@@ -22,7 +22,7 @@ use countersign_proxy::gateway::{GatewayHandle, ReloadReport};
 use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::SharedClock;
 use countersign_runtime::file_reads::unless_stuck;
-use countersign_runtime::shutdown::reload_signal;
+use countersign_runtime::shutdown::{ReloadSignal, reload_signal};
 use countersign_runtime::supervisor::Supervisor;
 use countersign_runtime::watched_files::{Sight, Sights, WatchedFiles};
 use countersign_tls::enforcement::Enforcement;
@@ -109,16 +109,25 @@ impl Ports {
 }
 
 impl Reloads {
-    /// Until the process ends.
-    pub(crate) async fn run(mut self, mut asking: mpsc::Receiver<ReloadRequest>) -> Fault {
+    /// Until the process ends. SIGHUP is listened for when this returns: whoever is told "ready" may send one at once.
+    pub(crate) fn run(self, asking: mpsc::Receiver<ReloadRequest>) -> impl Future<Output = Fault> {
         // A closed terminal says SIGHUP too. An `up` at one has no file to read again, and should not outlive it.
         let ends_with_terminal =
             matches!(self.source, Source::CommandLine(_)) && io::stdin().is_terminal();
         let installed = (!ends_with_terminal).then(reload_signal).transpose();
-        let mut hangup = match installed {
-            Ok(hangup) => hangup,
-            Err(error) => return Fault::world(format_args!("cannot handle SIGHUP: {error}")),
-        };
+        async move {
+            match installed {
+                Ok(hangup) => self.run_with(hangup, asking).await,
+                Err(error) => Fault::world(format_args!("cannot handle SIGHUP: {error}")),
+            }
+        }
+    }
+
+    async fn run_with(
+        mut self,
+        mut hangup: Option<ReloadSignal>,
+        mut asking: mpsc::Receiver<ReloadRequest>,
+    ) -> Fault {
         self.loaded.settle();
         let mut watched = self.watch(&self.loaded);
         let mut backoff = FIRST_BACKOFF;

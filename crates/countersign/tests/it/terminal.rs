@@ -9,6 +9,8 @@ const EVIL: &str = "\u{1b}[31mred\u{202e}\u{9b}m";
 
 /// Every command that takes a path or a name, with that one.
 const COMMANDS: &[&[&str]] = &[
+    &["api-key", "new", EVIL, "--for", "cn:you"],
+    &["api-key", "new", "key", "--for", EVIL],
     &["audit", "verify", "--file", EVIL],
     &["break-glass", "print", EVIL],
     &["ca", "adopt", "--intermediate", EVIL, "--key", EVIL],
@@ -33,6 +35,8 @@ const COMMANDS: &[&[&str]] = &[
     &["list", "--profile", EVIL],
     &["list", "--state", EVIL],
     &["policy", "check", EVIL],
+    &["policy", "readiness", "--state", EVIL],
+    &["policy", "replay", EVIL],
     &["release", EVIL],
     &["renew", EVIL],
     &["revoke", EVIL, "--yes"],
