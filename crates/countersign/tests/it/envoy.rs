@@ -53,7 +53,7 @@ impl Envoy {
                     "envoy is not up ({ended:?}):\n{}",
                     fs::read_to_string(at("log")).unwrap_or_default()
                 );
-                std::thread::sleep(Duration::from_millis(20));
+                thread::sleep(Duration::from_millis(20));
             }
         }
         Self {
@@ -228,7 +228,7 @@ fn envoy_as_client_is_let_in_as_itself_and_refused_as_anybody_else() {
         let is_admitted = status.starts_with("200");
         assert_eq!(upstream.received().len() > before, is_admitted, "{name}");
     }
-    let causes = [
+    let told = [
         "client-cert-not-sent",
         "identity-not-allowed",
         "same-name-different-key-ca",
@@ -237,10 +237,10 @@ fn envoy_as_client_is_let_in_as_itself_and_refused_as_anybody_else() {
     let given_up = Instant::now() + Duration::from_secs(30);
     loop {
         let explained = installation.ok(&["explain", "--from", "127.0.0.1", "--since", "5m"]);
-        if causes.iter().all(|cause| explained.contains(cause)) {
+        if told.iter().all(|cause| explained.contains(cause)) {
             break;
         }
-        assert!(Instant::now() < given_up, "{causes:?} in {explained}");
+        assert!(Instant::now() < given_up, "{told:?} in {explained}");
         thread::sleep(Duration::from_millis(100));
     }
     drop(process);
