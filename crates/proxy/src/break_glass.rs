@@ -6,7 +6,7 @@
 //! finds the other, as in `tls`.
 //!
 //! Whatever shuts it waits for no disk and for no lock that is held across one; what is left to do then is done by a task of its own,
-//! which nobody who hangs up takes away. Nothing is written to the disk of an arming after its end: both are queued under [`Turn`].
+//! which nobody who hangs up takes away. Nothing is written to the disk of an arming after its end: both are queued under `Turn`.
 //!
 //! Nothing is used unrecorded: the line in `log.jsonl` is on disk before a byte goes on. The disk is written by one thread of its own.
 

@@ -1,10 +1,10 @@
 //! Decisions that are kept: who was let do what and who was refused, each kind once, with a count. So another configuration can be judged
 //! by what happens here before it is in force, and it is known who would come without a certificate.
 //!
-//! It is a sum and no log. Each worker adds up by itself ([`recorder`]) and hands over once a second; one thread adds up what all of them
-//! have ([`sum`]) and writes it, whole or not at all ([`file`]). Nothing here decides anything, and nobody waits for it.
+//! It is a sum and no log. Each worker adds up by itself (`recorder`) and hands over once a second; one thread adds up what all of them
+//! have (`sum`) and writes it, whole or not at all ([`file`]). Nothing here decides anything, and nobody waits for it.
 //!
-//! What stands there is what rules look at, but for headers, whose values may be secrets: [`replay`] says of whom it cannot judge without.
+//! What stands there is what rules look at, but for headers, whose values may be secrets: `replay` says of whom it cannot judge without.
 
 mod entry;
 mod file;

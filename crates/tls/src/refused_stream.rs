@@ -18,7 +18,7 @@ use crate::farewell::DRAIN_BYTES;
 use crate::pending::Slot;
 use crate::sources::Place;
 
-/// Takes one answer. Reads end after [`READ_BYTES`], everything ends after [`LIFE`], whoever uses it.
+/// Takes one answer. Reads end after `READ_BYTES`, everything ends after `LIFE`, whoever uses it.
 ///
 /// Shutting it down waits until the client has taken what was written, or has had its time.
 pub struct RefusedStream {

@@ -720,11 +720,11 @@ fn without_end() -> Service {
         let Some(head) = conversation.head() else {
             return;
         };
-        if !head.contains("websocket") {
+        if head.contains("websocket") {
+            conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+        } else {
             conversation.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
             conversation.send_chunk(b"a");
-        } else {
-            conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
         }
         while let Some(byte) = conversation.bytes(1) {
             conversation.send(&byte);
@@ -875,8 +875,8 @@ async fn bad_tokens_of_one_connection_cost_a_few_signatures_and_no_more() {
     let process = installation.serve(&configuration(&issuer, &upstream, ROUTE));
     let mut connection = open(&shop, &process).await;
     let [known, fresh, last] = [600, 601, 602].map(|end| signer.token(&claims(&shop, end)));
-    let (signed, _) = known.rsplit_once('.').expect("three parts");
-    let bad = |number: u8| format!("{signed}.{}", b64([number; 64]));
+    let (content, _) = known.rsplit_once('.').expect("three parts");
+    let bad = |number: u8| format!("{content}.{}", b64([number; 64]));
     assert_eq!(bearer(&mut connection, &known).await.0, 200);
     // The same one costs one.
     for _ in 0..100 {
