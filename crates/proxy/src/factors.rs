@@ -18,7 +18,7 @@ use countersign_pki::chain::Verifier;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_pki::time::UnixTime;
-use countersign_policy::access::{AccessPolicy, Factor, Factors, Named};
+use countersign_policy::access::{AccessPolicy, Factor, Factors};
 use countersign_policy::api_key::{ApiKeyFault, ApiKeys};
 use countersign_policy::token::{KeySet, TokenFault, TokenIssuer, VerifiedToken, named_issuer};
 use countersign_probe::url::FetchUrl;
@@ -143,6 +143,7 @@ impl Verification {
             let same = before.issuers.iter().find(|it| {
                 matches!(&it.source, KeySource::Url(then) if then.written == now.written && then.is_believed_as(now))
                     && it.settings.issuer == issuer.settings.issuer
+                    && it.settings.name == issuer.settings.name
             });
             if let Some(keys) = same.and_then(|it| it.keys.load_full()) {
                 issuer.keys.store(Some(keys));
@@ -230,11 +231,18 @@ impl Verification {
         let named = named_issuer(text)?;
         // Several may have one `iss`, for different audiences.
         let mut fault = TokenFault::UnknownIssuer;
-        for issuer in self.issuers.iter().filter(|it| it.settings.issuer == named) {
-            match self.verified_by(issuer, text, digest, holder) {
+        let mut has_cost = false;
+        let issuers = self.issuers.iter().enumerate();
+        for (number, issuer) in issuers.filter(|(_, it)| it.settings.issuer == named) {
+            let digest = (digest, number);
+            match self.verified_by(issuer, text, digest, holder, &mut has_cost) {
                 Ok(token) => return Ok(token),
                 Err(refused) => fault = refused,
             }
+        }
+        // Not for one that another issuer of the name took.
+        if has_cost {
+            holder.budget.note_failed(now);
         }
         Err(fault)
     }
@@ -243,14 +251,16 @@ impl Verification {
         &self,
         issuer: &Arc<Issuer>,
         text: &str,
-        digest: Fingerprint,
+        digest: (Fingerprint, usize),
         holder: &Holder<'_>,
+        has_cost: &mut bool,
     ) -> Result<Proof, TokenFault> {
         let keys = issuer.keys_at(holder.now)?;
         if let Some(fault) = self.remembered.refused(digest, &keys) {
             return Err(fault);
         }
-        if holder.budget.is_spent(holder.now) {
+        // What was admitted is judged again at no cost of its own doing.
+        if holder.proof.is_none() && holder.budget.is_spent(holder.now) {
             return Err(TokenFault::TooManyRefused);
         }
         match issuer.settings.verify(text, &keys) {
@@ -260,12 +270,12 @@ impl Verification {
                     token: Arc::new(token),
                     keys,
                 };
-                self.remembered.keep(digest, proof.clone());
+                self.remembered.keep(digest.0, proof.clone());
                 Ok(proof)
             }
             Err(fault) => {
                 if fault.cost_a_signature() {
-                    holder.budget.note_failed(holder.now);
+                    *has_cost = true;
                     (self.remembered).keep_refused(digest, &keys, fault.clone());
                 }
                 Err(fault)
@@ -298,7 +308,7 @@ impl Verification {
             let is_hidden = match &shown.token {
                 Some(token) => self.hides(token.issuer()),
                 // Whose it is was not found out; it may be one that is hidden.
-                None => bearer(headers) != Err(TokenFault::Missing) && self.hides_any(policy),
+                None => may_be_bearer(headers) && self.hides_any(),
             };
             if is_hidden {
                 headers.remove(AUTHORIZATION);
@@ -314,10 +324,17 @@ impl Verification {
         (self.issuers.iter()).any(|it| it.settings.name == name && !it.forwards)
     }
 
-    fn hides_any(&self, policy: &AccessPolicy) -> bool {
-        let mut named = policy.named_factors();
-        named.any(|(.., named)| matches!(named, Named::Issuer(name) if self.hides(name)))
+    fn hides_any(&self) -> bool {
+        self.issuers.iter().any(|it| !it.forwards)
     }
+}
+
+/// Whether some upstream might read a token there, whatever it takes for the space behind the scheme.
+fn may_be_bearer(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().any(|value| {
+        let (scheme, rest) = value.as_bytes().split_at(value.len().min(BEARER.len()));
+        scheme.eq_ignore_ascii_case(BEARER) && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+    })
 }
 
 impl HeldKeys {
@@ -379,9 +396,26 @@ fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+const BEARER: &[u8] = b"bearer";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_some_upstream_could_read_as_a_token_may_be_one() {
+        let check = |value: &'static str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().expect("a value"));
+            assert_eq!(may_be_bearer(&headers), expected, "{value:?}");
+        };
+        for value in ["Bearer x", "bearer\tx", "BEARER", "Bearer=x", "Bearer,x"] {
+            check(value, true);
+        }
+        for value in ["Basic x", "Bearers x", "Bear x", "x Bearer"] {
+            check(value, false);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn keys_get_older_by_the_clock_that_says_more() {

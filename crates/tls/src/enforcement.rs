@@ -261,7 +261,7 @@ impl Enforcement {
 
     /// Whether a certificate that was verified before is neither over nor revoked, by what handshakes are judged by now.
     pub fn would_stand(&self, peer: &VerifiedPeer) -> bool {
-        self.now() <= peer.not_after() && !self.is_revoked(peer)
+        self.now() <= peer.not_after() && !self.is_refused(peer)
     }
 
     /// Whether it is revoked, or has to be known not to be and is not.

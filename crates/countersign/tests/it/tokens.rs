@@ -916,3 +916,30 @@ async fn until(connection: &mut Connection, token: &str, status: u16) {
     };
     in_time("the status", reached).await;
 }
+
+/// Of two issuers under one name for two audiences: what the one refuses costs nobody anything whom the other takes.
+#[tokio::test]
+async fn token_for_the_second_audience_of_an_issuer_is_nobodys_failure() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "ES256", "e");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let one = format!("{ISSUER}jwks_file = \"corp.json\"\n");
+    let other = one
+        .replace("\"corp\"", "\"audit\"")
+        .replace("[\"payments\"]", "[\"ledger\"]");
+    let routes = ROUTE.replace("\"corp\"", "\"audit\"");
+    let toml = configuration(&format!("{one}{other}"), &upstream, &routes);
+    let process = installation.serve(&toml);
+    let mut connection = open(&shop, &process).await;
+    for end in 0..70 {
+        let claims = claims(&shop, 600 + end).replace("payments", "ledger");
+        let token = signer.token(&claims);
+        for _ in 0..2 {
+            assert_eq!(bearer(&mut connection, &token).await.0, 200, "{end}");
+        }
+    }
+    // One that is for nobody here still is for nobody.
+    let claims = claims(&shop, 600).replace("payments", "archive");
+    assert_eq!(bearer(&mut connection, &signer.token(&claims)).await.0, 401);
+}

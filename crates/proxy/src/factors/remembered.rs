@@ -16,7 +16,8 @@ use super::Proof;
 #[derive(Default)]
 pub(crate) struct Remembered {
     good: Generations<Fingerprint, Proof>,
-    refused: Generations<(Fingerprint, usize), Refused>,
+    /// By the issuer's number and the address of its keys, too: what one refuses another of the same name may take.
+    refused: Generations<(Fingerprint, usize, usize), Refused>,
 }
 
 /// Holds the keys, so that no others ever have their address.
@@ -39,13 +40,23 @@ impl Remembered {
     }
 
     /// Why these keys do not do for it.
-    pub(crate) fn refused(&self, digest: Fingerprint, keys: &Arc<KeySet>) -> Option<TokenFault> {
-        let refused = self.refused.get(&(digest, Arc::as_ptr(keys).addr()));
+    pub(crate) fn refused(
+        &self,
+        (digest, issuer): (Fingerprint, usize),
+        keys: &Arc<KeySet>,
+    ) -> Option<TokenFault> {
+        let place = (digest, issuer, Arc::as_ptr(keys).addr());
+        let refused = self.refused.get(&place);
         refused.map(|it| it.fault)
     }
 
-    pub(crate) fn keep_refused(&self, digest: Fingerprint, keys: &Arc<KeySet>, fault: TokenFault) {
-        let place = (digest, Arc::as_ptr(keys).addr());
+    pub(crate) fn keep_refused(
+        &self,
+        (digest, issuer): (Fingerprint, usize),
+        keys: &Arc<KeySet>,
+        fault: TokenFault,
+    ) {
+        let place = (digest, issuer, Arc::as_ptr(keys).addr());
         let refused = Refused {
             fault,
             _keys: Arc::clone(keys),
