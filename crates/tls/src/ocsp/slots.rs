@@ -232,7 +232,7 @@ impl Slot {
     /// Whether somebody who is in needs a new answer, and nobody asks for it.
     pub(super) fn is_due(&self, now: UnixTime) -> bool {
         let state = lock(&self.state);
-        !state.is_asking && state.next.is_none_or(|next| next <= now)
+        !state.is_asking && (state.next).is_none_or(|next| next <= state.not_before(now))
     }
 
     /// Whether the caller is the one to ask.
@@ -291,6 +291,7 @@ impl Slot {
     pub(super) fn fail(&self, fault: OcspFault, now: UnixTime) {
         {
             let mut state = lock(&self.state);
+            let now = state.not_before(now);
             let left = (state.answer.as_ref()).map_or(Duration::ZERO, |it| it.until.since(now));
             state.failure = Some((fault.bounded(), now));
             state.is_asking = false;
@@ -303,6 +304,7 @@ impl Slot {
     pub(super) fn put_off(&self, why: OcspFault, now: UnixTime) {
         {
             let mut state = lock(&self.state);
+            let now = state.not_before(now);
             state.put_off = Some((why.bounded(), now));
             state.is_asking = false;
         }
@@ -439,6 +441,13 @@ mod tests {
         assert_eq!(hard(Patience::AskFirst, 500), OcspStanding::Awaited);
         assert!(matches!(
             hard(Patience::Live, 500),
+            OcspStanding::Refused(_)
+        ));
+        assert!(slot.is_due(at(500)));
+        slot.fail(OcspFault::Unknown, at(500));
+        assert!(!slot.is_due(at(500)));
+        assert!(matches!(
+            hard(Patience::JustNow, 500),
             OcspStanding::Refused(_)
         ));
     }
