@@ -127,7 +127,6 @@ fn certificate_routes() -> Vec<Route> {
     ]
 }
 
-/// About the authority as a whole.
 fn withdrawal_routes() -> Vec<Route> {
     vec![
         Route::post(
@@ -175,6 +174,7 @@ fn withdrawal_routes() -> Vec<Route> {
     ]
 }
 
+/// About the authority as a whole.
 fn authority_routes() -> Vec<Route> {
     vec![
         Route::post(BACKUP, Role::Admin, "Copy the authority", backup).answers_bytes(TAR),

@@ -103,7 +103,6 @@ pub enum CertificateStatus {
     /// Revoked for now: on hold.
     Held,
     /// None of the others: good until its end.
-    // As authorities and commands of before call it.
     Live,
     /// Revoked.
     Revoked,
