@@ -10,8 +10,10 @@
 pub mod cause;
 pub mod chain;
 pub mod connecting;
+pub mod doctor;
 pub mod evidence;
 pub mod factor;
+pub mod finding;
 pub mod handshake;
 pub mod refusal;
 pub mod request;
