@@ -1,20 +1,21 @@
 //! No signature without a record: whatever instant the process is killed at, the inventory knows every certificate that
-//! anybody has received, and every revocation that was acknowledged.
+//! anybody has received, and every revocation that was acknowledged; no CRL number goes back or stands for two lists.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_testkit::pki;
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde_json::{Value, json};
 
-use crate::installation::Installation;
+use crate::installation::{Installation, text};
 
 #[test]
 fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
@@ -26,11 +27,11 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
     let kills = kills();
     for kill in 1..=kills {
         let process = installation.up(&[]);
-        let socket = process.path("state").join("admin.sock");
+        let socket = &process.path("state").join("admin.sock");
         let (sender, certificates) = mpsc::channel();
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
-                let (sender, socket) = (sender.clone(), &socket);
+                let sender = sender.clone();
                 scope.spawn(move || {
                     let revokes = client % 2 == 0;
                     let name = format!("client-{kill}-{client}");
@@ -38,15 +39,19 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
                     issue_until_the_end(socket, &pki::request(), &name, revokes, &sender);
                 });
             }
+            let reader = sender.clone();
+            scope.spawn(move || read_lists_until_the_end(socket, &reader));
             drop(sender);
             // Every fourth time anywhere from the start on, unsealing of the CA key included; else amid the issuing.
             if kill % 4 == 0 {
                 std::thread::sleep(Duration::from_millis(random.below(300)));
             } else {
-                let first = certificates
-                    .recv()
-                    .expect("a certificate is issued before the process ends");
-                known.record(first);
+                let is_issuing = |received| {
+                    let is_certificate = matches!(received, Received::Certificate { .. });
+                    known.record(received);
+                    is_certificate
+                };
+                assert!(certificates.iter().any(is_issuing), "it ended by itself");
                 std::thread::sleep(Duration::from_micros(random.below(50_000)));
             }
             process.kill();
@@ -59,17 +64,21 @@ fn killed_at_any_instant_nothing_is_issued_that_the_inventory_does_not_know() {
         }
     }
     let (received, revoked) = (known.received.len(), known.revoked.len());
-    println!("{kills} kills, {received} certificates received, {revoked} revoked, seed {seed}");
+    let lists = known.lists.len();
+    println!(
+        "{kills} kills, {received} certificates received, {revoked} revoked, {lists} CRLs, seed {seed}"
+    );
     let enough = kills as usize;
     assert!(
-        received > enough && revoked > enough / 10,
-        "{received} certificates and {revoked} revocations are too few to prove anything"
+        received > enough && revoked > enough / 10 && lists > enough / 10,
+        "{received} certificates, {revoked} revocations and {lists} CRLs are too few to prove anything"
     );
 }
 
 /// What a client got: a whole answer.
 enum Received {
     Certificate { serial: String, fingerprint: String },
+    List { number: u64, pem: String },
     Revocation { serial: String, sequence: u64 },
 }
 
@@ -81,6 +90,47 @@ struct Known {
     revoked: HashSet<String>,
     /// The last place in the feed that anybody was told.
     sequence: u64,
+    /// The issuing CA's lists by their numbers, as digests.
+    lists: BTreeMap<u64, String>,
+}
+
+/// Asks for the issuing CA's list over and over: it is signed anew whenever something was revoked since the last.
+fn read_lists_until_the_end(socket: &Path, received: &mpsc::Sender<Received>) {
+    let Ok(stream) = UnixStream::connect(socket) else {
+        return;
+    };
+    let mut stream = BufReader::new(stream);
+    loop {
+        match post(&mut stream, "/v1/revocation-lists", &json!({})) {
+            Some((200, answer)) => {
+                let list = &answer["lists"][0];
+                let pem = list["pem"].as_str().expect("a list").to_owned();
+                let number = crl_number(
+                    &CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).expect("PEM"),
+                );
+                assert_eq!(list["number"].as_u64(), Some(number));
+                if received.send(Received::List { number, pem }).is_err() {
+                    return;
+                }
+            }
+            Some((503, _)) => std::thread::sleep(Duration::from_millis(5)),
+            Some((status, answer)) => panic!("{status}: {answer}"),
+            None => return,
+        }
+    }
+}
+
+/// The cRLNumber (RFC 5280 §5.2.3), found by its OID: read here, by code that the product does not share.
+fn crl_number(list: &[u8]) -> u64 {
+    let oid = [0x06, 0x03, 0x55, 0x1d, 0x14];
+    let mut places = list.windows(oid.len());
+    let at = places.position(|bytes| bytes == oid).expect("a number") + oid.len();
+    let (_, value) = element(&list[at..]);
+    let (tag, number) = element(value);
+    assert_eq!(tag, INTEGER);
+    number
+        .iter()
+        .fold(0, |sum, &octet| sum << 8 | u64::from(octet))
 }
 
 /// Asks for one certificate after the other, and revokes each where that is wished, until nobody answers any more.
@@ -215,6 +265,13 @@ impl Known {
                     panic!("{fingerprint} and {other} have the same serial {serial}");
                 }
             }
+            Received::List { number, pem } => {
+                let bytes = hex(digest(&SHA256, pem.as_bytes()).as_ref());
+                let last = self.lists.last_key_value().map(|(&number, _)| number);
+                assert!(last <= Some(number), "CRL {number} came behind {last:?}");
+                let of_that_number = self.lists.entry(number).or_insert_with(|| bytes.clone());
+                assert_eq!(*of_that_number, bytes, "CRL {number} is two lists");
+            }
             Received::Revocation { serial, sequence } => {
                 self.revoked.insert(serial);
                 self.sequence = self.sequence.max(sequence);
@@ -251,6 +308,28 @@ impl Known {
             .expect("an answer");
         assert!(status["authority"]["sequence"].as_u64() >= Some(self.sequence));
         installation.ok(&["audit", "verify"]);
+        self.compare_list(installation);
+    }
+
+    /// The next list is no older than any that was seen, and has every revocation that somebody was told of.
+    fn compare_list(&self, installation: &Installation) {
+        let path = installation.path("kills.crl");
+        installation.ok(&["ca", "crl", "--out", text(&path)]);
+        let lists = std::fs::read(&path).expect("written");
+        let list = CertificateRevocationListDer::from_pem_slice(&lists).expect("PEM");
+        let seen = self.lists.last_key_value().map(|(&number, _)| number);
+        assert!(seen <= Some(crl_number(&list)), "{seen:?} was seen");
+        let shown = Command::new("openssl")
+            .args(["crl", "-noout", "-text", "-in", text(&path)])
+            .output()
+            .expect("openssl runs");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let listed: HashSet<String> = (shown.lines())
+            .filter_map(|line| line.trim().strip_prefix("Serial Number: "))
+            .map(normal)
+            .collect();
+        let missing: Vec<_> = self.revoked.difference(&listed).collect();
+        assert!(missing.is_empty(), "revoked and not listed: {missing:?}");
     }
 }
 
