@@ -158,5 +158,53 @@ fn mosquitto_gets_the_messages_of_admitted_clients_and_of_nobody_else() {
     drop(process);
 }
 
+#[test]
+fn subscriber_whose_certificate_is_revoked_hears_nothing_more() {
+    let test = "subscriber_whose_certificate_is_revoked_hears_nothing_more";
+    let programs = ["mosquitto", "mosquitto_pub", "mosquitto_sub"].map(|name| peer(test, name));
+    let [Some(broker), Some(publish), Some(subscribe)] = programs else {
+        return;
+    };
+    let installation = Installation::new();
+    let broker = Broker::start(&broker);
+    let gateway = ephemeral::address();
+    let _process = installation.serve(&format!(
+        "[gateway]\nworkers = 1\nmetrics_address = \"127.0.0.1:0\"\n[[gateway.listener]]\naddress = \"{gateway}\"\n\
+         upstream = \"tcp://{}\"\nallow = [{{ cn = \"sensor\" }}, {{ cn = \"reader\" }}]\n",
+        broker.address
+    ));
+    let [sensor, reader] = ["sensor", "reader"].map(|name| installation.issue("client", name, &[]));
+    let send = |id: &str, message: &str| {
+        let mut command = client(&publish, gateway, &sensor.ca(), Some(&sensor), id);
+        let sent = Answer::of(command.args(["-t", "room/1", "-q", "1", "-r", "-m", message]));
+        assert_eq!(sent.code, Some(0), "{sent:#?}");
+    };
+    send("first", "21.5");
+    let mut command = client(&subscribe, gateway, &reader.ca(), Some(&reader), "reader");
+    let mut reading = command
+        .args(["-t", "room/1", "-q", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(reading.stdout.take().expect("piped")).lines();
+    let heard = lines.next().expect("a message").expect("UTF-8");
+    assert_eq!(heard, "21.5");
+
+    installation.ok(&["revoke", "reader", "--reason", "key-compromise", "--wait"]);
+    let begun = Instant::now();
+    // The broker is told that its client is gone: the connection to it ends with the client's.
+    while !broker.log().contains("Client reader") {
+        assert!(begun.elapsed() < HANG, "{}", broker.log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send("second", "22.0");
+    // Whether it ends at once or comes back first: nobody admits it, and it gives up.
+    let ended = reading.wait().expect("our child");
+    assert!(!ended.success(), "{ended}");
+    assert_eq!(lines.next().transpose().expect("UTF-8"), None);
+    assert_eq!(broker.log().matches(" as reader ").count(), 1);
+}
+
 /// Only catches a hang.
 const HANG: Duration = Duration::from_secs(30);
