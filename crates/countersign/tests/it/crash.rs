@@ -121,6 +121,49 @@ fn killed_while_revoking_a_revocation_is_whole_or_not_there() {
 }
 
 #[test]
+fn killed_while_holding_releasing_or_labelling_it_is_whole_or_not_there() {
+    let installation = Installation::new();
+    installation.issue("client", "order", &[]);
+    let hold = ["revoke", "order", "--reason", "certificate-hold"];
+    let release = ["release", "order"];
+    let label = ["label", "order", "--owner", "team"];
+    let undo = ["label", "order", "--owner", ""];
+    for point in GROUP {
+        let durable = matches!(point, FailPoint::GroupCommitted | FailPoint::GroupTold);
+        let killed = |arguments: &[&str], status: &str| {
+            let before = Inventory::of(&installation);
+            installation.killed_at(point, 1, arguments);
+            let killed = Inventory::of(&installation);
+            assert!(killed.sequence >= before.sequence, "{point:?}");
+            let change = u64::from(durable);
+            assert_eq!(
+                killed.records,
+                before.records + change,
+                "{point:?}: one record or none"
+            );
+            let was = before.statuses("order")[0];
+            assert_eq!(
+                killed.statuses("order"),
+                [if durable { status } else { was }],
+                "{point:?}"
+            );
+            if !durable {
+                installation.ok(arguments);
+            }
+            Inventory::of(&installation)
+        };
+        assert_eq!(killed(&hold, "held").statuses("order"), ["held"]);
+        assert_eq!(killed(&release, "live").statuses("order"), ["live"]);
+        let owned = killed(&label, "live");
+        assert_eq!(
+            owned.named("order").next().expect("is there")["owner"],
+            "team"
+        );
+        installation.ok(&undo);
+    }
+}
+
+#[test]
 fn killed_while_backing_up_there_is_a_whole_backup_or_the_one_before() {
     let installation = Installation::new();
     let target = installation.path("backup.tar");
