@@ -40,6 +40,7 @@ use self::known::KnownSignatures;
 pub use self::listed::revocation_of;
 use self::outline::Outline;
 use crate::bundle::{InvalidBundle, TrustBundle};
+use crate::canary;
 use crate::certificate::Certificate;
 use crate::crl::ParsedCrl;
 use crate::identity::{Identity, PathElement, VerifiedPeer};
@@ -395,6 +396,7 @@ fn peer(leaf: &Certificate, sent: &[Outline<'_>], accepted: Accepted<'_>) -> Ver
         .unwrap_or_else(|| TypedName::Spki(leaf.spki()));
     let ends = accepted.elements.iter().map(|element| element.not_after);
     VerifiedPeer {
+        is_canary: canary::is_among(&names, bundle.name()),
         principal: Identity {
             bundle: bundle.name().clone(),
             name: principal,

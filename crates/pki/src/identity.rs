@@ -85,6 +85,7 @@ pub struct VerifiedPeer {
     pub(crate) anchor_key: Fingerprint,
     pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
+    pub(crate) is_canary: bool,
     /// Places in the leaf, the first of `chain`.
     pub(crate) extensions: Vec<ExtensionPlace>,
 }
@@ -114,6 +115,11 @@ impl VerifiedPeer {
     /// Every typed name of the leaf, SANs in the certificate's order, then CN, DN, SPKI and serial with issuer.
     pub fn names(&self) -> &[TypedName] {
         &self.names
+    }
+
+    /// Whether it was made to be refused (see [`canary`](crate::canary)).
+    pub fn is_canary(&self) -> bool {
+        self.is_canary
     }
 
     /// The leaf's subject.

@@ -5,6 +5,7 @@
 
 mod asn1;
 pub mod bundle;
+pub mod canary;
 pub mod certificate;
 pub mod chain;
 pub mod compatibility;

@@ -355,7 +355,19 @@ fn names() -> Vec<Bad> {
             "invisible",
         ),
         Bad::name("nothing", "client", "", "name"),
-        Bad::name("a profile that nobody gets", "canary", "a", "reserved").at(400),
+        Bad::name(
+            "a canary by an issuer",
+            "canary",
+            "a.canary.invalid",
+            "may not ask",
+        )
+        .at(403),
+        Bad::name(
+            "the name of a canary",
+            "server",
+            "a.canary.invalid",
+            "only a canary",
+        ),
         Bad::name(
             "a profile that there is not",
             "Client",

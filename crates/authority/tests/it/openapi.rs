@@ -234,7 +234,7 @@ async fn requests_and_answers_of_every_operation_are_what_the_document_says() {
         (
             Method::POST,
             ISSUE,
-            json!({ "profile": "canary", "name": "x", "csr": csr() }),
+            json!({ "profile": "canary-bird", "name": "x", "csr": csr() }),
             400,
         ),
         (Method::GET, "/v1/certificates?limit=0", Value::Null, 400),

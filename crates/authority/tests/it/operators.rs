@@ -293,6 +293,8 @@ async fn only_nodes_and_operators_get_through_a_port_of_the_operator_issuer() {
         "staff alice@example.com",
         "robot gw-1",
         "intermediate Operators",
+        "canary a.canary.invalid spiffe://countersign.internal/canary/operator",
+        "canary-server a.canary.invalid",
         // From the same issuer, and for servers alone.
         "authority localhost",
     ];

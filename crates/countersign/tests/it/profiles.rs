@@ -709,7 +709,7 @@ fn names_that_deceive_and_lists_that_are_too_long_are_refused_and_on_record() {
     );
     refused(&["device", "a", "--dns", "*.example.test"], "wildcard");
     refused(&["person", "Alice"], "no e-mail address");
-    refused(&["canary", "a"], "reserved");
+    refused(&["canary", "a"], "canary.invalid");
     refused(&["Operator", "a"], "not the name of a profile");
     let names: Vec<String> = (0..100)
         .map(|at| format!("n{at}.many.example.test"))

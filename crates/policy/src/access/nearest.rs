@@ -12,6 +12,12 @@ pub(super) fn refusal(policy: &AccessPolicy, index: usize, known: Known<'_>) -> 
     let route = &policy.routes[index];
     if policy.admits(index, anyhow) == Holds::Never {
         let nearest = match (denied_by(policy, index, anyhow), known.peer) {
+            (_, Some(peer)) if peer.is_canary() => {
+                format!(
+                    "admits no canary, whatever its rules say; this is {}",
+                    holder(known.peer)
+                )
+            }
             (Some(sentence), peer) => format!("{sentence}; this is {}", holder(peer)),
             (None, Some(peer)) => nearest_identity(route, peer),
             (None, None) => "admits no anonymous client".to_owned(),

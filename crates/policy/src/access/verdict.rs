@@ -117,7 +117,8 @@ impl AccessPolicy {
         if known.peer.is_none() && route.needs_certificate() {
             return Verdict::CertificateNeeded { route: index };
         }
-        if route.admits(known) == Holds::Always {
+        let is_canary = known.peer.is_some_and(VerifiedPeer::is_canary);
+        if !is_canary && route.admits(known) == Holds::Always {
             Verdict::Allow { route: index }
         } else {
             Verdict::Refuse { route: index }
@@ -178,6 +179,10 @@ impl AccessPolicy {
     pub(super) fn admits(&self, route: usize, known: Known<'_>) -> Holds {
         let (filed, route) = (&self.filed[route], &self.routes[route]);
         if known.peer.is_none() && route.needs_certificate() {
+            return Holds::Never;
+        }
+        // Invariant 12, before any rule: a canary that came through would say that nothing is enforced.
+        if known.peer.is_some_and(VerifiedPeer::is_canary) {
             return Holds::Never;
         }
         let mut denied = Holds::Never;

@@ -160,7 +160,8 @@ pub(super) fn permit(
             kind()
         });
     }
-    if rules.profile() != presented || rules.like() == BuiltIn::Intermediate {
+    let is_for_people = rules.like() == BuiltIn::Intermediate || rules.like().is_canary();
+    if rules.profile() != presented || is_for_people {
         return refuse(kind());
     }
     let Some(names) = names else {

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use countersign_pki::confusable;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::{CommonName, DnsName, EmailAddress, NameKind, TypedName};
 use countersign_pki::spiffe::{SpiffeId, TrustDomain};
+use countersign_pki::{canary, confusable};
 
 use super::rules::{Naming, is_under};
 use super::{Denied, ProfileRules, Request};
@@ -241,6 +241,17 @@ fn fits(name: &TypedName, rules: &ProfileRules, trust_domain: &TrustDomain) -> R
                 _ => "URI",
             }
         ));
+    }
+    match (rules.like().is_canary(), canary::is_one(name)) {
+        (true, false) => {
+            return Err(format!(
+                "a canary is called something below {} or spiffe://{trust_domain}/{}/",
+                canary::DOMAIN,
+                canary::PATH
+            ));
+        }
+        (false, true) => return Err("only a canary is called so, and no rule admits it".to_owned()),
+        _ => {}
     }
     let outside = |key: &str| Err(format!("it is outside the profile's {key}"));
     match name {

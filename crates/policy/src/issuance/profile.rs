@@ -19,6 +19,10 @@ impl Profile {
     pub const ADOPTED: Self = Self(Cow::Borrowed("adopted"));
     /// serverAuth; NAME is the first SAN. The authority's own ports; from the operator issuer, for the authority alone.
     pub const AUTHORITY: Self = Self(Cow::Borrowed("authority"));
+    /// clientAuth, for minutes, under names that no rule admits: whoever lets one in lets in too many. For admins.
+    pub const CANARY: Self = Self(Cow::Borrowed("canary"));
+    /// The same with serverAuth alone: no client's certificate.
+    pub const CANARY_SERVER: Self = Self(Cow::Borrowed("canary-server"));
     /// clientAuth; NAME is the CN.
     pub const CLIENT: Self = Self(Cow::Borrowed("client"));
     /// clientAuth; NAME is the CN of a thing.
@@ -132,13 +136,14 @@ fn skeleton(name: &str) -> String {
         .replace("cl", "d")
 }
 
-/// For admins alone; `canary` certificates test what is enforced, and are not made yet.
-const RESERVED: [&str; 6] = [
+/// For admins alone, or for the authority's own process.
+const RESERVED: [&str; 7] = [
     "authority",
     "operator",
     "node",
     "intermediate",
     "canary",
+    "canary-server",
     "ocsp-responder",
 ];
 

@@ -235,6 +235,10 @@ impl ProfileRules {
 pub enum BuiltIn {
     /// See [`Profile::AUTHORITY`].
     Authority,
+    /// See [`Profile::CANARY`].
+    Canary,
+    /// See [`Profile::CANARY_SERVER`].
+    CanaryServer,
     /// See [`Profile::CLIENT`].
     Client,
     /// See [`Profile::DEVICE`].
@@ -272,8 +276,10 @@ pub enum Naming {
 
 impl BuiltIn {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Authority,
+        Self::Canary,
+        Self::CanaryServer,
         Self::Client,
         Self::Device,
         Self::Intermediate,
@@ -290,6 +296,8 @@ impl BuiltIn {
     pub const fn profile(self) -> Profile {
         match self {
             Self::Authority => Profile::AUTHORITY,
+            Self::Canary => Profile::CANARY,
+            Self::CanaryServer => Profile::CANARY_SERVER,
             Self::Client => Profile::CLIENT,
             Self::Device => Profile::DEVICE,
             Self::Intermediate => Profile::INTERMEDIATE,
@@ -312,7 +320,9 @@ impl BuiltIn {
             | Self::Node
             | Self::OcspResponder
             | Self::Operator => Naming::CommonName,
-            Self::Authority | Self::Peer | Self::Server => Naming::Host,
+            Self::Authority | Self::Canary | Self::CanaryServer | Self::Peer | Self::Server => {
+                Naming::Host
+            }
             Self::Person => Naming::Person,
             Self::Workload => Naming::Spiffe,
         }
@@ -327,6 +337,7 @@ impl BuiltIn {
                 NameKind::Spiffe,
                 NameKind::Uri,
             ],
+            Self::Canary | Self::CanaryServer => &[NameKind::Dns, NameKind::Spiffe],
             Self::Device => &[NameKind::Dns, NameKind::Uri],
             Self::Intermediate | Self::Node | Self::OcspResponder => &[],
             Self::Authority | Self::Peer | Self::Server => &[NameKind::Dns, NameKind::Ip],
@@ -341,7 +352,9 @@ impl BuiltIn {
         match self {
             Self::Intermediate => IssuerRole::Root,
             Self::Authority | Self::Node | Self::Operator => IssuerRole::Operator,
-            Self::Client
+            Self::Canary
+            | Self::CanaryServer
+            | Self::Client
             | Self::Device
             | Self::OcspResponder
             | Self::Peer
@@ -349,6 +362,11 @@ impl BuiltIn {
             | Self::Server
             | Self::Workload => IssuerRole::Intermediate,
         }
+    }
+
+    /// Whether its names are a canary's, and nobody's else.
+    pub(super) const fn is_canary(self) -> bool {
+        matches!(self, Self::Canary | Self::CanaryServer)
     }
 
     /// A host's names may be wildcards; who shows a client certificate is one, not many.
@@ -361,6 +379,7 @@ impl BuiltIn {
     /// learnt to live with (Let's Encrypt). Devices are visited once a year.
     const fn default_lifetime(self) -> Duration {
         Duration::from_secs(match self {
+            Self::Canary | Self::CanaryServer => 5 * 60,
             Self::Client | Self::Operator | Self::Peer | Self::Person | Self::Server => 90 * DAY_S,
             Self::Device => 365 * DAY_S,
             Self::Intermediate => 5 * 365 * DAY_S,
@@ -373,6 +392,7 @@ impl BuiltIn {
 
     const fn max_lifetime(self) -> Duration {
         match self {
+            Self::Canary | Self::CanaryServer => Duration::from_mins(10),
             Self::Intermediate => MAX_ISSUER_LIFETIME,
             _ => MAX_LIFETIME,
         }
@@ -382,13 +402,16 @@ impl BuiltIn {
     /// node passes for the authority before other nodes, and the authority's ports pass for no node.
     pub(super) const fn usage(self) -> Usage {
         let (server_auth, client_auth) = match self {
-            Self::Client | Self::Device | Self::Node | Self::Operator | Self::Person => {
-                (false, true)
-            }
+            Self::Canary
+            | Self::Client
+            | Self::Device
+            | Self::Node
+            | Self::Operator
+            | Self::Person => (false, true),
             Self::Intermediate => return Usage::Authority { path_len: Some(0) },
             Self::OcspResponder => return Usage::OcspResponder,
             Self::Peer | Self::Workload => (true, true),
-            Self::Authority | Self::Server => (true, false),
+            Self::Authority | Self::CanaryServer | Self::Server => (true, false),
         };
         Usage::Leaf {
             server_auth,

@@ -146,6 +146,35 @@ fn deny_wins() {
     );
 }
 
+/// Invariant 12: whatever the rules say, and by whatever of its names.
+#[test]
+fn no_rule_admits_a_canary() {
+    let canaries = [
+        "internal dns:a.canary.invalid",
+        "internal cn:a dns:a.example.com dns:a.canary.invalid",
+        "internal cn:a spiffe://example.com/canary/a",
+        "acme-corp cn:a dns:a.canary.invalid",
+    ];
+    for rule in [
+        "anyone",
+        "any-trusted",
+        "cn:a",
+        "dns:a.canary.invalid",
+        "spiffe://example.com/**",
+    ] {
+        check(&[rule], &[], &[], &canaries);
+    }
+    check(
+        &["any-trusted"],
+        &[],
+        &[
+            "internal dns:canary.example.com",
+            "internal spiffe://example.com/web/canary",
+        ],
+        &canaries,
+    );
+}
+
 #[test]
 fn the_anonymous_meet_no_condition_but_anyone() {
     check(

@@ -308,7 +308,14 @@ fn operator_gets_by_its_role_what_it_asks_for_and_reserved_ones_as_an_admin_alon
         "client admin uri:urn:operator",
     ];
     // Its own next certificate included: as a role it would be anybody's of that name.
-    let reserved = ["operator a", "operator b", "node a", "intermediate a"];
+    let reserved = [
+        "operator a",
+        "operator b",
+        "node a",
+        "intermediate a",
+        "canary a.canary.invalid",
+        "canary-server a.canary.invalid",
+    ];
     let nobodys = ["authority a.example.com", "ocsp-responder a"];
     for role in Role::ALL {
         for text in ordinary.into_iter().chain(reserved).chain(nobodys) {
@@ -323,8 +330,6 @@ fn operator_gets_by_its_role_what_it_asks_for_and_reserved_ones_as_an_admin_alon
                 other => panic!("{role} {text}: {other:?}"),
             }
         }
-        let canary = site.ask(operator(role), &request("canary a"));
-        assert!(canary.is_err(), "{role}");
     }
 }
 
@@ -419,11 +424,63 @@ fn reserved_profiles_are_for_admins() {
             "{actor} {text}"
         );
     }
-    let canary = site
-        .ask(ADMIN, &request("canary a"))
+}
+
+/// What was asked for and why it was refused.
+fn check_canary(text: &str, part: &str) {
+    let denied = Site::new()
+        .ask(ADMIN, &request(text))
         .map(|_| ())
-        .unwrap_err();
-    assert!(canary.to_string().contains("reserved"), "{canary}");
+        .expect_err(text);
+    assert!(denied.to_string().contains(part), "{text}: {denied}");
+}
+
+#[test]
+fn canary_has_names_of_its_own_that_nobody_else_has() {
+    let its_own = "below canary.invalid or spiffe://example.com/canary/";
+    check_canary("canary a", its_own);
+    check_canary("canary a.example.com", its_own);
+    check_canary("canary 10.0.0.1", "no IP names");
+    check_canary("canary a.canary.invalid dns:a.example.com", its_own);
+    check_canary("canary a.canary.invalid spiffe://example.com/web", its_own);
+    check_canary(
+        "canary a.canary.invalid spiffe://other.example/canary/a",
+        "vouches for example.com alone",
+    );
+    check_canary("canary *.canary.invalid", "wildcard");
+    check_canary("canary-server a.example.com", its_own);
+    let only = "only a canary is called so";
+    check_canary("server a.canary.invalid", only);
+    check_canary("peer a.example.com dns:a.canary.invalid", only);
+    check_canary("client a dns:a.canary.invalid", only);
+    check_canary("workload canary/a", only);
+    check_canary("client a spiffe://example.com/canary", only);
+}
+
+#[test]
+fn canary_lives_for_minutes_and_is_nobodys_to_renew() {
+    let site = Site::new();
+    let asked = request("canary a.canary.invalid spiffe://example.com/canary/a");
+    let approved = site.approve(&asked).unwrap();
+    let preview = approved.preview();
+    assert!(preview.not_after().since(NOW) <= Duration::from_mins(5));
+    let usage = |profile: &str| {
+        let asked = request(&format!("{profile} a.canary.invalid"));
+        let approved = site.approve(&asked).unwrap();
+        approved.preview().extended_key_usage().unwrap().listed()
+    };
+    assert_eq!(usage("canary"), ["clientAuth"]);
+    assert_eq!(usage("canary-server"), ["serverAuth"]);
+    let mut long = request("canary a.canary.invalid");
+    long.lifetime = Some(Duration::from_mins(11));
+    let denied = site.ask(ADMIN, &long).map(|_| ()).unwrap_err();
+    assert!(denied.to_string().contains("too long"), "{denied}");
+    for bundle in [BundleName::INTERNAL, BundleName::OPERATORS] {
+        let bundle = BundleName::parse(bundle).unwrap();
+        let holder = holder(bundle, "dns:a.canary.invalid", Profile::CANARY);
+        let next = site.ask(holder, &request("canary a.canary.invalid"));
+        assert!(matches!(next, Err(Denied::NotPermitted { .. })));
+    }
 }
 
 fn check_configured(
@@ -449,6 +506,7 @@ fn reserved_names_cannot_be_configured_shadowed_or_imitated() {
         "node",
         "intermediate",
         "canary",
+        "canary-server",
         "imported",
         "root",
     ] {
@@ -1001,6 +1059,8 @@ fn no_profile_gives_its_keys_what_its_kind_has_not() {
     // Invariant 12: what reaches the admin API, the feed and acknowledgements stays what it is.
     for reserved in [
         BuiltIn::Authority,
+        BuiltIn::Canary,
+        BuiltIn::CanaryServer,
         BuiltIn::Intermediate,
         BuiltIn::Node,
         BuiltIn::OcspResponder,
@@ -1339,7 +1399,7 @@ fn unknown_profiles_are_named_with_those_there_are() {
     let denied = site.ask(ADMIN, &request("webs a")).map(|_| ()).unwrap_err();
     assert_eq!(
         denied.to_string(),
-        "profile webs is not known; profiles are client, device, intermediate, node, operator, peer, person, server, web and workload"
+        "profile webs is not known; profiles are canary, canary-server, client, device, intermediate, node, operator, peer, person, server, web and workload"
     );
     for text in ["", "Server", "SERVER", " server", "a b"] {
         assert!(text.parse::<Profile>().is_err(), "{text}");
