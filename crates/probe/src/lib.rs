@@ -1,7 +1,9 @@
-//! Looks at others: the one fetcher of what is published elsewhere.
+//! Looks at others: the one fetcher of what is published elsewhere, and the prober of what a server does.
 //!
 //! Must never fetch what a peer names: sources come from configuration, and a redirect stays where it began. Whatever comes
-//! back is bytes of unknown worth, for the caller to judge. Start with [`fetch::Fetcher`].
+//! back is bytes of unknown worth, for the caller to judge; nothing that was seen is trusted, and a client's certificate is
+//! shown to nobody who is not vouched for. Start with [`fetch::Fetcher`] or [`server::Prober`].
 
 pub mod fetch;
+pub mod server;
 pub mod url;

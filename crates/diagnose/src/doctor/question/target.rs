@@ -133,6 +133,11 @@ macro_rules! schemes {
                 match self { $(Self::$name => $starttls,)+ }
             }
 
+            /// Whether it is HTTP/1.1 that is spoken.
+            pub const fn is_web(self) -> bool {
+                matches!(self, Self::Http | Self::Https)
+            }
+
             /// Whether the client means to speak TLS at all.
             pub const fn is_encrypted(self) -> bool {
                 match self { $(Self::$name => $tls,)+ }
