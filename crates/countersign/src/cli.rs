@@ -24,6 +24,7 @@ mod release;
 mod renew;
 mod revoke;
 mod run;
+mod scan;
 mod show;
 mod status;
 mod up;
@@ -79,6 +80,7 @@ enum Command {
     Inspect(inspect::InspectCommand),
     Verify(Box<verify::VerifyCommand>),
     Explain(explain::ExplainCommand),
+    Scan(Box<scan::ScanCommand>),
     Audit(audit::AuditCommand),
     BreakGlass(break_glass::BreakGlassCommand),
     ApiKey(api_key::ApiKeyCommand),
@@ -106,6 +108,7 @@ impl Command {
             Self::Inspect(command) => command.run(globals),
             Self::Verify(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
+            Self::Scan(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
             Self::BreakGlass(command) => command.run(globals),
             Self::ApiKey(command) => command.run(globals),

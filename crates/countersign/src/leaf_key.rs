@@ -100,6 +100,11 @@ impl LeafKey {
         Zeroizing::new(pem::encode("PRIVATE KEY", self.pkcs8.expose()))
     }
 
+    /// PKCS#8 in DER.
+    pub(crate) fn pkcs8(&self) -> &[u8] {
+        self.pkcs8.expose()
+    }
+
     /// `SubjectPublicKeyInfo` in DER.
     pub(crate) fn spki_der(&self) -> &[u8] {
         self.key.spki_der()

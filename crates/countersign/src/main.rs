@@ -9,6 +9,7 @@
 mod backend;
 mod birth;
 mod bundles_in_force;
+mod canary;
 mod certifiable_names;
 mod certificate_file;
 mod cli;
@@ -29,6 +30,7 @@ mod placeholder;
 mod private_folder;
 mod private_key;
 mod progress;
+mod scan;
 mod serve;
 mod shell_word;
 

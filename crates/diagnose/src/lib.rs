@@ -17,3 +17,4 @@ pub mod finding;
 pub mod handshake;
 pub mod refusal;
 pub mod request;
+pub mod scan;

@@ -19,7 +19,7 @@ mod witness;
 use std::time::Duration;
 
 use countersign_diagnose::doctor::question::Question;
-use countersign_diagnose::doctor::target::{TargetSeen, Vouched};
+use countersign_diagnose::doctor::target::{TargetSeen, Trial, Vouched};
 use countersign_pki::time::UnixTime;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -46,6 +46,7 @@ pub struct Wanted {
 }
 
 /// A certificate with its key.
+#[derive(Clone)]
 pub struct ClientIdentity {
     /// In DER, leaf first.
     pub chain: Vec<Vec<u8>>,
@@ -91,6 +92,22 @@ pub struct Prober;
 impl Prober {
     /// What the target does. Takes as long as [`Limits::total`] at most.
     pub async fn look(&self, wanted: &Wanted) -> TargetSeen {
+        let aim = Aim::new(wanted);
+        self.go(wanted, |seen| plan::next(&aim, seen)).await
+    }
+
+    /// What the target does with each of these, which are made whatever is seen meanwhile: one attempt for each, in their order,
+    /// as far as [`Limits`] and TCP allow.
+    pub async fn try_each(&self, wanted: &Wanted, trials: &[Trial]) -> TargetSeen {
+        self.go(wanted, |seen| trials.get(seen.attempts.len()).cloned())
+            .await
+    }
+
+    async fn go(
+        &self,
+        wanted: &Wanted,
+        mut next: impl FnMut(&TargetSeen) -> Option<Trial>,
+    ) -> TargetSeen {
         let begun = Instant::now();
         let Some(target) = &wanted.question.target else {
             return TargetSeen::default();
@@ -109,10 +126,9 @@ impl Prober {
             }
         };
         let vouching = Vouching::new(wanted, target);
-        let aim = Aim::new(wanted);
         let mut line = Line::new(wanted, vouching, addresses, begun, &mut seen);
         while seen.attempts.len() < wanted.limits.connections && Instant::now() < deadline {
-            let Some(trial) = plan::next(&aim, &seen) else {
+            let Some(trial) = next(&seen) else {
                 break;
             };
             let Some(attempt) = line.attempt(trial, &mut seen).await else {

@@ -1,0 +1,286 @@
+//! The doors that a configuration opens, and who has to be refused at each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use countersign_diagnose::doctor::question::{Starttls, Target};
+use countersign_diagnose::doctor::target::Preamble;
+use countersign_diagnose::scan::{Door, Visitor};
+use countersign_proxy::config::{
+    ClientCertificateMode, ListenerConfig, RouteConfig, UpstreamProtocol, UpstreamUrls,
+};
+
+use crate::configuration::Loaded;
+
+/// A listener, or a route of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Doorway {
+    pub(crate) door: Door,
+    pub(crate) target: Target,
+    /// The host of the route.
+    pub(crate) sni: Option<String>,
+    pub(crate) preamble: Preamble,
+    /// What is asked for over HTTP; `None`: bytes.
+    pub(crate) path: Option<String>,
+    /// A host of another route, which may be for others.
+    pub(crate) other_host: Option<String>,
+    /// Where it leads.
+    pub(crate) upstreams: Vec<String>,
+    /// What vouches for its certificate, beside the authority.
+    pub(crate) anchors: Vec<Vec<u8>>,
+    mode: ClientCertificateMode,
+    /// Anonymous clients are refused by the route.
+    requires: bool,
+    /// The TLS of the listener was looked at by another of its doors.
+    is_further: bool,
+    trusts_authority: bool,
+}
+
+impl Doorway {
+    /// Whether this visitor has to be turned away here.
+    pub(crate) fn must_refuse(&self, visitor: Visitor) -> bool {
+        let asks = self.mode != ClientCertificateMode::Off;
+        match visitor {
+            Visitor::Plaintext => !self.is_further,
+            Visitor::Nobody => {
+                self.requires && (!self.is_further || self.mode != ClientCertificateMode::Require)
+            }
+            Visitor::Stranger => asks && !self.is_further,
+            Visitor::WrongPurpose | Visitor::Expired | Visitor::Revoked => {
+                asks && self.trusts_authority && !self.is_further
+            }
+            Visitor::Unnamed => asks && self.trusts_authority,
+            Visitor::OtherHost => asks && self.trusts_authority && self.other_host.is_some(),
+        }
+    }
+}
+
+/// Every door of a gateway, and what was left out of it, in words.
+pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
+    let (mut doorways, mut left_out) = (Vec::new(), Vec::new());
+    for (number, listener) in loaded.configuration.gateway.listener.iter().enumerate() {
+        let name = listener
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("listener-{}", number + 1));
+        if listener.break_glass.is_some() {
+            left_out.push(format!(
+                "{name} is for emergencies: it refuses everybody until it is armed"
+            ));
+            continue;
+        }
+        let first = doorways.len();
+        let of_listener = of_listener(loaded, listener, &name);
+        if of_listener.is_empty() {
+            left_out.push(format!("{name} leads nowhere"));
+        }
+        doorways.extend(of_listener);
+        if doorways.len() > first + MAX_ROUTES {
+            left_out.push(format!("routes of {name} behind its first {MAX_ROUTES}"));
+            doorways.truncate(first + MAX_ROUTES);
+        }
+    }
+    (doorways, left_out)
+}
+
+fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Doorway> {
+    let address = reachable(listener.address);
+    let target = Target {
+        scheme: None,
+        host: address.ip().to_string(),
+        port: address.port(),
+        path: None,
+    };
+    let certificate = listener.certificate.as_ref();
+    let anchors = certificate
+        .and_then(|path| loaded.read_now(path).ok())
+        .and_then(|bytes| countersign_pki::pem::decode_all(&bytes).ok())
+        .unwrap_or_default();
+    let door = Doorway {
+        door: Door {
+            name: name.to_owned(),
+            address: address.to_string(),
+        },
+        target,
+        sni: None,
+        preamble: match (&listener.proxy_protocol, listener.protocol) {
+            (Some(_), _) => Preamble::ProxyHeader,
+            (None, Some(UpstreamProtocol::Postgresql)) => Preamble::Starttls(Starttls::Postgres),
+            _ => Preamble::None,
+        },
+        path: None,
+        other_host: None,
+        upstreams: listener
+            .upstream
+            .iter()
+            .flat_map(UpstreamUrls::iter)
+            .map(str::to_owned)
+            .collect(),
+        anchors: anchors
+            .into_iter()
+            .filter(|block| block.label == "CERTIFICATE")
+            .map(|block| block.der)
+            .collect(),
+        mode: listener.client_certificate,
+        requires: listener.client_certificate == ClientCertificateMode::Require,
+        is_further: false,
+        trusts_authority: listener.trust.iter().any(|bundle| bundle == "internal"),
+    };
+    if listener.upstream.is_some() {
+        return vec![door];
+    }
+    let mut routes = Vec::new();
+    for (place, route) in listener.route.iter().enumerate() {
+        let own = host_of(route);
+        let mut others = listener.route.iter().filter_map(host_of);
+        let label = match (&own, &route.path) {
+            (None, None) => name.to_owned(),
+            (host, path) => format!(
+                "{name} ({})",
+                [host.as_deref(), path.as_deref()]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            ),
+        };
+        let trusts = |bundles: &Vec<String>| bundles.iter().any(|bundle| bundle == "internal");
+        routes.push(Doorway {
+            door: Door {
+                name: label,
+                ..door.door.clone()
+            },
+            other_host: own
+                .clone()
+                .and_then(|own| others.find(|other| *other != own)),
+            sni: own,
+            path: Some(literal(route.path.as_deref().unwrap_or("/"))),
+            upstreams: route.upstream.iter().map(str::to_owned).collect(),
+            requires: door.requires || route.client_certificate.is_some(),
+            is_further: place > 0,
+            trusts_authority: route.trust.as_ref().map_or(door.trusts_authority, trusts),
+            ..door.clone()
+        });
+    }
+    routes
+}
+
+/// A host that the route serves.
+fn host_of(route: &RouteConfig) -> Option<String> {
+    let host = route.host.as_deref()?;
+    Some(match host.strip_prefix("*.") {
+        Some(parent) => format!("any.{parent}"),
+        None => host.to_owned(),
+    })
+}
+
+/// A path that the pattern matches.
+fn literal(pattern: &str) -> String {
+    let segments = pattern.split('/').map(|segment| match segment {
+        "*" => "any",
+        "**" => "",
+        segment => segment,
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// Where a listener on every address is reached from here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// A look at each takes some milliseconds; who has more looks at the first ones.
+const MAX_ROUTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+
+    fn doors(toml: &str) -> (Vec<Doorway>, Vec<String>) {
+        let configuration: Configuration = toml::from_str(toml).expect("TOML");
+        doorways(&Loaded::in_memory(configuration))
+    }
+
+    #[test]
+    fn each_route_is_a_door_and_its_listener_is_looked_at_once() {
+        let (doors, left_out) = doors(
+            "[[gateway.listener]]\naddress = \"0.0.0.0:8443\"\n\
+             [[gateway.listener.route]]\nhost = \"a.example.com\"\npath = \"/charge/**\"\nupstream = \"http://127.0.0.1:3000\"\nallow = [\"any-trusted\"]\n\
+             [[gateway.listener.route]]\nhost = \"*.example.com\"\npath = \"/*/b\"\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n",
+        );
+        assert_eq!(left_out, [""; 0]);
+        let told: Vec<_> = doors
+            .iter()
+            .map(|door| {
+                (
+                    &*door.door.name,
+                    door.sni.as_deref(),
+                    door.path.as_deref(),
+                    door.other_host.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "listener-1 (a.example.com /charge/**)",
+                    Some("a.example.com"),
+                    Some("/charge/"),
+                    Some("any.example.com")
+                ),
+                (
+                    "listener-1 (any.example.com /*/b)",
+                    Some("any.example.com"),
+                    Some("/any/b"),
+                    Some("a.example.com")
+                ),
+            ]
+        );
+        assert_eq!(doors[0].door.address, "127.0.0.1:8443");
+        assert!(doors[0].must_refuse(Visitor::Nobody) && doors[0].must_refuse(Visitor::Revoked));
+        assert!(!doors[1].must_refuse(Visitor::Nobody) && doors[1].must_refuse(Visitor::Unnamed));
+    }
+
+    #[test]
+    fn who_may_come_in_is_not_sent() {
+        let (doors, _) = doors(
+            "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nclient_certificate = \"request\"\n\
+             [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"anyone\"]\n\
+             [[gateway.listener]]\naddress = \"127.0.0.1:8444\"\nclient_certificate = \"off\"\n\
+             [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"anyone\"]\n\
+             [[gateway.listener]]\naddress = \"127.0.0.1:5433\"\ntrust = [\"acme\"]\nupstream = \"tcp://127.0.0.1:5432\"\nallow = [\"any-trusted\"]\n",
+        );
+        let refused = |door: &Doorway| -> Vec<Visitor> {
+            [
+                Visitor::Plaintext,
+                Visitor::Nobody,
+                Visitor::Stranger,
+                Visitor::Expired,
+                Visitor::Unnamed,
+            ]
+            .into_iter()
+            .filter(|visitor| door.must_refuse(*visitor))
+            .collect()
+        };
+        assert_eq!(
+            refused(&doors[0]),
+            [
+                Visitor::Plaintext,
+                Visitor::Stranger,
+                Visitor::Expired,
+                Visitor::Unnamed
+            ]
+        );
+        assert_eq!(refused(&doors[1]), [Visitor::Plaintext]);
+        assert_eq!(
+            refused(&doors[2]),
+            [Visitor::Plaintext, Visitor::Nobody, Visitor::Stranger]
+        );
+    }
+}
