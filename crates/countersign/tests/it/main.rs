@@ -54,6 +54,7 @@ mod replay;
 mod retention;
 mod revocation;
 mod rfc9881;
+mod scan;
 mod service_manager;
 mod snapshot;
 mod start;
