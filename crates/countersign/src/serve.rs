@@ -17,6 +17,7 @@ mod reload;
 mod reserved_port;
 mod retention;
 mod root_lists;
+mod self_check;
 mod tasks;
 pub(crate) mod trust_lists;
 

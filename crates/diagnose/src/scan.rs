@@ -191,6 +191,18 @@ pub fn findings(visits: &[Visit]) -> Vec<Finding> {
         .collect()
 }
 
+/// Doors at which nothing was seen of anybody: they cannot be said to be shut.
+pub fn silent(visits: &[Visit]) -> Vec<&Door> {
+    let mut doors: Vec<&Door> = visits.iter().map(|visit| &visit.door).collect();
+    doors.dedup();
+    let is_silent = |door: &&Door| {
+        let mut there = visits.iter().filter(|visit| visit.door == **door);
+        there.all(|visit| matches!(visit.reception, Reception::Unclear(_)))
+    };
+    doors.retain(is_silent);
+    doors
+}
+
 /// The service behind a door, reached past it.
 pub fn way_round(door: &Door, upstream: &str, at: &str) -> Finding {
     Finding::fault(

@@ -70,6 +70,9 @@ pub struct GatewayConfig {
     /// Whether the configuration is taken over when its file, or one that it names, has changed. Otherwise that takes a SIGHUP.
     /// Default: true.
     pub watch_files: bool,
+    /// How often the gateway looks whether it refuses whom it must: without TLS, without a certificate, with one of a stranger, and where the
+    /// authority is in the same process with canaries that it issues for it. "0s": never. Default: "1h".
+    pub self_check: TimeSpan,
     /// The authority, where it is another process. Left out: the state's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feed: Option<FeedConfig>,
@@ -397,6 +400,7 @@ impl Default for GatewayConfig {
             refusal_ring_size: ByteSize::from_bytes(64 << 20),
             decisions: DecisionsConfig::default(),
             watch_files: true,
+            self_check: TimeSpan::from_seconds(3600),
             feed: None,
             token_issuer: Vec::new(),
             api_key: Vec::new(),

@@ -68,6 +68,7 @@ struct Shared {
     token_keys: TokenKeysMetrics,
     reloads: Family<ReloadLabels, Counter>,
     refused_configuration: Family<Unlabelled, Gauge>,
+    enforcement_ok: Family<Unlabelled, Gauge>,
     upstreams: UpstreamMetrics,
     peers: PeerMetrics,
     break_glass: BreakGlassFamilies,
@@ -91,6 +92,16 @@ fn reload_families(
         Family::clone(&refused),
     );
     (reloads, refused)
+}
+
+fn enforcement_family(registry: &mut Registry) -> Family<Unlabelled, Gauge> {
+    let family = Family::default();
+    registry.register(
+        "countersign_gateway_enforcement_ok",
+        "1: at the last check of itself the gateway refused everybody who has to be refused; 0: somebody came in, or a listener did not answer",
+        Family::clone(&family),
+    );
+    family
 }
 
 /// A family shows nothing until there is something, which a metric by itself cannot.
@@ -183,6 +194,7 @@ impl Metrics {
         trust.register(&mut registry);
         let token_keys = TokenKeysMetrics::registered(&mut registry);
         let (reloads, refused_configuration) = reload_families(&mut registry);
+        let enforcement_ok = enforcement_family(&mut registry);
         let upstreams = UpstreamMetrics::default();
         upstreams.register(&mut registry);
         let peers = PeerMetrics::default();
@@ -211,6 +223,7 @@ impl Metrics {
                 token_keys,
                 reloads,
                 refused_configuration,
+                enforcement_ok,
                 upstreams,
                 peers,
                 break_glass,
@@ -248,6 +261,12 @@ impl Metrics {
     pub fn tell_root_list_end(&self, unix_s: u64) {
         let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
         self.shared.root_list_end.get_or_create(&[]).set(seconds);
+    }
+
+    /// Whether the gateway refused everybody who has to be refused when it was last looked at. Nothing is shown before the first look.
+    pub fn tell_enforcement(&self, is_ok: bool) {
+        let shown = self.shared.enforcement_ok.get_or_create(&[]);
+        shown.set(i64::from(is_ok));
     }
 
     /// The configuration was read again: whether it is in force.

@@ -10,7 +10,7 @@ use clap::Args;
 use countersign_authority::client::AdminClient;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::finding::{Finding, Severity, Side};
-use countersign_diagnose::scan::{Door, Reception, Visit, findings, way_round};
+use countersign_diagnose::scan::{Door, Reception, Visit, findings, silent, way_round};
 use serde::Serialize;
 
 use crate::backend::{Backend, block_on};
@@ -124,27 +124,12 @@ async fn canaries(client: &AdminClient) -> Result<Canaries, Fault> {
 
 /// A listener of which nothing is known cannot be said to be shut.
 fn unreachable(visits: &[Visit]) -> Vec<Finding> {
-    let mut doors: Vec<&Door> = visits.iter().map(|visit| &visit.door).collect();
-    doors.dedup();
-    let is_silent = |door: &&Door| {
-        visits
-            .iter()
-            .filter(|visit| visit.door == **door)
-            .all(|visit| matches!(visit.reception, Reception::Unclear(_)))
-    };
+    let doors = silent(visits).into_iter();
     doors
-        .into_iter()
-        .filter(is_silent)
-        .map(|door| {
-            Finding::fault(
-                Cause::ConnectionRefused,
-                Side::Server,
-                format!(
-                    "{} at {} answered nobody, so that nothing is known of it",
-                    door.name, door.address
-                ),
-            )
-            .with("door", &door.name)
+        .map(|Door { name, address }| {
+            let words =
+                format!("{name} at {address} answered nobody, so that nothing is known of it");
+            Finding::fault(Cause::ConnectionRefused, Side::Server, words).with("door", name)
         })
         .collect()
 }

@@ -22,7 +22,7 @@ use super::process::Process;
 use super::reload::{Ports, Reloads};
 use super::tasks::Tasks;
 use super::trust_lists::TrustLists;
-use super::{Service, feed, feed_age};
+use super::{Service, feed, feed_age, self_check};
 use crate::composition::Own;
 use crate::configuration::Loaded;
 use crate::fault::Fault;
@@ -94,6 +94,7 @@ impl Control<'_> {
             "the watch over the feed's age",
             feed_age::watch(self.enforcement.clone(), process.shortest_feed_life()),
         );
+        self_check::spawn(tasks, process.self_check(), self.authority, self.metrics);
         let reloads = Reloads {
             source: self.service.source.clone(),
             names: self.service.names.clone(),

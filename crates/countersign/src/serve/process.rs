@@ -14,8 +14,10 @@ use countersign_tls::enforcement::Enforcement;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::self_check::Watched;
 use super::trust_lists::{BundleView, TrustLists};
 use crate::configuration::Loaded;
+use crate::scan::doorway::doorways;
 
 /// `GET`: [`ProcessView`] out.
 pub(crate) const PROCESS: &str = "/v1/process";
@@ -44,6 +46,7 @@ pub(crate) struct ProcessView {
 pub(crate) struct Process {
     view: Arc<watch::Sender<ProcessView>>,
     shortest_feed_life: Arc<watch::Sender<Duration>>,
+    self_check: Arc<watch::Sender<Watched>>,
     /// Why what stands in the configuration's files is not what is in force.
     refused_configuration: Arc<watch::Sender<Option<String>>>,
     enforcement: Enforcement,
@@ -69,6 +72,7 @@ impl Process {
         Self {
             view: Arc::new(watch::Sender::new(view)),
             shortest_feed_life: Arc::new(watch::Sender::new(shortest_feed_life(loaded))),
+            self_check: Arc::new(watch::Sender::new(watched(loaded))),
             refused_configuration: Arc::default(),
             enforcement,
             lists,
@@ -85,11 +89,17 @@ impl Process {
         self.view.send_modify(|view| view.risks = risks(loaded));
         self.shortest_feed_life
             .send_replace(shortest_feed_life(loaded));
+        self.self_check.send_replace(watched(loaded));
     }
 
     /// Of the listeners, as it is now and after each reload.
     pub(crate) fn shortest_feed_life(&self) -> watch::Receiver<Duration> {
         self.shortest_feed_life.subscribe()
+    }
+
+    /// What the gateway looks at itself for, as it is now and after each reload.
+    pub(crate) fn self_check(&self) -> watch::Receiver<Watched> {
+        self.self_check.subscribe()
     }
 
     fn view(&self) -> ProcessView {
@@ -112,6 +122,17 @@ impl Process {
     pub(crate) fn router(&self) -> Router {
         let process = self.clone();
         Router::new().route(PROCESS, get(async move || Json(process.view())))
+    }
+}
+
+/// A listener on whatever port is free has none that the configuration tells.
+fn watched(loaded: &Loaded) -> Watched {
+    let (mut doorways, _) = doorways(loaded);
+    doorways.retain(|doorway| doorway.target.port != 0);
+    let every = loaded.configuration.gateway.self_check.duration();
+    Watched {
+        doorways,
+        every: (!every.is_zero()).then_some(every),
     }
 }
 

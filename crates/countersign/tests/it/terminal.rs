@@ -20,6 +20,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ca", "prune", "--state", EVIL],
     &["ca", "restore", EVIL],
     &["ca", "resume", "--crl", EVIL],
+    &["scan", "--config", EVIL],
     &["config", "check", EVIL],
     &["explain", EVIL],
     &["export", "pem", EVIL],
