@@ -2,7 +2,8 @@
 //!
 //! Refusals, metric labels and the doctor's findings use these names and no others. A slug, once released, keeps its
 //! meaning for ever: logs, alerts and dashboards are built on it. A case that none fits adds a row to the table below,
-//! with its class, meaning and fix, and a test that provokes it; then `docs/reference/causes.md` is regenerated.
+//! with its class, meaning and fix, a test that provokes it, and the text of its page (`crates/diagnose/causes`); then
+//! `docs/reference/causes.md` and the pages are regenerated.
 
 mod class;
 mod page;
@@ -13,7 +14,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::class::Class;
-pub use self::page::reference_page;
+pub use self::page::{cause_page, reference_page};
 use crate::evidence::printable;
 
 /// Each row: variant = slug, what a refused client is told ([`Class`]), what the operator is told, what to do.
@@ -44,6 +45,14 @@ macro_rules! causes {
             /// What the person responsible should do.
             pub const fn fix(self) -> &'static str {
                 match self { $(Self::$name => $fix,)+ }
+            }
+
+            /// Where its page is, from the root of the repository: how it shows, how to confirm it, how to fix it.
+            ///
+            /// The pages' text is no part of the library: [`meaning`](Self::meaning) and [`fix`](Self::fix) are what a
+            /// reader without network has.
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$name => concat!("docs/reference/causes/", $slug, ".md"),)+ }
             }
 
             /// All that a refused client may learn of the cause.
