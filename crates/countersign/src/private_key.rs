@@ -162,11 +162,11 @@ impl fmt::Debug for PrivateKey {
 pub(crate) fn locked(path: &Path, error: &pbes2::Locked) -> Fault {
     let hint = match error {
         pbes2::Locked::Unsupported { .. } => {
-            "OpenSSL 3 reads the old schemes and writes today's: `openssl pkcs12 -legacy -in OLD -nodes | openssl pkcs12 -export -out NEW`, \
-             for a key `openssl pkcs8 -in OLD -topk8 -out NEW`"
+            "OpenSSL 3 reads the old schemes and writes today's: `openssl pkcs12 -legacy -in OLD -nodes -out PLAIN`, then `openssl pkcs12 -export -in PLAIN \
+             -out NEW`, and PLAIN away; for a key `openssl pkcs8 -in OLD -topk8 -out NEW`"
         }
         pbes2::Locked::Malformed { .. } => {
-            "`openssl pkcs12 -in FILE -nodes | openssl pkcs12 -export -out NEW` writes it anew, in DER"
+            "`openssl pkcs12 -in FILE -nodes -out PLAIN`, then `openssl pkcs12 -export -in PLAIN -out NEW` writes it anew, in DER"
         }
         pbes2::Locked::Iterations { .. } => {
             "nobody needs that much: it was made to keep its reader busy"
