@@ -271,6 +271,14 @@ impl ClientCertVerifier for Judge {
             .chain(intermediates)
             .map(|certificate| CertificateDer::from_slice(certificate))
             .collect();
+        let bytes: usize = chain.iter().map(|der| der.len()).sum();
+        if self.is_shadow_alone() && bytes > MAX_SHADOW_CHAIN {
+            // rustls keeps what it goes on with for as long as the connection is open; TLS has no way to drop it but to end the
+            // handshake. So this ends it even where other refusals are told.
+            let fault = HandshakeFault::CertificateTooLarge;
+            self.found().fault = Some(Fault::Handshake(fault, Some(Fingerprint::of(end_entity))));
+            return Err(CertificateError::BadEncoding.into());
+        }
         if let Some(shadow) = &self.scope.settings.shadow {
             let finding = shadow.judge(&self.scope, &chain, &self.enforcement);
             let leaf = Fingerprint::of(end_entity);
@@ -341,6 +349,9 @@ impl StoresServerSessions for Judge {
         if found.fault.is_some() || !self.admits(&found) || !self.is_settled(&found) {
             return false;
         }
+        if self.is_shadow_alone() && value.len() > MAX_SHADOW_SESSION {
+            return false;
+        }
         found.tickets.push((key, value));
         true
     }
@@ -359,6 +370,13 @@ impl StoresServerSessions for Judge {
         !self.scope.settings.session_lifetime.is_zero()
     }
 }
+
+/// Of all certificates that a client shows where nobody is anybody for them: four of the size of an RSA-4096 leaf with many names, and a
+/// quarter of the 64 KiB that rustls reads.
+const MAX_SHADOW_CHAIN: usize = 16 * 1024;
+/// What rustls remembers of such a client, which is its chain above all: twice what `sessions::LIMITS` reckons with. Whoever shows more
+/// makes a whole handshake each time.
+const MAX_SHADOW_SESSION: usize = 3 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use countersign_diagnose::cause::Cause;
 use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
-use countersign_tls::scope::{ClientCertificate, ScopeSettings};
+use countersign_tls::scope::{ClientCertificate, OnRefusal, ScopeSettings};
 use countersign_tls::shadow::{ShadowFinding, ShadowSettings};
+use rcgen::CustomExtension;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind};
 
 use crate::peer::{BOTH, config, meet};
@@ -95,6 +96,52 @@ async fn whatever_is_shown_in_shadow_makes_nobody_somebody_and_refuses_nobody() 
             // What was shown once is not somebody the second time either.
             check(&site, &client, true, None, &finding).await;
             check(&site, &client, true, None, &finding).await;
+        }
+    }
+}
+
+/// The client's certificate, grown by an extension of so many bytes.
+fn grown(site: &Site, bytes: usize) -> TestIdentity {
+    let mut leaf = Leaf::client("you");
+    let extension =
+        CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55_555, 1], vec![5; bytes]);
+    leaf.params.custom_extensions.push(extension);
+    site.ca.issue(leaf)
+}
+
+#[tokio::test]
+async fn what_nobody_is_anybody_for_is_kept_up_to_a_bound() {
+    for on_refusal in [OnRefusal::Alert, OnRefusal::Explain] {
+        for version in BOTH {
+            let mut site = of_nothing(ClientCertificate::Require);
+            site.replace(|settings| settings.on_refusal = on_refusal);
+            let client = Arc::new(config(&site, Some(&grown(&site, 16 * 1024)), version));
+            let meeting = meet(&site, &client).await;
+            assert_eq!(meeting.alert(), Some(AlertDescription::BadCertificate));
+            let refused = meeting.server.err().expect("refused");
+            assert_eq!(refused.refusal.cause, Cause::CertificateTooLarge);
+            assert!(refused.stream.is_none());
+            assert_eq!(refused.shadow, None);
+            // Certificates that count have the bound that they had.
+            site.replace(|settings| {
+                settings.client_certificate = ClientCertificate::Request;
+                settings.verifier = settings.shadow.take().map(|shadow| shadow.verifier);
+            });
+            let client = Arc::new(config(&site, Some(&grown(&site, 15 * 1024)), version));
+            assert!(meet(&site, &client).await.server.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn session_of_nobody_that_is_large_is_not_kept() {
+    let site = of_nothing(ClientCertificate::Require);
+    for version in BOTH {
+        for (bytes, is_kept) in [(1, true), (8 * 1024, false), (15 * 1024, false)] {
+            let client = Arc::new(config(&site, Some(&grown(&site, bytes)), version));
+            let finding = would_accept("you");
+            check(&site, &client, false, None, &finding).await;
+            check(&site, &client, is_kept, None, &finding).await;
         }
     }
 }
