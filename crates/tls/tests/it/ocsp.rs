@@ -14,6 +14,8 @@ use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, ManualClock};
 use countersign_tls::enforcement::Enforcement;
 use countersign_tls::ocsp::{OcspAsked, OcspSettings};
+use countersign_tls::scope::ClientCertificate;
+use countersign_tls::shadow::{ShadowFinding, ShadowSettings};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -372,4 +374,31 @@ async fn until_a_reload_is_in_force_the_stricter_mode_is() {
         assert!(attempt(&site, &client).await.is_ok(), "{before:?}");
         dead.abort();
     }
+}
+
+#[tokio::test]
+async fn shadow_goes_by_answers_that_are_held_and_asks_nobody() {
+    let mut site = Site::new();
+    ask_about(&site, settings(&site));
+    let questions = site.enforcement.ask_responders();
+    let harsh = responder(questions, &site.enforcement, Ok(revoked()));
+    let [known, unknown] =
+        ["known", "unknown"].map(|name| Arc::new(config(&site, Some(&site.client(name)), TLS13)));
+    assert!(attempt(&site, &known).await.is_err());
+    harsh.abort();
+    site.replace(|settings| {
+        settings.client_certificate = ClientCertificate::Off;
+        settings.shadow = settings.verifier.take().map(|verifier| ShadowSettings {
+            client_certificate: ClientCertificate::Require,
+            verifier,
+        });
+    });
+    let mut questions = site.enforcement.ask_responders();
+    let accepted = ShadowFinding::WouldAccept(Some("cn:unknown (internal)".to_owned()));
+    let refused = ShadowFinding::WouldRefuse(Cause::CertificateRevoked);
+    for (client, finding) in [(known, refused), (unknown, accepted)] {
+        let admitted = attempt(&site, &client).await.expect("nobody is refused");
+        assert_eq!(admitted.session.shadow, Some(finding));
+    }
+    assert!(questions.try_recv().is_err());
 }

@@ -1,5 +1,6 @@
 //! Terms that are tried out: told of, and never in effect.
 
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use countersign_diagnose::cause::Cause;
@@ -8,8 +9,9 @@ use countersign_tls::scope::{ClientCertificate, OnRefusal, ScopeSettings};
 use countersign_tls::shadow::{ShadowFinding, ShadowSettings};
 use rcgen::CustomExtension;
 use rustls::{AlertDescription, ClientConfig, HandshakeKind};
+use tokio::task::spawn_blocking;
 
-use crate::peer::{BOTH, config, meet};
+use crate::peer::{BOTH, ByHand, TLS12, config, meet, read_to_end};
 use crate::site::{Site, name_of, trusting};
 
 fn would_refuse(cause: Cause) -> ShadowFinding {
@@ -223,11 +225,40 @@ async fn shadow_beside_certificates_that_count_changes_neither_who_comes_in_nor_
             // Nobody who holds no key gets further by it.
             let thief = other.issue(Leaf::client("them")).with_other_key();
             let meeting = meet(&site, &Arc::new(config(&site, Some(&thief), version))).await;
-            assert!(meeting.server.is_err());
+            assert_eq!(meeting.alert(), Some(AlertDescription::UnknownCA));
+            let refused = meeting.server.err().expect("refused");
+            assert_eq!(refused.shadow, Some(would_refuse(Cause::BadSignature)));
             let nobody = meet(&site, &Arc::new(config(&site, None, version))).await;
             assert_eq!(nobody.server.is_ok(), mode == ClientCertificate::Request);
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_goes_before_the_key_is_proved_would_not_be_accepted_as_anybody() {
+    let other = TestCa::new("other");
+    let mut site = Site::new();
+    site.replace(|settings| shadow(settings, ClientCertificate::Require, &other));
+    let theirs = other.issue(Leaf::client("them"));
+    let config = config(&site, Some(&theirs), TLS12);
+    let (address, accepting) = site.open().await;
+    let client = spawn_blocking(move || {
+        let mut client = ByHand::new(address, config);
+        let hello = client.flight();
+        client.send(&hello);
+        client.listen();
+        // The record of the Certificate message; the next ones hold the key exchange and the proof.
+        let flight = client.flight();
+        let length = usize::from(u16::from_be_bytes([flight[3], flight[4]]));
+        assert_eq!((flight[0], flight[5]), (0x16, 0x0b));
+        client.send(&flight[..5 + length]);
+        client.tcp.shutdown(Shutdown::Write).expect("loopback");
+        let _ = read_to_end(&client.tcp);
+    });
+    let refused = accepting.await.expect("no panic").err().expect("refused");
+    client.await.expect("no panic");
+    assert_eq!(refused.shadow, None);
+    assert_eq!(refused.refusal.evidence.get("shadow"), None);
 }
 
 /// Refused by those in force for it too, so that nothing but what is told of them differs.
