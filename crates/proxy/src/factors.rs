@@ -347,6 +347,11 @@ impl HeldKeys {
         }
     }
 
+    /// Of the bytes that they are all of.
+    pub(crate) fn digest(&self) -> Option<Fingerprint> {
+        self.digest
+    }
+
     /// By the clock that says more: one that is set back makes nothing young again, and the steady one stands still while a machine sleeps.
     fn age(&self, now: UnixTime) -> Duration {
         now.since(self.confirmed).max(self.heard.elapsed())
@@ -394,7 +399,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
     })
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 const BEARER: &[u8] = b"bearer";
 

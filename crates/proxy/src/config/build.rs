@@ -120,7 +120,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             trust: &trust,
             requires_certificate: false,
         };
-        let break_glass = match &listener.break_glass {
+        let mut break_glass = match &listener.break_glass {
             Some(config) => Some(config.build(
                 &place,
                 listener,
@@ -156,6 +156,12 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         };
         let policy = Arc::new(AccessPolicy::new(served.routes).map_err(refused)?);
         (self.config).check_named_factors(&place, served.protocol, &policy, shadow.as_deref())?;
+        if let Some(plan) = &mut break_glass {
+            let factors = self
+                .config
+                .written_factors(&place, &policy, &self.verification)?;
+            plan.covers(&factors);
+        }
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
             ClientCertificateMode::Request | ClientCertificateMode::Require => {
