@@ -479,6 +479,39 @@ async fn api_key_counts_for_its_holder_and_reaches_no_upstream() {
 }
 
 #[tokio::test]
+async fn api_key_in_a_trailer_reaches_no_upstream_however_it_is_spelt() {
+    let installation = Installation::new();
+    let shop = installation.issue("client", "shop", &[]);
+    let trailers = Arc::new(Mutex::new(String::new()));
+    let received = Arc::clone(&trailers);
+    let service = Service::start(move |mut conversation| {
+        conversation.head();
+        while conversation.chunk().is_some() {}
+        *received.lock().expect("nobody panics") = conversation.head().unwrap_or_default();
+        conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let hash = Fingerprint::of(b"secret");
+    let keys =
+        format!("[[gateway.api_key]]\nname = \"key\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\n");
+    let routes = format!(
+        "[[gateway.listener.route]]\nupstream = \"http://{}\"\nallow = [{{ cn = \"shop\", api_key = true }}]\n",
+        service.address()
+    );
+    let process = installation.serve(&configuration(&keys, &Upstream::start(), &routes));
+    let client = shop.client(Protocol::Http1Tls13);
+    let mut stream = client.connect(process.gateway()).await.expect("let in");
+    let request = b"POST / HTTP/1.1\r\nhost: localhost\r\nx-api-key: secret\r\nte: trailers\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, x-api-key, x_api_key, x.api.key, x-api.key\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\nx-api-key: secret\r\nx_api_key: secret\r\nx.api.key: secret\r\nx-api.key: secret\r\n\r\n";
+    stream.write_all(request).await.expect("open");
+    let mut status = [0; 12];
+    let read = in_time("the answer", stream.read_exact(&mut status)).await;
+    read.expect("open");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let trailers = trailers.lock().expect("nobody panics");
+    assert!(trailers.contains("x-sum: 1"), "{trailers}");
+    assert!(!trailers.contains("secret"), "{trailers}");
+}
+
+#[tokio::test]
 async fn over_http2_and_grpc_the_same_is_said_in_their_way() {
     let (installation, upstream) = (Installation::new(), Upstream::start());
     let shop = installation.issue("client", "shop", &[]);
