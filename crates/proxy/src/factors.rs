@@ -30,6 +30,7 @@ use self::budget::Budget;
 use self::refresh::Looks;
 use self::remembered::Remembered;
 use self::seen::SeenCertificates;
+use crate::gateway::TokenIssuerStatus;
 use crate::headers::sent::SentHeaders;
 use crate::headers::stripped;
 use crate::metrics::TokenKeysFigures;
@@ -165,6 +166,29 @@ impl Verification {
             })
         });
         figures.collect()
+    }
+
+    /// Of all issuers.
+    pub(crate) fn status(&self, now: UnixTime) -> Vec<TokenIssuerStatus> {
+        let status = self.issuers.iter().map(|issuer| {
+            let held = issuer.keys.load();
+            let held = held.as_ref();
+            let source = match &issuer.source {
+                KeySource::File => None,
+                KeySource::Url(source) => Some(source),
+            };
+            let fetched = held.filter(|_| source.is_some());
+            TokenIssuerStatus {
+                name: issuer.settings.name.clone(),
+                url: source.map(|it| it.written.clone()),
+                keys: held.map_or(0, |it| it.set.len()),
+                fetched_unix_s: fetched.map(|it| it.confirmed.seconds()),
+                age_s: fetched.map(|it| it.age(now).as_secs()),
+                failures: source.map_or(0, |it| it.looks.failures.load(Ordering::Relaxed)),
+                usable: issuer.keys_at(now).is_ok(),
+            }
+        });
+        status.collect()
     }
 
     /// Verifies what rules look at. Whoever shows no certificate shows nothing: neither a token nor a key is an identity.

@@ -1,6 +1,7 @@
 //! Tokens and API keys beside certificates, through the real binary. Tokens are signed by OpenSSL.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,13 +12,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::ephemeral;
+use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_testkit::process::Process;
 use countersign_testkit::service::Service;
 use countersign_testkit::upstream::Upstream;
 use http::Request;
 use http_body_util::BodyExt;
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
 
 use crate::http::{Connection, Sent, get, in_time};
@@ -701,12 +705,121 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
     *published.lock().expect("nobody panics") = Some(Signer::set(&[&two]));
     until(&mut connection, &second, 200).await;
     assert_eq!(bearer(&mut connection, &first).await.0, 401);
+    let issuers = &installation.json(&["status"])["gateway"]["token_issuers"];
+    let corp = &issuers[0];
+    assert_eq!((&corp["name"], &corp["keys"]), (&"corp".into(), &1.into()));
+    assert!(
+        corp["usable"] == true && corp["failures"].as_u64() > Some(0),
+        "{corp}"
+    );
+    assert!(corp["fetched_unix_s"].as_u64() > Some(now() - 60), "{corp}");
+    let shown = installation.ok(&["status"]);
+    let line = format!(
+        "token issuer corp: 1 key from http://{}/keys, fetched ",
+        server.address()
+    );
+    assert!(shown.contains(&line), "{shown}");
     let metrics = file.split('"').nth(1).expect("the address of metrics");
     let metrics = plain_get(metrics.parse().expect("an address"), "/metrics", "");
     for name in ["token_keys_age_seconds", "token_keys_failures_total"] {
         let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+/// Of keys over TLS, under the certificate of `identity`.
+async fn tls_publisher(identity: &TestIdentity, keys: String) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .expect("a good identity");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(socket).await else {
+                continue;
+            };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let length = keys.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{keys}"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_over_tls_are_taken_of_whom_the_given_file_vouches_for_and_of_nobody_else() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "EdDSA", "k");
+    let (trusted, stranger) = (TestCa::new("web"), TestCa::new("web"));
+    installation.write("web.pem", &trusted.root_pem());
+    let servers = [
+        ("corp", &trusted, "localhost"),
+        ("unvouched", &stranger, "localhost"),
+        ("misnamed", &trusted, "elsewhere.example"),
+    ];
+    let (mut issuers, mut routes) = (String::new(), String::new());
+    for (name, ca, host) in servers {
+        let server = tls_publisher(&ca.issue(Leaf::server(&[host])), Signer::set(&[&signer])).await;
+        let issuer = ISSUER.replace("\"corp\"", &format!("\"{name}\""));
+        let url = format!("https://localhost:{}/keys", server.port());
+        issuers += &format!("{issuer}jwks_url = \"{url}\"\njwks_server_anchors = \"web.pem\"\n");
+        let route = ROUTE.replace("\"corp\"", &format!("\"{name}\""));
+        routes += &route.replacen("UPSTREAM", &format!("path = \"/{name}/**\"\nUPSTREAM"), 1);
+    }
+    let process = installation.serve(&configuration(&issuers, &upstream, &routes));
+    // The others are looked for in the same second, and once more by now or not: neither brings anything.
+    let refused = |issuer: &str| {
+        process.wait_for_log(&["keys of a token issuer cannot be got", issuer]);
+    };
+    refused("unvouched");
+    refused("misnamed");
+    let token = signer.token(&claims(&shop, 3600));
+    let bearer = format!("Bearer {token}");
+    let mut connection = open(&shop, &process).await;
+    let taken = async {
+        while connection
+            .send(asked("/corp/x", &[("authorization", &bearer)]))
+            .await
+            .expect("an answer")
+            .status()
+            != 200
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the keys", taken).await;
+    let status = installation.json(&["status"]);
+    let issuers = status["gateway"]["token_issuers"].as_array();
+    let issuers = issuers.expect("issuers").iter();
+    let keys: Vec<_> = issuers
+        .map(|it| {
+            (
+                it["name"].as_str(),
+                it["keys"].as_u64(),
+                it["usable"].as_bool(),
+            )
+        })
+        .collect();
+    let none = |name| (Some(name), Some(0), Some(false));
+    let corp = (Some("corp"), Some(1), Some(true));
+    assert_eq!(keys, [corp, none("unvouched"), none("misnamed")]);
 }
 
 #[tokio::test]
