@@ -184,19 +184,20 @@ impl<'a> ListenerPolicy<'a> {
     }
 
     /// Whether some rule asks for a token or an API key.
-    pub(crate) fn looks_at_factors(self) -> bool {
+    fn looks_at_factors(self) -> bool {
         let policy = &self.plan.serving.policy;
         policy.looks_at_factor(Factor::Token) || policy.looks_at_factor(Factor::ApiKey)
     }
 
-    /// Decides without words, by headers that may be others than those of the question.
+    /// Decides without words, by headers that may be others than those of the question. Whether tokens and API keys, of which nothing is
+    /// known, could change it.
     pub(crate) fn judge(
         self,
         peer: Option<&VerifiedPeer>,
         question: &Question,
         circumstances: Circumstances,
         headers: &dyn Headers,
-    ) {
+    ) -> bool {
         let policy = &self.plan.serving.policy;
         match (question, self.plan.protocol) {
             (Question::Connection, Protocol::Bytes) => {
@@ -212,7 +213,7 @@ impl<'a> ListenerPolicy<'a> {
                 Protocol::Http,
             ) => {
                 if let Ok(host) = Host::parse(host) {
-                    policy.judge(&Asked {
+                    let asked = Asked {
                         peer,
                         host: host.name(),
                         method,
@@ -220,11 +221,14 @@ impl<'a> ListenerPolicy<'a> {
                         headers,
                         factors: &Factors::NONE,
                         circumstances,
-                    });
+                    };
+                    policy.judge(&asked);
+                    return self.looks_at_factors() && policy.depends_on_factors(&asked);
                 }
             }
             _ => {}
         }
+        false
     }
 
     /// Whether rules of this route tell apart what is kept as one.
