@@ -219,6 +219,16 @@ impl TokenIssuer {
         self.read(object(claims)?)
     }
 
+    /// A token that says this, as if the issuer had signed it: for whoever asks what rules would say, and for nobody who asks to be let in.
+    pub fn dangerous_unverified(&self, claims: &str) -> Result<VerifiedToken, TokenFault> {
+        match Json::parse(claims.as_bytes()) {
+            Ok(object @ Json::Object(_)) => self.read(object),
+            _ => Err(malformed(
+                "its claims are no object of JSON that can be read in one way",
+            )),
+        }
+    }
+
     /// What the issuer signed.
     fn read(&self, claims: Json) -> Result<VerifiedToken, TokenFault> {
         let issuer = || self.name.clone();

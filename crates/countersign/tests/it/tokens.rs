@@ -727,6 +727,62 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
     }
 }
 
+#[test]
+fn explain_says_what_rules_decide_of_a_token_and_of_a_key_that_nobody_has() {
+    let installation = Installation::new();
+    let shop = installation.issue("client", "shop", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let signer = Signer::new(&installation, "EdDSA", "k");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let hash = Fingerprint::of(b"secret");
+    let toml = format!(
+        "{ISSUER}jwks_file = \"corp.json\"\n[[gateway.api_key]]\nname = \"ci\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [{{ cn = \"shop\", token = {{ issuer = \"corp\", claims = {{ scope = \"read\" }} }} }}, {{ path = \"/ci\", api_key = true }}]\n"
+    );
+    let file = installation.write("rules.toml", &toml);
+    let good = claims(&shop, 600);
+    installation.write("good.json", &good);
+    installation.write("written.json", &good.replace("read write", "write"));
+    installation.write("over.json", &claims(&shop, -10));
+    installation.write("elsewhere.json", &good.replace("payments", "ledger"));
+    installation.write("of-other.json", &claims(&other, 600));
+    installation.write("no.json", "{");
+    let root = shop.ca();
+    let certificate = shop.certificate();
+    let by_certificate = ["--cert", text(&certificate), "--ca", text(&root)];
+    let by_name = ["--identity", "cn:shop"];
+    let check = |who: &[&str], more: &[&str], code: i32, word: &str| {
+        let arguments = [&["policy", "explain", text(&file)], who, more].concat();
+        let answer = countersign(&installation.path("."), &arguments);
+        assert_eq!(answer.code, Some(code), "{more:?}: {answer:#?}");
+        assert!(answer.all().contains(word), "{more:?}: {answer:#?}");
+    };
+    let of = |name: &str| text(&installation.path(name)).to_owned();
+    for who in [&by_certificate[..], &by_name] {
+        check(who, &["--token-claims", &of("good.json")], 0, "by allow 1");
+        check(who, &[], 1, "token-missing");
+        check(who, &["--api-key", "ci", "--path", "/ci"], 0, "by allow 2");
+        check(who, &["--api-key", "ci"], 1, "token-missing");
+        check(who, &["--api-key", "none", "--path", "/ci"], 1, "");
+        for (claims, slug) in [
+            ("written.json", ""),
+            ("over.json", "token-expired"),
+            ("elsewhere.json", "token-wrong-audience"),
+            ("no.json", "token-invalid"),
+        ] {
+            check(who, &["--token-claims", &of(claims)], 1, slug);
+        }
+    }
+    let bound = ["--token-claims", &of("of-other.json")];
+    check(&by_certificate, &bound, 1, "token-not-bound-to-certificate");
+    check(
+        &["--identity", "cn:other"],
+        &["--api-key", "ci", "--path", "/ci"],
+        1,
+        "api-key-of-another",
+    );
+    check(&[], &["--api-key", "ci"], 2, "without a certificate");
+}
+
 /// Of keys over TLS, under the certificate of `identity`.
 async fn tls_publisher(identity: &TestIdentity, keys: String) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

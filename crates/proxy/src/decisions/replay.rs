@@ -18,7 +18,7 @@ use http::HeaderMap;
 
 use super::entry::{RecordedPath, StoredCertificate, StoredDecision, What, Who};
 use crate::config::ClientCertificateMode;
-use crate::explain::{Explained, ListenerPolicy, Question};
+use crate::explain::{Explained, ListenerPolicy, Question, Supposed};
 
 /// What other rules say.
 #[derive(Clone, Debug)]
@@ -106,8 +106,13 @@ impl ListenerPolicy<'_> {
         if !asked.is_empty() {
             return Err(Unknown::Headers(asked.into_iter().collect()));
         }
-        let explained =
-            (self.explain(peer.as_deref(), &question, circumstances)).ok_or(Unknown::Protocol)?;
+        let explained = self.explain(
+            peer.as_deref(),
+            &question,
+            circumstances,
+            &Supposed::default(),
+        );
+        let explained = explained.ok_or(Unknown::Protocol)?;
         if decision.tally.count > 1 && self.looks_at_each(explained.route.as_deref()) {
             return Err(Unknown::Several);
         }
