@@ -165,12 +165,11 @@ impl Judge {
             // of the refusal. Of a key that is too weak no proof can be had, and none is needed to say so.
             return match proof {
                 Ok(proof) if self.explains() => Ok(proof),
-                // Only its proof was waited for, for a shadow.
-                Ok(_) => Err(alerting(&fault).into()),
                 Err(_) if self.explains() && is_of_weak_key(&fault) => {
                     Ok(HandshakeSignatureValid::assertion())
                 }
-                Err(_) => Err(alerting(&fault).into()),
+                // A good one is here for a shadow alone.
+                Ok(_) | Err(_) => Err(alerting(&fault).into()),
             };
         }
         if proof.is_err() {

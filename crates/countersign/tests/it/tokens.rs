@@ -835,7 +835,8 @@ async fn keys_over_tls_are_taken_of_whom_the_given_file_vouches_for_and_of_nobod
         let server = tls_publisher(&ca.issue(Leaf::server(&[host])), Signer::set(&[&signer])).await;
         let issuer = ISSUER.replace("\"corp\"", &format!("\"{name}\""));
         let url = format!("https://localhost:{}/keys", server.port());
-        issuers += &format!("{issuer}jwks_url = \"{url}\"\njwks_server_anchors = \"web.pem\"\n");
+        let source = format!("jwks_url = \"{url}\"\njwks_server_anchors = \"web.pem\"\n");
+        issuers.extend([issuer, source]);
         let route = ROUTE.replace("\"corp\"", &format!("\"{name}\""));
         routes += &route.replacen("UPSTREAM", &format!("path = \"/{name}/**\"\nUPSTREAM"), 1);
     }
@@ -849,7 +850,7 @@ async fn keys_over_tls_are_taken_of_whom_the_given_file_vouches_for_and_of_nobod
     let token = signer.token(&claims(&shop, 3600));
     let bearer = format!("Bearer {token}");
     let mut connection = open(&shop, &process).await;
-    let taken = async {
+    let admitted = async {
         while connection
             .send(asked("/corp/x", &[("authorization", &bearer)]))
             .await
@@ -860,7 +861,7 @@ async fn keys_over_tls_are_taken_of_whom_the_given_file_vouches_for_and_of_nobod
             tokio::task::yield_now().await;
         }
     };
-    in_time("the keys", taken).await;
+    in_time("the keys", admitted).await;
     let status = installation.json(&["status"]);
     let issuers = status["gateway"]["token_issuers"].as_array();
     let issuers = issuers.expect("issuers").iter();
