@@ -47,6 +47,7 @@ fn of_token(fault: &TokenFault) -> Cause {
         | TokenFault::Algorithm { .. }
         | TokenFault::TooManyRefused
         | TokenFault::UnknownKey { .. }
+        | TokenFault::Untimed { .. }
         | TokenFault::Signature { .. } => Cause::TokenInvalid,
         TokenFault::KeysUnavailable { .. } => Cause::TokenKeysUnavailable,
         TokenFault::Expired { .. } => Cause::TokenExpired,

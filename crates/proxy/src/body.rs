@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::activity::{BodyEnd, Busy};
+use crate::factors::X_API_KEY;
 use crate::headers::{hop, stripped};
 use crate::in_flight::Place;
 use crate::listener::Listener;
@@ -103,7 +104,11 @@ impl ClientBody {
             stripped::strip(trailers);
             hop::prepare_trailers(trailers);
             let serving = self.listener.serving.load();
-            stripped::remove_where(trailers, |name| serving.looks_at_header(name.as_str()));
+            let takes_api_keys = serving.looks_at_header(X_API_KEY.as_str());
+            stripped::remove_where(trailers, |name| {
+                serving.looks_at_header(name.as_str())
+                    || takes_api_keys && stripped::is_spelling_of(name, &X_API_KEY)
+            });
         }
         frame
     }

@@ -1,8 +1,9 @@
 //! What a listener would decide, for whoever asks before a client does: by the code that judges clients.
 
+mod supposed;
+
 use std::sync::Arc;
 
-use countersign_diagnose::factor::FactorFaults;
 use countersign_diagnose::refusal::Refusal;
 use countersign_diagnose::request::{
     Malformed, malformed, refused, refused_connection, refused_login,
@@ -13,12 +14,11 @@ use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{
     Asked, Circumstances, Explanation, Factor, Factors, Headers, Login, Rule,
 };
-use countersign_policy::api_key::ApiKeyFault;
 use countersign_policy::postgresql::{InvalidPacket, Packet};
-use countersign_policy::token::TokenFault;
 use countersign_tls::scope::ClientCertificate;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+pub use self::supposed::Supposed;
 use crate::config::ClientCertificateMode;
 use crate::config::build::rule_place;
 use crate::decisions::NETWORK_BITS;
@@ -184,19 +184,20 @@ impl<'a> ListenerPolicy<'a> {
     }
 
     /// Whether some rule asks for a token or an API key.
-    pub(crate) fn looks_at_factors(self) -> bool {
+    fn looks_at_factors(self) -> bool {
         let policy = &self.plan.serving.policy;
         policy.looks_at_factor(Factor::Token) || policy.looks_at_factor(Factor::ApiKey)
     }
 
-    /// Decides without words, by headers that may be others than those of the question.
+    /// Decides without words, by headers that may be others than those of the question. Whether tokens and API keys, of which nothing is
+    /// known, could change it.
     pub(crate) fn judge(
         self,
         peer: Option<&VerifiedPeer>,
         question: &Question,
         circumstances: Circumstances,
         headers: &dyn Headers,
-    ) {
+    ) -> bool {
         let policy = &self.plan.serving.policy;
         match (question, self.plan.protocol) {
             (Question::Connection, Protocol::Bytes) => {
@@ -212,7 +213,7 @@ impl<'a> ListenerPolicy<'a> {
                 Protocol::Http,
             ) => {
                 if let Ok(host) = Host::parse(host) {
-                    policy.judge(&Asked {
+                    let asked = Asked {
                         peer,
                         host: host.name(),
                         method,
@@ -220,11 +221,14 @@ impl<'a> ListenerPolicy<'a> {
                         headers,
                         factors: &Factors::NONE,
                         circumstances,
-                    });
+                    };
+                    policy.judge(&asked);
+                    return self.looks_at_factors() && policy.depends_on_factors(&asked);
                 }
             }
             _ => {}
         }
+        false
     }
 
     /// Whether rules of this route tell apart what is kept as one.
@@ -239,6 +243,7 @@ impl<'a> ListenerPolicy<'a> {
         peer: Option<&VerifiedPeer>,
         question: &Question,
         circumstances: Circumstances,
+        supposed: &Supposed,
     ) -> Option<Explained> {
         let policy = &self.plan.serving.policy;
         let label = |route: Option<usize>| {
@@ -298,17 +303,13 @@ impl<'a> ListenerPolicy<'a> {
                     method,
                     path,
                     headers: &SentHeaders::new(headers),
-                    factors: &Factors::NONE,
+                    factors: &supposed.factors,
                     circumstances,
                 };
                 let explanation = policy.explain(&asked);
-                let missing = FactorFaults {
-                    token: Some(TokenFault::Missing),
-                    api_key: Some(ApiKeyFault::Missing),
-                };
                 let decision = explanation.decision.clone();
                 Some(explained(explanation, &|route| {
-                    refused(&decision, &asked, &missing, route)
+                    refused(&decision, &asked, &supposed.faults, route)
                 }))
             }
             _ => None,

@@ -30,6 +30,7 @@ use self::budget::Budget;
 use self::refresh::Looks;
 use self::remembered::Remembered;
 use self::seen::SeenCertificates;
+use crate::gateway::TokenIssuerStatus;
 use crate::headers::sent::SentHeaders;
 use crate::headers::stripped;
 use crate::metrics::TokenKeysFigures;
@@ -165,6 +166,29 @@ impl Verification {
             })
         });
         figures.collect()
+    }
+
+    /// Of all issuers.
+    pub(crate) fn status(&self, now: UnixTime) -> Vec<TokenIssuerStatus> {
+        let status = self.issuers.iter().map(|issuer| {
+            let held = issuer.keys.load();
+            let held = held.as_ref();
+            let source = match &issuer.source {
+                KeySource::File => None,
+                KeySource::Url(source) => Some(source),
+            };
+            let fetched = held.filter(|_| source.is_some());
+            TokenIssuerStatus {
+                name: issuer.settings.name.clone(),
+                url: source.map(|it| it.written.clone()),
+                keys: held.map_or(0, |it| it.set.len()),
+                fetched_unix_s: fetched.map(|it| it.confirmed.seconds()),
+                age_s: fetched.map(|it| it.age(now).as_secs()),
+                failures: source.map_or(0, |it| it.looks.failures.load(Ordering::Relaxed)),
+                usable: issuer.keys_at(now).is_ok(),
+            }
+        });
+        status.collect()
     }
 
     /// Verifies what rules look at. Whoever shows no certificate shows nothing: neither a token nor a key is an identity.
@@ -347,6 +371,11 @@ impl HeldKeys {
         }
     }
 
+    /// Of the bytes that they are all of.
+    pub(crate) fn digest(&self) -> Option<Fingerprint> {
+        self.digest
+    }
+
     /// By the clock that says more: one that is set back makes nothing young again, and the steady one stands still while a machine sleeps.
     fn age(&self, now: UnixTime) -> Duration {
         now.since(self.confirmed).max(self.heard.elapsed())
@@ -394,7 +423,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, TokenFault> {
     })
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 const BEARER: &[u8] = b"bearer";
 

@@ -27,7 +27,9 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use self::sockets::{Accepting, Share, assigned, bind_egress, share};
-pub use self::status::{EgressStatus, GatewayStatus, ListenerStatus, UpstreamStatus};
+pub use self::status::{
+    EgressStatus, GatewayStatus, ListenerStatus, TokenIssuerStatus, UpstreamStatus,
+};
 pub use self::upstream_certificates::UpstreamCertificate;
 use self::upstream_certificates::upstream_certificates;
 use self::worker::Assignment;

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, fchmod, flock};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::listen::BACKLOG;
@@ -30,8 +31,15 @@ impl UnixListenerSet {
             reason,
         };
         // Two that start at once must not each take the other's socket for a dead one.
-        let folder = fs::File::open(path.parent().unwrap_or(Path::new("/"))).map_err(fault)?;
-        flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|e| fault(e.into()))?;
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let folder = fs::File::open(parent).map_err(fault)?;
+        flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+            Errno::WOULDBLOCK => SocketError::FolderLocked {
+                path: path.to_owned(),
+                folder: parent.to_owned(),
+            },
+            error => fault(error.into()),
+        })?;
         let first = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 remove_dead(path)?;
@@ -76,6 +84,16 @@ impl Drop for SocketFile {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
+    /// Somebody else holds the lock by which programs that start at once take turns.
+    #[error(
+        "cannot listen on unix:{path}: another program holds a lock (flock) on the folder {folder}"
+    )]
+    FolderLocked {
+        /// The path asked for.
+        path: PathBuf,
+        /// Where it would stand.
+        folder: PathBuf,
+    },
     /// Somebody listens there.
     #[error("cannot listen on unix:{path}: a program that runs has that socket")]
     InUse {
@@ -102,6 +120,10 @@ impl SocketError {
     /// What the operator can do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::FolderLocked { folder, .. } => format!(
+                "a gateway holds it while it starts: try again; `lslocks` or `fuser -v {folder}` names who holds it for longer: stop that program, or choose a folder of the gateway's own",
+                folder = folder.display()
+            ),
             Self::InUse { path } => {
                 let path = path.display();
                 format!("`ss -lxp src {path}` names the program: stop it or choose another path")
@@ -163,6 +185,26 @@ mod tests {
     fn mode(path: &Path) -> u32 {
         let metadata = fs::symlink_metadata(path).expect("bound");
         metadata.permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn folder_that_somebody_else_has_locked_is_named_with_its_lock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.sock");
+        let foreign = fs::File::open(folder.path()).expect("a folder");
+        flock(&foreign, FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+        let refused = UnixListenerSet::bind(&path, 0o600, 1).expect_err("it is locked");
+        let shown = folder.path().display().to_string();
+        let told = refused.to_string();
+        assert!(
+            told.contains("a lock (flock)") && told.ends_with(&shown),
+            "{told}"
+        );
+        let hint = refused.hint();
+        assert!(hint.contains("lslocks") && hint.contains(&shown), "{hint}");
+        assert!(!path.exists());
+        drop(foreign);
+        UnixListenerSet::bind(&path, 0o600, 1).expect("nobody has it any more");
     }
 
     #[test]

@@ -36,14 +36,19 @@ impl From<HandshakeFault> for Fault {
 
 /// What is wrong with a client whose chain was verified.
 pub(crate) fn of_peer(kind: ChainFaultKind, peer: &VerifiedPeer, now: UnixTime) -> Fault {
+    Fault::Chain(Box::new(of_chain(kind, peer, now)))
+}
+
+/// The same, of its chain alone.
+pub(crate) fn of_chain(kind: ChainFaultKind, peer: &VerifiedPeer, now: UnixTime) -> ChainFault {
     let leaf = peer.chain().first();
     let leaf = leaf.and_then(|der| Certificate::parse(der).ok());
-    Fault::Chain(Box::new(ChainFault {
+    ChainFault {
         kind,
         leaf: leaf.map(Arc::new),
         sent: peer.chain().len(),
         now,
-    }))
+    }
 }
 
 /// The fault behind an error on the `ClientHello` alone.

@@ -43,6 +43,8 @@ struct Found {
     fault: Option<Fault>,
     /// For a shadow.
     shown: Option<Shown>,
+    /// Whether whoever showed it was asked to prove that it holds the key.
+    was_asked_for_proof: bool,
     /// Of the session that was last given to rustls, which is the one it resumes if it resumes any.
     offered: Option<Origin>,
     tickets: Vec<(Vec<u8>, Vec<u8>)>,
@@ -144,10 +146,14 @@ impl Judge {
         &self,
         proof: Result<HandshakeSignatureValid, Error>,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if proof.is_err()
-            && let Some(shown) = &mut self.found().shown
         {
-            shown.unproved();
+            let mut found = self.found();
+            found.was_asked_for_proof = true;
+            if proof.is_err()
+                && let Some(shown) = &mut found.shown
+            {
+                shown.unproved();
+            }
         }
         if self.is_shadow_alone() {
             // Whoever holds no key to what it shows is as anonymous as the rest.
@@ -158,9 +164,12 @@ impl Judge {
             // It is refused already, and would only be told of it. Whoever does not hold the key is not: the alert is the one
             // of the refusal. Of a key that is too weak no proof can be had, and none is needed to say so.
             return match proof {
-                Ok(proof) => Ok(proof),
-                Err(_) if is_of_weak_key(&fault) => Ok(HandshakeSignatureValid::assertion()),
-                Err(_) => Err(alerting(&fault).into()),
+                Ok(proof) if self.explains() => Ok(proof),
+                Err(_) if self.explains() && is_of_weak_key(&fault) => {
+                    Ok(HandshakeSignatureValid::assertion())
+                }
+                // A good one is here for a shadow alone.
+                Ok(_) | Err(_) => Err(alerting(&fault).into()),
             };
         }
         if proof.is_err() {
@@ -187,12 +196,21 @@ impl Judge {
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 
-    /// What a shadow found of what was shown, for a handshake that was refused.
+    /// What a shadow found of what was shown, for a handshake that was refused. Nobody would be accepted as somebody who went before
+    /// it was known whether they hold the key.
     pub(crate) fn shown(&self) -> Option<ShadowFinding> {
-        self.found()
-            .shown
-            .as_ref()
-            .map(|shown| shown.finding.clone())
+        let found = self.found();
+        let finding = found.shown.as_ref().map(|shown| shown.finding.clone());
+        finding.filter(|finding| {
+            found.was_asked_for_proof || matches!(finding, ShadowFinding::WouldRefuse(_))
+        })
+    }
+
+    /// Whether a shadow would accept what was shown, by whomever.
+    fn is_accepted_in_shadow(&self) -> bool {
+        let found = self.found();
+        let shown = found.shown.as_ref();
+        shown.is_some_and(|shown| matches!(shown.finding, ShadowFinding::WouldAccept(_)))
     }
 
     /// Whether certificates are asked for to be told of, and decide nothing.
@@ -271,6 +289,14 @@ impl ClientCertVerifier for Judge {
             .chain(intermediates)
             .map(|certificate| CertificateDer::from_slice(certificate))
             .collect();
+        let bytes: usize = chain.iter().map(|der| der.len()).sum();
+        if self.is_shadow_alone() && bytes > MAX_SHADOW_CHAIN {
+            // rustls keeps what it goes on with for as long as the connection is open; TLS has no way to drop it but to end the
+            // handshake. So this ends it even where other refusals are told.
+            let fault = HandshakeFault::CertificateTooLarge;
+            self.found().fault = Some(Fault::Handshake(fault, Some(Fingerprint::of(end_entity))));
+            return Err(CertificateError::BadEncoding.into());
+        }
         if let Some(shadow) = &self.scope.settings.shadow {
             let finding = shadow.judge(&self.scope, &chain, &self.enforcement);
             let leaf = Fingerprint::of(end_entity);
@@ -288,7 +314,8 @@ impl ClientCertVerifier for Judge {
             Err(fault) => {
                 let error = alerting(&fault);
                 self.found().fault = Some(fault);
-                if self.explains() {
+                // Whom a shadow would accept has to prove first that it is they; `possession` refuses them then.
+                if self.explains() || self.is_accepted_in_shadow() {
                     Ok(ClientCertVerified::assertion())
                 } else {
                     Err(error.into())
@@ -341,6 +368,9 @@ impl StoresServerSessions for Judge {
         if found.fault.is_some() || !self.admits(&found) || !self.is_settled(&found) {
             return false;
         }
+        if self.is_shadow_alone() && value.len() > MAX_SHADOW_SESSION {
+            return false;
+        }
         found.tickets.push((key, value));
         true
     }
@@ -359,6 +389,13 @@ impl StoresServerSessions for Judge {
         !self.scope.settings.session_lifetime.is_zero()
     }
 }
+
+/// Of all certificates that a client shows where nobody is anybody for them: four of the size of an RSA-4096 leaf with many names, and a
+/// quarter of the 64 KiB that rustls reads.
+const MAX_SHADOW_CHAIN: usize = 16 * 1024;
+/// What rustls remembers of such a client, which is its chain above all: twice what `sessions::LIMITS` reckons with. Whoever shows more
+/// makes a whole handshake each time.
+const MAX_SHADOW_SESSION: usize = 3 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ mod settings;
 mod slots;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -323,6 +323,8 @@ impl Ocsp {
     ) -> Vec<&'a VerifiedPeer> {
         let mut doomed = Vec::new();
         let mut of_bundles: BTreeMap<&BundleName, (usize, Vec<_>)> = BTreeMap::new();
+        // What many clients share, such as the CA of all of them, is one question.
+        let mut counted = HashSet::new();
         for peer in peers {
             let Some(settings) = self.settings_of(peer.bundle()) else {
                 continue;
@@ -331,6 +333,9 @@ impl Ocsp {
             let (under_way, due) = of_bundles.entry(peer.bundle()).or_default();
             for it in &looked {
                 let Some(slot) = &it.slot else { continue };
+                if !counted.insert(Arc::as_ptr(slot).addr()) {
+                    continue;
+                }
                 if slot.is_asking() {
                     *under_way += 1;
                 } else if slot.is_due(now) {

@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::enforcement::Enforcement;
 use crate::fault;
+use crate::ocsp::Verdict;
 use crate::scope::{ClientCertificate, Scope};
 use crate::sessions::Origin;
 
@@ -50,7 +51,8 @@ impl Shown {
 }
 
 impl ShadowSettings {
-    /// By everything that a live verdict goes by: the chain, revocation, the age of the feed.
+    /// By everything that a live verdict goes by: the chain, revocation, the age of the feed. Of OCSP what is held counts: no responder
+    /// is asked about whoever is let in without it, and no proof of the key is there yet.
     pub(crate) fn judge(
         &self,
         scope: &Scope,
@@ -63,7 +65,11 @@ impl ShadowSettings {
         let revocations = enforcement.revocations();
         let now = enforcement.now();
         let verified = (self.verifier).verify(chain, Purpose::ClientAuth, &revocations, now);
-        match verified {
+        let judged = verified.and_then(|peer| match enforcement.judge_ocsp(&peer) {
+            Verdict::Good(_) | Verdict::Awaited => Ok(peer),
+            Verdict::Refused(kind) => Err(fault::of_chain(kind, &peer, now)),
+        });
+        match judged {
             Ok(peer) => ShadowFinding::WouldAccept(Some(peer.principal().to_string())),
             Err(fault) => ShadowFinding::WouldRefuse(fault::cause(&fault)),
         }

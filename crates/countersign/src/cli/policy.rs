@@ -4,6 +4,7 @@ mod kept;
 mod readiness;
 mod replay;
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use countersign_pki::revocation::RevocationIndex;
 use countersign_pki::spiffe::TrustDomain;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::Circumstances;
-use countersign_proxy::explain::{Explained, ListenerPolicy, Question, Takes};
+use countersign_proxy::explain::{Explained, ListenerPolicy, Question, Supposed, Takes};
 use countersign_proxy::plan::GatewayPlan;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
@@ -90,6 +91,14 @@ struct ExplainArguments {
     /// A header, as `name: value`; repeatable
     #[arg(long = "header", value_name = "HEADER", value_parser = header)]
     headers: Vec<(String, String)>,
+    /// A token beside the certificate: a file with its claims (JSON), as if the issuer had signed them
+    ///
+    /// Issuer, audience, times and claims are judged; with --cert also the certificate that it is bound to.
+    #[arg(long, value_name = "FILE")]
+    token_claims: Option<PathBuf>,
+    /// An API key beside the certificate, by its name in the configuration
+    #[arg(long, value_name = "NAME")]
+    api_key: Option<String>,
     /// The database user, on a listener of PostgreSQL
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -174,7 +183,8 @@ impl ExplainArguments {
             now: at,
         };
         let question = self.question(listener)?;
-        let explained = listener.explain(peer.as_ref(), &question, circumstances);
+        let supposed = self.supposed(listener, peer.as_ref(), at)?;
+        let explained = listener.explain(peer.as_ref(), &question, circumstances, &supposed);
         let explained =
             explained.ok_or_else(|| Fault::bug("the question is none for this listener"))?;
         Ok(Explanation::new(listener, peer.as_ref(), explained))
@@ -241,6 +251,38 @@ impl ExplainArguments {
             .hint(format!("it trusts: {}", names.join(", ")))
         })?;
         hypothetical::peer(bundle, &self.names, at).map(|peer| Ok(Some(peer)))
+    }
+
+    /// What is shown beside the certificate.
+    fn supposed(
+        &self,
+        listener: ListenerPolicy<'_>,
+        peer: Option<&VerifiedPeer>,
+        at: UnixTime,
+    ) -> Result<Supposed, Fault> {
+        let mut supposed = Supposed::default();
+        if self.token_claims.is_none() && self.api_key.is_none() {
+            return Ok(supposed);
+        }
+        let peer = peer.ok_or_else(|| {
+            Fault::configuration("neither a token nor an API key counts without a certificate")
+                .hint("say who shows it, with --identity NAME or --cert FILE")
+        })?;
+        if listener.takes() != Takes::Requests {
+            let why = format_args!("no request of HTTP comes to {}", listener.name());
+            return Err(Fault::configuration(why));
+        }
+        if let Some(path) = &self.token_claims {
+            let claims = fs::read_to_string(path).map_err(|error| {
+                Fault::configuration(format_args!("{}: {error}", path.display()))
+            })?;
+            let holder = (peer, self.cert.is_some());
+            supposed = supposed.with_token(listener, &claims, holder, at);
+        }
+        if let Some(name) = &self.api_key {
+            supposed = supposed.with_api_key(listener, name, peer, at);
+        }
+        Ok(supposed)
     }
 
     fn question(&self, listener: ListenerPolicy<'_>) -> Result<Question, Fault> {

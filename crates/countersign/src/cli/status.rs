@@ -5,6 +5,7 @@
 
 mod ends;
 mod files;
+mod token_issuers;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use countersign_runtime::config::amount::TimeSpan;
 use serde::{Deserialize, Serialize};
 
 use self::ends::{End, ends};
+use self::token_issuers::TokenIssuerView;
 use crate::backend::{Backend, block_on, folder, no_authority};
 use crate::cli::arguments::{Asked, AuthorityArguments, Globals};
 use crate::cli::break_glass::BreakGlassView;
@@ -62,6 +64,8 @@ struct GatewayView {
     upstreams: Vec<UpstreamView>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     upstream_certificates: Vec<UpstreamCertificateView>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    token_issuers: Vec<TokenIssuerView>,
 }
 
 /// What an upstream is shown.
@@ -305,6 +309,9 @@ fn text(status: &Status, now: UnixTime) -> String {
     }
     for upstream in status.gateway.iter().flat_map(|gateway| &gateway.upstreams) {
         line("upstream", &upstream.text());
+    }
+    for issuer in status.gateway.iter().flat_map(|it| &it.token_issuers) {
+        line("token issuer", &issuer.text());
     }
     for bundle in status.process.iter().flat_map(|process| &process.bundles) {
         line("trust", &trust(bundle, now));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::{Client, Outcome};
 use countersign_testkit::pki::{Leaf, TestCa};
@@ -17,6 +18,7 @@ use crate::fleet::{
 use crate::full_disk::SmallDisk;
 use crate::http::{Connection, in_time};
 use crate::installation::{Answer, Installation, Issued, countersign, text};
+use crate::tokens::Signer;
 
 /// A gateway with one listener, `emergency`, that lets `you` in while it is armed.
 struct Site {
@@ -473,6 +475,51 @@ async fn whom_it_trusts_is_part_of_what_was_armed() {
     let process = site.installation.serve(&with_domain);
     process.wait_for_log(&["is no more", "configuration of the listener changed"]);
     assert_shut(&site.you, &process).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_and_api_keys_that_its_rules_take_are_part_of_what_was_armed() {
+    let site = Site::new();
+    let [one, two] = ["one", "two"].map(|name| Signer::new(&site.installation, "EdDSA", name));
+    site.installation.write("keys.json", &Signer::set(&[&one]));
+    let hash = |key: &str| Fingerprint::of(key.as_bytes()).to_string();
+    let named = |issuer: &str, key: &str, other: &str| {
+        let rules = "allow = [{ cn = \"you\" }, { cn = \"me\", token = { issuer = \"corp\" } }, { cn = \"us\", api_key = \"ours\" }]";
+        let rest = format!(
+            "\n[[gateway.token_issuer]]\nname = \"corp\"\nissuer = \"{issuer}\"\naudience = [\"a\"]\njwks_file = \"keys.json\"\n[[gateway.api_key]]\nname = \"ours\"\nsha256 = \"{}\"\nfor = \"cn:us\"\n[[gateway.api_key]]\nname = \"other\"\nsha256 = \"{}\"\nfor = \"cn:them\"\n",
+            hash(key),
+            hash(other)
+        );
+        configuration("").replacen("allow = [{ cn = \"you\" }]", rules, 1) + &rest
+    };
+    let first = named("https://one", "key", "x");
+    let process = site.installation.serve(&first);
+    site.arm();
+    let keeping = site.open(&process).await;
+    // A key that no rule of it names is another's.
+    let unnamed = named("https://one", "key", "y");
+    site.reload(&process, &unnamed, "configuration reloaded");
+    assert!(site.is_armed());
+    drop(keeping);
+    for toml in [
+        named("https://two", "key", "y"),
+        named("https://two", "new key", "y"),
+    ] {
+        assert!(site.is_armed(), "{toml}");
+        let connection = site.open(&process).await;
+        let disarmed = "the configuration of the listener changed";
+        site.reload(&process, &toml, disarmed);
+        let _ = connection.ended().await;
+        assert!(!site.is_armed() && !site.kept().exists(), "{toml}");
+        site.arm();
+    }
+    // The file of keys, which is written nowhere else.
+    site.installation.write("keys.json", &Signer::set(&[&two]));
+    let connection = site.open(&process).await;
+    let same = named("https://two", "new key", "y");
+    site.reload(&process, &same, "the configuration of the listener changed");
+    let _ = connection.ended().await;
+    assert!(!site.is_armed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

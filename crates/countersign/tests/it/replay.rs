@@ -236,6 +236,37 @@ async fn what_cannot_be_judged_is_named() {
         );
     let text = site.replay(&by_key)["unknown"].to_string();
     assert!(text.contains("tokens or API keys"), "{text}");
+    // What neither a token nor a key can change is judged all the same.
+    let key = format!(
+        "[[gateway.api_key]]\nname = \"ci\"\nsha256 = \"{}\"\nfor = \"cn:shop\"\n",
+        "5a".repeat(32)
+    );
+    let without = "deny = [{ cn = \"shop\", not = { api_key = \"ci\" } }]\n";
+    for (allow, more, expected) in [
+        (
+            "{ cn = \"shop\" }, { cn = \"other\", api_key = \"ci\" }",
+            "",
+            [0, 0, 0],
+        ),
+        (
+            "{ cn = \"shop\", path = \"/\" }, { cn = \"shop\", path = \"/x\", api_key = \"ci\" }",
+            "",
+            [0, 0, 0],
+        ),
+        ("{ cn = \"other\", api_key = \"ci\" }", "", [1, 0, 0]),
+        ("{ cn = \"shop\" }", without, [0, 0, 1]),
+        (
+            "{ cn = \"other\" }, { cn = \"shop\", api_key = true }",
+            "",
+            [0, 0, 1],
+        ),
+    ] {
+        let replay = site.replay(&(route(allow, more) + &key));
+        // The other one has too long a path, whatever the rules.
+        let [refused, admitted, unknown] = lengths(&replay);
+        let found = [refused, admitted, unknown - 1];
+        assert_eq!(found, expected, "{allow}: {replay:#}");
+    }
     // What no header can change is judged all the same.
     let by_host = route(
         "\"anyone\"",

@@ -1,6 +1,7 @@
 //! Tokens and API keys beside certificates, through the real binary. Tokens are signed by OpenSSL.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -11,13 +12,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::ephemeral;
+use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_testkit::process::Process;
 use countersign_testkit::service::Service;
 use countersign_testkit::upstream::Upstream;
 use http::Request;
 use http_body_util::BodyExt;
+use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
 
 use crate::http::{Connection, Sent, get, in_time};
@@ -479,6 +483,39 @@ async fn api_key_counts_for_its_holder_and_reaches_no_upstream() {
 }
 
 #[tokio::test]
+async fn api_key_in_a_trailer_reaches_no_upstream_however_it_is_spelt() {
+    let installation = Installation::new();
+    let shop = installation.issue("client", "shop", &[]);
+    let trailers = Arc::new(Mutex::new(String::new()));
+    let received = Arc::clone(&trailers);
+    let service = Service::start(move |mut conversation| {
+        conversation.head();
+        while conversation.chunk().is_some() {}
+        *received.lock().expect("nobody panics") = conversation.head().unwrap_or_default();
+        conversation.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    });
+    let hash = Fingerprint::of(b"secret");
+    let keys =
+        format!("[[gateway.api_key]]\nname = \"key\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\n");
+    let routes = format!(
+        "[[gateway.listener.route]]\nupstream = \"http://{}\"\nallow = [{{ cn = \"shop\", api_key = true }}]\n",
+        service.address()
+    );
+    let process = installation.serve(&configuration(&keys, &Upstream::start(), &routes));
+    let client = shop.client(Protocol::Http1Tls13);
+    let mut stream = client.connect(process.gateway()).await.expect("let in");
+    let request = b"POST / HTTP/1.1\r\nhost: localhost\r\nx-api-key: secret\r\nte: trailers\r\ntransfer-encoding: chunked\r\ntrailer: x-sum, x-api-key, x_api_key, x.api.key, x-api.key\r\n\r\n4\r\nbody\r\n0\r\nx-sum: 1\r\nx-api-key: secret\r\nx_api_key: secret\r\nx.api.key: secret\r\nx-api.key: secret\r\n\r\n";
+    stream.write_all(request).await.expect("open");
+    let mut status = [0; 12];
+    let read = in_time("the answer", stream.read_exact(&mut status)).await;
+    read.expect("open");
+    assert_eq!(&status, b"HTTP/1.1 200");
+    let trailers = trailers.lock().expect("nobody panics");
+    assert!(trailers.contains("x-sum: 1"), "{trailers}");
+    assert!(!trailers.contains("secret"), "{trailers}");
+}
+
+#[tokio::test]
 async fn over_http2_and_grpc_the_same_is_said_in_their_way() {
     let (installation, upstream) = (Installation::new(), Upstream::start());
     let shop = installation.issue("client", "shop", &[]);
@@ -668,12 +705,178 @@ async fn keys_from_a_url_are_looked_for_and_count_for_their_life() {
     *published.lock().expect("nobody panics") = Some(Signer::set(&[&two]));
     until(&mut connection, &second, 200).await;
     assert_eq!(bearer(&mut connection, &first).await.0, 401);
+    let issuers = &installation.json(&["status"])["gateway"]["token_issuers"];
+    let corp = &issuers[0];
+    assert_eq!((&corp["name"], &corp["keys"]), (&"corp".into(), &1.into()));
+    assert!(
+        corp["usable"] == true && corp["failures"].as_u64() > Some(0),
+        "{corp}"
+    );
+    assert!(corp["fetched_unix_s"].as_u64() > Some(now() - 60), "{corp}");
+    let shown = installation.ok(&["status"]);
+    let line = format!(
+        "token issuer corp: 1 key from http://{}/keys, fetched ",
+        server.address()
+    );
+    assert!(shown.contains(&line), "{shown}");
     let metrics = file.split('"').nth(1).expect("the address of metrics");
     let metrics = plain_get(metrics.parse().expect("an address"), "/metrics", "");
     for name in ["token_keys_age_seconds", "token_keys_failures_total"] {
         let line = format!("countersign_gateway_{name}{{issuer=\"corp\"}}");
         assert!(metrics.contains(&line), "{metrics}");
     }
+}
+
+#[test]
+fn explain_says_what_rules_decide_of_a_token_and_of_a_key_that_nobody_has() {
+    let installation = Installation::new();
+    let shop = installation.issue("client", "shop", &[]);
+    let other = installation.issue("client", "other", &[]);
+    let signer = Signer::new(&installation, "EdDSA", "k");
+    installation.write("corp.json", &Signer::set(&[&signer]));
+    let hash = Fingerprint::of(b"secret");
+    let toml = format!(
+        "{ISSUER}jwks_file = \"corp.json\"\n[[gateway.api_key]]\nname = \"ci\"\nsha256 = \"{hash}\"\nfor = \"cn:shop\"\n[[gateway.listener]]\naddress = \"127.0.0.1:0\"\n[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [{{ cn = \"shop\", token = {{ issuer = \"corp\", claims = {{ scope = \"read\" }} }} }}, {{ path = \"/ci\", api_key = true }}]\n"
+    );
+    let file = installation.write("rules.toml", &toml);
+    let good = claims(&shop, 600);
+    installation.write("good.json", &good);
+    installation.write("written.json", &good.replace("read write", "write"));
+    installation.write("over.json", &claims(&shop, -10));
+    installation.write("elsewhere.json", &good.replace("payments", "ledger"));
+    installation.write("of-other.json", &claims(&other, 600));
+    installation.write("no.json", "{");
+    let root = shop.ca();
+    let certificate = shop.certificate();
+    let by_certificate = ["--cert", text(&certificate), "--ca", text(&root)];
+    let by_name = ["--identity", "cn:shop"];
+    let check = |who: &[&str], more: &[&str], code: i32, word: &str| {
+        let arguments = [&["policy", "explain", text(&file)], who, more].concat();
+        let answer = countersign(&installation.path("."), &arguments);
+        assert_eq!(answer.code, Some(code), "{more:?}: {answer:#?}");
+        assert!(answer.all().contains(word), "{more:?}: {answer:#?}");
+    };
+    let of = |name: &str| text(&installation.path(name)).to_owned();
+    for who in [&by_certificate[..], &by_name] {
+        check(who, &["--token-claims", &of("good.json")], 0, "by allow 1");
+        check(who, &[], 1, "token-missing");
+        check(who, &["--api-key", "ci", "--path", "/ci"], 0, "by allow 2");
+        check(who, &["--api-key", "ci"], 1, "token-missing");
+        check(who, &["--api-key", "none", "--path", "/ci"], 1, "");
+        for (claims, slug) in [
+            ("written.json", ""),
+            ("over.json", "token-expired"),
+            ("elsewhere.json", "token-wrong-audience"),
+            ("no.json", "token-invalid"),
+        ] {
+            check(who, &["--token-claims", &of(claims)], 1, slug);
+        }
+    }
+    let bound = ["--token-claims", &of("of-other.json")];
+    check(&by_certificate, &bound, 1, "token-not-bound-to-certificate");
+    check(
+        &["--identity", "cn:other"],
+        &["--api-key", "ci", "--path", "/ci"],
+        1,
+        "api-key-of-another",
+    );
+    check(&[], &["--api-key", "ci"], 2, "without a certificate");
+}
+
+/// Of keys over TLS, under the certificate of `identity`.
+async fn tls_publisher(identity: &TestIdentity, keys: String) -> SocketAddr {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .expect("a good identity");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(socket).await else {
+                continue;
+            };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let length = keys.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{keys}"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_over_tls_are_taken_of_whom_the_given_file_vouches_for_and_of_nobody_else() {
+    let (installation, upstream) = (Installation::new(), Upstream::start());
+    let shop = installation.issue("client", "shop", &[]);
+    let signer = Signer::new(&installation, "EdDSA", "k");
+    let (trusted, stranger) = (TestCa::new("web"), TestCa::new("web"));
+    installation.write("web.pem", &trusted.root_pem());
+    let servers = [
+        ("corp", &trusted, "localhost"),
+        ("unvouched", &stranger, "localhost"),
+        ("misnamed", &trusted, "elsewhere.example"),
+    ];
+    let (mut issuers, mut routes) = (String::new(), String::new());
+    for (name, ca, host) in servers {
+        let server = tls_publisher(&ca.issue(Leaf::server(&[host])), Signer::set(&[&signer])).await;
+        let issuer = ISSUER.replace("\"corp\"", &format!("\"{name}\""));
+        let url = format!("https://localhost:{}/keys", server.port());
+        let source = format!("jwks_url = \"{url}\"\njwks_server_anchors = \"web.pem\"\n");
+        issuers.extend([issuer, source]);
+        let route = ROUTE.replace("\"corp\"", &format!("\"{name}\""));
+        routes += &route.replacen("UPSTREAM", &format!("path = \"/{name}/**\"\nUPSTREAM"), 1);
+    }
+    let process = installation.serve(&configuration(&issuers, &upstream, &routes));
+    // The others are looked for in the same second, and once more by now or not: neither brings anything.
+    let refused = |issuer: &str| {
+        process.wait_for_log(&["keys of a token issuer cannot be got", issuer]);
+    };
+    refused("unvouched");
+    refused("misnamed");
+    let token = signer.token(&claims(&shop, 3600));
+    let bearer = format!("Bearer {token}");
+    let mut connection = open(&shop, &process).await;
+    let admitted = async {
+        while connection
+            .send(asked("/corp/x", &[("authorization", &bearer)]))
+            .await
+            .expect("an answer")
+            .status()
+            != 200
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the keys", admitted).await;
+    let status = installation.json(&["status"]);
+    let issuers = status["gateway"]["token_issuers"].as_array();
+    let issuers = issuers.expect("issuers").iter();
+    let keys: Vec<_> = issuers
+        .map(|it| {
+            (
+                it["name"].as_str(),
+                it["keys"].as_u64(),
+                it["usable"].as_bool(),
+            )
+        })
+        .collect();
+    let none = |name| (Some(name), Some(0), Some(false));
+    let corp = (Some("corp"), Some(1), Some(true));
+    assert_eq!(keys, [corp, none("unvouched"), none("misnamed")]);
 }
 
 #[tokio::test]

@@ -78,6 +78,25 @@ impl AccessPolicy {
         }
     }
 
+    /// Whether tokens or API keys could change what is decided of this, whichever of them it shows. Nobody without a certificate shows any.
+    pub fn depends_on_factors(&self, asked: &Asked<'_>) -> bool {
+        if asked.peer.is_none() {
+            return false;
+        }
+        let with_any = Known {
+            request: Some(Requested::Http {
+                host: asked.host,
+                method: asked.method,
+                path: asked.path,
+                headers: asked.headers,
+                factors: None,
+            }),
+            ..asked.into()
+        };
+        self.route_of(asked)
+            .is_some_and(|route| self.admits(route, with_any) == Holds::Depends)
+    }
+
     /// What [`AccessPolicy::decide_connection`] decides.
     pub fn judge_connection(
         &self,

@@ -60,6 +60,24 @@ impl Json {
         }
     }
 
+    /// About how many bytes it holds beside its own.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Fraction(_) => 0,
+            Self::Text(text) => allocated(text.capacity()),
+            Self::List(list) => {
+                let own = allocated(list.capacity() * size_of::<Self>());
+                own + list.iter().map(Self::held_bytes).sum::<usize>()
+            }
+            Self::Object(members) => {
+                let own = allocated(members.capacity() * size_of::<(String, Self)>());
+                let held = members.iter();
+                let held = held.map(|(name, it)| allocated(name.capacity()) + it.held_bytes());
+                own + held.sum::<usize>()
+            }
+        }
+    }
+
     /// The value that an RFC 6901 pointer leads to, through objects alone.
     pub fn pointed(&self, pointer: &str) -> Option<&Self> {
         let mut steps = pointer.split('/');
@@ -160,6 +178,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
+/// With what an allocator needs itself, and rounds up to.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 {
+        return 0;
+    }
+    bytes.next_multiple_of(16) + 16
+}
+
 /// `resource_access` of Keycloak is three deep.
 const MAX_DEPTH: usize = 8;
 /// Each is compared with each before it.
@@ -193,6 +219,38 @@ mod tests {
             assert!(Json::parse(text.as_bytes()).is_err(), "{text:.40}");
         }
         assert!(Json::parse(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn whatever_a_token_says_takes_less_than_half_a_mebibyte() {
+        let bytes = crate::token::MAX_TOKEN_BYTES / 4 * 3;
+        let filled = |item: &str| {
+            let items = vec![item; (bytes - 8) / (item.len() + 1)];
+            format!(r#"{{"a":[{}]}}"#, items.join(","))
+        };
+        let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let members: Vec<String> = (0..50).map(|number| format!(r#""{number}":[1]"#)).collect();
+        let members = format!("{{{}}}", members.join(","));
+        let plain = [
+            "1",
+            "{}",
+            "[]",
+            r#""""#,
+            r#""a""#,
+            "[1]",
+            r#"{"":1}"#,
+            r#"{"":[1]}"#,
+        ];
+        let plain = plain.map(str::to_owned);
+        for item in plain.into_iter().chain((2..7).map(nested)).chain([members]) {
+            let text = filled(&item);
+            assert!(text.len() <= bytes);
+            let held = match Json::parse(text.as_bytes()) {
+                Ok(json) => json.held_bytes(),
+                Err(error) => panic!("{item}: {error}"),
+            };
+            assert!(held >= text.len() / 4 && held < 512 << 10, "{item}: {held}");
+        }
     }
 
     #[test]

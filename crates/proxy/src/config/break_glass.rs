@@ -141,8 +141,19 @@ impl BreakGlassConfig {
     }
 }
 
+impl BreakGlassPlan {
+    /// What its rules ask for beside a certificate is part of what is armed, too.
+    pub(super) fn covers(&mut self, factors: &[u8]) {
+        // Of most there are none: what was armed before they were covered stays armed.
+        if !factors.is_empty() {
+            let both = [self.configuration.as_bytes(), factors].concat();
+            self.configuration = Fingerprint::of(&both);
+        }
+    }
+}
+
 /// Whom it trusts is in other places of the configuration, and in files.
-fn add_trust(written: &mut Vec<u8>, trust: &[Arc<TrustBundle>]) {
+pub(super) fn add_trust(written: &mut Vec<u8>, trust: &[Arc<TrustBundle>]) {
     for bundle in trust {
         let domain = bundle.trust_domain().map(ToString::to_string);
         // What stands before the anchors is names, in whose alphabets there is no NUL.

@@ -30,7 +30,9 @@ use crate::config::{
     ListenerShadowConfig, UpstreamProtocol, UpstreamUrls, shadow, upstream,
 };
 use crate::factors::Verification;
-use crate::plan::{Bounds, Direction, GatewayPlan, ListenerPlan, Protocol, Serving};
+use crate::plan::{
+    Bounds, BreakGlassPlan, Direction, GatewayPlan, ListenerPlan, Protocol, Serving,
+};
 use crate::upstream::Group;
 
 impl GatewayConfig {
@@ -120,16 +122,7 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             trust: &trust,
             requires_certificate: false,
         };
-        let break_glass = match &listener.break_glass {
-            Some(config) => Some(config.build(
-                &place,
-                listener,
-                &trust,
-                self.config.feed.as_ref(),
-                &self.read,
-            )?),
-            None => None,
-        };
+        let mut break_glass = self.break_glass(&place, listener, &trust)?;
         // When the feed is silent is what a break-glass listener is for; and no session outlives an arming, for there is none.
         let (feed_life, session_lifetime) = match break_glass {
             Some(_) => (None, Duration::ZERO),
@@ -156,6 +149,12 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
         };
         let policy = Arc::new(AccessPolicy::new(served.routes).map_err(refused)?);
         (self.config).check_named_factors(&place, served.protocol, &policy, shadow.as_deref())?;
+        if let Some(plan) = &mut break_glass {
+            let factors = self
+                .config
+                .written_factors(&place, &policy, &self.verification)?;
+            plan.covers(&factors);
+        }
         let verifier = match listener.client_certificate {
             ClientCertificateMode::Off => None,
             ClientCertificateMode::Request | ClientCertificateMode::Require => {
@@ -213,6 +212,18 @@ impl<R: Fn(&Path) -> io::Result<Vec<u8>>> Build<'_, R> {
             }),
             name,
         })
+    }
+
+    fn break_glass(
+        &self,
+        place: &str,
+        listener: &ListenerConfig,
+        trust: &[Arc<TrustBundle>],
+    ) -> Result<Option<BreakGlassPlan>, ConfigError> {
+        let feed = self.config.feed.as_ref();
+        let config = listener.break_glass.as_ref();
+        let plan = config.map(|it| it.build(place, listener, trust, feed, &self.read));
+        plan.transpose()
     }
 
     fn shadow_terms(

@@ -1,6 +1,6 @@
 //! Issuers of tokens and API keys as they are written, and into what they are verified by.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::GatewayConfig;
+use crate::config::break_glass::add_trust;
 use crate::config::build::rule_place;
 use crate::config::trust::list_servers;
 use crate::factors::{HeldKeys, Issuer, KeySource, KeyUrl, Verification};
@@ -225,6 +226,53 @@ impl GatewayConfig {
             let route = rule_place(listener, protocol, Some(route), None);
             format!("{route}.shadow.{list}[{entry}]")
         })
+    }
+
+    /// Everything that decides which tokens and API keys the rules of `policy` take; empty: they ask for none. Keys from a URL are not in it: they
+    /// are changed by whoever publishes them, whom the anchors of the URL vouch for.
+    pub(super) fn written_factors(
+        &self,
+        place: &str,
+        policy: &AccessPolicy,
+        verification: &Verification,
+    ) -> Result<Vec<u8>, ConfigError> {
+        let invalid = |error: serde_json::Error| ConfigError::new(place, error.to_string());
+        let (mut issuers, mut keys, mut any_key) = (BTreeSet::new(), BTreeSet::new(), false);
+        for (.., named) in policy.named_factors() {
+            match named {
+                Named::Issuer(name) => {
+                    issuers.insert(name);
+                }
+                Named::ApiKey(name) => {
+                    keys.insert(name);
+                }
+                Named::AnyApiKey => any_key = true,
+            }
+        }
+        let mut written = Vec::new();
+        let of_rules = self.token_issuer.iter().zip(&verification.issuers);
+        for (config, issuer) in of_rules.filter(|(it, _)| issuers.contains(&*it.name)) {
+            // No JSON has a NUL, so that none runs into what follows.
+            written.extend_from_slice(&serde_json::to_vec(config).map_err(invalid)?);
+            written.push(0);
+            match &issuer.source {
+                KeySource::File => {
+                    let held = issuer.keys.load();
+                    let digest = held.as_ref().and_then(|it| it.digest());
+                    written.extend(digest.iter().flat_map(|it| *it.as_bytes()));
+                }
+                KeySource::Url(url) => {
+                    let bundles = url.https.iter().flat_map(|it| it.bundles());
+                    add_trust(&mut written, &bundles.cloned().collect::<Vec<_>>());
+                }
+            }
+        }
+        let of_rules = self.api_key.iter();
+        for config in of_rules.filter(|it| any_key || keys.contains(&*it.name)) {
+            written.push(0);
+            written.extend_from_slice(&serde_json::to_vec(config).map_err(invalid)?);
+        }
+        Ok(written)
     }
 
     fn check_named(

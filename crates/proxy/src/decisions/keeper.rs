@@ -55,8 +55,10 @@ impl Keeper {
             tracing::error!(path = %path.display(), %error, "what was left of an earlier writing is still there");
         }
         let (sender, batches) = sync_channel(MAX_WAITING);
+        let mut sum = earlier(&path, &metrics);
+        sum.observed.resume(clock.unix_seconds());
         let work = Work {
-            sum: earlier(&path, &metrics),
+            sum,
             path,
             switch: Arc::clone(&switch),
             clock,
@@ -157,6 +159,7 @@ impl Work {
                 self.sum.observed.note(self.clock.unix_seconds());
             }
             let is_due = written.elapsed() >= self.interval();
+            self.sum.observed.is_complete = is_over;
             if is_over || is_changed || is_due {
                 self.write(&settings);
                 written = Instant::now();
@@ -285,3 +288,51 @@ const IDLE: Duration = Duration::from_secs(50);
 const MAX_WAITING: usize = 16;
 /// Of each kind. What clients do is no reason to fill a disk.
 const LINES_A_SECOND: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use countersign_runtime::clock::ManualClock;
+
+    use super::super::file::Kept;
+    use super::super::observed::Observed;
+    use super::*;
+
+    #[test]
+    fn process_that_was_killed_leaves_a_gap_and_one_that_ended_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Arc::new(ManualClock::new(1_000_000));
+        let settings = Settings {
+            enabled: true,
+            keep: Duration::from_hours(1),
+            listeners: BTreeMap::new(),
+        };
+        let path = folder.path().join(file::FILE);
+        let run = || {
+            let keeper = Keeper::start(
+                Some(folder.path()),
+                settings.clone(),
+                Arc::<ManualClock>::clone(&clock),
+                DecisionMetrics::default(),
+            );
+            keeper.expect("a thread").join();
+            file::read(&path).expect("it was written").observed
+        };
+        assert!(run().is_complete);
+        clock.advance(Duration::from_secs(20));
+        let ended = run();
+        assert_eq!(ended.since(0, u64::MAX).as_secs(), 20);
+        // As a process leaves it that is killed: whatever it wrote last, that was not all.
+        let killed = Kept {
+            observed: Observed {
+                is_complete: false,
+                ..ended
+            },
+            ..Kept::default()
+        };
+        file::write(&path, &killed).expect("written");
+        clock.advance(Duration::from_secs(20));
+        let after = run();
+        assert_eq!(after.since(0, u64::MAX).as_secs(), 20);
+        assert_eq!(after.spans.len(), 2);
+    }
+}

@@ -22,6 +22,9 @@ pub struct Observed {
     pub last_lost_unix_s: u64,
     /// How many connections without a certificate that counts were open, by listener.
     pub open_without: BTreeMap<String, u64>,
+    /// Whether the last process to write this had nothing more to say: one that was killed took with it what it had not written.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub is_complete: bool,
 }
 
 /// From when to when, in Unix seconds.
@@ -61,17 +64,35 @@ impl ListenerRecord {
 }
 
 impl Observed {
+    /// Another process goes on from here. Behind one that ended in order a restart is no gap, as nobody was served in it; of one that was
+    /// killed nobody knows what it saw last.
+    pub(super) fn resume(&mut self, now: u64) {
+        let was_complete = std::mem::take(&mut self.is_complete);
+        if !was_complete && !self.spans.is_empty() {
+            self.begin_anew(now);
+        }
+    }
+
     /// Somebody looks now, and did a moment ago. Where that was longer ago, nobody did in between, or the clock leapt.
     pub(super) fn note(&mut self, now: u64) {
         // A clock that went back: what would come after now was no time.
         self.spans.retain(|span| span.begin <= now);
         match self.spans.last_mut() {
             Some(span) if now <= span.end.saturating_add(RESTART_S) => span.end = now,
-            _ => self.spans.push(Span {
-                begin: now,
-                end: now,
-            }),
+            _ => self.begin_anew(now),
         }
+    }
+
+    fn begin_anew(&mut self, now: u64) {
+        self.spans.retain(|span| span.begin <= now);
+        if let Some(last) = self.spans.last_mut() {
+            // By a clock that went back: no second counts twice.
+            last.end = last.end.min(now);
+        }
+        self.spans.push(Span {
+            begin: now,
+            end: now,
+        });
         let surplus = self.spans.len().saturating_sub(MAX_SPANS);
         self.spans.drain(..surplus);
     }
@@ -110,6 +131,11 @@ impl Observed {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+fn is_unset(is_complete: &bool) -> bool {
+    !is_complete
+}
+
 /// A restart, in which nobody was served either.
 const RESTART_S: u64 = 60;
 /// More than two starts a day for a month; the oldest go, which shows less than there was.
@@ -131,6 +157,27 @@ mod tests {
         assert_eq!(observed.since(0, 9000), Duration::from_secs(140));
         assert_eq!(observed.since(1120, 9000), Duration::from_secs(20));
         assert_eq!(observed.since(6000, 9000), Duration::ZERO);
+    }
+
+    #[test]
+    fn seconds_that_a_killed_process_took_with_it_do_not_count() {
+        let restarted = |is_complete, now| {
+            let mut observed = Observed::default();
+            for now in [1000, 1030] {
+                observed.note(now);
+            }
+            observed.is_complete = is_complete;
+            observed.resume(now);
+            assert!(!observed.is_complete, "what comes now is not written yet");
+            observed.note(now + 10);
+            (observed.since(0, u64::MAX).as_secs(), observed.spans.len())
+        };
+        assert_eq!(restarted(true, 1050), (60, 1));
+        assert_eq!(restarted(false, 1050), (40, 2));
+        assert_eq!(restarted(false, 1020), (30, 2), "no second twice");
+        let mut empty = Observed::default();
+        empty.resume(1000);
+        assert_eq!(empty, Observed::default());
     }
 
     #[test]

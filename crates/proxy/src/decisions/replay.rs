@@ -18,7 +18,7 @@ use http::HeaderMap;
 
 use super::entry::{RecordedPath, StoredCertificate, StoredDecision, What, Who};
 use crate::config::ClientCertificateMode;
-use crate::explain::{Explained, ListenerPolicy, Question};
+use crate::explain::{Explained, ListenerPolicy, Question, Supposed};
 
 /// What other rules say.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub enum Unknown {
     /// The rules look at headers, which are not kept.
     #[error("the rules look at {}, and no header is kept", .0.join(", "))]
     Headers(Vec<String>),
-    /// The rules look at what a request shows beside its certificate, which is not kept.
+    /// The rules decide by what a request shows beside its certificate, which is not kept.
     #[error("the rules ask for tokens or API keys, and none is kept")]
     Factors,
     /// It stands for several, which the rules may tell apart.
@@ -97,18 +97,22 @@ impl ListenerPolicy<'_> {
             }
         };
         let question = question(&decision.key.what)?;
-        if self.looks_at_factors() {
-            return Err(Unknown::Factors);
-        }
         let headers = UnknownHeaders::default();
         // Not by what finds the words, which looks at more than the decision.
-        self.judge(peer.as_deref(), &question, circumstances, &headers);
+        if self.judge(peer.as_deref(), &question, circumstances, &headers) {
+            return Err(Unknown::Factors);
+        }
         let asked = headers.0.into_inner();
         if !asked.is_empty() {
             return Err(Unknown::Headers(asked.into_iter().collect()));
         }
-        let explained =
-            (self.explain(peer.as_deref(), &question, circumstances)).ok_or(Unknown::Protocol)?;
+        let explained = self.explain(
+            peer.as_deref(),
+            &question,
+            circumstances,
+            &Supposed::default(),
+        );
+        let explained = explained.ok_or(Unknown::Protocol)?;
         if decision.tally.count > 1 && self.looks_at_each(explained.route.as_deref()) {
             return Err(Unknown::Several);
         }

@@ -27,8 +27,14 @@ struct Refused {
     _keys: Arc<KeySet>,
 }
 
-// Invariant: neither has more than `MOST`. When the first is full it takes the place of the second.
-struct Generations<K, V>(Mutex<[HashMap<K, V>; 2]>);
+// Invariant: neither has more than `MOST`, nor more than `MOST_BYTES` but for its last. When the first is full it takes the place of the
+// second.
+struct Generations<K, V>(Mutex<[Generation<K, V>; 2]>);
+
+struct Generation<K, V> {
+    held: HashMap<K, V>,
+    bytes: usize,
+}
 
 impl Remembered {
     pub(crate) fn get(&self, digest: &Fingerprint) -> Option<Proof> {
@@ -36,7 +42,8 @@ impl Remembered {
     }
 
     pub(crate) fn keep(&self, digest: Fingerprint, proof: Proof) {
-        self.good.keep(digest, proof);
+        let bytes = ENTRY_BYTES + proof.token.held_bytes();
+        self.good.keep(digest, proof, bytes);
     }
 
     /// Why these keys do not do for it.
@@ -61,7 +68,7 @@ impl Remembered {
             fault,
             _keys: Arc::clone(keys),
         };
-        self.refused.keep(place, refused);
+        self.refused.keep(place, refused, ENTRY_BYTES);
     }
 }
 
@@ -71,24 +78,69 @@ impl<K, V> Default for Generations<K, V> {
     }
 }
 
+impl<K, V> Default for Generation<K, V> {
+    fn default() -> Self {
+        Self {
+            held: HashMap::new(),
+            bytes: 0,
+        }
+    }
+}
+
 impl<K: Eq + Hash, V: Clone> Generations<K, V> {
     fn get(&self, key: &K) -> Option<V> {
-        self.both().iter().find_map(|it| it.get(key)).cloned()
+        let generations = self.both();
+        generations.iter().find_map(|it| it.held.get(key)).cloned()
     }
 
-    fn keep(&self, key: K, value: V) {
+    /// `bytes`: about what it takes. One that takes the place of its like is counted twice, which makes room sooner.
+    fn keep(&self, key: K, value: V, bytes: usize) {
         let mut generations = self.both();
         let [young, old] = &mut *generations;
-        if young.len() >= MOST {
+        if young.held.len() >= MOST || young.bytes >= MOST_BYTES {
             *old = std::mem::take(young);
         }
-        young.insert(key, value);
+        young.bytes += bytes;
+        young.held.insert(key, value);
     }
 
-    fn both(&self) -> MutexGuard<'_, [HashMap<K, V>; 2]> {
+    fn both(&self) -> MutexGuard<'_, [Generation<K, V>; 2]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Of 8 KiB each at most, and a few times that when they are read: 2 × 2048 stay within 150 MB where somebody tries.
+/// A token of 8 KiB can be small values all through, and takes up to half a MiB when it is read; usual ones take some 2 KiB. So bytes are
+/// counted, too.
 const MOST: usize = 2048;
+/// Of one generation, of which there are two: with the last one of each that is 33 MiB, where an issuer signs what somebody makes up.
+const MOST_BYTES: usize = 16 << 20;
+/// A place in the map, and what a refusal says. The keys that it holds are the issuer's, whoever sends what.
+const ENTRY_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_much_makes_room_before_it_is_many() {
+        let generations = Generations::default();
+        let most = MOST_BYTES / (1 << 20);
+        for number in 0..10 * most {
+            generations.keep(number, (), 1 << 20);
+            let both = generations.both();
+            assert!(both.iter().all(|it| it.held.len() <= most), "{number}");
+        }
+        assert!(generations.get(&(10 * most - 1)).is_some());
+        assert!(generations.get(&0).is_none());
+    }
+
+    #[test]
+    fn what_is_small_makes_room_when_it_is_many() {
+        let generations = Generations::default();
+        for number in 0..10 * MOST {
+            generations.keep(number, (), ENTRY_BYTES);
+        }
+        let both = generations.both();
+        assert!(both.iter().all(|it| it.held.len() <= MOST));
+    }
+}

@@ -3,7 +3,7 @@
 //! Nothing that a client says gets in here: only a handshake that went well. What was forgotten (the bound, a restart, other trust)
 //! counts for nothing, so that forgetting refuses.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_pki::fingerprint::Fingerprint;
@@ -15,61 +15,85 @@ use countersign_tls::enforcement::Enforcement;
 /// By identity.
 #[derive(Default)]
 pub(crate) struct SeenCertificates {
-    // Invariant: `order` has each certificate of `by_identity` once, and neither more than `MOST`.
-    seen: Mutex<Seen>,
+    // Guards the invariant of `Seen`.
+    seen: Mutex<Seen<Arc<VerifiedPeer>>>,
 }
 
-#[derive(Default)]
-struct Seen {
-    by_identity: HashMap<Identity, Vec<Certificate>>,
-    /// As they came.
-    order: VecDeque<(Identity, Fingerprint)>,
+/// Invariant: `order` has each certificate of `by_identity` once, and there are no more than `MOST`. What one of them costs does not grow with
+/// their number but by its logarithm.
+struct Seen<P> {
+    by_identity: HashMap<Identity, Vec<Certificate<P>>>,
+    /// As they came, by a number that never comes again.
+    order: BTreeMap<u64, (Identity, Fingerprint)>,
+    next: u64,
 }
 
-struct Certificate {
-    peer: Arc<VerifiedPeer>,
+struct Certificate<P> {
+    fingerprint: Fingerprint,
+    peer: P,
     last: UnixTime,
+    number: u64,
+}
+
+impl<P> Default for Seen<P> {
+    fn default() -> Self {
+        Self {
+            by_identity: HashMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<P> Seen<P> {
+    fn note(&mut self, identity: &Identity, fingerprint: Fingerprint, peer: P, now: UnixTime) {
+        if let Some(known) = self.known(identity, fingerprint) {
+            // Its chain may be another one now.
+            known.peer = peer;
+            known.last = now;
+            return;
+        }
+        let number = self.next;
+        self.next += 1;
+        let all = self.by_identity.entry(identity.clone()).or_default();
+        if all.len() >= MOST_OF_ONE {
+            self.order.remove(&all.remove(0).number);
+        }
+        all.push(Certificate {
+            fingerprint,
+            peer,
+            last: now,
+            number,
+        });
+        self.order.insert(number, (identity.clone(), fingerprint));
+        if self.order.len() > MOST {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, (identity, fingerprint))) = self.order.pop_first() else {
+            return;
+        };
+        if let Some(all) = self.by_identity.get_mut(&identity) {
+            all.retain(|it| it.fingerprint != fingerprint);
+            if all.is_empty() {
+                self.by_identity.remove(&identity);
+            }
+        }
+    }
+
+    fn known(&mut self, identity: &Identity, of: Fingerprint) -> Option<&mut Certificate<P>> {
+        let all = self.by_identity.get_mut(identity)?;
+        all.iter_mut().find(|it| it.fingerprint == of)
+    }
 }
 
 impl SeenCertificates {
     /// A connection of this peer stands.
     pub(crate) fn note(&self, peer: &Arc<VerifiedPeer>, now: UnixTime) {
-        let mut seen = self.seen();
-        let Seen { by_identity, order } = &mut *seen;
-        let identity = peer.principal();
-        let fingerprint = peer.fingerprint();
-        if let Some(known) = by_identity.get_mut(identity).and_then(|all| {
-            all.iter_mut()
-                .find(|it| it.peer.fingerprint() == fingerprint)
-        }) {
-            // Its chain may be another one now.
-            known.peer = Arc::clone(peer);
-            known.last = now;
-            return;
-        }
-        let all = by_identity.entry(identity.clone()).or_default();
-        let mut leaving = None;
-        if all.len() >= MOST_OF_ONE {
-            let oldest = all.remove(0);
-            leaving = Some((identity.clone(), oldest.peer.fingerprint()));
-        }
-        all.push(Certificate {
-            peer: Arc::clone(peer),
-            last: now,
-        });
-        if let Some(leaving) = leaving {
-            order.retain(|it| *it != leaving);
-        }
-        order.push_back((identity.clone(), fingerprint));
-        if order.len() > MOST
-            && let Some((identity, fingerprint)) = order.pop_front()
-            && let Some(all) = by_identity.get_mut(&identity)
-        {
-            all.retain(|it| it.peer.fingerprint() != fingerprint);
-            if all.is_empty() {
-                by_identity.remove(&identity);
-            }
-        }
+        let (identity, fingerprint) = (peer.principal(), peer.fingerprint());
+        (self.seen()).note(identity, fingerprint, Arc::clone(peer), now);
     }
 
     /// Whether `bound` is a certificate that `peer`'s renews: verified here since `from`, good now, and not younger. Who is called the same by one
@@ -82,9 +106,8 @@ impl SeenCertificates {
         enforcement: &Enforcement,
     ) -> bool {
         let found = {
-            let seen = self.seen();
-            let all = seen.by_identity.get(peer.principal());
-            let known = all.and_then(|all| all.iter().find(|it| it.peer.fingerprint() == bound));
+            let mut seen = self.seen();
+            let known = seen.known(peer.principal(), bound);
             known
                 .filter(|it| it.last >= from)
                 .map(|it| Arc::clone(&it.peer))
@@ -94,10 +117,12 @@ impl SeenCertificates {
 
     /// Nothing that was verified under other trust counts.
     pub(crate) fn forget_all(&self) {
-        *self.seen() = Seen::default();
+        // Let go of behind the lock.
+        let forgotten = std::mem::take(&mut *self.seen());
+        drop(forgotten);
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Seen<Arc<VerifiedPeer>>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,3 +142,71 @@ fn is_renewed_by(former: &VerifiedPeer, peer: &VerifiedPeer) -> bool {
 const MOST: usize = 16_384;
 /// A renewal each hour, and a token for a working day.
 const MOST_OF_ONE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use countersign_pki::identity::BundleName;
+
+    use super::*;
+
+    fn who(number: usize) -> Identity {
+        let name = format!("cn:{number}").parse().expect("a name");
+        let bundle = BundleName::internal();
+        Identity { bundle, name }
+    }
+
+    fn certificate(number: usize) -> Fingerprint {
+        Fingerprint::of(&number.to_be_bytes())
+    }
+
+    fn check(seen: &Seen<()>) {
+        let held: BTreeMap<u64, Fingerprint> = (seen.by_identity.values().flatten())
+            .map(|it| (it.number, it.fingerprint))
+            .collect();
+        let ordered = seen.order.iter();
+        let ordered: BTreeMap<_, _> = ordered.map(|(number, (_, it))| (*number, *it)).collect();
+        assert_eq!(held, ordered);
+        assert!(held.len() <= MOST);
+        let mut each = seen.by_identity.values();
+        assert!(each.all(|all| !all.is_empty() && all.len() <= MOST_OF_ONE));
+    }
+
+    #[test]
+    fn oldest_makes_room_among_all_and_among_its_own() {
+        let at = UnixTime::from_seconds(1000);
+        let mut seen = Seen::default();
+        for number in 0..MOST + 3 {
+            seen.note(&who(number), certificate(number), (), at);
+        }
+        check(&seen);
+        assert_eq!(seen.order.len(), MOST);
+        for (number, is_known) in [(0, false), (2, false), (3, true), (MOST + 2, true)] {
+            let known = seen.known(&who(number), certificate(number));
+            assert_eq!(known.is_some(), is_known, "{number}");
+        }
+        // One that renews for ever takes no place of others but the few of its own. While all are full, each of these costs a step or
+        // two: by a look through all of them this would be a thousand million.
+        let renewing = MOST + 2;
+        for number in 1..60_000 {
+            seen.note(&who(renewing), certificate(MOST * 2 + number), (), at);
+        }
+        check(&seen);
+        assert_eq!(seen.by_identity.len(), MOST - MOST_OF_ONE + 1);
+        assert_eq!(seen.by_identity[&who(renewing)].len(), MOST_OF_ONE);
+        assert!(seen.known(&who(renewing), certificate(renewing)).is_none());
+        let last = certificate(MOST * 2 + 59_999);
+        assert!(seen.known(&who(renewing), last).is_some());
+    }
+
+    #[test]
+    fn certificate_that_comes_again_keeps_its_place_and_is_as_new() {
+        let mut seen = Seen::default();
+        for at in [1000, 2000] {
+            seen.note(&who(1), certificate(1), (), UnixTime::from_seconds(at));
+        }
+        check(&seen);
+        assert_eq!(seen.order.len(), 1);
+        let known = seen.known(&who(1), certificate(1)).expect("known");
+        assert_eq!((known.last.seconds(), known.number), (2000, 0));
+    }
+}

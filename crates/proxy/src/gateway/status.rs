@@ -1,5 +1,6 @@
 //! What a running gateway tells of itself.
 
+use countersign_pki::time::UnixTime;
 use countersign_runtime::config::address::LocalAddress;
 use serde::Serialize;
 
@@ -48,7 +49,9 @@ impl GatewayHandle {
                 .map_or_else(String::new, ToString::to_string),
             connections: listener.limit.in_use(),
         });
+        let now = UnixTime::from_seconds(self.shared.context.clock.unix_seconds());
         GatewayStatus {
+            token_issuers: plan.verification.status(now),
             workers: plan.workers,
             live_connections: self.shared.context.enforcement.live(),
             listeners: listeners.collect(),
@@ -77,6 +80,31 @@ pub struct GatewayStatus {
     /// What is shown to upstreams over TLS.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstream_certificates: Vec<UpstreamCertificate>,
+    /// Whose tokens rules may ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub token_issuers: Vec<TokenIssuerStatus>,
+}
+
+/// An issuer of tokens of a [`GatewayStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenIssuerStatus {
+    /// How rules call it.
+    pub name: String,
+    /// The URL of its keys; `None`: they are in a file, and read with the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// How many of its keys are held.
+    pub keys: usize,
+    /// When they were found at the URL last, in Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetched_unix_s: Option<u64>,
+    /// How long ago that is, by the clock that says more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_s: Option<u64>,
+    /// Attempts to get them that brought none.
+    pub failures: u64,
+    /// Whether they are there and not older than they may be: otherwise each of its tokens is refused.
+    pub usable: bool,
 }
 
 /// One listener of a [`GatewayStatus`].

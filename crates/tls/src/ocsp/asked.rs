@@ -84,10 +84,12 @@ impl OcspAsked {
         let Some(present) = present.filter(|it| it.believes(&self.settings)) else {
             return slot.end_question();
         };
-        let outcome = outcome.and_then(|answer| slot.follow(&answer).map(|()| answer));
+        let outcome = outcome.and_then(|mut answer| {
+            answer.until = answer.until.min(now.plus(present.max_age));
+            slot.put(answer, now).map(|()| answer)
+        });
         match outcome {
-            Ok(mut answer) => {
-                answer.until = answer.until.min(now.plus(present.max_age));
+            Ok(answer) => {
                 ocsp.count(&self.bundle, |figures| {
                     match answer.status {
                         OcspStatus::Good => figures.good += 1,
@@ -96,11 +98,12 @@ impl OcspAsked {
                     }
                     figures.last_answer = Some(now);
                 });
-                let present = lock(&ocsp.slots).renew(&slot, &answer);
-                if let Some(present) = present.filter(|it| it.follow(&answer).is_ok()) {
-                    present.put(answer, now);
+                let held = lock(&ocsp.slots).renew(&slot, &answer);
+                if let Some(held) = held.filter(|held| held.put(answer, now).is_ok()) {
+                    held.changed.notify_waiters();
                 }
-                slot.put(answer, now);
+                // Last: whoever is woken finds the slot in its place.
+                slot.changed.notify_waiters();
             }
             Err(_) if present.url != self.settings.url => slot.end_question(),
             Err(fault) => ocsp.failed(&self.bundle, &slot, fault, now),

@@ -49,7 +49,16 @@ impl OcspSettings {
     /// This one, and no less than `next` asks for.
     pub(crate) fn tightened_by(&self, next: &Self) -> Self {
         let is_stricter = leniency(next.mode) < leniency(self.mode);
+        // An anchor signs what it issued itself: without it nobody could be asked about that.
+        let mut anchors = self.anchors.clone();
+        let held: BTreeSet<_> = anchors.iter().map(Certificate::fingerprint).collect();
+        let added = next
+            .anchors
+            .iter()
+            .filter(|it| !held.contains(&it.fingerprint()));
+        anchors.extend(added.cloned());
         Self {
+            anchors,
             mode: if is_stricter { next.mode } else { self.mode },
             max_age: self.max_age.min(next.max_age),
             chain: self.chain || next.chain,

@@ -246,46 +246,27 @@ impl Slot {
         self.changed.notify_waiters();
     }
 
-    /// An answer that was made before the one that is held takes nothing back; a revocation only one that was made after it.
-    pub(super) fn follow(&self, next: &OcspAnswer) -> Result<(), OcspFault> {
-        let state = lock(&self.state);
-        let Some(held) = &state.answer else {
-            return Ok(());
-        };
-        let follows = match (held.status, next.status) {
-            (_, OcspStatus::Revoked(_)) => true,
-            (OcspStatus::Revoked(_), _) => held.this_update < next.this_update,
-            _ => held.this_update <= next.this_update,
-        };
-        if follows {
-            return Ok(());
+    /// An answer that was made before the one that is held takes nothing back; a revocation only one that was made after it. Whoever waits
+    /// has to be told by the caller. It is looked at and put under one lock, so that of two answers none is measured by what the other
+    /// has replaced.
+    pub(super) fn put(&self, mut answer: OcspAnswer, now: UnixTime) -> Result<(), OcspFault> {
+        let mut state = lock(&self.state);
+        if let Some(held) = &state.answer {
+            follows(held, &answer)?;
+            // Whoever is heard though it was made earlier sets nothing back: an answer between the two is as old as before.
+            answer.this_update = answer.this_update.max(held.this_update);
         }
-        let why = format!(
-            "the answer is not newer than the one that is held (this_update {}, held {})",
-            next.this_update, held.this_update
-        );
-        Err(OcspFault::Invalid { why })
-    }
-
-    pub(super) fn put(&self, mut answer: OcspAnswer, now: UnixTime) {
-        {
-            let mut state = lock(&self.state);
-            if let Some(held) = &state.answer {
-                // Whoever is heard though it was made earlier sets nothing back: an answer between the two is as old as before.
-                answer.this_update = answer.this_update.max(held.this_update);
-            }
-            if answer.status == OcspStatus::Unknown {
-                answer.until = answer.until.min(now.plus(UNKNOWN_LIFE));
-            }
-            let life = answer.until.since(now);
-            *state = State {
-                answer: Some(answer),
-                came: Some((now, Instant::now())),
-                next: Some(now.plus((life / 2).max(MIN_RENEWAL))),
-                ..State::default()
-            };
+        if answer.status == OcspStatus::Unknown {
+            answer.until = answer.until.min(now.plus(UNKNOWN_LIFE));
         }
-        self.changed.notify_waiters();
+        let life = answer.until.since(now);
+        *state = State {
+            answer: Some(answer),
+            came: Some((now, Instant::now())),
+            next: Some(now.plus((life / 2).max(MIN_RENEWAL))),
+            ..State::default()
+        };
+        Ok(())
     }
 
     pub(super) fn fail(&self, fault: OcspFault, now: UnixTime) {
@@ -310,6 +291,22 @@ impl Slot {
         }
         self.changed.notify_waiters();
     }
+}
+
+fn follows(held: &OcspAnswer, next: &OcspAnswer) -> Result<(), OcspFault> {
+    let follows = match (held.status, next.status) {
+        (_, OcspStatus::Revoked(_)) => true,
+        (OcspStatus::Revoked(_), _) => held.this_update < next.this_update,
+        _ => held.this_update <= next.this_update,
+    };
+    if follows {
+        return Ok(());
+    }
+    let why = format!(
+        "the answer is not newer than the one that is held (this_update {}, held {})",
+        next.this_update, held.this_update
+    );
+    Err(OcspFault::Invalid { why })
 }
 
 impl State {
@@ -408,13 +405,16 @@ mod tests {
     #[test]
     fn nothing_but_a_later_answer_takes_a_revocation_back() {
         let slot = Slots::new(10).get_or_insert(key(1));
-        slot.put(answer(OcspStatus::Good, 1000), at(1000));
-        slot.put(answer(hold(), 990), at(1010));
+        slot.put(answer(OcspStatus::Good, 1000), at(1000))
+            .expect("it follows");
+        slot.put(answer(hold(), 990), at(1010)).expect("it follows");
         // The good one of before, again.
-        assert!(slot.follow(&answer(OcspStatus::Good, 1000)).is_err());
-        slot.put(answer(hold(), 1020), at(1020));
-        assert!(slot.follow(&answer(OcspStatus::Good, 1020)).is_err());
-        slot.follow(&answer(OcspStatus::Good, 1021)).expect("later");
+        assert!(slot.put(answer(OcspStatus::Good, 1000), at(1000)).is_err());
+        slot.put(answer(hold(), 1020), at(1020))
+            .expect("it follows");
+        assert!(slot.put(answer(OcspStatus::Good, 1020), at(1020)).is_err());
+        slot.put(answer(OcspStatus::Good, 1021), at(1021))
+            .expect("later");
     }
 
     #[test]
@@ -422,7 +422,7 @@ mod tests {
         let slot = Slots::new(10).get_or_insert(key(1));
         let mut unknown = answer(OcspStatus::Unknown, 1000);
         unknown.until = at(90_000);
-        slot.put(unknown, at(1000));
+        slot.put(unknown, at(1000)).expect("it follows");
         let standing = |now| slot.standing(RevocationMode::Hard, Patience::AskFirst, at(now));
         assert!(slot.is_due(at(1030)));
         assert_eq!(standing(1060), OcspStanding::Refused(OcspFault::Unknown));
@@ -435,7 +435,8 @@ mod tests {
         let hard = |patience, now| slot.standing(RevocationMode::Hard, patience, at(now));
         slot.fail(OcspFault::Unknown, at(5000));
         assert_eq!(hard(Patience::JustNow, 1000), OcspStanding::Awaited);
-        slot.put(answer(OcspStatus::Good, 1000), at(1000));
+        slot.put(answer(OcspStatus::Good, 1000), at(1000))
+            .expect("it follows");
         assert_ne!(hard(Patience::AskFirst, 500), OcspStanding::Awaited);
         tokio::time::advance(Duration::from_secs(101)).await;
         assert_eq!(hard(Patience::AskFirst, 500), OcspStanding::Awaited);
@@ -471,16 +472,20 @@ mod tests {
         let mut slots = Slots::new(10);
         let slot = slots.get_or_insert(key(1));
         assert!(slot.begin() && !slot.begin());
-        slot.put(answer(OcspStatus::Good, 1000), at(1000));
+        slot.put(answer(OcspStatus::Good, 1000), at(1000))
+            .expect("it follows");
         assert!(slot.begin());
         let hold = hold();
-        slot.follow(&answer(hold, 990))
+        slot.put(answer(hold, 990), at(1000))
             .expect("whoever says revoked is heard");
-        slot.put(answer(hold, 1010), at(1010));
+        slot.put(answer(hold, 1010), at(1010)).expect("it follows");
         for older in [OcspStatus::Good, OcspStatus::Unknown] {
-            assert!(slot.follow(&answer(older, 1009)).is_err());
+            assert!(slot.begin());
+            assert!(slot.put(answer(older, 1009), at(1020)).is_err());
+            assert!(slot.is_revoked() && slot.is_asking(), "it is as it was");
+            slot.end_question();
         }
-        slot.follow(&answer(OcspStatus::Good, 1011))
+        slot.put(answer(OcspStatus::Good, 1011), at(1011))
             .expect("the hold was released");
     }
 
@@ -492,7 +497,8 @@ mod tests {
         for patience in [Patience::AskFirst, Patience::JustNow, Patience::Live] {
             assert_eq!(hard(patience, 1000), OcspStanding::Awaited);
         }
-        slot.put(answer(OcspStatus::Good, 1000), at(1000));
+        slot.put(answer(OcspStatus::Good, 1000), at(1000))
+            .expect("it follows");
         assert!(!slot.is_due(at(1049)) && slot.is_due(at(1050)));
         assert_eq!(hard(Patience::AskFirst, 1101), OcspStanding::Awaited);
         assert!(matches!(

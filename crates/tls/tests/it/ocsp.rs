@@ -12,8 +12,11 @@ use countersign_pki::ocsp::{OcspAnswer, OcspFault, OcspStatus};
 use countersign_pki::revocation::{Revocation, RevocationMode, RevocationStatus};
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, ManualClock};
+use countersign_testkit::pki::{Leaf, TestCa};
 use countersign_tls::enforcement::Enforcement;
 use countersign_tls::ocsp::{OcspAsked, OcspSettings};
+use countersign_tls::scope::ClientCertificate;
+use countersign_tls::shadow::{ShadowFinding, ShadowSettings};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -21,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 
 use crate::peer::{BOTH, Met, TLS13, config, meet};
-use crate::site::{Outcome, Site, now};
+use crate::site::{Outcome, Site, anchored, now};
 
 /// Moves on by a second with each so many-th look at it.
 struct Hasty {
@@ -372,4 +375,94 @@ async fn until_a_reload_is_in_force_the_stricter_mode_is() {
         assert!(attempt(&site, &client).await.is_ok(), "{before:?}");
         dead.abort();
     }
+}
+
+#[tokio::test]
+async fn shadow_goes_by_answers_that_are_held_and_asks_nobody() {
+    let mut site = Site::new();
+    ask_about(&site, settings(&site));
+    let questions = site.enforcement.ask_responders();
+    let harsh = responder(questions, &site.enforcement, Ok(revoked()));
+    let [known, unknown] =
+        ["known", "unknown"].map(|name| Arc::new(config(&site, Some(&site.client(name)), TLS13)));
+    assert!(attempt(&site, &known).await.is_err());
+    harsh.abort();
+    site.replace(|settings| {
+        settings.client_certificate = ClientCertificate::Off;
+        settings.shadow = settings.verifier.take().map(|verifier| ShadowSettings {
+            client_certificate: ClientCertificate::Require,
+            verifier,
+        });
+    });
+    let mut questions = site.enforcement.ask_responders();
+    let accepted = ShadowFinding::WouldAccept(Some("cn:unknown (internal)".to_owned()));
+    let refused = ShadowFinding::WouldRefuse(Cause::CertificateRevoked);
+    for (client, finding) in [(known, refused), (unknown, accepted)] {
+        let admitted = attempt(&site, &client).await.expect("nobody is refused");
+        assert_eq!(admitted.session.shadow, Some(finding));
+    }
+    assert!(questions.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_all_share_takes_one_place_of_the_sweep() {
+    const CLIENTS: usize = 130;
+    let site = Site::new();
+    let mut held = Vec::new();
+    for number in 0..CLIENTS {
+        let identity = site.client(&format!("client-{number}"));
+        held.push(meet(&site, &Arc::new(config(&site, Some(&identity), TLS13))).await);
+    }
+    let chain = OcspSettings {
+        chain: true,
+        ..settings(&site)
+    };
+    ask_about(&site, chain);
+    let mut questions = site.enforcement.ask_responders();
+    let mut under_way = Vec::new();
+    // 127 clients and their CA, which is under way once the second time too.
+    for expected in [128, 128] {
+        site.enforcement.renew_ocsp();
+        while let Ok(question) = questions.try_recv() {
+            under_way.push(question);
+        }
+        assert_eq!(under_way.len(), expected);
+    }
+    // The CA is asked about still: of all places but its own the rest can make use.
+    let issuer = under_way[0].issuer().fingerprint();
+    let root = Certificate::parse(site.ca.root.der()).expect("a certificate");
+    let of_the_ca = |it: &OcspAsked| it.issuer().fingerprint() == root.fingerprint();
+    assert_eq!(under_way.iter().filter(|it| of_the_ca(it)).count(), 1);
+    assert_ne!(issuer, root.fingerprint());
+    for question in under_way.extract_if(.., |it| !of_the_ca(it)) {
+        let at = site.enforcement.now();
+        question.answered(Ok(answer(OcspStatus::Good, at)), at);
+    }
+    site.enforcement.renew_ocsp();
+    while let Ok(question) = questions.try_recv() {
+        under_way.push(question);
+    }
+    assert_eq!(under_way.len(), 1 + CLIENTS - 127);
+}
+
+/// Of a reload that adds an anchor, before it is in force: who is issued by the anchor itself can be asked about.
+#[tokio::test]
+async fn until_a_reload_is_in_force_anchors_of_both_are_known() {
+    let mut site = Site::new();
+    let next = TestCa::new("next");
+    let anchor = Certificate::parse(next.intermediate.der()).expect("a certificate");
+    ask_about(&site, settings(&site));
+    let both = OcspSettings {
+        anchors: vec![anchor.clone()],
+        ..settings(&site)
+    };
+    (site.enforcement).tighten_ocsp(&BundleName::internal(), both);
+    site.replace(|settings| settings.verifier = Some(Arc::new(anchored(&anchor))));
+    let questions = site.enforcement.ask_responders();
+    let kind = responder(questions, &site.enforcement, Ok(OcspStatus::Good));
+    let mut you = next.issue(Leaf::client("you"));
+    you.chain.truncate(1);
+    let client = Arc::new(config(&site, Some(&you), TLS13));
+    assert!(attempt(&site, &client).await.is_ok());
+    kind.abort();
 }

@@ -144,6 +144,17 @@ pub(crate) fn trusting(ca: &TestCa) -> Verifier {
         .with_known_intermediates(vec![intermediate])
 }
 
+/// Trusts this one alone, as it stands.
+pub(crate) fn anchored(anchor: &Certificate) -> Verifier {
+    let bundle = TrustBundle::new(
+        BundleName::internal(),
+        None,
+        vec![anchor.clone()],
+        UnixTime::from_seconds(now()),
+    );
+    Verifier::new(vec![Arc::new(bundle.expect("a bundle"))], Limits::default()).expect("a verifier")
+}
+
 /// A route for each host that every verified client may use.
 pub(crate) fn policy(hosts: &[&str]) -> Arc<AccessPolicy> {
     let route = |host: &&str| Route {
