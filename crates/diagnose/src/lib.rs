@@ -13,5 +13,6 @@ pub mod connecting;
 pub mod evidence;
 pub mod factor;
 pub mod handshake;
+pub mod log;
 pub mod refusal;
 pub mod request;

@@ -1,0 +1,84 @@
+//! Kafka: librdkafka and the brokers. What Java says in it is read by Java's rows.
+
+use super::meaning::{self, file, transport};
+use super::message::{Product, Table, row};
+
+pub(super) static TABLE: Table = Table {
+    product: Product::Kafka,
+    rows: &[
+        row(
+            "broker certificate could not be verified, verify that ssl.ca.location is correctly configured",
+            &meaning::UNTRUSTED,
+            RDKAFKA,
+        ),
+        row(
+            "SSL handshake failed: Disconnected: connecting to a PLAINTEXT broker listener?",
+            &transport::ANSWERS_PLAIN,
+            RDKAFKA,
+        ),
+        row(
+            "connecting to a PLAINTEXT broker listener?",
+            &transport::ANSWERS_PLAIN,
+            RDKAFKA,
+        ),
+        row(
+            "Disconnected while requesting ApiVersion: might be caused by incorrect security.protocol configuration (connecting to a SSL listener?)",
+            &transport::PLAIN_REQUEST,
+            RDKAFKA,
+        ),
+        row(
+            "connecting to a SSL listener?",
+            &transport::PLAIN_REQUEST,
+            RDKAFKA,
+        ),
+        row(
+            "client SSL authentication might be required (see ssl.key.location and ssl.certificate.location",
+            &meaning::NO_CLIENT_CERT_TOLD,
+            RDKAFKA,
+        ),
+        row(
+            "client SSL authentication might be required",
+            &meaning::NO_CLIENT_CERT_TOLD,
+            RDKAFKA,
+        ),
+        row(
+            "ssl.ca.location failed: {reason}",
+            &file::UNUSABLE_BUNDLE,
+            RDKAFKA,
+        ),
+        row(
+            "ssl.certificate.location failed: {reason}",
+            &file::UNUSABLE_CERTIFICATE,
+            RDKAFKA,
+        ),
+        row(
+            "ssl.key.location failed: {reason}",
+            &file::UNUSABLE_KEY,
+            RDKAFKA,
+        ),
+        row(
+            "Private key check failed: {reason}",
+            &file::KEY_MISMATCH,
+            RDKAFKA,
+        ),
+        row(
+            "Failed to load SSL keystore {file} of type",
+            &file::LEGACY_OR_PASSWORD,
+            KAFKA,
+        ),
+        row(
+            "Invalid receive (size = {size} larger than",
+            &transport::PLAIN_REQUEST,
+            "kafka clients/common/network/NetworkReceive.java (bytes of TLS read as a length)",
+        ),
+        row(
+            "SslAuthenticationException: SSL handshake failed",
+            &transport::FAILED,
+            KAFKA,
+        ),
+        row("is not Authorized to access", &meaning::NOT_ALLOWED, KAFKA),
+    ],
+};
+
+const RDKAFKA: &str = "librdkafka src/rdkafka_ssl.c, rdkafka_broker.c";
+const KAFKA: &str = "kafka clients/common/security/ssl";
