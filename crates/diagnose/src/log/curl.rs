@@ -1,11 +1,79 @@
 //! curl and libcurl (git, PHP, R and others). The texts of the TLS library in it are read by that library's rows.
 
-use super::meaning::{self, file, revocation, transport};
-use super::message::{Product, Table, row};
+use super::meaning::{self, alert, file, revocation, transport};
+use super::message::{Meaning, Product, Table, client, either, row};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Curl,
     rows: &[
+        row(
+            "(IN), TLS alert, bad certificate",
+            &alert::BAD_CERTIFICATE,
+            OPENSSL,
+        ),
+        row("(IN), TLS alert, unknown CA", &alert::UNKNOWN_CA, OPENSSL),
+        row(
+            "(IN), TLS alert, certificate unknown",
+            &alert::CERTIFICATE_UNKNOWN,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, certificate expired",
+            &alert::EXPIRED,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, certificate revoked",
+            &alert::REVOKED,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, unsupported certificate",
+            &alert::UNSUPPORTED,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, handshake failure",
+            &alert::HANDSHAKE_FAILURE,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, protocol version",
+            &alert::PROTOCOL_VERSION,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, unrecognized name",
+            &alert::UNRECOGNIZED_NAME,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, internal error",
+            &alert::INTERNAL_ERROR,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, decrypt error",
+            &alert::DECRYPT_ERROR,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, access denied",
+            &alert::ACCESS_DENIED,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, no application protocol",
+            &alert::NO_APPLICATION_PROTOCOL,
+            OPENSSL,
+        ),
+        row(
+            "(IN), TLS alert, insufficient security",
+            &alert::INSUFFICIENT,
+            OPENSSL,
+        ),
+        row("(IN), TLS alert, unknown (628)", &alert::REQUIRED, OPENSSL),
         row(
             "SSL certificate problem: unable to get local issuer certificate",
             &meaning::UNTRUSTED,
@@ -26,6 +94,7 @@ pub(super) static TABLE: Table = Table {
             &meaning::VERIFY_FAILED,
             STRERROR,
         ),
+        row("Empty reply from server", &EMPTY, STRERROR),
         row(
             "SSL: no alternative certificate subject name matches target host name '{host}'",
             &meaning::NAME_MISMATCH,
@@ -280,20 +349,28 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static KEY_OR_PASSWORD: super::message::Meaning = super::message::Meaning::same(
-    "the client's key could not be used: not found, or its passphrase is wrong",
+static EMPTY: Meaning = Meaning::at_client(
+    "the server closed the connection without an answer, as TLS servers do to plaintext",
     &[
-        super::message::either(crate::cause::Cause::KeyPasswordWrong).likely(),
-        super::message::either(crate::cause::Cause::FileMissing).likely(),
-        super::message::either(crate::cause::Cause::KeyEncrypted).possible(),
+        client(Cause::PlainHttpToTlsPort).possible(),
+        client(Cause::ClientCertNotSent).possible(),
     ],
 );
 
-static REFUSED_LATE: super::message::Meaning = super::message::Meaning::at_client(
+static KEY_OR_PASSWORD: Meaning = Meaning::same(
+    "the client's key could not be used: not found, or its passphrase is wrong",
+    &[
+        either(Cause::KeyPasswordWrong).likely(),
+        either(Cause::FileMissing).likely(),
+        either(Cause::KeyEncrypted).possible(),
+    ],
+);
+
+static REFUSED_LATE: Meaning = Meaning::at_client(
     "the server closed the connection right after the handshake: it refused the client's certificate, or its absence",
     &[
-        super::message::client(crate::cause::Cause::ClientCertNotSent).likely(),
-        super::message::client(crate::cause::Cause::ClientCaNotTrusted).possible(),
+        client(Cause::ClientCertNotSent).likely(),
+        client(Cause::ClientCaNotTrusted).possible(),
     ],
 );
 

@@ -8,6 +8,11 @@ pub(super) static POSTGRESQL: Table = Table {
     product: Product::PostgreSql,
     rows: &[
         row(
+            "private key file has group or world access",
+            &file::PERMISSIONS,
+            "lib/pq ssl_permissions.go",
+        ),
+        row(
             "connection requires a valid client certificate",
             &PG_CLIENT_CERT,
             AUTH,

@@ -2,7 +2,8 @@
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::Side::{Client, Server};
-use super::message::{Product, Table, mark, row};
+use super::message::{Meaning, Product, Table, client, either, mark, row, server};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Envoy,
@@ -20,7 +21,7 @@ pub(super) static TABLE: Table = Table {
             VALIDATOR,
         ),
         row(
-            "verify cert failed: X509_verify_cert",
+            "verify cert failed: X509_verify_cert: certificate verification error at depth {depth}:",
             &meaning::VERIFY_FAILED,
             VALIDATOR,
         ),
@@ -49,7 +50,7 @@ pub(super) static TABLE: Table = Table {
             CONTEXT,
         ),
         row(
-            "Failed to load private key from {file}, Cause: {reason}",
+            "Failed to load private key from {file}",
             &file::UNUSABLE_KEY,
             CONTEXT,
         ),
@@ -108,6 +109,9 @@ pub(super) static TABLE: Table = Table {
             CONTEXT,
         ),
         mark("outbound|", Client),
+        mark("rdkafka#producer", Client),
+        mark("rdkafka#consumer", Client),
+        mark("rdkafka: ", Client),
         mark("cluster_name", Client),
         mark("remote address:{},TLS_error", Client),
         mark("transport failure reason: TLS_error", Client),
@@ -119,25 +123,23 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static SAN_MATCHER: super::message::Meaning = super::message::Meaning::new(
+static SAN_MATCHER: Meaning = Meaning::new(
     "{peer}'s certificate is trusted, and none of its names is one that {self} expects",
     &[
-        super::message::server(crate::cause::Cause::NameMismatch),
-        super::message::server(crate::cause::Cause::IdentityNotAllowed).likely(),
+        server(Cause::NameMismatch),
+        server(Cause::IdentityNotAllowed).likely(),
     ],
-    &[super::message::client(
-        crate::cause::Cause::IdentityNotAllowed,
-    )],
+    &[client(Cause::IdentityNotAllowed)],
 );
 
-static STAT: super::message::Meaning = super::message::Meaning::at_server(
+static STAT: Meaning = Meaning::at_server(
     "clients have come without a certificate",
-    &[super::message::client(crate::cause::Cause::ClientCertNotSent).possible()],
+    &[client(Cause::ClientCertNotSent).possible()],
 );
 
-static SDS: super::message::Meaning = super::message::Meaning::same(
+static SDS: Meaning = Meaning::same(
     "Envoy has not got its certificate or trust bundle (SDS)",
-    &[super::message::either(crate::cause::Cause::FileMissing).likely()],
+    &[either(Cause::FileMissing).likely()],
 );
 
 const VALIDATOR: &str = "envoy source/common/tls/cert_validator/default_validator.cc";

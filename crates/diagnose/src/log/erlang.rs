@@ -1,7 +1,8 @@
 //! Erlang's `ssl`: RabbitMQ, EMQX, CouchDB, Elixir.
 
 use super::meaning::{self, alert, file, transport};
-use super::message::{Product, Table, row};
+use super::message::{Meaning, Product, Table, client, row};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Erlang,
@@ -233,11 +234,11 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static CLIENT_SIDE: super::message::Meaning = super::message::Meaning::at_client(
+static CLIENT_SIDE: Meaning = Meaning::at_client(
     "the server does not know the CA of the client's certificate",
     &[
-        super::message::client(crate::cause::Cause::ClientCaNotTrusted).likely(),
-        super::message::client(crate::cause::Cause::ChainMissingIntermediate).possible(),
+        client(Cause::ClientCaNotTrusted).likely(),
+        client(Cause::ChainMissingIntermediate).possible(),
     ],
 );
 

@@ -1,7 +1,8 @@
 //! HAProxy: connection errors, `fc_err`, and what it says of its files when it starts.
 
 use super::meaning::{self, file, revocation, transport};
-use super::message::{Product, Table, row};
+use super::message::{Meaning, Product, Table, client, either, row, server};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::HaProxy,
@@ -31,7 +32,7 @@ pub(super) static TABLE: Table = Table {
             &meaning::NAME_MISMATCH,
             CONNECTION,
         ),
-        row("SSL handshake failure", &transport::FAILED, CONNECTION),
+        row("SSL handshake failure", &FAILED, CONNECTION),
         row(
             "Timeout during SSL handshake",
             &transport::SILENT,
@@ -124,25 +125,36 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static CLIENT_UNTRUSTED: super::message::Meaning = super::message::Meaning::at_server(
+static FAILED: Meaning = Meaning::at_server(
+    "the handshake with a client failed; without a certificate from the client that is all that HAProxy says",
+    &[
+        client(Cause::ClientCertNotSent).possible(),
+        server(Cause::ServerCaNotTrusted).possible(),
+        either(Cause::NoSharedCipher).possible(),
+        either(Cause::TlsVersionMismatch).possible(),
+    ],
+)
+.wrapper();
+
+static CLIENT_UNTRUSTED: Meaning = Meaning::at_server(
     "a CA above the client's certificate could not be verified",
     &[
-        super::message::client(crate::cause::Cause::ClientCaNotTrusted).likely(),
-        super::message::client(crate::cause::Cause::ChainMissingIntermediate).possible(),
-        super::message::client(crate::cause::Cause::IntermediateExpired).possible(),
-        super::message::client(crate::cause::Cause::VerifyDepthTooSmall).possible(),
-        super::message::either(crate::cause::Cause::CrlMissing).possible(),
+        client(Cause::ClientCaNotTrusted).likely(),
+        client(Cause::ChainMissingIntermediate).possible(),
+        client(Cause::IntermediateExpired).possible(),
+        client(Cause::VerifyDepthTooSmall).possible(),
+        either(Cause::CrlMissing).possible(),
     ],
 );
 
-static CLIENT_REFUSED: super::message::Meaning = super::message::Meaning::at_server(
+static CLIENT_REFUSED: Meaning = Meaning::at_server(
     "the client's certificate was not accepted: untrusted, expired, revoked or for another purpose",
     &[
-        super::message::client(crate::cause::Cause::ClientCaNotTrusted).likely(),
-        super::message::client(crate::cause::Cause::LeafExpired).possible(),
-        super::message::client(crate::cause::Cause::CertificateRevoked).possible(),
-        super::message::client(crate::cause::Cause::EkuMissingClientauth).possible(),
-        super::message::either(crate::cause::Cause::CrlExpired).possible(),
+        client(Cause::ClientCaNotTrusted).likely(),
+        client(Cause::LeafExpired).possible(),
+        client(Cause::CertificateRevoked).possible(),
+        client(Cause::EkuMissingClientauth).possible(),
+        either(Cause::CrlExpired).possible(),
     ],
 );
 

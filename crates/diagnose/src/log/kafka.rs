@@ -6,6 +6,7 @@ use super::message::{Product, Table, row};
 pub(super) static TABLE: Table = Table {
     product: Product::Kafka,
     rows: &[
+        row("SSL handshake failed", &transport::FAILED, KAFKA),
         row(
             "broker certificate could not be verified, verify that ssl.ca.location is correctly configured",
             &meaning::UNTRUSTED,

@@ -105,7 +105,8 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// Without colours; what is invisible is a space, and quotes are the plain ones, without the backslash of JSON.
+/// Without colours; white space and what is invisible is one space, and quotes are the plain ones, without the backslash
+/// of JSON.
 fn plain(raw: &str) -> String {
     let mut plain = String::with_capacity(raw.len());
     let mut rest = raw.chars().peekable();
@@ -122,7 +123,11 @@ fn plain(raw: &str) -> String {
             '\\' if rest.peek() == Some(&'"') => {}
             '\u{2018}' | '\u{2019}' => plain.push('\''),
             '\u{201c}' | '\u{201d}' => plain.push('"'),
-            c if c.is_control() => plain.push(' '),
+            c if c == ' ' || c.is_control() => {
+                if !plain.ends_with(' ') {
+                    plain.push(' ');
+                }
+            }
             c => plain.push(c),
         }
     }

@@ -93,7 +93,8 @@ pub(super) static VERIFY_FAILED: Meaning = Meaning::new(
         client(Cause::LeafExpired).possible(),
         client(Cause::EkuMissingClientauth).possible(),
     ],
-);
+)
+.wrapper();
 
 /// The peer's certificate has ended.
 pub(super) static EXPIRED: Meaning = Meaning::new(
@@ -175,6 +176,24 @@ pub(super) static PURPOSE: Meaning = Meaning::new(
     ],
 )
 .above(&ISSUER_PURPOSE);
+
+/// The client's certificate may not be used by clients.
+pub(super) static PURPOSE_CLIENT: Meaning = Meaning::at_server(
+    "the client's certificate is not for clients (extended key usage)",
+    &[
+        client(Cause::EkuMissingClientauth),
+        client(Cause::IssuerEkuExcludesPurpose).possible(),
+    ],
+);
+
+/// The server's certificate may not be used by servers.
+pub(super) static PURPOSE_SERVER: Meaning = Meaning::at_client(
+    "the server's certificate is not for servers (extended key usage)",
+    &[
+        server(Cause::EkuMissingServerauth),
+        server(Cause::IssuerEkuExcludesPurpose).possible(),
+    ],
+);
 
 /// A CA's extended key usage leaves out the purpose.
 pub(super) static ISSUER_PURPOSE: Meaning = Meaning::same(
@@ -270,6 +289,17 @@ pub(super) static NAME_MISMATCH: Meaning = Meaning::at_client(
         server(Cause::SanMissing).possible(),
     ],
 );
+
+/// The same, of a message that another explains.
+pub(super) static NAMES: Meaning = Meaning::at_client(
+    "the name that the client connects to is not in the server's certificate",
+    &[
+        server(Cause::NameMismatch),
+        server(Cause::IpSanMissing).possible(),
+        server(Cause::SniSelectsWrongVhost).possible(),
+    ],
+)
+.wrapper();
 
 /// The address is not in the server's certificate.
 pub(super) static IP_SAN: Meaning = Meaning::at_client(
@@ -374,6 +404,7 @@ pub(super) static SIGALG: Meaning = Meaning::same(
     "the two sides have no signature algorithm in common for this key",
     &[
         either(Cause::SigalgUnsupported),
+        either(Cause::TlsVersionMismatch).possible(),
         either(Cause::WeakSignature).possible(),
         either(Cause::WeakKey).possible(),
     ],

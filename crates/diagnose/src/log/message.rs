@@ -153,6 +153,8 @@ pub(super) struct Meaning {
     pub(super) server: &'static [Guess],
     /// What it means of a certificate above the leaf.
     pub(super) above: Option<&'static Meaning>,
+    /// Whether it only says that something failed, so that whatever says why is heard instead.
+    pub(super) is_wrapper: bool,
 }
 
 impl Meaning {
@@ -167,6 +169,7 @@ impl Meaning {
             client,
             server,
             above: None,
+            is_wrapper: false,
         }
     }
 
@@ -183,6 +186,14 @@ impl Meaning {
     /// Stands in a server's log only.
     pub(super) const fn at_server(says: &'static str, guesses: &'static [Guess]) -> Self {
         Self::new(says, &[], guesses)
+    }
+
+    /// Only says that something failed.
+    pub(super) const fn wrapper(self) -> Self {
+        Self {
+            is_wrapper: true,
+            ..self
+        }
     }
 
     /// Of a certificate above the leaf it means something else.

@@ -7,6 +7,26 @@ pub(super) static TABLE: Table = Table {
     product: Product::Nginx,
     rows: &[
         row(
+            "client certificate was not present",
+            &meaning::NO_CLIENT_CERT,
+            APISIX,
+        ),
+        row(
+            "client certificate verification is not passed: {reason}",
+            &meaning::VERIFY_FAILED,
+            APISIX,
+        ),
+        row(
+            "sni in client hello mismatch hostname of ssl session",
+            &meaning::SNI_HOST,
+            APISIX,
+        ),
+        row(
+            "failed to match any SSL certificate by SNI: {host}",
+            &meaning::SNI_UNKNOWN,
+            APISIX,
+        ),
+        row(
             "client SSL certificate verify error:",
             &meaning::VERIFY_FAILED,
             REQUEST,
@@ -65,15 +85,15 @@ pub(super) static TABLE: Table = Table {
         ),
         row(
             "cannot load certificate \"{file}\": BIO_new_file() failed",
-            &file::MISSING,
+            &file::UNOPENED,
             EVENT,
         ),
         row(
             "cannot load certificate key \"{file}\": BIO_new_file() failed",
-            &file::MISSING,
+            &file::UNOPENED,
             EVENT,
         ),
-        row("BIO_new_file(\"{file}\") failed", &file::MISSING, EVENT),
+        row("BIO_new_file(\"{file}\") failed", &file::UNOPENED, EVENT),
         row(
             "SSL_CTX_use_PrivateKey(\"{file}\") failed",
             &file::UNUSABLE_KEY,
@@ -223,3 +243,5 @@ const UPSTREAM: &str = "nginx src/http/ngx_http_upstream.c";
 const MODULE: &str = "nginx src/http/modules/ngx_http_ssl_module.c";
 const EVENT: &str = "nginx src/event/ngx_event_openssl.c";
 const STAPLING: &str = "nginx src/event/ngx_event_openssl_stapling.c";
+
+const APISIX: &str = "apisix apisix/init.lua, apisix/ssl/router";

@@ -29,7 +29,7 @@ pub(super) static TABLE: Table = Table {
         row("UNABLE_TO_GET_CRL", &revocation::CRL_MISSING, CODES),
         row("CRL_NOT_YET_VALID", &revocation::CRL_NOT_YET, CODES),
         row("'HOSTNAME_MISMATCH'", &meaning::NAME_MISMATCH, CODES),
-        row("ERR_TLS_CERT_ALTNAME_INVALID", &meaning::NAME_MISMATCH, TLS),
+        row("ERR_TLS_CERT_ALTNAME_INVALID", &meaning::NAMES, TLS),
         row(
             "Hostname/IP does not match certificate's altnames: Host: {host}. is not in the cert's altnames: {names}",
             &meaning::NAME_MISMATCH,

@@ -2,21 +2,17 @@
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::Side::{Client, Server};
-use super::message::{Product, Row, Table, Tells, mark, row};
+use super::message::{Meaning, Product, Table, either, mark, row};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::OpenVpn,
     rows: &[
         row(
-            "VERIFY ERROR: depth={depth}, error={reason}:",
+            "VERIFY ERROR: depth={depth}, error=",
             &meaning::VERIFY_FAILED,
             VERIFY,
         ),
-        Row {
-            words: "VERIFY ERROR: depth={depth}, error",
-            tells: Tells::Depth,
-            source: "",
-        },
         row(
             "VERIFY ERROR: depth={depth}, could not extract",
             &meaning::MALFORMED,
@@ -77,9 +73,9 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static OWN_EXPIRED: super::message::Meaning = super::message::Meaning::same(
+static OWN_EXPIRED: Meaning = Meaning::same(
     "{self}'s own certificate has expired",
-    &[super::message::either(crate::cause::Cause::LeafExpired)],
+    &[either(Cause::LeafExpired)],
 );
 
 const VERIFY: &str = "openvpn src/openvpn/ssl_verify.c, ssl_verify_openssl.c";

@@ -21,16 +21,24 @@ pub(super) struct Pattern {
 pub(super) struct Found {
     /// From its first word to its last.
     pub(super) span: Range<usize>,
+    /// How many bytes of it are words, not gaps.
+    pub(super) words: usize,
     /// Names and places of what was captured.
     pub(super) captures: Vec<(&'static str, Range<usize>)>,
 }
 
 impl Found {
+    /// What was captured under a name, of the line as it is shown.
+    pub(super) fn capture<'a>(&self, name: &str, plain: &'a str) -> Option<&'a str> {
+        let (_, range) = self.captures.iter().find(|(known, _)| *known == name)?;
+        Some(plain[range.clone()].trim())
+    }
+
     /// Whether another message covers this one and more.
     pub(super) fn is_inside(&self, other: &Self) -> bool {
         other.span.start <= self.span.start
             && self.span.end <= other.span.end
-            && other.span.len() > self.span.len()
+            && (other.span.len(), other.words) > (self.span.len(), self.words)
     }
 }
 
@@ -80,10 +88,11 @@ impl Pattern {
             open = *capture;
         }
         if let Some(name) = open {
-            captures.push((name, end..end + last_capture(&line[end..])));
+            captures.push((name, end..end + last_capture(name, &line[end..])));
         }
         Some(Found {
             span: begin.unwrap_or(0)..end,
+            words: self.pieces.iter().map(|(literal, _)| literal.len()).sum(),
             captures,
         })
     }
@@ -102,8 +111,9 @@ impl Pattern {
 }
 
 /// Where a capture at the end of a message ends.
-fn last_capture(rest: &str) -> usize {
-    rest.find(['"', ',', ';', ')', ']', '}', '|', '<'])
+fn last_capture(name: &str, rest: &str) -> usize {
+    let is_list = matches!(name, "names" | "subject");
+    rest.find(|c| matches!(c, '"' | ';' | ')' | ']' | '}' | '|' | '<') || (c == ',' && !is_list))
         .unwrap_or(rest.len())
 }
 

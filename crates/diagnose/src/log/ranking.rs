@@ -13,8 +13,12 @@ mod words;
 pub(super) fn candidates(sightings: Sightings) -> Vec<Candidate> {
     let (messages, sides) = sightings.into_messages();
     let clues = words::Clues::of(&messages);
+    let is_explained = messages.iter().any(|sighting| !is_vague(sighting));
     let mut ranked: Vec<(Rank, Candidate)> = Vec::new();
-    for sighting in &messages {
+    let heard = messages
+        .iter()
+        .filter(|sighting| !(is_explained && is_wrapper(sighting)));
+    for sighting in heard {
         let side = sighting
             .side
             .or_else(|| nearest(&sides, sighting.line_number));
@@ -25,6 +29,22 @@ pub(super) fn candidates(sightings: Sightings) -> Vec<Candidate> {
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.truncate(MAX_CANDIDATES);
     ranked.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+/// Whether a message only says that something failed.
+fn is_wrapper(sighting: &Sighting) -> bool {
+    matches!(sighting.tells, Told::Meaning(meaning) if meaning.is_wrapper)
+}
+
+/// Whether a message leaves open what failed, or only says that a connection came to nothing.
+fn is_vague(sighting: &Sighting) -> bool {
+    match sighting.tells {
+        Told::Cause(_) => false,
+        Told::Meaning(meaning) => {
+            let first = meaning.client.first().or(meaning.server.first());
+            meaning.is_wrapper || first.is_none_or(|guess| remoteness(guess.cause) > 2)
+        }
+    }
 }
 
 /// What is compared, the smaller the likelier: doubt, place among the guesses of its message, how far the cause is from
@@ -47,9 +67,16 @@ fn add(
     let known = ranked
         .iter()
         .position(|(_, known)| known.cause == guess.cause && known.side == guess.accused);
-    let count = known.map_or(0, |index| ranked[index].1.count);
+    let mut count = sighting.count;
     if let Some(index) = known {
-        ranked[index].1.count += sighting.count;
+        // Two messages of one line are one line that says so.
+        let other = &mut ranked[index].1;
+        count = if other.line_number == sighting.line_number {
+            count.max(other.count)
+        } else {
+            count + other.count
+        };
+        other.count = count;
         if ranked[index].0 <= rank {
             return;
         }
@@ -62,7 +89,7 @@ fn add(
         confidence: guess.confidence,
         line: sighting.line.clone(),
         line_number: sighting.line_number,
-        count: count + sighting.count,
+        count,
         message: message(sighting, side),
         confirm: confirm::of(guess.cause, guess.accused),
         source: sighting.row.source,
@@ -109,7 +136,7 @@ fn of_either(client: &[Guess], server: &[Guess]) -> Vec<Guess> {
         }
         let agreed = other.iter().find(|same| same.cause == guess.cause);
         let confidence = match agreed {
-            Some(same) => guess.confidence.min(same.confidence),
+            Some(same) => guess.confidence.max(same.confidence),
             None => guess.confidence.weakened(),
         };
         merged.push(Guess {

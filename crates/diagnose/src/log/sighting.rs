@@ -1,6 +1,7 @@
 //! Known messages as they are met, line by line, with what their neighbours say of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::lines::Line;
 use super::message::{Meaning, Product, Row, Side, Tells};
@@ -55,15 +56,8 @@ pub(super) struct Sightings {
     met: BTreeMap<Key, Sighting>,
     /// Lines that say whose log they are in, in order.
     sides: Vec<(usize, Side)>,
-    depth: Option<DepthLine>,
-}
-
-/// The last line that named a depth.
-#[derive(Debug)]
-struct DepthLine {
-    number: usize,
-    depth: u8,
-    subject: Option<String>,
+    /// The last line that named a depth: its number, the depth, the subject there.
+    depth: Option<(usize, u8, Option<String>)>,
 }
 
 impl Sightings {
@@ -80,19 +74,9 @@ impl Sightings {
         if let Some(side) = side {
             self.sides.push((line.number, side));
         }
-        let faults: Vec<_> = found
-            .iter()
-            .filter(|(number, _)| !matches!(ROWS[*number].1.tells, Tells::Side(_)))
-            .collect();
-        let names_error =
-            |(number, _): &&(usize, Found)| matches!(ROWS[*number].1.tells, Tells::Fault(_));
-        let is_named = faults.iter().any(|fault| names_error(fault));
-        for (number, place) in &faults {
-            let is_number = matches!(ROWS[*number].1.tells, Tells::Code);
-            let is_covered = faults.iter().any(|(_, other)| place.is_inside(other));
-            if !is_covered && !(is_number && is_named) {
-                self.sight(*number, place, line, side);
-            }
+        let (depth, subject) = self.place_in_chain(&found, line);
+        for (number, place) in said(&found) {
+            self.sight(*number, place, line, side, depth, subject.as_deref());
         }
     }
 
@@ -103,46 +87,66 @@ impl Sightings {
         (messages, self.sides)
     }
 
-    fn sight(&mut self, number: usize, place: &Found, line: &Line, side: Option<Side>) {
-        let (product, row) = ROWS[number];
-        let captured = |name| {
-            place.captures.iter().find_map(|(known, range)| {
-                (*known == name).then(|| line.plain[range.clone()].trim())
-            })
-        };
-        let code = captured("code").and_then(|code| code.parse().ok());
-        let tells = match row.tells {
-            Tells::Side(_) | Tells::Well => return,
-            Tells::Depth => {
-                self.depth = captured("depth")
-                    .and_then(|depth| depth.parse().ok())
-                    .map(|depth| DepthLine {
-                        number: line.number,
-                        depth,
-                        subject: captured("subject").map(|text| printable(text, MAX_VALUE_BYTES)),
-                    });
-                return;
+    /// At which depth of the chain the line's messages are, and whose certificate is there: from the line itself, else
+    /// from the one before, which `openssl s_client` prints for that.
+    fn place_in_chain(
+        &mut self,
+        found: &[(usize, Found)],
+        line: &Line,
+    ) -> (Option<u8>, Option<String>) {
+        let mut depth = None;
+        let mut subject = None;
+        for (number, place) in found {
+            let number_of = |name| {
+                place
+                    .capture(name, &line.plain)
+                    .and_then(|text| text.parse().ok())
+            };
+            depth = depth.or_else(|| number_of("depth"));
+            subject = subject.or_else(|| {
+                let text = place.capture("subject", &line.plain)?;
+                Some(printable(text, MAX_VALUE_BYTES))
+            });
+            if let (Tells::Depth, Some(depth)) = (ROWS[*number].1.tells, depth) {
+                self.depth = Some((line.number, depth, subject.clone()));
             }
+        }
+        match &self.depth {
+            Some((number, known, of)) if depth.is_none() && line.number - number <= DEPTH_LINES => {
+                (Some(*known), of.clone())
+            }
+            _ => (depth, subject),
+        }
+    }
+
+    fn sight(
+        &mut self,
+        number: usize,
+        place: &Found,
+        line: &Line,
+        side: Option<Side>,
+        depth: Option<u8>,
+        subject: Option<&str>,
+    ) {
+        let (product, row) = ROWS[number];
+        let code = place
+            .capture("code", &line.plain)
+            .and_then(|code| code.parse().ok());
+        let tells = match row.tells {
+            Tells::Side(_) | Tells::Well | Tells::Depth => return,
             Tells::Fault(meaning) => Told::Meaning(meaning),
             Tells::Code => match code.and_then(verify::meaning) {
                 Some(meaning) => Told::Meaning(meaning),
                 None => return,
             },
-            Tells::Slug => match captured("cause").and_then(|slug| slug.parse().ok()) {
-                None | Some(Cause::Healthy) => return,
-                Some(cause) => Told::Cause(cause),
-            },
+            Tells::Slug => {
+                let slug = place.capture("cause", &line.plain);
+                match slug.and_then(|slug| slug.parse().ok()) {
+                    None | Some(Cause::Healthy) => return,
+                    Some(cause) => Told::Cause(cause),
+                }
+            }
         };
-        let near = self
-            .depth
-            .as_ref()
-            .filter(|depth| line.number - depth.number <= DEPTH_LINES);
-        let depth = captured("depth")
-            .and_then(|depth| depth.parse().ok())
-            .or(near.map(|depth| depth.depth));
-        let subject = captured("subject")
-            .map(|text| printable(text, MAX_VALUE_BYTES))
-            .or_else(|| near.and_then(|depth| depth.subject.clone()));
         let cause = match tells {
             Told::Cause(cause) => Some(cause),
             Told::Meaning(_) => None,
@@ -150,7 +154,7 @@ impl Sightings {
         let key = (
             number,
             side,
-            depth.filter(|&depth| depth <= MAX_DEPTH),
+            depth.map(|depth| depth.min(MAX_DEPTH)),
             code,
             cause,
         );
@@ -158,15 +162,12 @@ impl Sightings {
             known.count += 1;
             return;
         }
+        let shown =
+            |range: &Range<usize>| printable(line.plain[range.clone()].trim(), MAX_VALUE_BYTES);
         let captures = place
             .captures
             .iter()
-            .map(|(name, range)| {
-                (
-                    *name,
-                    printable(line.plain[range.clone()].trim(), MAX_VALUE_BYTES),
-                )
-            })
+            .map(|(name, range)| (*name, shown(range)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
         let sighting = Sighting {
@@ -178,11 +179,37 @@ impl Sightings {
             line: printable(line.plain.trim(), MAX_SHOWN_BYTES),
             captures,
             depth,
-            subject,
+            subject: subject.map(ToOwned::to_owned),
             count: 1,
         };
         self.met.insert(key, sighting);
     }
+}
+
+/// The messages that a line is read by: the longest of those that overlap, and none that only wraps another, or gives
+/// the number of what another names.
+fn said(found: &[(usize, Found)]) -> impl Iterator<Item = &(usize, Found)> {
+    let tells = |number: usize| ROWS[number].1.tells;
+    let is_fault = move |number| !matches!(tells(number), Tells::Side(_) | Tells::Depth);
+    let is_vague = move |number| match tells(number) {
+        Tells::Fault(meaning) => meaning.is_wrapper,
+        Tells::Code => true,
+        _ => false,
+    };
+    let is_numbered = move |number| matches!(tells(number), Tells::Code);
+    let is_exact = found
+        .iter()
+        .any(|(number, _)| is_fault(*number) && !is_vague(*number));
+    let has_number = found.iter().any(|(number, _)| is_numbered(*number));
+    found.iter().filter(move |(number, place)| {
+        let is_covered = || {
+            found
+                .iter()
+                .any(|(other, covering)| is_fault(*other) && place.is_inside(covering))
+        };
+        let is_outdone = is_vague(*number) && (is_exact || (has_number && !is_numbered(*number)));
+        is_fault(*number) && !is_outdone && !is_covered()
+    })
 }
 
 /// Whose log the line says it is in: the longest mark decides.
@@ -198,7 +225,7 @@ fn side_of(found: &[(usize, Found)]) -> Option<Side> {
 }
 
 /// `openssl s_client` prints the depth on the line before the error.
-const DEPTH_LINES: usize = 2;
+const DEPTH_LINES: usize = 1;
 
 /// Deeper chains than any verifier takes count as one, so that a log cannot make sightings without end.
 const MAX_DEPTH: u8 = 16;

@@ -1,7 +1,8 @@
 //! SPIFFE: go-spiffe, SPIRE, Istio's agents, Linkerd.
 
 use super::meaning::{self, file};
-use super::message::{Product, Table, row};
+use super::message::{Meaning, Product, Table, client, either, row};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Spiffe,
@@ -113,19 +114,19 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-static NO_ID: super::message::Meaning = super::message::Meaning::same(
+static NO_ID: Meaning = Meaning::same(
     "{peer}'s certificate holds no SPIFFE ID",
     &[
-        super::message::either(crate::cause::Cause::IdentityNotAllowed).likely(),
-        super::message::either(crate::cause::Cause::SanMissing).likely(),
+        either(Cause::IdentityNotAllowed).likely(),
+        either(Cause::SanMissing).likely(),
     ],
 );
 
-static NO_SVID: super::message::Meaning = super::message::Meaning::same(
+static NO_SVID: Meaning = Meaning::same(
     "SPIRE has no registration entry for this workload",
     &[
-        super::message::client(crate::cause::Cause::ClientCertNotSent).likely(),
-        super::message::either(crate::cause::Cause::IdentityNotAllowed).possible(),
+        client(Cause::ClientCertNotSent).likely(),
+        either(Cause::IdentityNotAllowed).possible(),
     ],
 );
 

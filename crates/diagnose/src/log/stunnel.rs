@@ -8,12 +8,12 @@ pub(super) static TABLE: Table = Table {
     product: Product::Stunnel,
     rows: &[
         row(
-            "CERT: Pre-verification error: {reason}",
+            "CERT: Pre-verification error: ",
             &meaning::VERIFY_FAILED,
             VERIFY,
         ),
         row(
-            "CERT: Verification error: {reason}",
+            "CERT: Verification error: ",
             &meaning::VERIFY_FAILED,
             VERIFY,
         ),

@@ -171,7 +171,7 @@ pub(super) static NUMBERS: Table = Table {
             "ssl_client_verify_result={code} ",
             "openssl include/openssl/x509_vfy.h.in",
         ),
-        code("c_err={code} ", "haproxy doc/configuration.txt, ssl_c_err"),
+        code(" c_err={code} ", "haproxy doc/configuration.txt, ssl_c_err"),
         code("X509_V_ERR={code}", "openssl include/openssl/x509_vfy.h.in"),
         depth("depth={depth} {subject}"),
         row(

@@ -108,6 +108,7 @@ pub(in crate::log) static HANDSHAKE_FAILURE: Meaning = Meaning::new(
     ],
     &[
         either(Cause::NoSharedCipher).likely(),
+        client(Cause::ClientCertNotSent).possible(),
         either(Cause::TlsVersionMismatch).possible(),
         either(Cause::SigalgUnsupported).possible(),
     ],

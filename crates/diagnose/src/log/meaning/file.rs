@@ -141,7 +141,8 @@ pub(in crate::log) static UNUSABLE_CERTIFICATE: Meaning = Meaning::same(
         either(Cause::KeyPasswordWrong).possible(),
         either(Cause::KeyCertMismatch).possible(),
     ],
-);
+)
+.wrapper();
 
 pub(in crate::log) static UNUSABLE_KEY: Meaning = Meaning::same(
     "the program could not use its own private key",
@@ -151,7 +152,8 @@ pub(in crate::log) static UNUSABLE_KEY: Meaning = Meaning::same(
         either(Cause::FileNotPem).possible(),
         either(Cause::FileMissing).possible(),
     ],
-);
+)
+.wrapper();
 
 pub(in crate::log) static UNUSABLE_BUNDLE: Meaning = Meaning::same(
     "the program could not read its trust bundle",
@@ -160,4 +162,14 @@ pub(in crate::log) static UNUSABLE_BUNDLE: Meaning = Meaning::same(
         either(Cause::TrustBundleEmpty).likely(),
         either(Cause::FileNotPem).possible(),
     ],
-);
+)
+.wrapper();
+
+pub(in crate::log) static UNOPENED: Meaning = Meaning::same(
+    "a file of the configuration could not be opened",
+    &[
+        either(Cause::FileMissing).likely(),
+        either(Cause::KeyPermissions).possible(),
+    ],
+)
+.wrapper();

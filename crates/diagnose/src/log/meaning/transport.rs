@@ -131,7 +131,8 @@ pub(in crate::log) static FAILED: Meaning = Meaning::new(
         client(Cause::ClientCaNotTrusted).possible(),
         server(Cause::ServerCaNotTrusted).possible(),
     ],
-);
+)
+.wrapper();
 
 pub(in crate::log) static PROXY_HEADER: Meaning = Meaning::same(
     "a PROXY header is expected, and something else came",

@@ -24,17 +24,20 @@ impl Clues {
 /// Guesses, put right by the names that the message holds.
 pub(super) fn corrected(mut guesses: Vec<Guess>, sighting: &Sighting, clues: Clues) -> Vec<Guess> {
     if let (Some(names), Some(host)) = (sighting.capture("names"), sighting.capture("host")) {
-        replace(&mut guesses, Cause::NameMismatch, |_| {
+        guesses.retain(|guess| guess.cause != Cause::WildcardMismatch);
+        replace(
+            &mut guesses,
+            Cause::NameMismatch,
             if is_address(host) {
                 Cause::IpSanMissing
             } else if is_below_a_wildcard(names, host) {
                 Cause::WildcardMismatch
             } else {
                 Cause::NameMismatch
-            }
-        });
+            },
+        );
     } else if sighting.capture("host").is_some_and(is_address) {
-        replace(&mut guesses, Cause::NameMismatch, |_| Cause::IpSanMissing);
+        replace(&mut guesses, Cause::NameMismatch, Cause::IpSanMissing);
     }
     let is_root = sighting
         .subject
@@ -43,15 +46,19 @@ pub(super) fn corrected(mut guesses: Vec<Guess>, sighting: &Sighting, clues: Clu
     if is_root {
         promote(&mut guesses, Cause::RootExpired);
     }
-    if clues.leaf_alone && sighting.depth.is_none_or(|depth| depth == 0) {
+    let accuses_server = |guess: &Guess| guess.accused == Accused::Server;
+    if clues.leaf_alone
+        && sighting.depth.is_none_or(|depth| depth == 0)
+        && guesses.first().is_some_and(accuses_server)
+    {
         promote(&mut guesses, Cause::ChainMissingIntermediate);
     }
     guesses
 }
 
-fn replace(guesses: &mut [Guess], from: Cause, to: impl Fn(Accused) -> Cause) {
+fn replace(guesses: &mut [Guess], from: Cause, to: Cause) {
     for guess in guesses.iter_mut().filter(|guess| guess.cause == from) {
-        guess.cause = to(guess.accused);
+        guess.cause = to;
     }
 }
 
