@@ -1,4 +1,4 @@
-//! Apache httpd with mod_ssl, by the numbers of its messages.
+//! Apache httpd with `mod_ssl`, by the numbers of its messages.
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::Side::{Client, Server};

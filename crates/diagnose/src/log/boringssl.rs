@@ -1,4 +1,4 @@
-//! BoringSSL: `SSL routines:OPENSSL_internal:…`, which Envoy, gRPC, Chromium and Android print.
+//! `BoringSSL`: `SSL routines:OPENSSL_internal:…`, which Envoy, gRPC, Chromium and Android print.
 //!
 //! Its names of reasons are OpenSSL's texts with underscores, and are read by the same rows; here is what differs.
 

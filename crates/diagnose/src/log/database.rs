@@ -1,4 +1,4 @@
-//! Databases: PostgreSQL and libpq, MySQL and MariaDB, MongoDB, Redis.
+//! Databases: PostgreSQL and libpq, `MySQL` and `MariaDB`, `MongoDB`, Redis.
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::{Meaning, Product, Table, client, either, row, server};

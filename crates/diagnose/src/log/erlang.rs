@@ -1,4 +1,4 @@
-//! Erlang's `ssl`: RabbitMQ, EMQX, CouchDB, Elixir.
+//! Erlang's `ssl`: `RabbitMQ`, EMQX, `CouchDB`, Elixir.
 
 use super::meaning::{self, alert, file, transport};
 use super::message::{Meaning, Product, Table, client, row};

@@ -1,4 +1,4 @@
-//! GnuTLS, and the programs that print it: wget, gnutls-cli, git on Debian, OpenLDAP there, Exim.
+//! `GnuTLS`, and the programs that print it: wget, gnutls-cli, git on Debian, `OpenLDAP` there, Exim.
 
 use super::meaning::{self, alert, file, revocation, transport};
 use super::message::Side::Client;

@@ -6,7 +6,7 @@ pub(super) mod tls;
 
 use crate::cause::Cause;
 use crate::log::meaning::{self, file, revocation};
-use crate::log::message::{Meaning, Product, Table, client, either, row, server};
+use crate::log::message::{Meaning, Product, Table, either, row};
 
 pub(super) static TABLE: Table = Table {
     product: Product::Go,
@@ -73,7 +73,7 @@ pub(super) static TABLE: Table = Table {
         ),
         row(
             "x509: certificate has expired or is not yet valid: current time {now} is after {not_after}",
-            &EXPIRED,
+            &meaning::EXPIRED,
             VERIFY,
         ),
         row(
@@ -246,20 +246,6 @@ pub(super) static TABLE: Table = Table {
         ),
     ],
 };
-
-static EXPIRED: Meaning = Meaning::new(
-    "{peer}'s certificate, or one above it, has expired",
-    &[
-        server(Cause::LeafExpired),
-        server(Cause::IntermediateExpired).possible(),
-        server(Cause::RootExpired).possible(),
-    ],
-    &[
-        client(Cause::LeafExpired),
-        client(Cause::IntermediateExpired).possible(),
-        client(Cause::RootExpired).possible(),
-    ],
-);
 
 static PARENT_CANNOT_SIGN: Meaning = Meaning::same(
     "the issuer of {peer}'s certificate may not sign certificates",

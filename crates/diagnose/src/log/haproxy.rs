@@ -1,4 +1,4 @@
-//! HAProxy: connection errors, `fc_err`, and what it says of its files when it starts.
+//! `HAProxy`: connection errors, `fc_err`, and what it says of its files when it starts.
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::{Meaning, Product, Table, client, either, row, server};

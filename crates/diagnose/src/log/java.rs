@@ -51,7 +51,7 @@ pub(super) static TABLE: Table = Table {
         ),
         row(
             "CertificateExpiredException: NotAfter: {not_after}",
-            &EXPIRED,
+            &meaning::EXPIRED,
             VALIDITY,
         ),
         row(
@@ -59,7 +59,7 @@ pub(super) static TABLE: Table = Table {
             &meaning::NOT_YET,
             VALIDITY,
         ),
-        row("CertificateExpiredException", &EXPIRED, VALIDITY),
+        row("CertificateExpiredException", &meaning::EXPIRED, VALIDITY),
         row(
             "CertificateNotYetValidException",
             &meaning::NOT_YET,
@@ -270,15 +270,6 @@ pub(super) static TABLE: Table = Table {
         ),
     ],
 };
-
-static EXPIRED: Meaning = Meaning::same(
-    "a certificate in {peer}'s chain has expired",
-    &[
-        either(Cause::LeafExpired),
-        either(Cause::IntermediateExpired).possible(),
-        either(Cause::RootExpired).possible(),
-    ],
-);
 
 static CONSTRAINTS: Meaning = Meaning::same(
     "a certificate's key or signature is weaker than Java allows",

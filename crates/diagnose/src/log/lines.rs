@@ -15,7 +15,7 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
     let unread_lines = if rest.is_empty() {
         0
     } else {
-        1 + rest.iter().filter(|&&byte| byte == b'\n').count()
+        rest.split(|&byte| byte == b'\n').count()
     };
     let shown = match read {
         [0xff, 0xfe, utf16 @ ..] => Cow::Owned(from_utf16(utf16, u16::from_le_bytes)),

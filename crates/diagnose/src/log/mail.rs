@@ -1,4 +1,4 @@
-//! Mail servers and directories: Postfix, Dovecot, Exim; OpenLDAP.
+//! Mail servers and directories: Postfix, Dovecot, Exim; `OpenLDAP`.
 
 use super::meaning::{self, file, transport};
 use super::message::{Product, Table, row};

@@ -1,4 +1,4 @@
-//! OpenVPN.
+//! `OpenVPN`.
 
 use super::meaning::{self, file, revocation, transport};
 use super::message::Side::{Client, Server};

@@ -14,7 +14,7 @@ pub(super) fn candidates(sightings: Sightings) -> Vec<Candidate> {
     let (messages, sides) = sightings.into_messages();
     let clues = words::Clues::of(&messages);
     let is_explained = messages.iter().any(|sighting| !is_vague(sighting));
-    let mut ranked: Vec<(Rank, Candidate)> = Vec::new();
+    let mut suspects: Vec<Suspect<'_>> = Vec::new();
     let heard = messages
         .iter()
         .filter(|sighting| !(is_explained && is_wrapper(sighting)));
@@ -23,12 +23,86 @@ pub(super) fn candidates(sightings: Sightings) -> Vec<Candidate> {
             .side
             .or_else(|| nearest(&sides, sighting.line_number));
         for (place, guess) in guesses(sighting, side, clues).into_iter().enumerate() {
-            add(&mut ranked, place, guess, sighting, side);
+            let suspect = Suspect::new(place, guess, sighting, side);
+            match suspects.iter_mut().find(|known| known.is_same(&suspect)) {
+                Some(known) => known.join(&suspect),
+                None => suspects.push(suspect),
+            }
         }
     }
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.truncate(MAX_CANDIDATES);
-    ranked.into_iter().map(|(_, candidate)| candidate).collect()
+    suspects.sort_by_key(|suspect| suspect.rank);
+    suspects.truncate(MAX_CANDIDATES);
+    suspects.into_iter().map(Suspect::candidate).collect()
+}
+
+/// What is compared, the smaller the likelier: doubt, place among the guesses of its message, how far the cause is from
+/// certificates, line.
+type Rank = (u8, usize, u8, usize);
+
+/// A cause, and the message that shows it best.
+struct Suspect<'a> {
+    rank: Rank,
+    guess: Guess,
+    sighting: &'a Sighting,
+    side: Option<Side>,
+    /// Where any message says so.
+    lines: Vec<usize>,
+}
+
+impl<'a> Suspect<'a> {
+    fn new(place: usize, guess: Guess, sighting: &'a Sighting, side: Option<Side>) -> Self {
+        let doubt = match guess.confidence {
+            Confidence::Certain => 0,
+            Confidence::Likely => 1,
+            Confidence::Possible => 2,
+        };
+        Self {
+            rank: (doubt, place, remoteness(guess.cause), sighting.line_number),
+            guess,
+            sighting,
+            side,
+            lines: sighting.lines.clone(),
+        }
+    }
+
+    /// Whether both mean the same: a message that leaves the side open says nothing against one that names it.
+    fn is_same(&self, other: &Self) -> bool {
+        let sides = [self.guess.accused, other.guess.accused];
+        self.guess.cause == other.guess.cause
+            && (sides[0] == sides[1] || sides.contains(&Accused::Either))
+    }
+
+    fn join(&mut self, other: &Self) {
+        let accused = match self.guess.accused {
+            Accused::Either => other.guess.accused,
+            named => named,
+        };
+        self.lines.extend(&other.lines);
+        if other.rank < self.rank {
+            self.rank = other.rank;
+            self.guess = other.guess;
+            self.sighting = other.sighting;
+            self.side = other.side;
+        }
+        self.guess.accused = accused;
+    }
+
+    fn candidate(mut self) -> Candidate {
+        self.lines.sort_unstable();
+        self.lines.dedup();
+        Candidate {
+            cause: self.guess.cause,
+            side: self.guess.accused,
+            product: self.sighting.product,
+            confidence: self.guess.confidence,
+            line: self.sighting.line.clone(),
+            line_number: self.sighting.line_number,
+            count: self.lines.len(),
+            message: message(self.sighting, self.side),
+            confirm: confirm::of(self.guess.cause, self.guess.accused),
+            source: self.sighting.row.source,
+        }
+    }
 }
 
 /// Whether a message only says that something failed.
@@ -45,56 +119,6 @@ fn is_vague(sighting: &Sighting) -> bool {
             meaning.is_wrapper || first.is_none_or(|guess| remoteness(guess.cause) > 2)
         }
     }
-}
-
-/// What is compared, the smaller the likelier: doubt, place among the guesses of its message, how far the cause is from
-/// certificates, line.
-type Rank = (u8, usize, u8, usize);
-
-fn add(
-    ranked: &mut Vec<(Rank, Candidate)>,
-    place: usize,
-    guess: Guess,
-    sighting: &Sighting,
-    side: Option<Side>,
-) {
-    let doubt = match guess.confidence {
-        Confidence::Certain => 0,
-        Confidence::Likely => 1,
-        Confidence::Possible => 2,
-    };
-    let rank = (doubt, place, remoteness(guess.cause), sighting.line_number);
-    let known = ranked
-        .iter()
-        .position(|(_, known)| known.cause == guess.cause && known.side == guess.accused);
-    let mut count = sighting.count;
-    if let Some(index) = known {
-        // Two messages of one line are one line that says so.
-        let other = &mut ranked[index].1;
-        count = if other.line_number == sighting.line_number {
-            count.max(other.count)
-        } else {
-            count + other.count
-        };
-        other.count = count;
-        if ranked[index].0 <= rank {
-            return;
-        }
-        ranked.swap_remove(index);
-    }
-    let candidate = Candidate {
-        cause: guess.cause,
-        side: guess.accused,
-        product: sighting.product,
-        confidence: guess.confidence,
-        line: sighting.line.clone(),
-        line_number: sighting.line_number,
-        count,
-        message: message(sighting, side),
-        confirm: confirm::of(guess.cause, guess.accused),
-        source: sighting.row.source,
-    };
-    ranked.push((rank, candidate));
 }
 
 /// What a message stands for, likeliest first.

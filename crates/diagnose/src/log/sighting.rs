@@ -28,7 +28,8 @@ pub(super) struct Sighting {
     pub(super) depth: Option<u8>,
     /// The subject at that depth, escaped and cut.
     pub(super) subject: Option<String>,
-    pub(super) count: usize,
+    /// The numbers of all lines with it. There are no more of them than the text has bytes.
+    pub(super) lines: Vec<usize>,
 }
 
 /// What a message says is wrong.
@@ -159,7 +160,7 @@ impl Sightings {
             cause,
         );
         if let Some(known) = self.met.get_mut(&key) {
-            known.count += 1;
+            known.lines.push(line.number);
             return;
         }
         let shown =
@@ -180,7 +181,7 @@ impl Sightings {
             captures,
             depth,
             subject: subject.map(ToOwned::to_owned),
-            count: 1,
+            lines: vec![line.number],
         };
         self.met.insert(key, sighting);
     }

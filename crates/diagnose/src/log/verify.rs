@@ -1,4 +1,4 @@
-//! The errors of OpenSSL's X.509 verification, which nginx, HAProxy, Envoy, Python, Node, curl and others print on.
+//! The errors of OpenSSL's X.509 verification, which nginx, `HAProxy`, Envoy, Python, Node, curl and others print on.
 
 use super::meaning::revocation as crl;
 use super::meaning::{self, file};

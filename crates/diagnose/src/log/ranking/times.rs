@@ -28,9 +28,7 @@ pub(super) fn corrected(mut guesses: Vec<Guess>, sighting: &Sighting) -> Vec<Gue
 /// The first time in a text, `2024-05-01T10:00:00Z` or `2024-05-01 10:00:00`, without regard to its zone.
 fn unix_s(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
-    bytes
-        .array_windows::<STAMP>()
-        .find_map(|window| stamp(window))
+    bytes.array_windows::<STAMP>().find_map(stamp)
 }
 
 fn stamp(text: &[u8; STAMP]) -> Option<i64> {

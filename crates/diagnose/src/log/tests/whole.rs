@@ -99,7 +99,7 @@ fn stack_of_java_tells_the_side() {
 fn cause_behind_a_java_exception_is_heard() {
     check(
         "javax.net.ssl.SSLHandshakeException: PKIX path validation failed: java.security.cert.CertPathValidatorException: validity check failed\n\tat java.base/sun.security.ssl.CertificateMessage$T13CertificateConsumer.checkServerCerts(CertificateMessage.java:1357)\nCaused by: java.security.cert.CertPathValidatorException: validity check failed\nCaused by: java.security.cert.CertificateExpiredException: NotAfter: Thu Sep 30 14:01:15 GMT 2021\n",
-        "leaf-expired of either",
+        "leaf-expired of server",
     );
 }
 
