@@ -1,6 +1,6 @@
 //! What a log says of a failed connection: text of unknown origin in, ranked causes out.
 //!
-//! The messages that are known are data, one [`row`](message::Row) each, in a file for each product. A row says which
+//! The messages that are known are data, one row each, in a file for each product. A row says which
 //! words it goes by, what they mean in a client's log and in a server's (an alert that was received means that the
 //! *other* side refused us), and where the wording comes from. One line may be read by several rows: what a longer
 //! match covers is not read again, so that the exact message hides the general one in it. Whose log it is follows from
@@ -41,7 +41,7 @@ mod openvpn;
 mod pattern;
 mod python;
 mod ranking;
-mod rustls;
+mod rust;
 mod setting;
 mod sighting;
 mod small;

@@ -40,7 +40,7 @@ pub(super) const TABLES: &[&Table] = &[
     &super::openssl::alerts::TABLE,
     &super::openvpn::TABLE,
     &super::python::TABLE,
-    &super::rustls::TABLE,
+    &super::rust::TABLE,
     &super::setting::TABLE,
     &super::small::MBEDTLS,
     &super::small::MOSQUITTO,

@@ -3,8 +3,10 @@ use std::collections::BTreeSet;
 use super::message::Tells;
 use super::*;
 
+mod front;
 mod healthy;
-mod single;
+mod language;
+mod program;
 mod whole;
 
 /// `slug of side`, or `none`.
@@ -24,6 +26,12 @@ fn first(log: &str) -> String {
 
 fn check(log: &str, expected: &str) {
     assert_eq!(first(log), expected, "{log}\n{:#?}", read(log.as_bytes()));
+}
+
+fn check_all(lines: &[(&str, &str)]) {
+    for (line, expected) in lines {
+        check(line, expected);
+    }
 }
 
 #[test]
