@@ -51,8 +51,8 @@ pub(super) static TABLE: Table = Table {
             &meaning::BUNDLE_EMPTY,
             GCP,
         ),
-        row("Error 526", &ORIGIN, CLOUDFLARE),
-        row("Error 525", &ORIGIN_HANDSHAKE, CLOUDFLARE),
+        row("526: Invalid SSL certificate", &ORIGIN, CLOUDFLARE),
+        row("525: SSL handshake failed", &ORIGIN_HANDSHAKE, CLOUDFLARE),
         row(
             "PR_END_OF_FILE_ERROR",
             &alert::HANDSHAKE_FAILURE,

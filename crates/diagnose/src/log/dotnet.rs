@@ -8,6 +8,11 @@ pub(super) static TABLE: Table = Table {
     product: Product::Dotnet,
     rows: &[
         row(
+            "is not valid for Client Authentication",
+            &OWN_PURPOSE,
+            "dotnet System.Net.Security tracing",
+        ),
+        row(
             "RemoteCertificateNameMismatch, RemoteCertificateChainErrors",
             &NAME_AND_CHAIN,
             STREAM,
@@ -404,12 +409,20 @@ pub(super) static TABLE: Table = Table {
             &alert::PROTOCOL_VERSION,
             EVENTS,
         ),
-        row("403.16", &IIS_UNTRUSTED, IIS),
-        row("403.17", &IIS_EXPIRED, IIS),
-        row("403.13", &IIS_REVOKED, IIS),
-        row("403.7 ", &IIS_REQUIRED, IIS),
+        row("HTTP Error 403.16", &IIS_UNTRUSTED, IIS),
+        row("HTTP Error 403.17", &IIS_EXPIRED, IIS),
+        row("HTTP Error 403.13", &IIS_REVOKED, IIS),
+        row("HTTP Error 403.7", &IIS_REQUIRED, IIS),
     ],
 };
+
+static OWN_PURPOSE: Meaning = Meaning::at_client(
+    "the client's certificate is not for clients (extended key usage), so that it is not sent",
+    &[
+        client(Cause::EkuMissingClientauth).likely(),
+        client(Cause::ClientCertNotSent).likely(),
+    ],
+);
 
 static NAME_AND_CHAIN: Meaning = Meaning::at_client(
     "the server's certificate has another name, and no trusted issuer",

@@ -64,11 +64,6 @@ pub(super) static TABLE: Table = Table {
             &revocation::CRL_UNPROCESSED,
             VALIDATOR,
         ),
-        row(
-            "Invalid path: {file}",
-            &file::MISSING,
-            "envoy source/common/filesystem",
-        ),
         row("TLS error: Secret is not supplied by SDS", &SDS, CONTEXT),
         row("Secret is not supplied by SDS", &SDS, CONTEXT),
         row(
@@ -103,11 +98,6 @@ pub(super) static TABLE: Table = Table {
             "envoy source/common/listener_manager/active_stream_listener_base.cc",
         ),
         row("TLS_error_end:TLS_error_end", &transport::FAILED, UPSTREAM),
-        row(
-            "no SNI or certificate matched",
-            &meaning::SNI_UNKNOWN,
-            CONTEXT,
-        ),
         mark("outbound|", Client),
         mark("rdkafka#producer", Client),
         mark("rdkafka#consumer", Client),

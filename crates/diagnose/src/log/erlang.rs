@@ -8,6 +8,17 @@ pub(super) static TABLE: Table = Table {
     product: Product::Erlang,
     rows: &[
         row(
+            "generated SERVER ALERT: Fatal - Insufficient Security",
+            &transport::CIPHER,
+            CONNECTION,
+        ),
+        row("malformed_handshake_data", &transport::BROKEN, CONNECTION),
+        row(
+            "certify: ssl_connection.erl:{}Fatal error: handshake failure",
+            &meaning::VERIFY_FAILED,
+            CONNECTION,
+        ),
+        row(
             "generated SERVER ALERT: Fatal - Unknown CA",
             &meaning::UNTRUSTED,
             CONNECTION,

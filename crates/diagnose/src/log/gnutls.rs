@@ -174,7 +174,6 @@ pub(super) static TABLE: Table = Table {
             &meaning::SIGALG,
             ERRORS,
         ),
-        row("Base64 decoding error", &file::BASE64, ERRORS),
         row("Base64 unexpected header error", &file::NO_PEM, ERRORS),
         row(
             "Error setting the certificate and key",
@@ -191,8 +190,6 @@ pub(super) static TABLE: Table = Table {
             &file::UNUSABLE_BUNDLE,
             ERRORS,
         ),
-        row("Error while reading file", &file::MISSING, ERRORS),
-        row("The decryption has failed", &file::DECRYPTION, ERRORS),
         row(
             "Received alert [42]: Certificate is bad",
             &alert::BAD_CERTIFICATE,

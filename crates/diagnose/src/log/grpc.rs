@@ -32,7 +32,6 @@ pub(super) static TABLE: Table = Table {
             TSI,
         ),
         row("Invalid cert chain file", &file::UNUSABLE_CERTIFICATE, TSI),
-        row("Invalid private key", &file::UNUSABLE_KEY, TSI),
         row(
             "Handshaker factory creation failed with TSI_INVALID_ARGUMENT",
             &file::UNUSABLE_CERTIFICATE,

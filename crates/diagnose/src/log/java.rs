@@ -43,7 +43,11 @@ pub(super) static TABLE: Table = Table {
             &meaning::UNTRUSTED,
             CERTPATH,
         ),
-        row("signature check failed", &meaning::OTHER_KEY, CERTPATH),
+        row(
+            "CertPathValidatorException: signature check failed",
+            &meaning::OTHER_KEY,
+            CERTPATH,
+        ),
         row(
             "CertPathValidatorException: validity check failed",
             &meaning::EXPIRED_OR_NOT_YET,
@@ -66,7 +70,7 @@ pub(super) static TABLE: Table = Table {
             VALIDITY,
         ),
         row(
-            "timestamp check failed",
+            "CertPathValidatorException: timestamp check failed",
             &meaning::EXPIRED_OR_NOT_YET,
             CERTPATH,
         ),

@@ -1,7 +1,8 @@
 //! Kafka: librdkafka and the brokers. What Java says in it is read by Java's rows.
 
 use super::meaning::{self, file, transport};
-use super::message::{Product, Table, row};
+use super::message::{Meaning, Product, Table, row, server};
+use crate::cause::Cause;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Kafka,
@@ -68,18 +69,27 @@ pub(super) static TABLE: Table = Table {
             KAFKA,
         ),
         row(
-            "Invalid receive (size = {size} larger than",
-            &transport::PLAIN_REQUEST,
-            "kafka clients/common/network/NetworkReceive.java (bytes of TLS read as a length)",
+            "Invalid receive (size = 36929561",
+            &TLS_TO_PLAINTEXT,
+            "kafka NetworkReceive.java; RFC 8446 §5.1: 16 03 01 read as a length",
+        ),
+        row(
+            "Invalid receive (size = 36929562",
+            &TLS_TO_PLAINTEXT,
+            "kafka NetworkReceive.java; RFC 8446 §5.1: 16 03 01 read as a length",
         ),
         row(
             "SslAuthenticationException: SSL handshake failed",
             &transport::FAILED,
             KAFKA,
         ),
-        row("is not Authorized to access", &meaning::NOT_ALLOWED, KAFKA),
     ],
 };
+
+static TLS_TO_PLAINTEXT: Meaning = Meaning::at_server(
+    "the client speaks TLS to a listener that does not",
+    &[server(Cause::PeerNotTls)],
+);
 
 const RDKAFKA: &str = "librdkafka src/rdkafka_ssl.c, rdkafka_broker.c";
 const KAFKA: &str = "kafka clients/common/security/ssl";

@@ -134,15 +134,24 @@ fn plain(raw: &str) -> String {
     plain
 }
 
-/// In lower case, with spaces for hyphens and underscores: `CERTIFICATE_VERIFY_FAILED` is `certificate verify failed`.
+/// In lower case, with spaces for hyphens, underscores and the line ends of JSON: `CERTIFICATE_VERIFY_FAILED` is
+/// `certificate verify failed`. Byte for byte as long as the text.
 pub(super) fn folded(plain: &str) -> String {
-    plain
-        .chars()
-        .map(|c| match c {
-            '-' | '_' => ' ',
-            c => c.to_ascii_lowercase(),
-        })
-        .collect()
+    let mut folded = String::with_capacity(plain.len());
+    let mut rest = plain.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '-' | '_' => folded.push(' '),
+            '\\' if rest
+                .next_if(|&escaped| matches!(escaped, 'n' | 'r' | 't'))
+                .is_some() =>
+            {
+                folded.push_str("  ");
+            }
+            c => folded.push(c.to_ascii_lowercase()),
+        }
+    }
+    folded
 }
 
 /// What people paste or attach is seldom a hundredth of it; it bounds the memory of a reading.

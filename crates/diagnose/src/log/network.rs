@@ -6,6 +6,7 @@ use super::message::{Product, Table, row};
 pub(super) static TABLE: Table = Table {
     product: Product::Network,
     rows: &[
+        row("SSL handshake timeout", &transport::SILENT, ERRNO),
         row("Connection refused", &transport::REFUSED, ERRNO),
         row("ECONNREFUSED", &transport::REFUSED, ERRNO),
         row(
@@ -79,12 +80,12 @@ pub(super) static TABLE: Table = Table {
             "nginx src/http/ngx_http_upstream.c",
         ),
         row(
-            "Connection reset by peer{}SSL handshak",
+            "Connection reset by peer{}SSL handshaking",
             &transport::RESET,
             ERRNO,
         ),
         row(
-            "SSL handshak{}Connection reset by peer",
+            "SSL handshake{}Connection reset by peer",
             &transport::RESET,
             ERRNO,
         ),
@@ -93,15 +94,18 @@ pub(super) static TABLE: Table = Table {
             &transport::RESET,
             ERRNO,
         ),
-        row("read ECONNRESET", &transport::RESET, "node lib/net.js"),
+        row(
+            "read ECONNRESET",
+            &transport::RESET_ANYWHERE,
+            "node lib/net.js",
+        ),
         row(
             "ConnectionResetError: [Errno 104] Connection reset by peer",
-            &transport::RESET,
+            &transport::RESET_ANYWHERE,
             "cpython Modules/socketmodule.c",
         ),
         row("TLS handshake timed out", &transport::SILENT, ERRNO),
         row("SSL handshake timed out", &transport::SILENT, ERRNO),
-        row("handshake timeout", &transport::SILENT, ERRNO),
     ],
 };
 

@@ -72,7 +72,7 @@ impl Pattern {
         Self { pieces }
     }
 
-    /// Its first place in a folded line.
+    /// Its first place in a folded line, if that is not part of longer words.
     pub(super) fn find(&self, line: &str) -> Option<Found> {
         let mut captures = Vec::new();
         let mut begin = None;
@@ -87,11 +87,15 @@ impl Pattern {
             end = at + literal.len();
             open = *capture;
         }
+        let begin = begin.unwrap_or(0);
+        if is_inside_a_word(line, begin) || (open.is_none() && is_inside_a_word(line, end)) {
+            return None;
+        }
         if let Some(name) = open {
             captures.push((name, end..end + last_capture(name, &line[end..])));
         }
         Some(Found {
-            span: begin.unwrap_or(0)..end,
+            span: begin..end,
             words: self.pieces.iter().map(|(literal, _)| literal.len()).sum(),
             captures,
         })
@@ -108,6 +112,13 @@ impl Pattern {
             .iter()
             .flat_map(|(literal, _)| grams(literal.as_bytes()))
     }
+}
+
+/// Whether there are letters on both sides of a place.
+fn is_inside_a_word(line: &str, at: usize) -> bool {
+    let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
+    let bytes = line.as_bytes();
+    is_letter(at.checked_sub(1).and_then(|before| bytes.get(before))) && is_letter(bytes.get(at))
 }
 
 /// Where a capture at the end of a message ends.
@@ -231,6 +242,14 @@ mod tests {
     fn words_in_another_order_do_not_match() {
         check("alpha {x} omega", "omega alpha", None);
         check("alpha", "alph", None);
+    }
+
+    #[test]
+    fn part_of_a_word_is_not_the_word() {
+        check("alert unknown ca", "alert unknown cached", None);
+        check("alert unknown ca", "tlsv1 alert unknown ca:SSL", Some(&[]));
+        check("x509: bad", r"first\nx509: bad", Some(&[]));
+        check("size = 36", "size = 369", Some(&[]));
     }
 
     #[test]

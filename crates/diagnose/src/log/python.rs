@@ -7,6 +7,41 @@ pub(super) static TABLE: Table = Table {
     product: Product::Python,
     rows: &[
         row(
+            "No such file or directory: '{file}.pem'",
+            &file::MISSING,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "No such file or directory: '{file}.crt'",
+            &file::MISSING,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "No such file or directory: '{file}.key'",
+            &file::MISSING,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "No such file or directory: '{file}.cer'",
+            &file::MISSING,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "No such file or directory: '{file}.p12'",
+            &file::MISSING,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "Permission denied: '{file}.pem'",
+            &file::PERMISSIONS,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
+            "Permission denied: '{file}.key'",
+            &file::PERMISSIONS,
+            "cpython Objects/exceptions.c",
+        ),
+        row(
             "Hostname mismatch, certificate is not valid for '{host}'",
             &meaning::NAME_MISMATCH,
             SSL,

@@ -7,6 +7,16 @@ pub(super) static TABLE: Table = Table {
     product: Product::Rustls,
     rows: &[
         row(
+            "invalid peer certificate: Other(OtherError(SanError",
+            &meaning::NAME_MISMATCH,
+            "ztunnel src/tls/workload.rs",
+        ),
+        row(
+            "invalid peer certificate: ApplicationVerificationFailure",
+            &meaning::NAME_MISMATCH,
+            ERROR,
+        ),
+        row(
             "invalid peer certificate: UnknownIssuer",
             &meaning::UNTRUSTED,
             ERROR,
@@ -48,8 +58,16 @@ pub(super) static TABLE: Table = Table {
             ERROR,
         ),
         row("InvalidCertificate(NotValidYet", &meaning::NOT_YET, ERROR),
-        row("CertNotValidYet", &meaning::NOT_YET, WEBPKI),
-        row("CertExpired", &meaning::EXPIRED, WEBPKI),
+        row(
+            "invalid peer certificate: CertNotValidYet",
+            &meaning::NOT_YET,
+            WEBPKI,
+        ),
+        row(
+            "invalid peer certificate: CertExpired",
+            &meaning::EXPIRED,
+            WEBPKI,
+        ),
         row(
             "invalid peer certificate: Revoked",
             &revocation::REVOKED,
@@ -109,7 +127,11 @@ pub(super) static TABLE: Table = Table {
             &meaning::SAN_MISSING,
             ERROR,
         ),
-        row("CertNotValidForName", &meaning::NAME_MISMATCH, WEBPKI),
+        row(
+            "invalid peer certificate: CertNotValidForName",
+            &meaning::NAME_MISMATCH,
+            WEBPKI,
+        ),
         row(
             "invalid peer certificate: InvalidPurpose",
             &meaning::PURPOSE,

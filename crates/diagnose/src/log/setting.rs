@@ -61,6 +61,7 @@ pub(super) static TABLE: Table = Table {
             Client,
         ),
         mark("curl: (", Client),
+        mark("SSL connection error:", Client),
         mark("(IN), TLS", Client),
         mark("(OUT), TLS", Client),
         mark("curl_easy_perform", Client),

@@ -8,6 +8,11 @@ pub(super) static TABLE: Table = Table {
     product: Product::Spiffe,
     rows: &[
         row(
+            "workload is not authorized for the requested identities",
+            &NO_SVID,
+            "spire pkg/agent/endpoints/sdsv3/handler.go",
+        ),
+        row(
             "unexpected trust domain \"{domain}\"",
             &meaning::TRUST_DOMAIN,
             GO,
@@ -32,7 +37,7 @@ pub(super) static TABLE: Table = Table {
             &meaning::UNTRUSTED,
             GO,
         ),
-        row("unexpected ID \"{id}\"", &meaning::NOT_ALLOWED, GO),
+        row("unexpected ID \"spiffe://{id}\"", &meaning::NOT_ALLOWED, GO),
         row("unauthorized SPIFFE ID \"{id}\"", &meaning::NOT_ALLOWED, GO),
         row(
             "certificate contains more than one URI SAN",

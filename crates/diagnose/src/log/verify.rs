@@ -70,8 +70,8 @@ verify_errors! {
     53 "unsupported or invalid name syntax" meaning::NAME_CONSTRAINTS_UNSUPPORTED;
     54 "CRL path validation error" crl::CRL_ISSUER;
     62 "hostname mismatch" meaning::NAME_MISMATCH;
-    63 "email address mismatch" meaning::NAME_MISMATCH;
-    64 "IP address mismatch" meaning::IP_SAN;
+    63 "63:email address mismatch" meaning::NAME_MISMATCH;
+    64 "64:IP address mismatch" meaning::IP_SAN;
     66 "EE certificate key too weak" meaning::WEAK_KEY;
     67 "CA certificate key too weak" meaning::WEAK_KEY;
     68 "CA signature digest algorithm too weak" meaning::WEAK_SIGNATURE;
@@ -148,6 +148,10 @@ pub(super) static TABLE: Table = Table {
 pub(super) static NUMBERS: Table = Table {
     product: Product::OpenSsl,
     rows: &[
+        row("failed: IP address mismatch", &meaning::IP_SAN, SOURCE),
+        row("failed (IP address mismatch)", &meaning::IP_SAN, SOURCE),
+        row("lookup: IP address mismatch", &meaning::IP_SAN, SOURCE),
+        well("certificate revoked successfully", SOURCE),
         code("verify error:num={code}:", APPS),
         code("verify error: num={code}:", APPS),
         code("verify return code: {code} (", APPS),

@@ -7,6 +7,26 @@ use crate::log::message::{Meaning, Product, Table, either, row};
 pub(in crate::log) static TABLE: Table = Table {
     product: Product::Java,
     rows: &[
+        row(
+            "FileNotFoundException: {file}.jks (No such file or directory)",
+            &file::MISSING,
+            "jdk java/io/FileInputStream",
+        ),
+        row(
+            "FileNotFoundException: {file}.p12 (No such file or directory)",
+            &file::MISSING,
+            "jdk java/io/FileInputStream",
+        ),
+        row(
+            "FileNotFoundException: {file}.pfx (No such file or directory)",
+            &file::MISSING,
+            "jdk java/io/FileInputStream",
+        ),
+        row(
+            "FileNotFoundException: {file}.pem (No such file or directory)",
+            &file::MISSING,
+            "jdk java/io/FileInputStream",
+        ),
         row("keystore password was incorrect", &file::PASSWORD, KEYSTORE),
         row(
             "Keystore was tampered with, or password was incorrect",

@@ -94,7 +94,7 @@ pub(in crate::log) static TABLE: Table = Table {
             "jdk sun/security/ssl/SSLSessionImpl.java",
         ),
         row(
-            "peer not verified",
+            "SSLPeerUnverifiedException: peer not verified",
             &meaning::NO_PEER_CERT,
             "jdk sun/security/ssl/SSLSessionImpl.java",
         ),

@@ -84,6 +84,16 @@ pub(in crate::log) static RESET: Meaning = Meaning::new(
     ],
 );
 
+pub(in crate::log) static RESET_ANYWHERE: Meaning = Meaning::new(
+    "{peer} reset the connection, and the message does not say when",
+    &[
+        either(Cause::ResetBeforeServerHello).possible(),
+        client(Cause::ClientCertNotSent).possible(),
+    ],
+    &[client(Cause::ClientClosedEarly).possible()],
+)
+.wrapper();
+
 pub(in crate::log) static CLOSED_BY_CLIENT: Meaning = Meaning::at_server(
     "the client closed the connection during the handshake",
     &[
@@ -141,15 +151,15 @@ pub(in crate::log) static PROXY_HEADER: Meaning = Meaning::same(
 
 pub(in crate::log) static LIMIT: Meaning = Meaning::same(
     "one source has more connections, or makes them faster, than it may",
-    &[client(Cause::RateLimited)],
+    &[client(Cause::RateLimited).likely()],
 );
 
 pub(in crate::log) static REQUEST: Meaning = Meaning::same(
     "the request breaks its protocol",
-    &[client(Cause::MalformedRequest).likely()],
+    &[client(Cause::MalformedRequest).possible()],
 );
 
 pub(in crate::log) static REQUEST_LIMIT: Meaning = Meaning::same(
     "the request is larger than the server takes",
-    &[client(Cause::RequestLimit)],
+    &[client(Cause::RequestLimit).possible()],
 );
