@@ -7,7 +7,7 @@ pub(super) static TABLE: Table = Table {
     rows: &[
         own("\"cause\":\"{cause}\""),
         own("\"cause\": \"{cause}\""),
-        own("cause=\"{cause}\""),
+        own(" cause=\"{cause}\""),
         own(" cause={cause} "),
     ],
 };

@@ -27,7 +27,6 @@ pub(super) static TABLE: Table = Table {
         ),
         row("SAN matcher, certificate SANs are", &SAN_MATCHER, VALIDATOR),
         row("verify cert failed: verify SAN", &SAN_MATCHER, VALIDATOR),
-        row("fail_verify_no_cert: {count}", &STAT, STATS),
         row("RBAC: access denied", &meaning::NOT_ALLOWED, RBAC),
         row(
             "rbac_access_denied_matched_policy[{policy}]",
@@ -122,11 +121,6 @@ static SAN_MATCHER: Meaning = Meaning::new(
     &[client(Cause::IdentityNotAllowed)],
 );
 
-static STAT: Meaning = Meaning::at_server(
-    "clients have come without a certificate",
-    &[client(Cause::ClientCertNotSent).possible()],
-);
-
 static SDS: Meaning = Meaning::same(
     "Envoy has not got its certificate or trust bundle (SDS)",
     &[either(Cause::FileMissing).likely()],
@@ -134,6 +128,5 @@ static SDS: Meaning = Meaning::same(
 
 const VALIDATOR: &str = "envoy source/common/tls/cert_validator/default_validator.cc";
 const CONTEXT: &str = "envoy source/common/tls/context_impl.cc, ssl_socket.cc";
-const STATS: &str = "envoy docs/root/configuration/listeners/stats.rst";
 const RBAC: &str = "envoy source/extensions/filters/http/rbac/rbac_filter.cc";
 const UPSTREAM: &str = "envoy source/common/router/router.cc";

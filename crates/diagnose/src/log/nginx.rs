@@ -150,11 +150,6 @@ pub(super) static TABLE: Table = Table {
             STAPLING,
         ),
         row(
-            "no OCSP responder URL in certificate",
-            &revocation::OCSP_UNREACHABLE,
-            STAPLING,
-        ),
-        row(
             "certificate status \"revoked\"",
             &revocation::REVOKED,
             STAPLING,

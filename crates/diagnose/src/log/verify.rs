@@ -39,7 +39,7 @@ verify_errors! {
     14 "format error in certificate's notAfter field" meaning::MALFORMED;
     15 "format error in CRL's lastUpdate field" crl::CRL_UNPROCESSED;
     16 "format error in CRL's nextUpdate field" crl::CRL_UNPROCESSED;
-    18 "self signed certificate" meaning::SELF_SIGNED;
+    18 ":self signed certificate" meaning::SELF_SIGNED;
     19 "self signed certificate in certificate chain" meaning::UNTRUSTED_ROOT;
     20 "unable to get local issuer certificate" meaning::UNTRUSTED;
     21 "unable to verify the first certificate" LEAF_ALONE;
@@ -148,6 +148,21 @@ pub(super) static TABLE: Table = Table {
 pub(super) static NUMBERS: Table = Table {
     product: Product::OpenSsl,
     rows: &[
+        row(": self signed certificate", &meaning::SELF_SIGNED, SOURCE),
+        row("(self signed certificate", &meaning::SELF_SIGNED, SOURCE),
+        row(
+            "error=self signed certificate",
+            &meaning::SELF_SIGNED,
+            SOURCE,
+        ),
+        row(
+            "lookup:self signed certificate",
+            &meaning::SELF_SIGNED,
+            SOURCE,
+        ),
+        well("self signed certificate generated", SOURCE),
+        well("self signed certificate created", SOURCE),
+        well("self signed certificate for", SOURCE),
         row("failed: IP address mismatch", &meaning::IP_SAN, SOURCE),
         row("failed (IP address mismatch)", &meaning::IP_SAN, SOURCE),
         row("lookup: IP address mismatch", &meaning::IP_SAN, SOURCE),

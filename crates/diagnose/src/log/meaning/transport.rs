@@ -79,7 +79,7 @@ pub(in crate::log) static RESET: Meaning = Meaning::new(
         either(Cause::TlsVersionMismatch).possible(),
     ],
     &[
-        client(Cause::ClientClosedEarly).likely(),
+        client(Cause::ClientClosedEarly).possible(),
         server(Cause::ServerCaNotTrusted).possible(),
     ],
 );
@@ -97,7 +97,7 @@ pub(in crate::log) static RESET_ANYWHERE: Meaning = Meaning::new(
 pub(in crate::log) static CLOSED_BY_CLIENT: Meaning = Meaning::at_server(
     "the client closed the connection during the handshake",
     &[
-        client(Cause::ClientClosedEarly).likely(),
+        client(Cause::ClientClosedEarly).possible(),
         server(Cause::ServerCaNotTrusted).possible(),
     ],
 );

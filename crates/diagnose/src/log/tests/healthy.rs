@@ -51,6 +51,12 @@ fn healthy_lines_give_nothing() {
         "Acceptable client certificate CA names\nCN = Test Root CA",
         "No client certificate CA names sent\nVerify return code: 0 (ok)",
         "- Peer's certificate is trusted",
+        "listener.0.0.0.0_443.ssl.fail_verify_no_cert: 0",
+        "countersign_gateway_refusals_total{cause=\"leaf-expired\"} 0",
+        "Generating self-signed certificate",
+        "level=info msg=\"creating a self-signed certificate for localhost\"",
+        "nginx: [warn] \"ssl_stapling\" ignored, no OCSP responder URL in the certificate \"/etc/a.crt\"",
+        "Serving securely on [::]:6443 (self-signed cert in memory)",
         "Checking expiry of certificates: none has expired",
     ] {
         check(line, "none");

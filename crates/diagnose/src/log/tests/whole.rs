@@ -177,7 +177,11 @@ fn countersign_names_its_causes_itself() {
         };
         check(&log, &expected);
     }
-    check("cause=\"no-such-cause\"", "none");
+    check(" cause=\"no-such-cause\"", "none");
+    check(
+        "WARN refusal: refused cause=\"crl-expired\" count=2",
+        "crl-expired of either",
+    );
     check("failed: cause=timeout ", "none");
 }
 
