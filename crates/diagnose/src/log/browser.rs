@@ -7,6 +7,82 @@ use crate::cause::Cause;
 pub(super) static TABLE: Table = Table {
     product: Product::Browser,
     rows: &[
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -200",
+            &meaning::NAME_MISMATCH,
+            CHROMIUM,
+        ),
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -201",
+            &meaning::EXPIRED_OR_NOT_YET,
+            CHROMIUM,
+        ),
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -202",
+            &meaning::UNTRUSTED,
+            CHROMIUM,
+        ),
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -110",
+            &alert::REQUIRED,
+            CHROMIUM,
+        ),
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -117",
+            &alert::BAD_CERTIFICATE,
+            CHROMIUM,
+        ),
+        row(
+            "handshake failed; returned -1, SSL error code 1, net_error -113",
+            &transport::VERSION_OR_CIPHER,
+            CHROMIUM,
+        ),
+        row(
+            "Peer's Certificate issuer is not recognized",
+            &meaning::UNTRUSTED,
+            NSS,
+        ),
+        row(
+            "Peer's certificate issuer has been marked as not trusted by the user",
+            &meaning::UNTRUSTED_ROOT,
+            NSS,
+        ),
+        row("Peer's Certificate has expired", &meaning::EXPIRED, NSS),
+        row(
+            "Peer's Certificate has been revoked",
+            &revocation::REVOKED,
+            NSS,
+        ),
+        row(
+            "Certificate key usage inadequate for attempted operation",
+            &meaning::KEY_USAGE,
+            NSS,
+        ),
+        row(
+            "SSL peer cannot verify your certificate",
+            &alert::BAD_CERTIFICATE,
+            NSS,
+        ),
+        row(
+            "SSL peer rejected your certificate as expired",
+            &alert::EXPIRED,
+            NSS,
+        ),
+        row(
+            "SSL peer rejected your certificate as revoked",
+            &alert::REVOKED,
+            NSS,
+        ),
+        row(
+            "SSL peer had some unspecified issue with the certificate it received",
+            &alert::CERTIFICATE_UNKNOWN,
+            NSS,
+        ),
+        row(
+            "Peer does not recognize and trust the CA that issued your certificate",
+            &alert::UNKNOWN_CA,
+            NSS,
+        ),
         row("ERR_CERT_AUTHORITY_INVALID", &meaning::UNTRUSTED, CHROMIUM),
         row(
             "ERR_CERT_COMMON_NAME_INVALID",

@@ -11,6 +11,11 @@ use crate::log::message::{Meaning, Product, Table, either, row, server};
 pub(super) static TABLE: Table = Table {
     product: Product::Java,
     rows: &[
+        row(
+            "Unable to find certificate chain",
+            &meaning::UNTRUSTED,
+            "bc-java PKIXCertPathBuilderSpi.java",
+        ),
         row("PKIX path building failed", &meaning::UNTRUSTED, PKIX),
         row(
             "unable to find valid certification path to requested target",

@@ -39,6 +39,7 @@ pub enum Product {
     Node,
     OpenSsl,
     OpenVpn,
+    Php,
     PostgreSql,
     Python,
     Redis,

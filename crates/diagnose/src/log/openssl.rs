@@ -9,6 +9,16 @@ use super::message::{Product, Table, mark, row};
 pub(super) static TABLE: Table = Table {
     product: Product::OpenSsl,
     rows: &[
+        row(
+            "No certificate matches private key",
+            &file::KEY_MISMATCH,
+            "openssl apps/pkcs12.c",
+        ),
+        row(
+            "No cert in -in file '{file}' matches private key",
+            &file::KEY_MISMATCH,
+            "openssl apps/pkcs12.c",
+        ),
         row("[SSL: HTTP_REQUEST]", &transport::PLAIN_REQUEST, SSL),
         row("[SSL: UNSUPPORTED_PROTOCOL]", &transport::VERSION, SSL),
         row(

@@ -6,6 +6,10 @@ use super::message::{Product, Table, mark};
 pub(super) static TABLE: Table = Table {
     product: Product::Network,
     rows: &[
+        mark("verify client's certificate", Server),
+        mark("verify client certificate", Server),
+        mark("stream_socket_enable_crypto", Client),
+        mark("stream_socket_client", Client),
         // Servers.
         mark("while SSL handshaking, client:", Server),
         mark("while reading client request", Server),

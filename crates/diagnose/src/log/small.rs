@@ -1,4 +1,4 @@
-//! Mosquitto, Mbed TLS, wolfSSL.
+//! Mosquitto, Mbed TLS, PHP, wolfSSL.
 
 use super::meaning::{self, alert, file, revocation, transport};
 use super::message::{Product, Table, row};
@@ -67,6 +67,11 @@ pub(super) static MOSQUITTO: Table = Table {
 pub(super) static MBEDTLS: Table = Table {
     product: Product::MbedTls,
     rows: &[
+        row(
+            "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED",
+            &meaning::VERIFY_FAILED,
+            MBEDTLS_ERROR,
+        ),
         row(
             "The certificate is not correctly signed by the trusted CA",
             &meaning::UNTRUSTED,
@@ -239,6 +244,34 @@ pub(super) static WOLFSSL: Table = Table {
     ],
 };
 
+pub(super) static PHP: Table = Table {
+    product: Product::Php,
+    rows: &[
+        row(
+            "Peer certificate CN=`{names}' did not match expected CN=`{host}'",
+            &meaning::NAME_MISMATCH,
+            XP_SSL,
+        ),
+        row(
+            "failed loading cafile stream: `{file}'",
+            &file::UNUSABLE_BUNDLE,
+            XP_SSL,
+        ),
+        row(
+            "Unable to set local cert chain file `{file}'",
+            &file::UNUSABLE_CERTIFICATE,
+            XP_SSL,
+        ),
+        row(
+            "Unable to set private key file `{file}'",
+            &file::UNUSABLE_KEY,
+            XP_SSL,
+        ),
+        row("SSL: Handshake timed out", &transport::SILENT, XP_SSL),
+    ],
+};
+
+const XP_SSL: &str = "php ext/openssl/xp_ssl.c";
 const MOSQUITTO_NET: &str = "mosquitto src/net.c, lib/net_mosq.c";
 const MBEDTLS_X509: &str = "mbedtls include/mbedtls/x509.h (MBEDTLS_X509_CRT_ERROR_INFO_LIST)";
 const MBEDTLS_ERROR: &str = "mbedtls library/error.c";

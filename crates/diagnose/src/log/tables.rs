@@ -44,6 +44,7 @@ pub(super) const TABLES: &[&Table] = &[
     &super::setting::TABLE,
     &super::small::MBEDTLS,
     &super::small::MOSQUITTO,
+    &super::small::PHP,
     &super::small::WOLFSSL,
     &super::spiffe::TABLE,
     &super::stunnel::TABLE,

@@ -8,6 +8,56 @@ pub(in crate::log) static TABLE: Table = Table {
     product: Product::Java,
     rows: &[
         row(
+            "TlsFatalAlertReceived: bad_certificate(42)",
+            &alert::BAD_CERTIFICATE,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: certificate_unknown(46)",
+            &alert::CERTIFICATE_UNKNOWN,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: unknown_ca(48)",
+            &alert::UNKNOWN_CA,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: handshake_failure(40)",
+            &alert::HANDSHAKE_FAILURE,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: certificate_expired(45)",
+            &alert::EXPIRED,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: certificate_required(116)",
+            &alert::REQUIRED,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlertReceived: protocol_version(70)",
+            &alert::PROTOCOL_VERSION,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlert: bad_certificate(42)",
+            &meaning::VERIFY_FAILED,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "TlsFatalAlert: certificate_unknown(46)",
+            &meaning::VERIFY_FAILED,
+            BOUNCY_CASTLE,
+        ),
+        row(
+            "client did not trust this server's certificate, closing connection",
+            &alert::UNKNOWN_CA,
+            "elasticsearch x-pack core SecurityTransportExceptionHandler.java",
+        ),
+        row(
             "RECV TLSv1.2 ALERT: fatal, bad_certificate",
             &alert::BAD_CERTIFICATE,
             DEBUG,
@@ -323,3 +373,5 @@ const SOCKET: &str = "jdk sun/security/ssl/SSLSocketImpl.java";
 const ALERT: &str = "jdk sun/security/ssl/Alert.java, TransportContext.java";
 
 const DEBUG: &str = "jdk 8 sun/security/ssl, javax.net.debug";
+
+const BOUNCY_CASTLE: &str = "bc-java tls/src/main/java/org/bouncycastle/tls/AlertDescription.java";

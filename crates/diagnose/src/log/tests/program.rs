@@ -306,3 +306,45 @@ fn lines_of_verify() {
         ),
     ]);
 }
+
+#[test]
+fn lines_of_programs_met_less_often() {
+    check_all(&[
+        (
+            "org.bouncycastle.tls.TlsFatalAlertReceived: certificate_unknown(46)",
+            "client-ca-not-trusted of either",
+        ),
+        (
+            "client did not trust this server's certificate, closing connection Netty4TcpChannel",
+            "server-ca-not-trusted of server",
+        ),
+        (
+            "stream_socket_enable_crypto(): Peer certificate CN=`a.test' did not match expected CN=`b.test'",
+            "name-mismatch of server",
+        ),
+        (
+            "ssl_client_socket_impl.cc(970)] handshake failed; returned -1, SSL error code 1, net_error -202",
+            "server-ca-not-trusted of either",
+        ),
+        (
+            "Failed to verify client's certificate: x509: certificate specifies an incompatible key usage",
+            "eku-missing-clientauth of client",
+        ),
+        (
+            "VERIFY ERROR: depth=0, error=CRL has expired: CN=client\nOpenSSL: error:140890B2:SSL routines:SSL3_GET_CLIENT_CERTIFICATE:no certificate returned",
+            "crl-expired of either",
+        ),
+        (
+            "socket.receive Invalid receive (size = 369295617 larger than 104857600)",
+            "peer-not-tls of server",
+        ),
+        (
+            "No certificate matches private key",
+            "key-cert-mismatch of either",
+        ),
+        (
+            "SSL peer cannot verify your certificate",
+            "client-ca-not-trusted of either",
+        ),
+    ]);
+}
