@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod factor;
 pub mod finding;
 pub mod handshake;
+pub mod log;
 pub mod refusal;
 pub mod request;
 pub mod scan;
