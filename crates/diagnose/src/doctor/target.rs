@@ -1,6 +1,15 @@
 //! What was seen of a server, one connection after the other, and what follows from it.
 //!
-//! The probe fills in [`TargetSeen`].
+//! The probe fills in [`TargetSeen`]; [`judge`] reads it together with what is [`Known`] of both sides.
+
+mod admission;
+mod answer;
+mod judging;
+mod known;
+mod negotiation;
+mod reach;
+mod refusal;
+mod served;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +17,8 @@ use std::time::Duration;
 use countersign_pki::pem;
 use serde::{Serialize, Serializer};
 
+pub use self::judging::judge;
+pub use self::known::Known;
 use super::question::{Starttls, TlsVersion};
 
 /// What the probe learnt.
