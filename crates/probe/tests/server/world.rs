@@ -11,6 +11,8 @@ use countersign_diagnose::doctor::target::{Known, TargetSeen, judge};
 use countersign_pki::time::UnixTime;
 use countersign_probe::server::{ClientIdentity, Limits, Prober, Wanted};
 use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyUsagePurpose};
+use rustls_pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -162,4 +164,37 @@ pub(crate) fn told(seen: &TargetSeen) -> String {
 pub(crate) fn now() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime::from_seconds(since.expect("after 1970").as_secs())
+}
+
+pub(crate) fn copy(identity: &TestIdentity) -> TestIdentity {
+    TestIdentity {
+        chain: identity.chain.clone(),
+        key: identity.key.clone_key(),
+        key_pem: identity.key_pem.clone(),
+    }
+}
+
+/// Below a second intermediate.
+pub(crate) fn deep_client(ca: &TestCa) -> TestIdentity {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        params
+    };
+    let key = countersign_testkit::pki::key;
+    let upper = CertifiedIssuer::signed_by(authority("upper"), key(), &ca.root).expect("encodable");
+    let lower = CertifiedIssuer::signed_by(authority("lower"), key(), &upper).expect("encodable");
+    let leaf_key = key();
+    let leaf = Leaf::client("you")
+        .params
+        .signed_by(&leaf_key, &lower)
+        .expect("encodable");
+    TestIdentity {
+        chain: vec![leaf.der().clone(), lower.der().clone(), upper.der().clone()],
+        key: PrivateKeyDer::try_from(leaf_key.serialize_der()).expect("PKCS#8"),
+        key_pem: leaf_key.serialize_pem(),
+    }
 }
