@@ -35,6 +35,8 @@ pub struct TargetSeen {
     pub attempts: Vec<Attempt>,
     /// Who vouches for the server, as far as the client's certificate may be shown to it.
     pub vouched: Vouched,
+    /// Whether the client's key is not that of its certificate.
+    pub key_is_anothers: bool,
     /// What was not tried, and why.
     pub left_out: Vec<String>,
     /// All of it.

@@ -287,7 +287,9 @@ impl Plan<'_> {
     fn with_tls(&self, attempt: &Attempt, steps: &mut Vec<Trial>) {
         let first = without_idle_request(attempt);
         let asks = attempt.asked.is_some();
-        if self.aim.has_identity && !matches!(self.seen.vouched, Vouched::Nobody(_)) {
+        let may_be_shown =
+            !matches!(self.seen.vouched, Vouched::Nobody(_)) && !self.seen.key_is_anothers;
+        if self.aim.has_identity && may_be_shown {
             self.with_own(&first, asks, steps);
         }
         let refused_without_alert = matches!(attempt.end, End::Closed | End::Reset)

@@ -301,3 +301,45 @@ async fn listener_that_expects_a_proxy_header_is_recognised() {
         .check(Some(Cause::ProxyHeaderMissing))
         .await;
 }
+
+#[tokio::test]
+async fn list_that_leaves_out_the_issuer_keeps_clients_from_sending() {
+    let test = "list_that_leaves_out_the_issuer_keeps_clients_from_sending";
+    let world = World::new();
+    fs::write(
+        world.at("announced.pem"),
+        TestCa::new("elsewhere").root_pem(),
+    )
+    .unwrap();
+    let servers = mutual("ssl_trusted_certificate AT/ca.pem;").replace(
+        "ssl_client_certificate AT/ca.pem;",
+        "ssl_client_certificate AT/announced.pem;",
+    );
+    let Some(server) = server(&world, test, &servers) else {
+        return;
+    };
+    world
+        .asks(server.address)
+        .check(Some(Cause::CaNamesExcludeIssuer))
+        .await;
+}
+
+#[tokio::test]
+async fn answer_of_a_tls_terminator_that_does_not_ask_is_told_from_one_that_does() {
+    let test = "answer_of_a_tls_terminator_that_does_not_ask_is_told_from_one_that_does";
+    let world = World::new();
+    let servers = mutual("").replace("ssl_verify_client on;", "ssl_verify_client off;");
+    let Some(server) = server(&world, test, &servers) else {
+        return;
+    };
+    world
+        .asks(server.address)
+        .check(Some(Cause::ClientCertNotRequested))
+        .await;
+    let enforced = world
+        .asks(server.address)
+        .as_nobody()
+        .question(|question| question.expect_enforced = true);
+    enforced.check(Some(Cause::ClientCertNotRequested)).await;
+    world.asks(server.address).as_nobody().check(None).await;
+}

@@ -13,7 +13,7 @@ use crate::finding::{Finding, Side};
 pub(super) enum Outcome {
     /// It was let in.
     Admitted,
-    /// HTTP says that it lacks a right: for whatever reason.
+    /// HTTP says that it lacks a right, or asked the wrong host: for whatever reason.
     Forbidden,
     /// It was refused for its certificate, or for want of one.
     Refused,
@@ -23,6 +23,16 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
     let Some(none) = case.speaking() else {
         return;
     };
+    if case.seen.key_is_anothers {
+        out.find(
+            Finding::fault(
+                Cause::KeyCertMismatch,
+                Side::Client,
+                "the client's key is not that of its certificate, so that nothing was shown with it",
+            )
+            .with_fix("openssl x509 -in client.pem -noout -pubkey | openssl sha256; openssl pkey -in client.key -pubout | openssl sha256"),
+        );
+    }
     let own = case.shown(Shown::Own);
     let asked = [Some(none), own]
         .into_iter()
@@ -64,7 +74,7 @@ fn of_http(http: &HttpAnswer) -> Outcome {
     match http.status {
         495 | 496 => Outcome::Refused,
         400 if says_certificate(http) => Outcome::Refused,
-        401 | 403 => Outcome::Forbidden,
+        401 | 403 | 421 => Outcome::Forbidden,
         _ => Outcome::Admitted,
     }
 }

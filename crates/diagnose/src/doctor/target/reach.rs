@@ -266,7 +266,7 @@ fn no_tls(case: &Case<'_>, first: &Attempt) -> Finding {
         .attempts
         .iter()
         .map(|attempt| attempt.plaintext.as_slice())
-        .find(|plaintext| !plaintext.is_empty());
+        .find(|plaintext| is_text_of_another_protocol(plaintext));
     if let Some(http) = plain {
         return peer_not_tls(
             case,
@@ -311,6 +311,11 @@ fn no_tls(case: &Case<'_>, first: &Attempt) -> Finding {
             format!("{target} {} in the handshake", end_text(end)),
         ),
     }
+}
+
+/// Not the beginning of a record, which is what servers of TLS answer to plaintext as well.
+fn is_text_of_another_protocol(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|kind| !(20..=24).contains(kind))
 }
 
 fn port(case: &Case<'_>) -> u16 {
