@@ -194,6 +194,8 @@ pub struct Attempt {
     pub finished: bool,
     /// Whether the session that was offered was taken up.
     pub resumed: bool,
+    /// Whether the server gave out a session of TLS 1.3, which it does for whom it has accepted.
+    pub has_ticket: bool,
     /// What ended it.
     pub end: End,
     /// How far it was.
@@ -327,15 +329,20 @@ impl Serialize for Preamble {
 }
 
 impl Attempt {
-    /// Whether TLS was agreed on, and the server had not refused when we looked away.
+    /// Whether the server went through with TLS, whatever the application says afterwards.
     pub fn is_accepted_by_tls(&self) -> bool {
+        // In TLS 1.2 its Finished comes when it has judged our certificate; in TLS 1.3 a session does, or an answer.
+        let has_judged = self.has_ticket
+            || self.http.is_some()
+            || self.other_data
+            || self
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.version < TlsVersion::Tls13);
         self.finished
             && match self.end {
                 End::Open => true,
-                // Whoever has answered has accepted; a close without one is a refusal of some kind.
-                End::Closed | End::Flood | End::Reset | End::TimedOut => {
-                    self.http.is_some() || self.other_data
-                }
+                End::Closed | End::Flood | End::Reset | End::TimedOut => has_judged,
                 _ => false,
             }
     }

@@ -293,6 +293,7 @@ impl Filled for Attempt {
             sent_certificate: false,
             finished: false,
             resumed: false,
+            has_ticket: false,
             end: End::Open,
             at: Stage::BeforeServerHello,
             http: None,
@@ -308,6 +309,7 @@ impl Filled for Attempt {
         self.hello = told.hello;
         self.finished = told.finished;
         self.resumed = told.resumed;
+        self.has_ticket = told.has_ticket;
         self.end = told.end;
         self.at = told.at;
         self.http = told.http;

@@ -364,11 +364,12 @@ impl Plan<'_> {
                 });
             }
         }
+        // A page may be forbidden to everybody. One that does not exist is forbidden only to whom everything is.
         if attempt.http.as_ref().is_some_and(|http| http.status == 403)
-            && let Some(request) = first.request.as_ref().filter(|request| request.path != "/")
+            && let Some(request) = &first.request
         {
             let request = HttpRequest {
-                path: "/".to_owned(),
+                path: NO_PAGE.to_owned(),
                 ..request.clone()
             };
             steps.push(Trial {
@@ -438,6 +439,9 @@ fn by_port(port: u16) -> Option<Starttls> {
 }
 
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Whoever reads the server's log sees who asked.
+const NO_PAGE: &str = "/countersign-doctor-asks-for-no-page";
 
 /// A person tries one or two.
 const MAX_NAMES: usize = 3;

@@ -57,7 +57,7 @@ async fn certificate_that_is_asked_for_by_path_is_told() {
             .check(Some(Cause::PostHandshakeAuthUnavailable))
             .await;
         let url = format!("https://localhost:{}/", server.address.port());
-        world.asks_for(&url).as_nobody().check(None).await;
+        world.asks_for(&url).without_client().check(None).await;
     }
 }
 
@@ -71,7 +71,7 @@ async fn whole_host_that_requires_a_certificate_is_healthy() {
     world.asks(server.address).check(None).await;
     world
         .asks(server.address)
-        .as_nobody()
+        .without_client()
         .check(Some(Cause::ClientCertNotSent))
         .await;
     let url = format!("http://localhost:{}/", server.address.port());

@@ -44,7 +44,7 @@ async fn who_may_come_in_and_who_may_not_is_told() {
         world.asks(server.address).check(None).await;
         world
             .asks(server.address)
-            .as_nobody()
+            .without_client()
             .check(Some(Cause::ClientCertNotSent))
             .await;
         for (client, cause) in [
@@ -54,7 +54,7 @@ async fn who_may_come_in_and_who_may_not_is_told() {
         ] {
             world
                 .asks(server.address)
-                .as_client(client)
+                .with_client(client)
                 .check(Some(cause))
                 .await;
         }
@@ -80,7 +80,7 @@ async fn revoked_certificate_is_told() {
     world.asks(server.address).check(None).await;
     world
         .asks(server.address)
-        .as_client(&client)
+        .with_client(&client)
         .check(Some(Cause::CertificateRevoked))
         .await;
 }
@@ -107,12 +107,12 @@ async fn name_that_it_does_not_serve_strictly_is_told() {
     let Some(server) = server(&world, test, "strict-sni", "") else {
         return;
     };
-    let asked = world.asks(server.address).as_nobody();
+    let asked = world.asks(server.address).without_client();
     asked.check(None).await;
     let target = server.address.to_string();
     let other = world
         .asks_for(&target)
-        .as_nobody()
+        .without_client()
         .question(|question| question.name = Some("other.example".to_owned()));
     other.check(Some(Cause::SniUnknown)).await;
 }

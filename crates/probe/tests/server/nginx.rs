@@ -83,18 +83,18 @@ async fn page_of_a_refusal_is_told_by_the_certificate() {
     ] {
         world
             .asks(server.address)
-            .as_client(&client)
+            .with_client(&client)
             .check(Some(cause))
             .await;
     }
     world
         .asks(server.address)
-        .as_nobody()
+        .without_client()
         .check(Some(Cause::ClientCertNotSent))
         .await;
     let enforced = world
         .asks(server.address)
-        .as_nobody()
+        .without_client()
         .question(|question| question.expect_enforced = true);
     enforced.check(None).await;
 }
@@ -117,7 +117,7 @@ async fn revoked_client_of_a_trusted_ca_is_told_from_a_strangers() {
     world.asks(server.address).check(None).await;
     world
         .asks(server.address)
-        .as_client(&client)
+        .with_client(&client)
         .check(Some(Cause::CertificateRevoked))
         .await;
 }
@@ -134,7 +134,7 @@ async fn depth_that_is_too_small_is_told() {
     let deep = crate::world::deep_client(&world.ca);
     world
         .asks(server.address)
-        .as_client(&deep)
+        .with_client(&deep)
         .check(Some(Cause::VerifyDepthTooSmall))
         .await;
 }
@@ -152,7 +152,7 @@ async fn optional_certificates_are_at_fault_only_where_they_must_not_be() {
         .asks(server.address)
         .question(|question| question.expect_enforced = true);
     enforced.check(Some(Cause::ClientAuthNotEnforced)).await;
-    let nobody = world.asks(server.address).as_nobody();
+    let nobody = world.asks(server.address).without_client();
     nobody
         .question(|question| question.expect_enforced = true)
         .check(Some(Cause::ClientAuthNotEnforced))
@@ -171,7 +171,7 @@ async fn who_is_not_in_the_list_of_names_is_not_allowed() {
     let other = world.ca.issue(Leaf::client("other"));
     world
         .asks(server.address)
-        .as_client(&other)
+        .with_client(&other)
         .check(Some(Cause::IdentityNotAllowed))
         .await;
 }
@@ -338,8 +338,30 @@ async fn answer_of_a_tls_terminator_that_does_not_ask_is_told_from_one_that_does
         .await;
     let enforced = world
         .asks(server.address)
-        .as_nobody()
+        .without_client()
         .question(|question| question.expect_enforced = true);
     enforced.check(Some(Cause::ClientCertNotRequested)).await;
-    world.asks(server.address).as_nobody().check(None).await;
+    world
+        .asks(server.address)
+        .without_client()
+        .check(None)
+        .await;
+}
+
+#[tokio::test]
+async fn start_page_that_is_forbidden_to_everybody_is_no_fault() {
+    let test = "start_page_that_is_forbidden_to_everybody_is_no_fault";
+    let world = World::new();
+    fs::create_dir(world.at("empty")).unwrap();
+    let servers = mutual("root AT/empty;").replace("return 200 ok;", "");
+    let Some(server) = server(&world, test, &servers) else {
+        return;
+    };
+    world.asks(server.address).check(None).await;
+    let servers = mutual("location /admin { return 403; }\nlocation / { return 200 ok; }").replace("return 200 ok; }\n", "}\n").replace("\nreturn 200 ok; }", "\n}");
+    let Some(server) = self::server(&world, test, &servers) else {
+        return;
+    };
+    let url = format!("https://localhost:{}/admin/x", server.address.port());
+    world.asks_for(&url).check(Some(Cause::RequestNotAllowed)).await;
 }

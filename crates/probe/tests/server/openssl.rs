@@ -4,7 +4,7 @@ use std::process::Command;
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::doctor::question::{Question, TlsVersion};
-use countersign_diagnose::doctor::target::Shown;
+use countersign_diagnose::doctor::target::{Attempt, Shown};
 use countersign_testkit::pki::{Leaf, TestCa};
 use rcgen::ExtendedKeyUsagePurpose;
 
@@ -81,7 +81,7 @@ async fn certificate_of_a_stranger_is_of_a_ca_that_the_server_does_not_trust() {
         let Some(server) = server(&world, test, &arguments) else {
             return;
         };
-        let asked = world.asks(server.address).as_client(&stranger);
+        let asked = world.asks(server.address).with_client(&stranger);
         asked.check(Some(Cause::ClientCaNotTrusted)).await;
     }
 }
@@ -130,7 +130,7 @@ async fn flaw_of_the_clients_certificate_is_what_its_refusal_is_told_by() {
         for (client, cause) in &cases {
             world
                 .asks(server.address)
-                .as_client(client)
+                .with_client(client)
                 .check(Some(*cause))
                 .await;
         }
@@ -146,7 +146,7 @@ async fn intermediate_that_is_at_hand_shows_what_the_clients_file_lacks() {
     };
     let mut alone = world.ca.issue(Leaf::client("you"));
     alone.chain.truncate(1);
-    let mut asked = world.asks(server.address).as_client(&alone);
+    let mut asked = world.asks(server.address).with_client(&alone);
     let issuing = world.ca.intermediate.der().to_vec();
     asked.wanted.issuers.push(issuing.clone());
     asked.known.issuers.push(issuing);
@@ -156,7 +156,7 @@ async fn intermediate_that_is_at_hand_shows_what_the_clients_file_lacks() {
         .iter()
         .find(|attempt| attempt.trial.certificate == Shown::OwnCompleted);
     assert!(
-        completed.is_some_and(|attempt| attempt.is_accepted_by_tls()),
+        completed.is_some_and(Attempt::is_accepted_by_tls),
         "{}",
         told(&seen)
     );
@@ -172,7 +172,7 @@ async fn whoever_comes_without_a_certificate_is_told_that_one_is_required() {
         };
         world
             .asks(server.address)
-            .as_nobody()
+            .without_client()
             .check(Some(Cause::ClientCertNotSent))
             .await;
         let meant = world
@@ -182,7 +182,7 @@ async fn whoever_comes_without_a_certificate_is_told_that_one_is_required() {
         // Who only wants to know that it is enforced has what they want.
         let enforced = world
             .asks(server.address)
-            .as_nobody()
+            .without_client()
             .question(|question| question.expect_enforced = true);
         enforced.check(None).await;
     }
@@ -231,7 +231,11 @@ async fn plain_tls_server_is_healthy_unless_a_certificate_is_for_it() {
         let Some(server) = server(&world, test, arguments) else {
             return;
         };
-        world.asks(server.address).as_nobody().check(None).await;
+        world
+            .asks(server.address)
+            .without_client()
+            .check(None)
+            .await;
         world
             .asks(server.address)
             .check(Some(Cause::ClientCertNotRequested))
@@ -274,7 +278,7 @@ async fn clients_own_limits_meet_no_version_of_the_server() {
         let Some(server) = server(&world, test, arguments) else {
             return;
         };
-        let asked = world.asks(server.address).as_nobody().question(change);
+        let asked = world.asks(server.address).without_client().question(change);
         asked.check(Some(Cause::TlsVersionMismatch)).await;
     }
 }
@@ -465,7 +469,7 @@ async fn ca_of_the_same_name_with_another_key_is_told_from_a_strange_ca() {
     let Some(server) = server(&world, test, &arguments) else {
         return;
     };
-    let asked = world.asks(server.address).as_client(&client);
+    let asked = world.asks(server.address).with_client(&client);
     asked.check(Some(Cause::SameNameDifferentKeyCa)).await;
 }
 
@@ -486,7 +490,7 @@ async fn two_generations_of_a_ca_are_told_as_such() {
         return;
     };
     let client = new.issue(Leaf::client("you"));
-    let asked = world.asks(server.address).as_client(&client);
+    let asked = world.asks(server.address).with_client(&client);
     asked.check(Some(Cause::CaRotatedWithoutOverlap)).await;
 }
 

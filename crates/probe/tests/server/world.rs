@@ -78,13 +78,13 @@ impl World {
                 ..Known::default()
             },
         }
-        .as_client(&self.client)
+        .with_client(&self.client)
     }
 }
 
 impl Asked {
     /// With another client's certificate.
-    pub(crate) fn as_client(mut self, client: &TestIdentity) -> Self {
+    pub(crate) fn with_client(mut self, client: &TestIdentity) -> Self {
         let chain: Vec<Vec<u8>> = client.chain.iter().map(|der| der.to_vec()).collect();
         self.known.client_chain.clone_from(&chain);
         self.wanted.identity = Some(ClientIdentity {
@@ -95,7 +95,7 @@ impl Asked {
     }
 
     /// Without a certificate.
-    pub(crate) fn as_nobody(mut self) -> Self {
+    pub(crate) fn without_client(mut self) -> Self {
         self.known.client_chain.clear();
         self.wanted.identity = None;
         self

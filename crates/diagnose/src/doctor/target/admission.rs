@@ -1,5 +1,7 @@
 //! Whether the server asks for a certificate, and whom it lets in.
 
+use countersign_pki::certificate::Certificate;
+
 use super::judging::{Case, Verdict};
 use super::known::{is_self_issued, parsed};
 use super::reach::end_text;
@@ -24,14 +26,7 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
         return;
     };
     if case.seen.key_is_anothers {
-        out.find(
-            Finding::fault(
-                Cause::KeyCertMismatch,
-                Side::Client,
-                "the client's key is not that of its certificate, so that nothing was shown with it",
-            )
-            .with_fix("openssl x509 -in client.pem -noout -pubkey | openssl sha256; openssl pkey -in client.key -pubout | openssl sha256"),
-        );
+        out.find(key_of_another(case));
     }
     let own = case.shown(Shown::Own);
     let asked = [Some(none), own]
@@ -56,6 +51,27 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
         None => with_none(case, none, without, out),
     }
     enforcement(case, without, own.map(outcome), out);
+}
+
+/// The key is not the first certificate's; it may be that of a later one.
+fn key_of_another(case: &Case<'_>) -> Finding {
+    let chain = parsed(&case.known.client_chain);
+    let is_upside_down = chain.first().is_some_and(Certificate::is_ca)
+        && chain.iter().skip(1).any(|later| !later.is_ca());
+    if is_upside_down {
+        return Finding::fault(
+            Cause::ChainWrongOrder,
+            Side::Client,
+            "the client's certificate file begins with a CA, so that its key does not fit; nothing was shown with it",
+        )
+        .with_fix("cat client.pem intermediate.pem > client-chain.pem");
+    }
+    Finding::fault(
+        Cause::KeyCertMismatch,
+        Side::Client,
+        "the client's key is not that of its certificate, so that nothing was shown with it",
+    )
+    .with_fix("openssl x509 -in client.pem -noout -pubkey | openssl sha256; openssl pkey -in client.key -pubout | openssl sha256")
 }
 
 /// How a connection ended, as the client has it.
@@ -129,14 +145,14 @@ fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &m
 
 /// The handshake broke in the middle and nothing was asked.
 fn ended(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
-    let cause = match &none.end {
+    let slug = match &none.end {
         End::Open => return None,
         End::TimedOut => Cause::HandshakeTimeout,
         _ => Cause::MalformedHandshake,
     };
     Some(
         Finding::fault(
-            cause,
+            slug,
             Side::Server,
             format!(
                 "{} {} its ServerHello",

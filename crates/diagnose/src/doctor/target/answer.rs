@@ -27,7 +27,19 @@ pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) {
     }
     let is_identified = attempt.sent_certificate && attempt.asked.is_some();
     if http.status == 403 && is_identified && attempt.trial.certificate == Shown::Own {
-        out.find(forbidden(case, attempt, http));
+        let finding = forbidden(case, attempt, http);
+        // A page that nobody named, and that is forbidden as many a start page is, says nothing of the identity.
+        let is_named = attempt
+            .trial
+            .request
+            .as_ref()
+            .is_some_and(|request| request.path != "/");
+        let is_of_the_path = finding.cause == Cause::RequestNotAllowed;
+        out.find(if is_of_the_path && !is_named {
+            finding.note()
+        } else {
+            finding
+        });
     }
 }
 
@@ -90,7 +102,7 @@ fn forbidden(case: &Case<'_>, attempt: &Attempt, http: &HttpAnswer) -> Finding {
             other.trial.certificate == Shown::Own && other.trial.request != attempt.trial.request
         })
         .find(|other| other.http.is_some() && outcome(other) == Outcome::Admitted);
-    let cause = if elsewhere.is_some() {
+    let slug = if elsewhere.is_some() {
         Cause::RequestNotAllowed
     } else {
         Cause::IdentityNotAllowed
@@ -112,7 +124,7 @@ fn forbidden(case: &Case<'_>, attempt: &Attempt, http: &HttpAnswer) -> Finding {
     })
     .unwrap_or_default();
     let finding = Finding::fault(
-        cause,
+        slug,
         Side::Policy,
         format!(
             "{} takes the client's certificate and answers {} {} to {path}: it does not allow {who}",

@@ -1,14 +1,19 @@
 //! Why a server refuses the client's certificate: its alert or page is one of a dozen causes; the certificate, the CAs that
 //! the server names and what it says to others tell which.
 
-use countersign_pki::certificate::Certificate;
+mod flaw;
+mod lineage;
+mod scheme;
+
 use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
 use countersign_pki::dn::DistinguishedName;
-use countersign_pki::time::spoken;
 
+use self::lineage::names;
+pub(super) use self::lineage::{Lineage, names_text};
+pub(super) use self::scheme::no_scheme;
 use super::admission::{Outcome, is_self_signed, outcome};
 use super::judging::Case;
-use super::known::{Known, is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
+use super::known::{is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
 use super::reach::end_text;
 use super::served::{clock, looks_like_an_intermediate};
 use super::{Attempt, CertificateRequest, End, Shown, TlsVersion, Vouched};
@@ -45,32 +50,6 @@ pub(super) fn explain(case: &Case<'_>, own: &Attempt) -> Finding {
         return finding;
     }
     look.beyond_flaws(said)
-}
-
-/// The server takes no signature by this kind of key.
-pub(super) fn no_scheme(case: &Case<'_>, own: &Attempt) -> Finding {
-    let key = parsed(&case.known.client_chain)
-        .first()
-        .map(|leaf| leaf.public_key_algorithm().to_string())
-        .unwrap_or_default();
-    let schemes: Vec<String> = own
-        .asked
-        .iter()
-        .flat_map(|asked| &asked.schemes)
-        .map(|scheme| scheme_name(*scheme))
-        .collect();
-    let schemes = schemes.join(", ");
-    Finding::fault(
-        Cause::SigalgUnsupported,
-        Side::Client,
-        format!(
-            "{} takes no signature by the client's key ({key}): it lists {schemes}",
-            case.seen.target
-        ),
-    )
-    .with("key", key)
-    .with("server_schemes", schemes)
-    .with_fix("openssl ecparam -name prime256v1 -genkey -noout -out client.key, and have a new certificate issued for it")
 }
 
 /// What the server said, as far as it tells causes apart.
@@ -156,100 +135,6 @@ impl Said {
     }
 }
 
-/// The client's certificate, and the issuers above it as far as anything at hand leads.
-pub(super) struct Lineage {
-    /// Leaf first; each is issued by the next.
-    path: Vec<Certificate>,
-    /// How many of them the client sends.
-    sent: usize,
-}
-
-impl Lineage {
-    /// `None`: there is no certificate that can be read.
-    pub(super) fn of(known: &Known) -> Option<Self> {
-        let sent = parsed(&known.client_chain);
-        let others = parsed(&known.every_issuer());
-        let mut path = vec![sent.first()?.clone()];
-        let mut count = 1;
-        while let Some(last) = path.last().filter(|last| !is_self_issued(last)).cloned() {
-            let in_chain = sent.iter().skip(1).find(|above| is_issued_by(&last, above));
-            count += usize::from(in_chain.is_some());
-            let above = in_chain.or_else(|| others.iter().find(|above| is_issued_by(&last, above)));
-            match above {
-                Some(above)
-                    if path.len() < MAX_PATH
-                        && path.iter().all(|known| known.der() != above.der()) =>
-                {
-                    path.push(above.clone())
-                }
-                _ => break,
-            }
-        }
-        Some(Self { path, sent: count })
-    }
-
-    pub(super) fn leaf(&self) -> &Certificate {
-        &self.path[0]
-    }
-
-    /// Whether the list names anybody above the leaf.
-    pub(super) fn is_named_by(&self, asked: &CertificateRequest) -> bool {
-        self.named_at(asked).is_some()
-    }
-
-    /// The first whose issuer the list names.
-    fn named_at(&self, asked: &CertificateRequest) -> Option<usize> {
-        self.path
-            .iter()
-            .position(|certificate| names(asked, certificate.issuer_der()))
-    }
-
-    /// The topmost issuer that is named in the path, whether it is at hand or not.
-    fn top(&self) -> &Certificate {
-        self.path.last().expect("it begins with the leaf")
-    }
-
-    /// Certificates between the leaf and the one that issues itself.
-    fn intermediates(&self) -> usize {
-        let below_root = usize::from(is_self_issued(self.top()));
-        self.path.len().saturating_sub(1 + below_root)
-    }
-}
-
-fn names(asked: &CertificateRequest, name: &[u8]) -> bool {
-    asked.ca_names.iter().any(|known| {
-        known.0 == name
-            || match (
-                DistinguishedName::from_der(&known.0),
-                DistinguishedName::from_der(name),
-            ) {
-                (Ok(one), Ok(other)) => one == other,
-                _ => false,
-            }
-    })
-}
-
-/// The CAs that a server names, the first of them.
-pub(super) fn names_text(asked: &CertificateRequest) -> String {
-    if asked.ca_names.is_empty() {
-        return "none".to_owned();
-    }
-    let shown = asked.ca_names.iter().take(MAX_NAMES_TOLD).map(|name| {
-        DistinguishedName::from_der(&name.0).map_or_else(
-            |_| "a name that cannot be read".to_owned(),
-            |name| name.to_string(),
-        )
-    });
-    let mut text = shown.collect::<Vec<_>>().join("; ");
-    if asked.ca_names.len() > MAX_NAMES_TOLD {
-        text.push_str(&format!(
-            "; and {} more",
-            asked.ca_names.len() - MAX_NAMES_TOLD
-        ));
-    }
-    text
-}
-
 struct Look<'l, 'c> {
     case: &'l Case<'c>,
     own: &'l Attempt,
@@ -272,7 +157,7 @@ impl Look<'_, '_> {
         with_commands(finding, cause)
     }
 
-    fn from_fault(&self, cause: Cause, fault: &ChainFault) -> Finding {
+    fn faulty(&self, cause: Cause, fault: &ChainFault) -> Finding {
         let refusal = chain::refusal(fault, Purpose::ClientAuth);
         self.found(cause, refusal.sentence())
     }
@@ -292,7 +177,7 @@ impl Look<'_, '_> {
         let fault = judged.err()?;
         let plain = chain::cause(&fault.kind, Purpose::ClientAuth);
         if !matches!(fault.kind, ChainFaultKind::UnknownIssuer { .. }) {
-            return Some(self.from_fault(plain, &fault));
+            return Some(self.faulty(plain, &fault));
         }
         let mut completed = known.client_chain.clone();
         completed.extend(known.every_issuer());
@@ -317,113 +202,7 @@ impl Look<'_, '_> {
         } else {
             plain
         };
-        Some(self.from_fault(cause, &fault))
-    }
-
-    /// What any server would find wrong with the certificate itself.
-    fn flaw(&self) -> Option<(Cause, Finding)> {
-        let known = self.case.known;
-        let top = self.lineage.top();
-        if self.lineage.path.len() > 1 {
-            let anchor = vec![top.der().to_vec()];
-            let by = (self.case.now, false);
-            let judged = verdict(
-                &anchor,
-                &[],
-                &known.client_chain,
-                Purpose::ClientAuth,
-                &[],
-                by,
-            );
-            return match judged? {
-                Ok(_) => None,
-                Err(fault) => {
-                    let cause = match fault.kind {
-                        // The anchor stands above an issuer that is at hand, and not in the client's file.
-                        ChainFaultKind::UnknownIssuer { .. } => Cause::ChainMissingIntermediate,
-                        _ => chain::cause(&fault.kind, Purpose::ClientAuth),
-                    };
-                    Some((cause, self.from_fault(cause, &fault)))
-                }
-            };
-        }
-        self.flaw_of_leaf()
-    }
-
-    /// The same where nobody above the leaf is at hand.
-    fn flaw_of_leaf(&self) -> Option<(Cause, Finding)> {
-        let leaf = self.lineage.leaf();
-        let now = self.case.now;
-        let found = |cause, because: String| Some((cause, self.found(cause, &because)));
-        if leaf.not_after() < now {
-            let ago = spoken(now.since(leaf.not_after()));
-            return found(
-                Cause::LeafExpired,
-                format!(
-                    "it expired {ago} ago (not_after {}, now {now})",
-                    leaf.not_after()
-                ),
-            );
-        }
-        if leaf.not_before() > now {
-            let wait = spoken(leaf.not_before().since(now));
-            return found(
-                Cause::NotYetValid,
-                format!(
-                    "it is valid only in {wait} (not_before {}, now {now})",
-                    leaf.not_before()
-                ),
-            );
-        }
-        if leaf.version() < 3 {
-            return found(
-                Cause::X509V1,
-                "it is X.509 version 1, without extensions".to_owned(),
-            );
-        }
-        if let Some(usage) = leaf.extended_key_usage() {
-            let listed = usage.listed();
-            let fits = listed
-                .iter()
-                .any(|name| name == "clientAuth" || name == "anyExtendedKeyUsage");
-            if !fits {
-                return found(
-                    Cause::EkuMissingClientauth,
-                    format!(
-                        "its extendedKeyUsage lists {} and not clientAuth",
-                        listed.join(", ")
-                    ),
-                );
-            }
-        }
-        if let Some(usage) = leaf.key_usage() {
-            let listed = usage.listed();
-            if !listed.contains(&"digitalSignature") && !leaf.is_ca() {
-                return found(
-                    Cause::KeyusageMissingDigitalsignature,
-                    format!(
-                        "its keyUsage lists {} and not digitalSignature",
-                        listed.join(", ")
-                    ),
-                );
-            }
-        }
-        if let Some(weak) = leaf.weak_key() {
-            return found(Cause::WeakKey, format!("its key is weak ({weak})"));
-        }
-        if let Some(weak) = leaf.weak_signature() {
-            return found(
-                Cause::WeakSignature,
-                format!("its signature is weak ({weak})"),
-            );
-        }
-        if leaf.is_ca() {
-            return found(
-                Cause::CaUsedAsEndEntity,
-                "it is a CA certificate, presented as a client's own".to_owned(),
-            );
-        }
-        None
+        Some(self.faulty(cause, &fault))
     }
 
     /// There is nothing wrong with the certificate alone.
@@ -705,21 +484,21 @@ fn looks_like_kin(issuer: &str, listed: &[String]) -> bool {
             .any(|name| words(name).iter().any(|word| own.contains(word)))
 }
 
-fn plain(case: &Case<'_>, own: &Attempt, cause: Cause) -> Finding {
+fn plain(case: &Case<'_>, own: &Attempt, slug: Cause) -> Finding {
     with_commands(
         plain_because(
             case,
             own,
-            cause,
+            slug,
             "the client's certificate is not at hand to say more",
         ),
-        cause,
+        slug,
     )
 }
 
-fn plain_because(case: &Case<'_>, own: &Attempt, cause: Cause, because: &str) -> Finding {
+fn plain_because(case: &Case<'_>, own: &Attempt, slug: Cause, because: &str) -> Finding {
     let said = said_text(own);
-    let side = match cause {
+    let side = match slug {
         Cause::ClientCaNotTrusted
         | Cause::CaRotatedWithoutOverlap
         | Cause::SameNameDifferentKeyCa
@@ -734,7 +513,7 @@ fn plain_because(case: &Case<'_>, own: &Attempt, cause: Cause, because: &str) ->
         _ => Side::Client,
     };
     Finding::fault(
-        cause,
+        slug,
         side,
         format!(
             "{} {said} the client's certificate: {because}",
@@ -757,8 +536,8 @@ fn said_text(own: &Attempt) -> String {
     }
 }
 
-fn with_commands(finding: Finding, cause: Cause) -> Finding {
-    match cause {
+fn with_commands(finding: Finding, slug: Cause) -> Finding {
+    match slug {
         Cause::ClientCaNotTrusted | Cause::CaRotatedWithoutOverlap | Cause::SameNameDifferentKeyCa => finding.with_fix(
             "cat ca-of-the-client.pem >> client-ca.pem, then reload (nginx: ssl_client_certificate; HAProxy: ca-file; Apache: SSLCACertificateFile; Envoy: trusted_ca)",
         ),
@@ -771,35 +550,3 @@ fn with_commands(finding: Finding, cause: Cause) -> Finding {
         _ => finding,
     }
 }
-
-fn scheme_name(scheme: u16) -> String {
-    let known = SCHEMES.iter().find(|(code, _)| *code == scheme);
-    known.map_or_else(|| format!("0x{scheme:04x}"), |(_, name)| (*name).to_owned())
-}
-
-/// RFC 8446 §4.2.3.
-const SCHEMES: &[(u16, &str)] = &[
-    (0x0201, "rsa_pkcs1_sha1"),
-    (0x0203, "ecdsa_sha1"),
-    (0x0401, "rsa_pkcs1_sha256"),
-    (0x0403, "ecdsa_secp256r1_sha256"),
-    (0x0501, "rsa_pkcs1_sha384"),
-    (0x0503, "ecdsa_secp384r1_sha384"),
-    (0x0601, "rsa_pkcs1_sha512"),
-    (0x0603, "ecdsa_secp521r1_sha512"),
-    (0x0804, "rsa_pss_rsae_sha256"),
-    (0x0805, "rsa_pss_rsae_sha384"),
-    (0x0806, "rsa_pss_rsae_sha512"),
-    (0x0807, "ed25519"),
-    (0x0808, "ed448"),
-    (0x0809, "rsa_pss_pss_sha256"),
-    (0x080a, "rsa_pss_pss_sha384"),
-    (0x080b, "rsa_pss_pss_sha512"),
-    (0x0904, "mldsa44"),
-    (0x0905, "mldsa65"),
-    (0x0906, "mldsa87"),
-];
-
-/// webpki follows 6 intermediates.
-const MAX_PATH: usize = 8;
-const MAX_NAMES_TOLD: usize = 4;

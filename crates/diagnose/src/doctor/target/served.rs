@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ChainFault, ChainFaultKind, ExpectedName, Purpose};
+use countersign_pki::name::TypedName;
 use countersign_pki::time::{UnixTime, spoken};
 
 use super::judging::{Case, Verdict};
@@ -106,9 +107,9 @@ fn revoked(
     }
 }
 
-fn finding(case: &Case<'_>, cause: Cause, fault: &ChainFault) -> Finding {
+fn finding(case: &Case<'_>, slug: Cause, fault: &ChainFault) -> Finding {
     let refusal = chain::refusal(fault, Purpose::ServerAuth);
-    let side = match cause {
+    let side = match slug {
         Cause::ServerCaNotTrusted
         | Cause::SameNameDifferentKeyCa
         | Cause::CaRotatedWithoutOverlap
@@ -118,13 +119,13 @@ fn finding(case: &Case<'_>, cause: Cause, fault: &ChainFault) -> Finding {
     let mut evidence = refusal.evidence.clone();
     evidence.push("target", &case.seen.target);
     let found = Finding::fault(
-        cause,
+        slug,
         side,
         format!("{} shows: {}", case.seen.target, refusal.sentence()),
     )
     .with_evidence(evidence);
     let look = format!("{} -showcerts </dev/null", case.s_client());
-    match cause {
+    match slug {
         Cause::ChainMissingIntermediate => found
             .with_fix("cat server.pem intermediate.pem > fullchain.pem; nginx: ssl_certificate fullchain.pem; HAProxy: both and the key in one crt file; then reload")
             .with_fix(look),
@@ -249,9 +250,9 @@ fn without_anchors(
     let above: Vec<Vec<u8>> = chain.iter().skip(1).cloned().collect();
     let by = (now, false);
     if let Some(Err(fault)) = verdict(&above, &[], chain, Purpose::ServerAuth, names, by) {
-        let cause = chain::cause(&fault.kind, Purpose::ServerAuth);
+        let slug = chain::cause(&fault.kind, Purpose::ServerAuth);
         if !matches!(fault.kind, ChainFaultKind::UnknownIssuer { .. }) {
-            return Some(finding(case, cause, &fault));
+            return Some(finding(case, slug, &fault));
         }
     }
     let leaf = Certificate::parse_anchor(chain.first()?).ok()?;
@@ -361,7 +362,7 @@ fn subject(attempt: &Attempt) -> Option<String> {
         .subject_alt_names()
         .iter()
         .take(4)
-        .map(|name| name.bare())
+        .map(TypedName::bare)
         .collect();
     Some(if names.is_empty() {
         leaf.subject().to_string()
