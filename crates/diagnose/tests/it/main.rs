@@ -5,6 +5,8 @@
     reason = "comparing a committed page needs files, regenerating it needs a switch"
 )]
 
+mod target;
+
 use std::path::Path;
 use std::{env, fs};
 
