@@ -2,6 +2,7 @@
 //!
 //! The probe fills in [`TargetSeen`]; [`judge`] reads it together with what is [`Known`] of both sides.
 
+mod account;
 mod admission;
 mod answer;
 mod judging;
@@ -20,6 +21,7 @@ use serde::{Serialize, Serializer};
 pub use self::judging::judge;
 pub use self::known::Known;
 use super::question::{Starttls, TlsVersion};
+use crate::evidence::printable;
 
 /// What the probe learnt.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -221,7 +223,10 @@ pub struct HelloSeen {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cipher_name: Option<String>,
     /// The application protocol.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub alpn: Option<String>,
 }
 
@@ -265,6 +270,7 @@ pub enum End {
     /// We ended it, having seen enough.
     Open,
     /// The server would not change to TLS, in its words.
+    #[serde(serialize_with = "line")]
     PreambleRefused(String),
     /// The system cut it (`RST`).
     Reset,
@@ -282,17 +288,25 @@ pub struct HttpAnswer {
     /// The status.
     pub status: u16,
     /// What stands behind it.
+    #[serde(serialize_with = "line")]
     pub reason: String,
     /// `Server`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub server: Option<String>,
     /// The server's time by `Date`, less this machine's, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
     /// `Location`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub location: Option<String>,
     /// The beginning of the body.
+    #[serde(serialize_with = "line")]
     pub body: String,
 }
 
@@ -352,8 +366,17 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+fn line<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&printable(text, MAX_PLAINTEXT_BYTES))
+}
+
+#[expect(clippy::ref_option, reason = "as serde wants it")]
+fn optional_line<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    line(text.as_deref().unwrap_or_default(), serializer)
+}
+
 fn text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&crate::evidence::printable(
+    serializer.serialize_str(&printable(
         String::from_utf8_lossy(bytes),
         MAX_PLAINTEXT_BYTES,
     ))

@@ -7,4 +7,5 @@ mod nginx;
 mod openssl;
 mod peers;
 mod plaintext;
+mod plan;
 mod world;

@@ -358,10 +358,15 @@ async fn start_page_that_is_forbidden_to_everybody_is_no_fault() {
         return;
     };
     world.asks(server.address).check(None).await;
-    let servers = mutual("location /admin { return 403; }\nlocation / { return 200 ok; }").replace("return 200 ok; }\n", "}\n").replace("\nreturn 200 ok; }", "\n}");
+    let servers = mutual("location /admin { return 403; }\nlocation / { return 200 ok; }")
+        .replace("return 200 ok; }\n", "}\n")
+        .replace("\nreturn 200 ok; }", "\n}");
     let Some(server) = self::server(&world, test, &servers) else {
         return;
     };
     let url = format!("https://localhost:{}/admin/x", server.address.port());
-    world.asks_for(&url).check(Some(Cause::RequestNotAllowed)).await;
+    world
+        .asks_for(&url)
+        .check(Some(Cause::RequestNotAllowed))
+        .await;
 }
