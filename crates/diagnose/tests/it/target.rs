@@ -66,7 +66,7 @@ fn http(status: u16, body: &str) -> HttpAnswer {
 fn silent(trial: Trial, end: End) -> Attempt {
     Attempt {
         trial,
-        address: "192.0.2.1:443".parse().unwrap(),
+        address: "192.0.2.1:443".parse().expect("an address"),
         plaintext: Vec::new(),
         hello: None,
         chain: Vec::new(),
@@ -85,13 +85,13 @@ fn silent(trial: Trial, end: End) -> Attempt {
     }
 }
 
-fn hello(version: TlsVersion, cipher: u16) -> Option<HelloSeen> {
-    Some(HelloSeen {
+fn hello(version: TlsVersion, cipher: u16) -> HelloSeen {
+    HelloSeen {
         version,
         cipher,
         cipher_name: None,
         alpn: None,
-    })
+    }
 }
 
 impl Scene {
@@ -99,10 +99,10 @@ impl Scene {
         let ca = TestCa::new("world");
         let server = ca.issue(Leaf::server(&["api.example"]));
         let client = ca.issue(Leaf::client("you"));
-        let address = "192.0.2.1:443".parse().unwrap();
+        let address = "192.0.2.1:443".parse().expect("an address");
         let mut scene = Self {
             question: Question {
-                target: Some(Target::parse("api.example:443").unwrap()),
+                target: Some(Target::parse("api.example:443").expect("a target")),
                 ..Question::default()
             },
             known: Known {
@@ -136,7 +136,7 @@ impl Scene {
     /// Through the handshake, and then this.
     fn shaken(&self, server: &TestIdentity, shown: Shown, end: End) -> Attempt {
         Attempt {
-            hello: hello(TlsVersion::Tls13, 0x1301),
+            hello: Some(hello(TlsVersion::Tls13, 0x1301)),
             chain: ders(server).into_iter().map(Der).collect(),
             asked: Some(CertificateRequest {
                 ca_names: vec![self.name_of_root()],
@@ -152,13 +152,19 @@ impl Scene {
 
     fn name_of_root(&self) -> Der {
         let root = countersign_pki::certificate::Certificate::parse_anchor(self.ca.root.der());
-        Der(root.unwrap().subject_der().to_vec())
+        Der(root.expect("a root").subject_der().to_vec())
     }
 
     /// Changes the attempt that showed this.
     fn with(mut self, shown: Shown, change: impl Fn(&mut Attempt)) -> Self {
         let found = |attempt: &&mut Attempt| attempt.trial.certificate == shown;
-        change(self.seen.attempts.iter_mut().find(found).unwrap());
+        change(
+            self.seen
+                .attempts
+                .iter_mut()
+                .find(found)
+                .expect("it was shown"),
+        );
         self
     }
 
@@ -288,7 +294,7 @@ fn list_of_cas_tells_a_strange_client_from_a_chain_that_stops_too_soon() {
             .check(Some(Cause::ClientCaNotTrusted));
     }
     let page = strange().with(Shown::Own, |own| {
-        own.http = Some(http(400, "The SSL certificate error"))
+        own.http = Some(http(400, "The SSL certificate error"));
     });
     page.check(Some(Cause::ClientCaNotTrusted));
 
@@ -309,11 +315,12 @@ fn list_of_cas_tells_a_strange_client_from_a_chain_that_stops_too_soon() {
     let mut rotated = Scene::new();
     let [old, new] = ["clients 1", "clients 2"].map(TestCa::new);
     rotated.known.client_chain = ders(&new.issue(Leaf::client("you")));
-    let name = countersign_pki::certificate::Certificate::parse_anchor(old.root.der()).unwrap();
+    let name =
+        countersign_pki::certificate::Certificate::parse_anchor(old.root.der()).expect("a root");
     let name = Der(name.subject_der().to_vec());
     rotated
         .with(Shown::Own, |own| {
-            own.asked.as_mut().unwrap().ca_names = vec![name.clone()]
+            own.asked.as_mut().expect("it asked").ca_names = vec![name.clone()];
         })
         .own_ends(&End::Alert(48))
         .check(Some(Cause::CaRotatedWithoutOverlap));
@@ -340,7 +347,7 @@ fn servers_own_bundle_leaves_nothing_to_guess() {
 fn certificate_that_was_not_sent_is_no_refusal_of_it() {
     let scene = Scene::new().with(Shown::Own, |own| {
         own.sent_certificate = false;
-        own.asked.as_mut().unwrap().schemes = vec![0x0804];
+        own.asked.as_mut().expect("it asked").schemes = vec![0x0804];
         own.end = End::Alert(116);
         own.http = None;
     });
@@ -442,7 +449,7 @@ fn what_is_no_tls_is_told_by_what_it_says() {
     let mut starts = plain(b"220 mail\r\n");
     let mut behind = silent(trial(Shown::None), End::Alert(40));
     behind.trial.preamble = Preamble::Starttls(Starttls::Smtp);
-    behind.hello = hello(TlsVersion::Tls12, 0xc02b);
+    behind.hello = Some(hello(TlsVersion::Tls12, 0xc02b));
     behind.at = Stage::InHandshake;
     starts.seen.attempts.push(behind);
     starts.check(Some(Cause::StarttlsRequired));
@@ -470,7 +477,7 @@ fn versions_suites_names_and_protocols_are_told_before_any_certificate() {
         Scene::new().only(vec![alert(code)]).check(Some(cause));
     }
     let raw = |version, cipher| Attempt {
-        hello: hello(version, cipher),
+        hello: Some(hello(version, cipher)),
         at: Stage::InHandshake,
         ..silent(
             Trial {
@@ -517,7 +524,7 @@ fn who_cannot_be_reached_is_told_by_name_and_address() {
     }
     let mut one_dead = Scene::new();
     one_dead.seen.addresses.push(AddressSeen {
-        address: "[2001:db8::1]:443".parse().unwrap(),
+        address: "[2001:db8::1]:443".parse().expect("an address"),
         tcp: Tcp::TimedOut,
     });
     let diagnosis = one_dead.check(None);
@@ -590,7 +597,7 @@ fn text_of_a_server_cannot_forge_a_line() {
     let mut attempt = silent(trial(Shown::None), End::NotTls);
     attempt.plaintext = b"\x1b[31mhealthy\r\nerror: x".to_vec();
     let scene = Scene::new().only(vec![attempt]);
-    let json = serde_json::to_string(&scene.seen).unwrap();
+    let json = serde_json::to_string(&scene.seen).expect("it can be written");
     assert!(!json.contains("\\u001b"), "{json}");
     let diagnosis = scene.check(Some(Cause::PeerNotTls));
     assert!(!diagnosis.findings[0].message().contains(['\x1b', '\n']));

@@ -370,3 +370,67 @@ async fn start_page_that_is_forbidden_to_everybody_is_no_fault() {
         .check(Some(Cause::RequestNotAllowed))
         .await;
 }
+
+#[tokio::test]
+async fn revoked_client_that_is_let_in_shows_that_nobody_checks() {
+    let test = "revoked_client_that_is_let_in_shows_that_nobody_checks";
+    let world = World::new();
+    let mut leaf = Leaf::client("you");
+    leaf.params.serial_number = Some(79.into());
+    let client = world.ca.issue(leaf);
+    let Some(server) = server(&world, test, &mutual("")) else {
+        return;
+    };
+    let lists = |revoked: &[rcgen::SerialNumber]| {
+        let lists = world.ca.lists(1, revoked).concat();
+        countersign_pki::pem::decode_all(lists.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|block| block.der)
+            .collect::<Vec<_>>()
+    };
+    let mut asked = world.asks(server.address).with_client(&client);
+    asked.known.crls = lists(&[79.into()]);
+    asked.check(Some(Cause::RevocationNotChecked)).await;
+    asked.known.crls = lists(&[80.into()]);
+    asked.check(None).await;
+}
+
+#[tokio::test]
+async fn virtual_host_that_asks_is_found_behind_one_that_does_not() {
+    let test = "virtual_host_that_asks_is_found_behind_one_that_does_not";
+    let world = World::new();
+    world
+        .ca
+        .issue(Leaf::server(&["localhost", "api.example"]))
+        .write(world.folder(), "server");
+    let servers = format!(
+        "server {{ listen ADDRESS ssl default_server; server_name localhost; ssl_certificate AT/server.pem; ssl_certificate_key AT/server.key; return 200 www; }}\n{}",
+        mutual("").replace("localhost", "api.example")
+    );
+    let Some(server) = server(&world, test, &servers) else {
+        return;
+    };
+    let tried = world
+        .asks(server.address)
+        .question(|question| question.also_try_names = vec!["api.example".to_owned()]);
+    tried.check(Some(Cause::SniSelectsWrongVhost)).await;
+}
+
+#[tokio::test]
+async fn list_of_many_cas_is_too_large() {
+    let test = "list_of_many_cas_is_too_large";
+    let world = World::new();
+    let name = "n".repeat(60);
+    let many: String = (0..900)
+        .map(|number| TestCa::new(&format!("{name} {number}")).root_pem())
+        .collect();
+    fs::write(world.at("ca.pem"), format!("{}{many}", world.ca.root_pem())).unwrap();
+    let Some(server) = server(&world, test, &mutual("")) else {
+        return;
+    };
+    world
+        .asks(server.address)
+        .check(Some(Cause::HandshakeTooLarge))
+        .await;
+}

@@ -119,3 +119,106 @@ const SERVER_HELLO_AND_ALERT: &[u8] = &[
     1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0xc0, 0x2b, 0, 0, 5, 0xff, 1, 0, 1, 0, 21, 3, 3, 0, 2,
     2, 40,
 ];
+
+/// What a server says, and what it waits for in between; then it speaks TLS.
+async fn check_dialogue(starttls: Starttls, steps: &'static [(&'static [u8], &'static [u8])]) {
+    let world = World::new();
+    let service = Service::start(move |mut conversation| {
+        for (says, hears) in steps {
+            conversation.send(says);
+            let heard = conversation.bytes(hears.len()).unwrap_or_default();
+            if heard != *hears {
+                return;
+            }
+        }
+        conversation.send(SERVER_HELLO_AND_ALERT);
+    });
+    let asked = world
+        .asks(service.address())
+        .question(|question| question.starttls = Some(starttls));
+    let (seen, _) = asked.look().await;
+    assert!(
+        seen.attempts[0].hello.is_some(),
+        "{starttls:?}\n{}",
+        crate::world::told(&seen)
+    );
+}
+
+#[tokio::test]
+async fn each_protocol_is_brought_to_tls_in_its_own_words() {
+    check_dialogue(
+        Starttls::Imap,
+        &[
+            (b"* OK ready\r\n", b"a1 STARTTLS\r\n"),
+            (b"a1 OK begin\r\n", b"\x16"),
+        ],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Pop3,
+        &[(b"+OK ready\r\n", b"STLS\r\n"), (b"+OK begin\r\n", b"\x16")],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Ftp,
+        &[
+            (b"220-hello\r\n220 FTP\r\n", b"AUTH TLS\r\n"),
+            (b"234 go\r\n", b"\x16"),
+        ],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Postgres,
+        &[(b"", &[0, 0, 0, 8, 4, 210, 22, 47]), (b"S", b"\x16")],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Ldap,
+        &[
+            (
+                b"",
+                b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037",
+            ),
+            (
+                b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00",
+                b"\x16",
+            ),
+        ],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Xmpp,
+        &[
+            (b"", b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'"),
+            (b"<stream:stream><stream:features><starttls/></stream:features>", b" xmlns:stream='http://etherx.jabber.org/streams' to='localhost' version='1.0'><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            (b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", b"\x16"),
+        ],
+    )
+    .await;
+    check_dialogue(
+        Starttls::Mysql,
+        &[(b"\x1b\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x0012345678\x00\xff\xff\x21\x00\x00\x00\x00", b"\x20\x00\x00\x01")],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn protocol_that_takes_no_tls_is_told_by_its_words() {
+    let world = World::new();
+    for (starttls, answer) in [
+        (Starttls::Postgres, &b"N"[..]),
+        (Starttls::Imap, b"* BYE no\r\n"),
+        (Starttls::Mysql, b"\x05\x00\x00\x00\x0a8.0\x00"),
+        (Starttls::Ldap, b"\x30\x03\x0a\x01\x02"),
+    ] {
+        let service = Service::start(move |mut conversation| {
+            conversation.send(answer);
+            while conversation.bytes(1).is_some() {}
+        });
+        let mut asked = world
+            .asks(service.address())
+            .question(|question| question.starttls = Some(starttls));
+        asked.wanted.limits.attempt = std::time::Duration::from_millis(500);
+        asked.check(Some(Cause::PeerNotTls)).await;
+    }
+}

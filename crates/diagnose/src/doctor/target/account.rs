@@ -72,13 +72,13 @@ impl Attempt {
             (End::Open, _) => {}
             (End::Closed, _) if self.http.is_some() => {}
             (end, Stage::Preamble) => {
-                parts.push(format!("{} the plaintext before TLS", end_text(end)))
+                parts.push(format!("{} the plaintext before TLS", end_text(end)));
             }
             (end, Stage::BeforeServerHello) if self.trial.speech == Speech::PlainHttp => {
                 parts.push(format!("{} the request", end_text(end)));
             }
             (end, Stage::BeforeServerHello) => {
-                parts.push(format!("{} the ClientHello", end_text(end)))
+                parts.push(format!("{} the ClientHello", end_text(end)));
             }
             (end, Stage::InHandshake) => parts.push(format!("{} its ServerHello", end_text(end))),
             (end, Stage::AfterFinished) => parts.push(format!("{} our Finished", end_text(end))),

@@ -120,6 +120,10 @@ fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &m
     {
         return;
     }
+    if let Some(finding) = asks_by_another_name(case, none) {
+        out.find(finding);
+        return;
+    }
     let target = &case.seen.target;
     let said = none
         .http
@@ -143,8 +147,67 @@ fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &m
     )));
 }
 
+/// Under another name there is a virtual host that asks.
+fn asks_by_another_name(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
+    let other = case
+        .attempts(Speech::Tls)
+        .find(|other| other.trial.sni != none.trial.sni && other.asked.is_some())?;
+    Some(wrong_vhost(
+        case,
+        none,
+        other,
+        "asks for a client certificate",
+    ))
+}
+
+/// Under another name the client's certificate is let in.
+fn admitted_by_another_name(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
+    let other = case.attempts(Speech::Tls).find(|other| {
+        other.trial.sni != own.trial.sni
+            && other.trial.certificate == Shown::Own
+            && other.sent_certificate
+            && outcome(other) == Outcome::Admitted
+    })?;
+    Some(wrong_vhost(case, own, other, "lets this certificate in"))
+}
+
+fn wrong_vhost(case: &Case<'_>, asked: &Attempt, other: &Attempt, does: &str) -> Finding {
+    let target = &case.seen.target;
+    let sni = asked.trial.sni.as_deref().unwrap_or("no name");
+    let name = other.trial.sni.as_deref().unwrap_or("no name");
+    Finding::fault(
+        Cause::SniSelectsWrongVhost,
+        Side::Client,
+        format!(
+            "{target} asked for {sni} answers as another virtual host; asked for {name} it {does}"
+        ),
+    )
+    .with("sni", sni)
+    .with("sni_that_is_right", name)
+    .with_fix(format!("curl --connect-to ::{target} https://{name}/"))
+    .with_fix(format!(
+        "openssl s_client -connect {target} -servername {name}"
+    ))
+}
+
 /// The handshake broke in the middle and nothing was asked.
 fn ended(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
+    // OpenSSL finds out only here that it cannot write its list of client CAs.
+    if none.end == End::Alert(INTERNAL_ERROR) && !case.known.client_chain.is_empty() {
+        return Some(
+            Finding::fault(
+                Cause::HandshakeTooLarge,
+                Side::Server,
+                format!(
+                    "{} {} its ServerHello, in place of a request for a certificate: OpenSSL does so where its list of client CAs is over 64 KiB",
+                    case.seen.target,
+                    end_text(&none.end)
+                ),
+            )
+            .with("end", end_text(&none.end))
+            .with_fix("nginx: ssl_client_certificate with the few CAs that issue to clients, ssl_trusted_certificate for the rest"),
+        );
+    }
     let slug = match &none.end {
         End::Open => return None,
         End::TimedOut => Cause::HandshakeTimeout,
@@ -192,7 +255,9 @@ pub(super) fn is_post_handshake(case: &Case<'_>, attempt: &Attempt) -> bool {
 fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict) {
     match outcome(own) {
         Outcome::Refused => {
-            out.find(refusal::explain(case, own));
+            out.find(
+                admitted_by_another_name(case, own).unwrap_or_else(|| refusal::explain(case, own)),
+            );
         }
         Outcome::Forbidden if without == Outcome::Forbidden && !own.sent_certificate => {}
         // What forbids it is told by `answer`.
@@ -200,6 +265,10 @@ fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict)
         Outcome::Admitted => {
             if !own.sent_certificate {
                 out.find(refusal::no_scheme(case, own));
+                return;
+            }
+            if let Some(finding) = revoked_and_admitted(case, own) {
+                out.find(finding);
                 return;
             }
             out.rule_out(
@@ -211,6 +280,20 @@ fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict)
             }
         }
     }
+}
+
+/// A list at hand names the certificate, and the server lets it in.
+fn revoked_and_admitted(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
+    let revoked = Lineage::of(case.known)?.revocation(case.known, case.now)?;
+    Some(
+        Finding::fault(
+            Cause::RevocationNotChecked,
+            Side::Server,
+            format!("{} lets the client in although its certificate is revoked: {revoked}", case.seen.target),
+        )
+        .with("answer", own.http.as_ref().map_or(0, |http| http.status))
+        .with_fix("nginx: ssl_crl crl.pem (one for every CA of the chain); HAProxy: bind … crl-file crl.pem; Apache: SSLCARevocationFile and SSLCARevocationCheck chain"),
+    )
 }
 
 /// The server takes the certificate, but its list would keep most clients from sending it.
@@ -362,3 +445,5 @@ pub(super) fn is_self_signed(case: &Case<'_>) -> bool {
         .first()
         .is_some_and(is_self_issued)
 }
+
+const INTERNAL_ERROR: u8 = 80;

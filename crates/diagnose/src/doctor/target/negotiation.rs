@@ -33,6 +33,9 @@ pub(super) fn judge(case: &Case<'_>, verdict: &mut Verdict) -> bool {
             ),
         );
         alpn_ignored(case, first, verdict);
+        if let Some(large) = large_for_some(case, first) {
+            verdict.find(large);
+        }
         return true;
     }
     if first.trial.speech == Speech::RawHello && first.hello.is_some() {
@@ -89,6 +92,27 @@ fn too_large(case: &Case<'_>) -> Option<Finding> {
             .with("certificates", attempt.chain.len())
             .with_fix("send leaf and intermediates only; announce a short list of client CAs (nginx: ssl_client_certificate with those CAs, ssl_trusted_certificate for the rest)"),
     )
+}
+
+/// More than Java takes in one message.
+fn large_for_some(case: &Case<'_>, first: &Attempt) -> Option<Finding> {
+    let sum = |parts: &[super::Der]| parts.iter().map(|der| der.0.len() + 3).sum::<usize>();
+    let names = first.asked.as_ref().map_or(0, |asked| sum(&asked.ca_names));
+    let chain = sum(&first.chain);
+    let (what, bytes) = if names > chain {
+        ("list of CAs", names)
+    } else {
+        ("chain", chain)
+    };
+    (bytes > JAVAS_LIMIT_BYTES).then(|| {
+        Finding::fault(
+            Cause::HandshakeTooLarge,
+            Side::Server,
+            format!("{} sends a {what} of {bytes} bytes: Java takes 32 KiB, rustls 64 KiB, OpenSSL 100 KB", case.seen.target),
+        )
+        .risk()
+        .with("bytes", bytes)
+    })
 }
 
 /// Why there was no `ServerHello` for the client's own offer.
@@ -306,6 +330,9 @@ fn cipher(name: Option<&str>, code: u16) -> String {
         (None, None) => format!("cipher suite 0x{code:04x}"),
     }
 }
+
+/// `jdk.tls.maxHandshakeMessageSize`.
+const JAVAS_LIMIT_BYTES: usize = 32 * 1024;
 
 const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;

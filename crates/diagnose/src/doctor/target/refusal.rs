@@ -31,6 +31,14 @@ pub(super) fn explain(case: &Case<'_>, own: &Attempt) -> Finding {
         return plain(case, own, said.alone());
     };
     let look = Look { case, own, lineage };
+    if let Some(revoked) = look.lineage.revocation(case.known, case.now)
+        && matches!(said, Said::Generic | Said::Revoked)
+    {
+        return look.found(Cause::CertificateRevoked, &revoked);
+    }
+    if let Some(finding) = look.too_large(said) {
+        return finding;
+    }
     if case
         .shown(Shown::OwnCompleted)
         .is_some_and(|completed| outcome(completed) == Outcome::Admitted)
@@ -203,6 +211,18 @@ impl Look<'_, '_> {
             plain
         };
         Some(self.faulty(cause, &fault))
+    }
+
+    /// OpenSSL refuses a chain over 100 KB as an illegal parameter, Java one over 32 KiB in its own way.
+    fn too_large(&self, said: Said) -> Option<Finding> {
+        let bytes: usize = self.case.known.client_chain.iter().map(Vec::len).sum();
+        let fits = said == Said::Generic && !matches!(self.own.end, End::Alert(42 | 46));
+        (fits && bytes > JAVAS_LIMIT_BYTES && self.own.http.is_none()).then(|| {
+            self.found(
+                Cause::HandshakeTooLarge,
+                &format!("the chain has {bytes} bytes, and servers take 32 KiB (Java) to 100 KB (OpenSSL)"),
+            )
+        })
     }
 
     /// There is nothing wrong with the certificate alone.
@@ -550,3 +570,6 @@ fn with_commands(finding: Finding, slug: Cause) -> Finding {
         _ => finding,
     }
 }
+
+/// `jdk.tls.maxHandshakeMessageSize`.
+const JAVAS_LIMIT_BYTES: usize = 32 * 1024;

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::chain::{ChainFaultKind, Purpose};
 use countersign_pki::dn::DistinguishedName;
+use countersign_pki::time::UnixTime;
 
 use super::super::CertificateRequest;
-use super::super::known::{Known, is_issued_by, is_self_issued, parsed};
+use super::super::known::{Known, is_issued_by, is_self_issued, parsed, verdict};
+use crate::chain;
 
 /// The client's certificate, and the issuers above it as far as anything at hand leads.
 pub(in super::super) struct Lineage {
@@ -59,6 +62,29 @@ impl Lineage {
     /// The topmost issuer that is named in the path, whether it is at hand or not.
     pub(super) fn top(&self) -> &Certificate {
         self.path.last().expect("it begins with the leaf")
+    }
+
+    /// What a list at hand says of the certificate or an issuer of it, if it is revoked.
+    pub(in super::super) fn revocation(&self, known: &Known, now: UnixTime) -> Option<String> {
+        if known.crls.is_empty() || self.path.len() < 2 {
+            return None;
+        }
+        let chain: Vec<Vec<u8>> = self.path.iter().map(|one| one.der().to_vec()).collect();
+        let anchor = chain.last().cloned().into_iter().collect::<Vec<_>>();
+        let judged = verdict(
+            &anchor,
+            &known.crls,
+            &chain[..chain.len() - 1],
+            Purpose::ClientAuth,
+            &[],
+            (now, false),
+        );
+        let fault = judged?.err()?;
+        matches!(fault.kind, ChainFaultKind::Revoked { .. }).then(|| {
+            chain::refusal(&fault, Purpose::ClientAuth)
+                .sentence()
+                .to_owned()
+        })
     }
 
     /// Certificates between the leaf and the one that issues itself.
