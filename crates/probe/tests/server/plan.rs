@@ -109,7 +109,7 @@ fn shown(trials: &[Trial]) -> Vec<(Speech, Shown)> {
 #[test]
 fn healthy_server_has_four_connections() {
     let trials = played(&wanted("api.example:443"), Vouched::Anchors, |attempt| {
-        requires(attempt, true)
+        requires(attempt, true);
     });
     assert_eq!(
         shown(&trials),
@@ -127,7 +127,7 @@ fn nobody_who_is_not_vouched_for_is_shown_the_clients_certificate() {
     for vouched in [Vouched::Nobody("no".to_owned()), Vouched::Anchors] {
         let may = vouched == Vouched::Anchors;
         let trials = played(&wanted("api.example:443"), vouched, |attempt| {
-            requires(attempt, false)
+            requires(attempt, false);
         });
         let is_own = |trial: &Trial| matches!(trial.certificate, Shown::Own | Shown::OwnCompleted);
         assert_eq!(trials.iter().any(is_own), may, "{trials:#?}");
@@ -135,7 +135,7 @@ fn nobody_who_is_not_vouched_for_is_shown_the_clients_certificate() {
     let mut without = wanted("api.example:443");
     without.question.no_client_cert = true;
     let trials = played(&without, Vouched::Anchors, |attempt| {
-        requires(attempt, true)
+        requires(attempt, true);
     });
     assert!(
         trials.iter().all(|trial| trial.certificate != Shown::Own),
@@ -146,7 +146,7 @@ fn nobody_who_is_not_vouched_for_is_shown_the_clients_certificate() {
 #[test]
 fn refused_certificate_is_shown_again_only_with_more_behind_it() {
     let trials = played(&wanted("api.example:443"), Vouched::Anchors, |attempt| {
-        requires(attempt, false)
+        requires(attempt, false);
     });
     let own = trials
         .iter()
@@ -178,7 +178,7 @@ fn silence_is_asked_again_in_the_version_that_answers_in_the_handshake() {
 fn who_says_nothing_is_tried_in_few_ways() {
     for end in [End::TimedOut, End::Closed, End::Reset] {
         let trials = played(&wanted("api.example:8443"), Vouched::Unknown, |attempt| {
-            attempt.end = end.clone()
+            attempt.end = end.clone();
         });
         assert!(trials.len() <= 7, "{trials:#?}");
         assert!(
