@@ -18,6 +18,7 @@ mod path;
 mod pem;
 mod pkcs12;
 mod postgresql;
+mod prober;
 mod proxy_protocol;
 mod publication;
 mod request;

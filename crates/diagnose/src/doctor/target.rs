@@ -1,6 +1,16 @@
 //! What was seen of a server, one connection after the other, and what follows from it.
 //!
-//! The probe fills in [`TargetSeen`].
+//! The probe fills in [`TargetSeen`]; [`judge`] reads it together with what is [`Known`] of both sides.
+
+mod account;
+mod admission;
+mod answer;
+mod judging;
+mod known;
+mod negotiation;
+mod reach;
+mod refusal;
+mod served;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +18,10 @@ use std::time::Duration;
 use countersign_pki::pem;
 use serde::{Serialize, Serializer};
 
+pub use self::judging::judge;
+pub use self::known::Known;
 use super::question::{Starttls, TlsVersion};
+use crate::evidence::printable;
 
 /// What the probe learnt.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,6 +37,8 @@ pub struct TargetSeen {
     pub attempts: Vec<Attempt>,
     /// Who vouches for the server, as far as the client's certificate may be shown to it.
     pub vouched: Vouched,
+    /// Whether the client's key is not that of its certificate.
+    pub key_is_anothers: bool,
     /// What was not tried, and why.
     pub left_out: Vec<String>,
     /// All of it.
@@ -181,6 +196,8 @@ pub struct Attempt {
     pub finished: bool,
     /// Whether the session that was offered was taken up.
     pub resumed: bool,
+    /// Whether the server gave out a session of TLS 1.3, which it does for whom it has accepted.
+    pub has_ticket: bool,
     /// What ended it.
     pub end: End,
     /// How far it was.
@@ -206,7 +223,10 @@ pub struct HelloSeen {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cipher_name: Option<String>,
     /// The application protocol.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub alpn: Option<String>,
 }
 
@@ -250,6 +270,7 @@ pub enum End {
     /// We ended it, having seen enough.
     Open,
     /// The server would not change to TLS, in its words.
+    #[serde(serialize_with = "line")]
     PreambleRefused(String),
     /// The system cut it (`RST`).
     Reset,
@@ -267,17 +288,25 @@ pub struct HttpAnswer {
     /// The status.
     pub status: u16,
     /// What stands behind it.
+    #[serde(serialize_with = "line")]
     pub reason: String,
     /// `Server`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub server: Option<String>,
     /// The server's time by `Date`, less this machine's, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
     /// `Location`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
     pub location: Option<String>,
     /// The beginning of the body.
+    #[serde(serialize_with = "line")]
     pub body: String,
 }
 
@@ -314,15 +343,20 @@ impl Serialize for Preamble {
 }
 
 impl Attempt {
-    /// Whether TLS was agreed on, and the server had not refused when we looked away.
+    /// Whether the server went through with TLS, whatever the application says afterwards.
     pub fn is_accepted_by_tls(&self) -> bool {
+        // In TLS 1.2 its Finished comes when it has judged our certificate; in TLS 1.3 a session does, or an answer.
+        let has_judged = self.has_ticket
+            || self.http.is_some()
+            || self.other_data
+            || self
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.version < TlsVersion::Tls13);
         self.finished
             && match self.end {
                 End::Open => true,
-                // Whoever has answered has accepted; a close without one is a refusal of some kind.
-                End::Closed | End::Flood | End::Reset | End::TimedOut => {
-                    self.http.is_some() || self.other_data
-                }
+                End::Closed | End::Flood | End::Reset | End::TimedOut => has_judged,
                 _ => false,
             }
     }
@@ -332,8 +366,17 @@ fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
+fn line<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&printable(text, MAX_PLAINTEXT_BYTES))
+}
+
+#[expect(clippy::ref_option, reason = "as serde wants it")]
+fn optional_line<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    line(text.as_deref().unwrap_or_default(), serializer)
+}
+
 fn text<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&crate::evidence::printable(
+    serializer.serialize_str(&printable(
         String::from_utf8_lossy(bytes),
         MAX_PLAINTEXT_BYTES,
     ))

@@ -2,6 +2,7 @@
 
 mod pages;
 mod prose;
+mod target;
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;

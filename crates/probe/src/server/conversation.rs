@@ -27,11 +27,16 @@ pub(super) struct Afterwards {
 
 /// What came of it.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of one connection, each with a name"
+)]
 pub(super) struct Told {
     pub(super) plaintext: Vec<u8>,
     pub(super) hello: Option<HelloSeen>,
     pub(super) finished: bool,
     pub(super) resumed: bool,
+    pub(super) has_ticket: bool,
     pub(super) end: End,
     pub(super) at: Stage,
     pub(super) http: Option<HttpAnswer>,
@@ -69,6 +74,7 @@ impl Told {
             hello: None,
             finished: false,
             resumed: false,
+            has_ticket: false,
             end,
             at: Stage::BeforeServerHello,
             http: None,
@@ -252,6 +258,7 @@ impl Conversation<'_> {
         };
         let http = http::parse(&self.answer);
         let resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        let has_ticket = self.tls.tls13_tickets_received() > 0;
         let is_plaintext = hello.is_none() && !looks_like_tls(&self.first_bytes);
         Told {
             plaintext: if is_plaintext {
@@ -262,6 +269,7 @@ impl Conversation<'_> {
             hello,
             finished,
             resumed,
+            has_ticket,
             end,
             at,
             other_data: http.is_none() && !self.answer.is_empty(),

@@ -12,7 +12,7 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, Error, InconsistentKeys, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +56,12 @@ impl Line {
             }
             own
         });
+        seen.key_is_anothers = own.as_ref().is_some_and(|own| {
+            matches!(
+                own.keys_match(),
+                Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))
+            )
+        });
         let own_completed = wanted
             .identity
             .as_ref()
@@ -91,7 +97,7 @@ impl Line {
     /// `None`: TCP does not get there.
     pub(super) async fn attempt(&mut self, trial: Trial, seen: &mut TargetSeen) -> Option<Attempt> {
         let begun = Instant::now();
-        let deadline = self.end.min(begun + self.limits.attempt);
+        let deadline = self.end.min(begun + self.patience_with(seen));
         let (mut stream, address) = self.connect(seen).await?;
         let mut attempt = Attempt::new(trial, address);
         let said = starttls::before(
@@ -133,6 +139,16 @@ impl Line {
                 .await
                 .map_or_else(|tcp| tcp, |_| Tcp::Open);
             seen.addresses.push(AddressSeen { address, tcp });
+        }
+    }
+
+    /// Whoever answered at once will again, and whoever did not is given time once.
+    fn patience_with(&self, seen: &TargetSeen) -> Duration {
+        let all = self.limits.attempt;
+        match seen.attempts.first() {
+            None => all,
+            Some(first) if first.end == End::TimedOut => all.min(AFTER_SILENCE),
+            Some(first) => all.min((first.took * 10).max(AFTER_AN_ANSWER)),
         }
     }
 
@@ -277,6 +293,7 @@ impl Filled for Attempt {
             sent_certificate: false,
             finished: false,
             resumed: false,
+            has_ticket: false,
             end: End::Open,
             at: Stage::BeforeServerHello,
             http: None,
@@ -292,6 +309,7 @@ impl Filled for Attempt {
         self.hello = told.hello;
         self.finished = told.finished;
         self.resumed = told.resumed;
+        self.has_ticket = told.has_ticket;
         self.end = told.end;
         self.at = told.at;
         self.http = told.http;
@@ -368,6 +386,10 @@ const FIRST_BYTES: usize = 512;
 
 /// A second address is looked at only for whether it is open.
 const OTHER_ADDRESS: Duration = Duration::from_millis(700);
+
+/// For connections behind the first.
+const AFTER_SILENCE: Duration = Duration::from_millis(1200);
+const AFTER_AN_ANSWER: Duration = Duration::from_millis(2500);
 
 /// For the answer to a request.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -287,7 +287,9 @@ impl Plan<'_> {
     fn with_tls(&self, attempt: &Attempt, steps: &mut Vec<Trial>) {
         let first = without_idle_request(attempt);
         let asks = attempt.asked.is_some();
-        if self.aim.has_identity && !matches!(self.seen.vouched, Vouched::Nobody(_)) {
+        let may_be_shown =
+            !matches!(self.seen.vouched, Vouched::Nobody(_)) && !self.seen.key_is_anothers;
+        if self.aim.has_identity && may_be_shown {
             self.with_own(&first, asks, steps);
         }
         let refused_without_alert = matches!(attempt.end, End::Closed | End::Reset)
@@ -362,11 +364,12 @@ impl Plan<'_> {
                 });
             }
         }
+        // A page may be forbidden to everybody. One that does not exist is forbidden only to whom everything is.
         if attempt.http.as_ref().is_some_and(|http| http.status == 403)
-            && let Some(request) = first.request.as_ref().filter(|request| request.path != "/")
+            && let Some(request) = &first.request
         {
             let request = HttpRequest {
-                path: "/".to_owned(),
+                path: NO_PAGE.to_owned(),
                 ..request.clone()
             };
             steps.push(Trial {
@@ -436,6 +439,9 @@ fn by_port(port: u16) -> Option<Starttls> {
 }
 
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// Whoever reads the server's log sees who asked.
+const NO_PAGE: &str = "/countersign-doctor-asks-for-no-page";
 
 /// A person tries one or two.
 const MAX_NAMES: usize = 3;

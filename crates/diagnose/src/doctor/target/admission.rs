@@ -1,0 +1,449 @@
+//! Whether the server asks for a certificate, and whom it lets in.
+
+use countersign_pki::certificate::Certificate;
+
+use super::judging::{Case, Verdict};
+use super::known::{is_self_issued, parsed};
+use super::reach::end_text;
+use super::refusal::{self, Lineage};
+use super::{Attempt, End, HttpAnswer, Shown, Speech, Stage};
+use crate::cause::Cause;
+use crate::finding::{Finding, Side};
+
+/// What a connection came to, as far as the client's certificate is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was let in.
+    Admitted,
+    /// HTTP says that it lacks a right, or asked the wrong host: for whatever reason.
+    Forbidden,
+    /// It was refused for its certificate, or for want of one.
+    Refused,
+}
+
+pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
+    let Some(none) = case.speaking() else {
+        return;
+    };
+    if case.seen.key_is_anothers {
+        out.find(key_of_another(case));
+    }
+    let own = case.shown(Shown::Own);
+    let asked = [Some(none), own]
+        .into_iter()
+        .flatten()
+        .find_map(|attempt| attempt.asked.as_ref());
+    let has_certificate = !case.known.client_chain.is_empty() && !case.question.no_client_cert;
+    if asked.is_none() {
+        not_requested(case, none, has_certificate, out);
+        return;
+    }
+    let ca_names = asked.map_or(0, |asked| asked.ca_names.len());
+    out.rule_out(
+        Cause::ClientCertNotRequested,
+        format!("the server asks for a certificate (it names {ca_names} CAs)"),
+    );
+    let without = outcome(none);
+    let own = own.filter(|own| !matches!(own.end, End::Withheld(_)));
+    match own {
+        Some(own) => with_own(case, own, without, out),
+        None if has_certificate => not_shown(case, server_is_good, without, out),
+        None => with_none(case, none, without, out),
+    }
+    enforcement(case, without, own.map(outcome), out);
+}
+
+/// The key is not the first certificate's; it may be that of a later one.
+fn key_of_another(case: &Case<'_>) -> Finding {
+    let chain = parsed(&case.known.client_chain);
+    let is_upside_down = chain.first().is_some_and(Certificate::is_ca)
+        && chain.iter().skip(1).any(|later| !later.is_ca());
+    if is_upside_down {
+        return Finding::fault(
+            Cause::ChainWrongOrder,
+            Side::Client,
+            "the client's certificate file begins with a CA, so that its key does not fit; nothing was shown with it",
+        )
+        .with_fix("cat client.pem intermediate.pem > client-chain.pem");
+    }
+    Finding::fault(
+        Cause::KeyCertMismatch,
+        Side::Client,
+        "the client's key is not that of its certificate, so that nothing was shown with it",
+    )
+    .with_fix("openssl x509 -in client.pem -noout -pubkey | openssl sha256; openssl pkey -in client.key -pubout | openssl sha256")
+}
+
+/// How a connection ended, as the client has it.
+pub(super) fn outcome(attempt: &Attempt) -> Outcome {
+    if let Some(http) = &attempt.http {
+        return of_http(http);
+    }
+    if attempt.is_accepted_by_tls() {
+        return Outcome::Admitted;
+    }
+    // In TLS 1.2 a close behind the handshake is the application's.
+    Outcome::Refused
+}
+
+fn of_http(http: &HttpAnswer) -> Outcome {
+    match http.status {
+        495 | 496 => Outcome::Refused,
+        400 if says_certificate(http) => Outcome::Refused,
+        401 | 403 | 421 => Outcome::Forbidden,
+        _ => Outcome::Admitted,
+    }
+}
+
+/// nginx: `No required SSL certificate was sent`, `The SSL certificate error`.
+pub(super) fn says_certificate(http: &HttpAnswer) -> bool {
+    let body = http.body.to_ascii_lowercase();
+    body.contains("ssl certificate")
+        || body.contains("client certificate")
+        || body.contains("certificate error")
+}
+
+fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &mut Verdict) {
+    if !none.finished || (none.at < Stage::AfterFinished) {
+        // It ended before it could ask.
+        if let Some(finding) = ended(case, none) {
+            out.find(finding);
+        }
+        return;
+    }
+    let wants_one = none
+        .http
+        .as_ref()
+        .is_some_and(|http| of_http(http) == Outcome::Refused);
+    if is_post_handshake(case, none)
+        || !(has_certificate || case.question.expect_enforced || wants_one)
+    {
+        return;
+    }
+    if let Some(finding) = asks_by_another_name(case, none) {
+        out.find(finding);
+        return;
+    }
+    let target = &case.seen.target;
+    let said = none
+        .http
+        .as_ref()
+        .map(|http| format!("{} {}", http.status, http.reason));
+    let because = if wants_one {
+        "the HTTP server behind it wants one, and what ends TLS never asks"
+    } else {
+        "a client's certificate is never sent"
+    };
+    let finding = Finding::fault(
+        Cause::ClientCertNotRequested,
+        Side::Server,
+        format!("{target} does not ask for a client certificate in the handshake: {because}"),
+    )
+    .with("answer", said.unwrap_or_else(|| "none".to_owned()))
+    .with_fix("nginx: ssl_verify_client on; ssl_client_certificate ca.pem; HAProxy: bind … ca-file ca.pem verify required; Envoy: require_client_certificate: true");
+    out.find(finding.with_fix(format!(
+        "{} </dev/null | grep -A9 'client certificate CA names'",
+        case.s_client()
+    )));
+}
+
+/// Under another name there is a virtual host that asks.
+fn asks_by_another_name(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
+    let other = case
+        .attempts(Speech::Tls)
+        .find(|other| other.trial.sni != none.trial.sni && other.asked.is_some())?;
+    Some(wrong_vhost(
+        case,
+        none,
+        other,
+        "asks for a client certificate",
+    ))
+}
+
+/// Under another name the client's certificate is let in.
+fn admitted_by_another_name(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
+    let other = case.attempts(Speech::Tls).find(|other| {
+        other.trial.sni != own.trial.sni
+            && other.trial.certificate == Shown::Own
+            && other.sent_certificate
+            && outcome(other) == Outcome::Admitted
+    })?;
+    Some(wrong_vhost(case, own, other, "lets this certificate in"))
+}
+
+fn wrong_vhost(case: &Case<'_>, asked: &Attempt, other: &Attempt, does: &str) -> Finding {
+    let target = &case.seen.target;
+    let sni = asked.trial.sni.as_deref().unwrap_or("no name");
+    let name = other.trial.sni.as_deref().unwrap_or("no name");
+    Finding::fault(
+        Cause::SniSelectsWrongVhost,
+        Side::Client,
+        format!(
+            "{target} asked for {sni} answers as another virtual host; asked for {name} it {does}"
+        ),
+    )
+    .with("sni", sni)
+    .with("sni_that_is_right", name)
+    .with_fix(format!("curl --connect-to ::{target} https://{name}/"))
+    .with_fix(format!(
+        "openssl s_client -connect {target} -servername {name}"
+    ))
+}
+
+/// The handshake broke in the middle and nothing was asked.
+fn ended(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
+    // OpenSSL finds out only here that it cannot write its list of client CAs.
+    if none.end == End::Alert(INTERNAL_ERROR) && !case.known.client_chain.is_empty() {
+        return Some(
+            Finding::fault(
+                Cause::HandshakeTooLarge,
+                Side::Server,
+                format!(
+                    "{} {} its ServerHello, in place of a request for a certificate: OpenSSL does so where its list of client CAs is over 64 KiB",
+                    case.seen.target,
+                    end_text(&none.end)
+                ),
+            )
+            .with("end", end_text(&none.end))
+            .with_fix("nginx: ssl_client_certificate with the few CAs that issue to clients, ssl_trusted_certificate for the rest"),
+        );
+    }
+    let slug = match &none.end {
+        End::Open => return None,
+        End::TimedOut => Cause::HandshakeTimeout,
+        _ => Cause::MalformedHandshake,
+    };
+    Some(
+        Finding::fault(
+            slug,
+            Side::Server,
+            format!(
+                "{} {} its ServerHello",
+                case.seen.target,
+                end_text(&none.end)
+            ),
+        )
+        .with("end", end_text(&none.end)),
+    )
+}
+
+/// Whether the certificate is asked for behind the handshake; told in `answer`.
+pub(super) fn is_post_handshake(case: &Case<'_>, attempt: &Attempt) -> bool {
+    let says_so = attempt.http.as_ref().is_some_and(|http| {
+        http.body
+            .to_ascii_lowercase()
+            .contains("post-handshake authentication")
+    });
+    // TLS 1.2: the server begins anew, and the client does not follow.
+    let has_path = attempt
+        .trial
+        .request
+        .as_ref()
+        .is_some_and(|request| request.path != "/");
+    let broke_off = has_path
+        && attempt.finished
+        && attempt.asked.is_none()
+        && attempt.http.is_none()
+        && matches!(
+            attempt.end,
+            End::Alert(_) | End::Closed | End::Reset | End::Malformed(_)
+        )
+        && case.attempts(Speech::Tls).count() > 0;
+    says_so || broke_off
+}
+
+fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict) {
+    match outcome(own) {
+        Outcome::Refused => {
+            out.find(
+                admitted_by_another_name(case, own).unwrap_or_else(|| refusal::explain(case, own)),
+            );
+        }
+        Outcome::Forbidden if without == Outcome::Forbidden && !own.sent_certificate => {}
+        // What forbids it is told by `answer`.
+        Outcome::Forbidden => {}
+        Outcome::Admitted => {
+            if !own.sent_certificate {
+                out.find(refusal::no_scheme(case, own));
+                return;
+            }
+            if let Some(finding) = revoked_and_admitted(case, own) {
+                out.find(finding);
+                return;
+            }
+            out.rule_out(
+                Cause::ClientCaNotTrusted,
+                "the server let the client in with this certificate".to_owned(),
+            );
+            if let Some(finding) = excluded_by_names(case, own) {
+                out.find(finding);
+            }
+        }
+    }
+}
+
+/// A list at hand names the certificate, and the server lets it in.
+fn revoked_and_admitted(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
+    let revoked = Lineage::of(case.known)?.revocation(case.known, case.now)?;
+    Some(
+        Finding::fault(
+            Cause::RevocationNotChecked,
+            Side::Server,
+            format!("{} lets the client in although its certificate is revoked: {revoked}", case.seen.target),
+        )
+        .with("answer", own.http.as_ref().map_or(0, |http| http.status))
+        .with_fix("nginx: ssl_crl crl.pem (one for every CA of the chain); HAProxy: bind … crl-file crl.pem; Apache: SSLCARevocationFile and SSLCARevocationCheck chain"),
+    )
+}
+
+/// The server takes the certificate, but its list would keep most clients from sending it.
+fn excluded_by_names(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
+    let lineage = Lineage::of(case.known)?;
+    let asked = own.asked.as_ref()?;
+    if asked.ca_names.is_empty() || lineage.is_named_by(asked) {
+        return None;
+    }
+    let names = refusal::names_text(asked);
+    Some(
+        Finding::fault(
+            Cause::CaNamesExcludeIssuer,
+            Side::Server,
+            format!(
+                "{} takes this certificate, but the CAs that it names ({names}) leave out its issuer {}: Java, browsers and others send nothing then",
+                case.seen.target,
+                lineage.leaf().issuer()
+            ),
+        )
+        .with("named", names)
+        .with("issuer", lineage.leaf().issuer())
+        .with_fix("nginx: put that CA into ssl_client_certificate (ssl_trusted_certificate is not announced); Apache: SSLCADNRequestFile"),
+    )
+}
+
+/// There is a certificate, and the server was not fit to see it.
+fn not_shown(case: &Case<'_>, server_is_good: bool, without: Outcome, out: &mut Verdict) {
+    if !server_is_good || without != Outcome::Refused {
+        return;
+    }
+    let why = match &case.seen.vouched {
+        super::Vouched::Nobody(why) => why.clone(),
+        _ => "there was no way to".to_owned(),
+    };
+    out.find(
+        Finding::fault(
+            Cause::ClientCertNotSent,
+            Side::Client,
+            format!("{} requires a certificate; the client's was not shown to it, because nobody vouches for the server: {why}", case.seen.target),
+        )
+        .note()
+        .with_fix("give the CA of the server as --ca FILE, and the probe goes on with the client's certificate"),
+    );
+}
+
+/// The client has no certificate, or means to come without.
+fn with_none(case: &Case<'_>, none: &Attempt, without: Outcome, out: &mut Verdict) {
+    if without != Outcome::Refused || case.question.expect_enforced {
+        return;
+    }
+    let said = match &none.http {
+        Some(http) => format!("answers {} ({})", http.status, first_words(&http.body)),
+        None => format!("{} the handshake", end_text(&none.end)),
+    };
+    out.find(
+        Finding::fault(
+            Cause::ClientCertNotSent,
+            Side::Client,
+            format!(
+                "{} requires a client certificate and gets none: it {said}",
+                case.seen.target
+            ),
+        )
+        .with("answer", said)
+        .with(
+            "asked_for",
+            none.asked
+                .as_ref()
+                .map(refusal::names_text)
+                .unwrap_or_default(),
+        )
+        .with_fix(format!(
+            "curl --cert client.pem --key client.key --cacert ca.pem https://{}/",
+            case.seen.target
+        )),
+    );
+}
+
+/// Whether those are turned away who should be.
+fn enforcement(case: &Case<'_>, without: Outcome, own: Option<Outcome>, out: &mut Verdict) {
+    let target = &case.seen.target;
+    let stranger = case.shown(Shown::Stranger);
+    let lets_none_in = without == Outcome::Admitted;
+    let lets_strangers_in = stranger.is_some_and(|stranger| {
+        stranger.sent_certificate && outcome(stranger) == Outcome::Admitted
+    });
+    let fix = "nginx: ssl_verify_client on (not optional, not optional_no_ca); HAProxy: verify required without ca-ignore-err; openssl s_server: -verify_return_error";
+    if lets_strangers_in && !lets_none_in {
+        out.find(
+            Finding::fault(
+                Cause::ClientAuthNotEnforced,
+                Side::Server,
+                format!("{target} requires a certificate and takes any: one that was made up and signed by itself is let in"),
+            )
+            .with("shown", "a self-signed certificate")
+            .with_fix(fix),
+        );
+        return;
+    }
+    if !lets_none_in {
+        let how = case.speaking().map(|none| match &none.http {
+            Some(http) => format!("{} {}", http.status, http.reason),
+            None => format!("it {} the handshake", end_text(&none.end)),
+        });
+        out.rule_out(
+            Cause::ClientAuthNotEnforced,
+            format!(
+                "a client without a certificate is turned away: {}",
+                how.unwrap_or_default()
+            ),
+        );
+        return;
+    }
+    let finding = Finding::fault(
+        Cause::ClientAuthNotEnforced,
+        Side::Server,
+        format!(
+            "{target} asks for a certificate and lets clients in without one{}",
+            if lets_strangers_in {
+                ", and with one that was made up"
+            } else {
+                ""
+            }
+        ),
+    )
+    .with("without_certificate", "let in")
+    .with_fix(fix);
+    // Whether that is wrong is the operator's to say; a stranger's certificate is nobody's wish.
+    let is_fault =
+        case.question.expect_enforced || (lets_strangers_in && own == Some(Outcome::Admitted));
+    out.find(if is_fault { finding } else { finding.risk() });
+}
+
+fn first_words(body: &str) -> String {
+    let text: String = body
+        .split('<')
+        .filter_map(|part| part.split_once('>').map(|(_, text)| text).or(Some(part)))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ");
+    text.chars().take(120).collect()
+}
+
+/// Whether the client's file is a certificate that is its own root.
+pub(super) fn is_self_signed(case: &Case<'_>) -> bool {
+    parsed(&case.known.client_chain)
+        .first()
+        .is_some_and(is_self_issued)
+}
+
+const INTERNAL_ERROR: u8 = 80;
