@@ -76,6 +76,22 @@ impl Certificate {
         Ok(decode::certificate(der, decode::Serial::MayBeZero)?)
     }
 
+    /// The same for whoever explains a certificate that others refuse: with what is wrong with it, where the rest can be read. A serial
+    /// number that cannot be held counts as zero. Nobody may be admitted by what this returns.
+    pub fn parse_as_evidence(der: &[u8]) -> Result<(Self, Option<Flaw>), MalformedCertificate> {
+        let strict = match Self::parse(der) {
+            Ok(sound) => return Ok((sound, None)),
+            Err(error) => error.why,
+        };
+        match decode::certificate(der, decode::Serial::Any) {
+            Ok(rest) => Ok((rest, Some(Flaw::Serial(strict)))),
+            Err(Malformed(why)) => {
+                let rest = decode::certificate(der, decode::Serial::AnyWithAnyNames)?;
+                Ok((rest, Some(Flaw::Name(why))))
+            }
+        }
+    }
+
     /// The bytes.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
@@ -335,6 +351,15 @@ impl Certificate {
             .iter()
             .any(|place| place.critical && self.der[place.oid.clone()] == *oid.as_bytes())
     }
+}
+
+/// What is wrong with a certificate whose rest can be read. In words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// A name in subjectAltName is not what its type says.
+    Name(String),
+    /// The serial number.
+    Serial(String),
 }
 
 /// Why bytes are not a certificate.

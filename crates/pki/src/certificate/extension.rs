@@ -232,6 +232,24 @@ impl Decoded {
         places: &[ExtensionPlace],
         names: &mut Vec<TypedName>,
     ) -> Result<Self, Malformed> {
+        Self::read(der, places, names, SubjectAltNames::decode)
+    }
+
+    /// The same, where a name that is not what its type says is passed over.
+    pub(super) fn with_any_names(
+        der: &[u8],
+        places: &[ExtensionPlace],
+        names: &mut Vec<TypedName>,
+    ) -> Result<Self, Malformed> {
+        Self::read(der, places, names, SubjectAltNames::decode_what_is_sound)
+    }
+
+    fn read(
+        der: &[u8],
+        places: &[ExtensionPlace],
+        names: &mut Vec<TypedName>,
+        decode_names: fn(&[u8]) -> Result<SubjectAltNames, Malformed>,
+    ) -> Result<Self, Malformed> {
         let mut decoded = Self::default();
         for place in places {
             let oid = &der[place.oid.clone()];
@@ -265,7 +283,7 @@ impl Decoded {
                         key_id.map(|key_id| shifted(&key_id.content_range(), base));
                 }
                 oid if oid == id::SUBJECT_ALT_NAME.as_bytes() => {
-                    let alt_names = SubjectAltNames::decode(&der[place.value.clone()])?;
+                    let alt_names = decode_names(&der[place.value.clone()])?;
                     decoded.typed_alt_names = alt_names.typed.len();
                     decoded.other_alt_names = alt_names.other;
                     names.extend(alt_names.typed);
@@ -300,6 +318,22 @@ impl SubjectAltNames {
             match general_name(&list.any("a name of subjectAltName")?)? {
                 Some(name) => names.typed.push(name),
                 None => names.other += 1,
+            }
+        }
+        Ok(names)
+    }
+
+    /// The same, where a name that is not what its type says counts as one without a type.
+    fn decode_what_is_sound(value: &[u8]) -> Result<Self, Malformed> {
+        let mut list = sole(Cursor::new(value), Tag::Sequence, "subjectAltName")?.cursor();
+        let mut names = Self {
+            typed: Vec::new(),
+            other: 0,
+        };
+        while !list.is_at_end() {
+            match general_name(&list.any("a name of subjectAltName")?) {
+                Ok(Some(name)) => names.typed.push(name),
+                Ok(None) | Err(_) => names.other += 1,
             }
         }
         Ok(names)
