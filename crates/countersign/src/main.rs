@@ -30,7 +30,6 @@ mod private_folder;
 mod private_key;
 mod progress;
 mod serve;
-mod shell_word;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use der::Tag;
 use rustls_pki_types::CertificateDer;
 
-use crate::asn1::{Cursor, Malformed, Tlv};
+use crate::asn1::{self, Cursor, Malformed, Tlv};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -290,6 +290,35 @@ impl Certificate {
             .authority_key_id
             .clone()
             .map(|place| &self.der[place])
+    }
+
+    /// What in authorityKeyIdentifier speaks of another certificate than `issuer`: another key, name or serial number. Verifiers such as
+    /// OpenSSL then take `issuer` for none of this one, whatever its key has signed.
+    pub fn disagreement_with_issuer(&self, issuer: &Self) -> Option<String> {
+        let place = self
+            .extensions
+            .iter()
+            .find(|place| self.der[place.oid.clone()] == *id::AUTHORITY_KEY_ID.as_bytes())?;
+        let quoted = extension::AuthorityKeyId::decode(&self.der[place.value.clone()]).ok()?;
+        if let (Some(quoted), Some(held)) = (quoted.key, issuer.subject_key_id())
+            && quoted != held
+        {
+            let (quoted, held) = (asn1::hex(quoted), asn1::hex(held));
+            return Some(format!("it quotes the key {quoted}, the issuer has {held}"));
+        }
+        if let Some(quoted) = quoted.serial
+            && SerialNumber::from_der_integer(quoted).is_ok_and(|quoted| quoted != issuer.serial)
+        {
+            return Some(format!(
+                "it quotes the serial number {}, the issuer's certificate has {}",
+                asn1::hex(quoted),
+                issuer.serial
+            ));
+        }
+        quoted
+            .issuer
+            .filter(|quoted| *quoted != issuer.issuer_der())
+            .map(|_| "it quotes another issuer of the issuer".to_owned())
     }
 
     /// extendedKeyUsage; `None` when absent.

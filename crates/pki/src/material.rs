@@ -38,6 +38,8 @@ pub struct Material {
     /// Of a keystore (PKCS#12, JKS): whether its password is known.
     pub keystore: Option<Lock>,
     pieces: usize,
+    /// How many of the certificates stand in PKCS#7.
+    in_pkcs7: usize,
 }
 
 /// What is around the pieces of a file.
@@ -155,6 +157,11 @@ impl Material {
     /// Whether nothing in it could be read as anything.
     pub fn is_nothing(&self) -> bool {
         self.pieces == 0
+    }
+
+    /// Whether every certificate in it stands in PKCS#7, which readers of PEM pass over.
+    pub fn is_pkcs7_alone(&self) -> bool {
+        self.in_pkcs7 > 0 && self.in_pkcs7 == self.certificates.len()
     }
 
     /// How many pieces there are.

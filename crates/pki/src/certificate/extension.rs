@@ -295,6 +295,36 @@ impl Decoded {
     }
 }
 
+/// authorityKeyIdentifier (RFC 5280 §4.2.1.1).
+#[derive(Debug)]
+pub(super) struct AuthorityKeyId<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    /// A `Name`, if there is exactly one.
+    pub(super) issuer: Option<&'a [u8]>,
+    /// The content of an INTEGER.
+    pub(super) serial: Option<&'a [u8]>,
+}
+
+impl<'a> AuthorityKeyId<'a> {
+    pub(super) fn decode(value: &'a [u8]) -> Result<Self, Malformed> {
+        const WHAT: &str = "authorityKeyIdentifier";
+        let mut fields = sole(Cursor::new(value), Tag::Sequence, WHAT)?.cursor();
+        let key = fields.optional(asn1::primitive(0), WHAT)?;
+        let names = fields.optional(asn1::constructed(1), WHAT)?;
+        let serial = fields.optional(asn1::primitive(2), WHAT)?;
+        let issuer = names.and_then(|names| {
+            let mut names = names.cursor();
+            let only = names.any(WHAT).ok()?;
+            (only.tag == asn1::constructed(4) && names.is_at_end()).then_some(only.content)
+        });
+        Ok(Self {
+            key: key.map(|it| it.content),
+            issuer,
+            serial: serial.map(|it| it.content),
+        })
+    }
+}
+
 /// subjectAltName (RFC 5280 §4.2.1.6).
 #[derive(Debug)]
 pub(crate) struct SubjectAltNames {

@@ -267,6 +267,7 @@ pub(super) fn pkcs7(material: &mut Material, der: &[u8]) -> bool {
                 let element = inner.any("PKCS#7")?;
                 if field.tag == constructed(0) {
                     certificate(material, element.whole, false);
+                    material.in_pkcs7 += 1;
                 } else {
                     list(material, element.whole);
                 }
