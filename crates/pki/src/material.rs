@@ -120,7 +120,7 @@ pub enum Oddity {
         /// Which.
         block: usize,
     },
-    /// A block stands on one line.
+    /// BEGIN, the base64 and END of a block share lines.
     OneLine {
         /// Which.
         block: usize,

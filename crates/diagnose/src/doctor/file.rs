@@ -4,6 +4,7 @@
 //! ([`pairing`]), then whether the other side would accept its chain ([`passage`]), then what the certificate says of itself, the CRLs,
 //! the policy and the servers' configurations. Whatever cannot be seen from what is there is not guessed.
 
+mod bundle;
 mod configuration;
 mod form;
 mod leaf;
@@ -176,8 +177,9 @@ pub(super) fn judge(observations: &Observations) -> Judgement {
         passage::judge(party, &mut judgement);
         leaf::judge(party, &mut judgement);
         size::judge(party, &mut judgement);
-        revocation::judge(party, &mut judgement);
     }
+    revocation::judge(&parties, &mut judgement);
+    bundle::judge(observations, &mut judgement);
     policy::judge(observations, &parties, &mut judgement);
     configuration::judge(observations, &parties, &mut judgement);
     judgement

@@ -7,15 +7,16 @@
 use crate::cause::Cause;
 use crate::finding::{Finding, RuledOut, Severity};
 
-/// One finding per cause and side, faults first, in the order of [`stage`]; what follows from the first says so.
+/// One finding per cause and file, faults first, in the order of [`stage`]; what follows from the first says so.
 pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|finding| (finding.severity, stage(finding.cause)));
     let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {
+        // Two that speak of the same file, or of none, say the same thing twice.
         let is_known = |known: &Finding| {
+            let files = (known.evidence.get("file"), finding.evidence.get("file"));
             known.cause == finding.cause
-                && (known.side == finding.side || known.message() == finding.message())
-                && known.evidence.get("file") == finding.evidence.get("file")
+                && !matches!(files, (Some(one), Some(other)) if one != other)
         };
         if !kept.iter().any(is_known) {
             kept.push(finding);

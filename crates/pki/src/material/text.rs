@@ -88,9 +88,11 @@ impl Taking<'_> {
                 .note(damaged(&label, "its END line is malformed")),
         }
         let body = &text[body_at..end];
-        let has_lines = body.trim_ascii_end().len() < body.len() && body.starts_with(b"\n")
-            || body.trim_ascii_start().len() + 1 == body.len();
-        if !body.trim_ascii().is_empty() && !has_lines && !body.trim_ascii().contains(&b'\n') {
+        let inner = body.trim_ascii();
+        let ends_line = |around: &[u8]| around.contains(&b'\n');
+        let before = &body[..body.len() - body.trim_ascii_start().len()];
+        let behind = &body[body.trim_ascii_end().len()..];
+        if !inner.is_empty() && !(ends_line(before) && ends_line(behind)) {
             self.material.note(Oddity::OneLine { block: number });
         }
         match decoded(body) {

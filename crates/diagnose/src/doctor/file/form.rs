@@ -127,7 +127,7 @@ impl Form<'_> {
                 Oddity::OneLine { block } => self
                     .fault(
                         Cause::FileNotPem,
-                        &format!("has block {block} on one line: BEGIN, the base64 and END need lines of their own"),
+                        &format!("has BEGIN, base64 or END of block {block} on one line: each needs lines of its own"),
                     )
                     .with("block", block),
                 Oddity::ByteOrderMarkBeforeText

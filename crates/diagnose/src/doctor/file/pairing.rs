@@ -43,7 +43,7 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
     };
     let facts = |finding: Finding| {
         finding
-            .with("certificate", certificate_path)
+            .with("file", certificate_path)
             .with("key", key_path)
             .with("subject", leaf.subject())
             .with("certificate_spki", leaf.spki())

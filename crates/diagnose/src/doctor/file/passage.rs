@@ -21,6 +21,9 @@ pub(super) fn judge(party: &Party<'_>, judgement: &mut Judgement) {
     let Some(leaf) = party.leaf() else { return };
     if !party.knows_trust() {
         structure(party, judgement);
+        if party.purpose == Purpose::ClientAuth {
+            trust::missing_below_own_bundle(party, judgement);
+        }
         return;
     }
     let is_self_issued = leaf.subject_der() == leaf.issuer_der();

@@ -7,18 +7,52 @@ use countersign_pki::time::spoken;
 use super::passage::{self, Outcome};
 use super::{FileSeen, Judgement, Party, Role};
 use crate::cause::Cause;
-use crate::finding::{Finding, RuledOut, Side};
+use crate::finding::{Finding, RuledOut, Severity, Side};
 
 /// A CRL and the file it is in.
 type List<'a> = (&'a FileSeen, &'a ParsedCrl);
 
-pub(super) fn judge(party: &Party<'_>, judgement: &mut Judgement) {
-    let is_asked = |file: &&FileSeen| {
-        matches!(file.role, Role::Crl | Role::Other)
-            || party.trust.iter().any(|it| it.path == file.path)
+pub(super) fn judge(parties: &[Party<'_>], judgement: &mut Judgement) {
+    for (at, party) in parties.iter().enumerate() {
+        // Whoever was given the lists of one side's issuers may mean that side alone.
+        let mut others = parties.iter().enumerate().filter(|(other, _)| *other != at);
+        let missing = if others.any(|(_, other)| is_covered(other)) {
+            Severity::Risk
+        } else {
+            Severity::Fault
+        };
+        judge_one(party, missing, judgement);
+    }
+}
+
+/// Whether there is a list of every issuer in its path.
+fn is_covered(party: &Party<'_>) -> bool {
+    let lists = lists(party);
+    let path = path(party);
+    let mut checked = path.iter().take(path.len().saturating_sub(1));
+    let is_listed = |below: &Certificate| {
+        let mut lists = lists.iter();
+        lists.any(|(_, list)| list.issuer() == below.issuer())
     };
-    let files = || party.files.iter().filter(is_asked);
-    for file in files().filter(|file| file.role == Role::Crl) {
+    path.len() > 1 && checked.all(is_listed)
+}
+
+fn files<'a>(party: &Party<'a>) -> impl Iterator<Item = &'a FileSeen> + use<'a> {
+    let trusted: Vec<&str> = party.trust.iter().map(|file| file.path.as_str()).collect();
+    party.files.iter().filter(move |file| {
+        matches!(file.role, Role::Crl | Role::Other) || trusted.contains(&file.path.as_str())
+    })
+}
+
+fn lists<'a>(party: &Party<'a>) -> Vec<List<'a>> {
+    files(party)
+        .flat_map(|file| file.material.lists.iter().map(move |piece| (file, piece)))
+        .filter_map(|(file, piece)| Some((file, piece.list.as_ref().ok()?)))
+        .collect()
+}
+
+fn judge_one(party: &Party<'_>, missing: Severity, judgement: &mut Judgement) {
+    for file in files(party).filter(|file| file.role == Role::Crl) {
         for piece in &file.material.lists {
             if let Err(why) = &piece.list {
                 let message = format!("the CRL in {} cannot be read: {why}", file.path);
@@ -27,10 +61,7 @@ pub(super) fn judge(party: &Party<'_>, judgement: &mut Judgement) {
             }
         }
     }
-    let lists: Vec<List<'_>> = files()
-        .flat_map(|file| file.material.lists.iter().map(move |piece| (file, piece)))
-        .filter_map(|(file, piece)| Some((file, piece.list.as_ref().ok()?)))
-        .collect();
+    let lists = lists(party);
     if lists.is_empty() {
         return;
     }
@@ -53,6 +84,7 @@ pub(super) fn judge(party: &Party<'_>, judgement: &mut Judgement) {
             party,
             below,
             issuer,
+            missing,
         }
         .judge(&lists, judgement);
     }
@@ -129,6 +161,8 @@ struct Check<'p, 'a> {
     party: &'p Party<'a>,
     below: &'p Certificate,
     issuer: &'p Certificate,
+    /// How much it matters that there is no list.
+    missing: Severity,
 }
 
 impl Check<'_, '_> {
@@ -145,10 +179,13 @@ impl Check<'_, '_> {
                 issuer.subject(),
                 below.subject()
             );
-            judgement.find(
-                self.fault(Cause::CrlMissing, self.party.other_side(), message)
-                    .with("issuer", issuer.subject()),
-            );
+            let finding = self
+                .fault(Cause::CrlMissing, self.party.other_side(), message)
+                .with("issuer", issuer.subject());
+            judgement.find(match self.missing {
+                Severity::Fault => finding,
+                Severity::Risk | Severity::Note => finding.risk(),
+            });
             return;
         }
         let (good, bad): (Vec<_>, Vec<_>) = of_issuer

@@ -125,6 +125,30 @@ pub(super) fn untrusted(party: &Party<'_>, climb: &Climb<'_>) -> Finding {
         .unwrap_or_else(|| case.stranger())
 }
 
+/// Where it is not known whom the server trusts, and the CAs that the client trusts are of the same house as its own.
+pub(super) fn missing_below_own_bundle(party: &Party<'_>, judgement: &mut Judgement) {
+    let files = party.files.iter();
+    let assumed = Party {
+        purpose: party.purpose,
+        file: party.file,
+        chain: party.chain.clone(),
+        keys: Vec::new(),
+        trust: files.filter(|file| file.role == Role::Ca).collect(),
+        files: party.files,
+        question: party.question,
+        now: party.now,
+    };
+    let climb = Climb::of(&assumed);
+    if assumed.knows_trust() && !climb.reaches_an_anchor(&assumed) {
+        let case = Case {
+            party: &assumed,
+            climb: &climb,
+        };
+        let finding = case.missing_at_hand().or_else(|| case.missing_by_name());
+        judgement.findings.extend(finding.map(Finding::risk));
+    }
+}
+
 struct Case<'p, 'a> {
     party: &'p Party<'a>,
     climb: &'p Climb<'a>,
