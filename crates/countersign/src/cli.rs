@@ -385,7 +385,6 @@ mod tests {
         check("countersign doctor ftp:// --cert c", false);
         check("countersign doctor --max-tls 1.4", false);
         check("countersign doctor --starttls gopher", false);
-        check("countersign doctor --list-causes --strict", false);
         check("countersign explain", false);
         check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
         check("countersign explain --since 5m", false);

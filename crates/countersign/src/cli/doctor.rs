@@ -110,7 +110,7 @@ pub(crate) struct DoctorCommand {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Print every cause there is, with its meaning and fix
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     list_causes: bool,
 }
 

@@ -285,9 +285,12 @@ fn key_store(material: &mut Material, der: &[u8], passwords: &mut Passwords<'_>)
         .iter()
         .find(|(oid, _)| contains(der, oid.as_bytes()))
         .map(|&(_, name)| name);
-    match passwords.open(legacy, |password| pkcs12::Contents::open(der, password)) {
+    // Some are protected by no password at all, which is one too.
+    let none = Password::parse("").expect("an empty text is a password");
+    let opened = pkcs12::Contents::open(der, &none)
+        .or_else(|_| passwords.open(legacy, |password| pkcs12::Contents::open(der, password)));
+    match opened {
         Ok(contents) => {
-            // It was opened, so that nobody's library stands in the way but of what it is protected with besides.
             material.keystore = Some(Lock::Open);
             for key in &contents.keys {
                 let Some(place) = material.next_place() else {

@@ -266,7 +266,17 @@ impl Check<'_, '_> {
         let is_another_key = list.authority_key_id().is_some()
             && issuer.subject_key_id().is_some()
             && list.authority_key_id() != issuer.subject_key_id();
-        if is_another_key {
+        let mut others = self
+            .party
+            .files
+            .iter()
+            .flat_map(|file| &file.material.certificates);
+        let signed_elsewhere = others.any(|piece| {
+            piece
+                .certificate()
+                .is_some_and(|other| list.verify(other).is_ok())
+        });
+        if is_another_key || signed_elsewhere {
             let message = format!(
                 "the CRL in {} is of a CA called {}, and signed by another key than the issuer's",
                 file.path,
