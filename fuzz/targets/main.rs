@@ -10,6 +10,7 @@ mod crl;
 mod evidence;
 mod feed;
 mod hello;
+mod material;
 mod name;
 mod ocsp;
 mod ocsp_response;

@@ -33,9 +33,10 @@ use crate::password::PasswordSource;
 ///
 /// Takes whatever is at hand: files of the client, files of the server, the server's address. Repeatable flags take one value each.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct DoctorCommand {
     /// The server as the client names it: HOST:PORT, or a URL such as https://…/path, postgres://…, smtp://…
-    #[arg(value_name = "TARGET", value_parser = target)]
+    #[arg(value_name = "TARGET", value_parser = parse_target)]
     target: Option<Target>,
     /// The client's certificate, with its chain; a keystore (PKCS#12, JKS) holds the key too
     #[arg(long, value_name = "FILE")]
@@ -131,12 +132,15 @@ impl DoctorCommand {
                 "name a server (HOST:PORT or a URL), or files: --cert, --key, --ca, --server-cert, --client-ca, --log …",
             ));
         }
+        if let Some(path) = &self.log {
+            return Err(log(path));
+        }
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         let passwords = self.passwords()?;
         let question = self.question();
         let files = reading::files(&named, &passwords);
         let target = match &question.target {
-            Some(asked) => Some(self.probe(asked, &files)?),
+            Some(asked) => Some(target(asked, &files)?),
             None => None,
         };
         let observations = Observations {
@@ -165,14 +169,6 @@ impl DoctorCommand {
             print(&report::text(&answer, &observations, self.verbose, style))?;
         }
         Ok(Answer::from_bool(answer.healthy))
-    }
-
-    /// What the server does.
-    fn probe(&self, asked: &Target, _files: &[FileSeen]) -> Result<TargetSeen, Fault> {
-        Err(Fault::configuration(format_args!(
-            "{asked}: probing a server is not built in here"
-        ))
-        .hint("leave the target out to have the files judged alone"))
     }
 
     /// Every file that was named, in the order of their roles.
@@ -218,6 +214,23 @@ impl DoctorCommand {
     }
 }
 
+/// What the server does.
+fn target(asked: &Target, _files: &[FileSeen]) -> Result<TargetSeen, Fault> {
+    Err(Fault::configuration(format_args!(
+        "{asked}: probing a server is not built in here"
+    ))
+    .hint("leave the target out to have the files judged alone"))
+}
+
+/// What a log says.
+fn log(path: &Path) -> Fault {
+    Fault::configuration(format_args!(
+        "{}: reading logs is not built in here",
+        path.display()
+    ))
+    .hint("leave --log out to have the files judged alone")
+}
+
 /// What a person or another product means by an identity: a typed name, a DN in whatever notation, else a bare word.
 fn allowed(text: &str) -> Allowed {
     let typed = text.parse::<TypedName>().ok();
@@ -233,7 +246,7 @@ fn allowed(text: &str) -> Allowed {
     }
 }
 
-fn target(text: &str) -> Result<Target, InvalidTarget> {
+fn parse_target(text: &str) -> Result<Target, InvalidTarget> {
     Target::parse(text)
 }
 

@@ -194,3 +194,91 @@ pub(super) fn stage(cause: Cause) -> u8 {
         _ => 50,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Side;
+
+    fn fault(cause: Cause) -> Finding {
+        Finding::fault(cause, Side::Client, cause.slug())
+    }
+
+    #[track_caller]
+    fn check(found: Vec<Finding>, expected: &[(Cause, Option<Cause>)]) {
+        let ranked = ranked(found);
+        let told: Vec<_> = ranked
+            .iter()
+            .map(|finding| (finding.cause, finding.follows_from))
+            .collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_first_in_the_way_stands_first() {
+        check(
+            vec![
+                fault(Cause::IdentityNotAllowed),
+                fault(Cause::LeafExpired),
+                fault(Cause::ClientCaNotTrusted),
+                fault(Cause::KeyCertMismatch),
+                fault(Cause::FileMissing),
+            ],
+            &[
+                (Cause::FileMissing, None),
+                (Cause::KeyCertMismatch, None),
+                (Cause::ClientCaNotTrusted, Some(Cause::FileMissing)),
+                (Cause::LeafExpired, None),
+                (Cause::IdentityNotAllowed, None),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_risk_never_stands_before_a_fault() {
+        check(
+            vec![
+                fault(Cause::KeyPermissions).risk(),
+                fault(Cause::CaExtensionsIncomplete).note(),
+                fault(Cause::NameMismatch),
+            ],
+            &[
+                (Cause::NameMismatch, None),
+                (Cause::KeyPermissions, None),
+                (Cause::CaExtensionsIncomplete, None),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_cause_is_told_once_a_file() {
+        let of = |file: &str| fault(Cause::LeafExpired).with("file", file);
+        check(
+            vec![of("a"), of("b"), of("a")],
+            &[(Cause::LeafExpired, None), (Cause::LeafExpired, None)],
+        );
+    }
+
+    #[test]
+    fn a_wrong_clock_explains_every_date() {
+        check(
+            vec![fault(Cause::NotYetValid), fault(Cause::ClockSkewLocal)],
+            &[
+                (Cause::ClockSkewLocal, None),
+                (Cause::NotYetValid, Some(Cause::ClockSkewLocal)),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_was_found_is_not_ruled_out() {
+        let ruled_out = vec![
+            RuledOut::new(Cause::LeafExpired, "it ends in 40 d"),
+            RuledOut::new(Cause::NameMismatch, "it holds api.example"),
+            RuledOut::new(Cause::NameMismatch, "it holds api.example"),
+        ];
+        let left = remaining(ruled_out, &[fault(Cause::LeafExpired)]);
+        let left: Vec<_> = left.iter().map(|it| it.cause).collect();
+        assert_eq!(left, [Cause::NameMismatch]);
+    }
+}

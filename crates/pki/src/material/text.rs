@@ -43,14 +43,17 @@ impl Taking<'_> {
     /// The block whose BEGIN stands at `begin`; `after` is where the one before it ended. Where this one does.
     fn block(&mut self, text: &[u8], after: usize, begin: usize, number: usize) -> usize {
         let label_at = begin + BEGIN.len();
-        let line_end =
-            |from: usize| find(&text[from..], b"\n").map_or(text.len(), |length| from + length);
+        // No longer than a label: each search ends where the next one begins, so that the whole takes time in proportion.
+        let line_of = |from: usize| {
+            let most = &text[from..text.len().min(from + MAX_LABEL + 5)];
+            &most[..find(most, b"\n").unwrap_or(most.len())]
+        };
         let damaged = |label: &str, why| Oddity::Damaged {
             block: number,
             label: label.to_owned(),
             why,
         };
-        let line = &text[label_at..line_end(label_at)];
+        let line = line_of(label_at);
         let Some(label_len) = find(line, b"-----").filter(|len| *len <= MAX_LABEL) else {
             let oddity = damaged("", "its BEGIN line is malformed");
             self.material.note(oddity);
@@ -63,17 +66,16 @@ impl Taking<'_> {
 
         let body_at = label_at + label_len + 5;
         let next_begin = find(&text[body_at..], BEGIN).map_or(text.len(), |at| body_at + at);
-        let Some(end) = find(&text[body_at..], END).map(|at| body_at + at) else {
-            self.material
-                .note(damaged(&label, "the file ends before its END line"));
-            return text.len();
-        };
-        if next_begin < end {
-            self.material
-                .note(damaged(&label, "another block begins before its END line"));
+        let Some(end) = find(&text[body_at..next_begin], END).map(|at| body_at + at) else {
+            let why = if next_begin == text.len() {
+                "the file ends before its END line"
+            } else {
+                "another block begins before its END line"
+            };
+            self.material.note(damaged(&label, why));
             return next_begin;
-        }
-        let end_line = &text[end + END.len()..line_end(end)];
+        };
+        let end_line = line_of(end + END.len());
         let ending = find(end_line, b"-----").map(|len| end_line[..len].trim_ascii());
         let block_end = end + END.len() + ending.map_or(0, |label| label.len() + 5);
         let block_end = block_end.min(text.len());
@@ -88,11 +90,10 @@ impl Taking<'_> {
                 .note(damaged(&label, "its END line is malformed")),
         }
         let body = &text[body_at..end];
-        let inner = body.trim_ascii();
-        let ends_line = |around: &[u8]| around.contains(&b'\n');
         let before = &body[..body.len() - body.trim_ascii_start().len()];
         let behind = &body[body.trim_ascii_end().len()..];
-        if !inner.is_empty() && !(ends_line(before) && ends_line(behind)) {
+        let is_apart = before.contains(&b'\n') && behind.contains(&b'\n');
+        if !is_apart && !body.trim_ascii().is_empty() {
             self.material.note(Oddity::OneLine { block: number });
         }
         match decoded(body) {
@@ -104,15 +105,16 @@ impl Taking<'_> {
 
     /// What stands before BEGIN on its line.
     fn beginning(&mut self, text: &[u8], after: usize, begin: usize, number: usize) {
-        let line_start = text[..begin]
+        let line_start = text[after..begin]
             .iter()
             .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let before = &text[line_start.max(after.min(begin))..begin];
-        if number > 1 && line_start < after {
-            self.material.note(Oddity::Glued { block: number });
-        } else if !before.is_empty() {
-            self.material.note(Oddity::Indented { block: number });
+            .map(|at| after + at + 1);
+        match line_start {
+            None if number > 1 => self.material.note(Oddity::Glued { block: number }),
+            start if start.unwrap_or(after) < begin => {
+                self.material.note(Oddity::Indented { block: number });
+            }
+            _ => {}
         }
     }
 

@@ -110,9 +110,8 @@ fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 fn access(error: &io::Error) -> Access {
     match error.kind() {
-        ErrorKind::NotFound => Access::Missing,
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Access::Missing,
         ErrorKind::PermissionDenied => Access::Denied,
-        ErrorKind::NotADirectory => Access::Missing,
         _ => Access::Failed(error.to_string()),
     }
 }

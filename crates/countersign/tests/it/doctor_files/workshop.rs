@@ -117,11 +117,8 @@ impl Workshop {
         );
         if !extensions.is_empty() {
             let identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n";
-            self.write(
-                &format!("{name}.ext"),
-                &format!("{extensions}{identifiers}"),
-            );
-            line.push_str(&format!(" -extfile {name}.ext"));
+            self.write(&format!("{name}.ext"), format!("{extensions}{identifiers}"));
+            line = format!("{line} -extfile {name}.ext");
         }
         self.openssl(&line);
     }

@@ -1,4 +1,4 @@
-//! What a server's configuration says of client certificates: nginx, Apache, HAProxy and Envoy, a line at a time.
+//! What a server's configuration says of client certificates: nginx, Apache, `HAProxy` and Envoy, a line at a time.
 //!
 //! Only what stands there plainly is judged: variables, includes and conditions are not followed.
 
@@ -145,7 +145,7 @@ impl Settings {
                     self.depth = first
                         .parse()
                         .ok()
-                        .map(|depth| (depth, directive.trim().to_owned()))
+                        .map(|depth| (depth, directive.trim().to_owned()));
                 }
                 "ssl_protocols" => self.versions = versions(&values, directive),
                 "proxy_pass" | "grpc_pass" => self.proxies = true,
@@ -171,7 +171,7 @@ impl Settings {
                 });
             }
             "sslverifydepth" => {
-                self.depth = first.parse().ok().map(|depth| (depth, line.to_owned()))
+                self.depth = first.parse().ok().map(|depth| (depth, line.to_owned()));
             }
             "sslprotocol" => self.versions = apache_versions(&values, line),
             "proxypass" => self.proxies = true,
@@ -221,7 +221,7 @@ impl Settings {
             }
             // Envoy hands it to OpenSSL's depth, which counts intermediates.
             "max_verify_depth" => {
-                self.depth = value.parse().ok().map(|depth| (depth, line.to_owned()))
+                self.depth = value.parse().ok().map(|depth| (depth, line.to_owned()));
             }
             _ => {}
         }
@@ -285,7 +285,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn fault(&self, cause: Cause, what: String) -> Finding {
+    fn fault(&self, cause: Cause, what: &str) -> Finding {
         let (server, path) = (self.settings.server.as_str(), &self.file.path);
         Finding::fault(
             cause,
@@ -318,7 +318,7 @@ impl Reading<'_> {
                 "lets {limit} intermediates through ({written}), and the client's chain has {intermediates}"
             );
             judgement.find(
-                self.fault(Cause::VerifyDepthTooSmall, what)
+                self.fault(Cause::VerifyDepthTooSmall, &what)
                     .with("limit", limit)
                     .with("intermediates", intermediates),
             );
@@ -335,7 +335,7 @@ impl Reading<'_> {
         let is_expected = question.expect_enforced;
         match &self.settings.asking {
             Some(Asking::No) if is_expected || has_certificate => {
-                let what = "does not ask for client certificates".to_owned();
+                let what = "does not ask for client certificates";
                 let finding = self.fault(Cause::ClientCertNotRequested, what);
                 judgement.find(if is_expected { finding } else { finding.risk() });
             }
@@ -344,7 +344,7 @@ impl Reading<'_> {
                     "asks for client certificates and lets clients without one in ({written})"
                 );
                 judgement.find(
-                    self.fault(Cause::ClientAuthNotEnforced, what)
+                    self.fault(Cause::ClientAuthNotEnforced, &what)
                         .with("setting", written),
                 );
             }
@@ -374,7 +374,7 @@ impl Reading<'_> {
             .collect();
         let what = format!("speaks {written}, and the client {}", told.join(" and "));
         judgement.find(
-            self.fault(Cause::TlsVersionMismatch, what)
+            self.fault(Cause::TlsVersionMismatch, &what)
                 .with("served", written),
         );
     }
@@ -388,8 +388,7 @@ impl Reading<'_> {
         );
         if asks && settings.proxies && !settings.sets_identity {
             let what =
-                "asks for client certificates and passes requests on without the client's identity"
-                    .to_owned();
+                "asks for client certificates and passes requests on without the client's identity";
             let finding = self.fault(Cause::IdentityHeaderMissing, what);
             judgement.find(finding.risk());
         }

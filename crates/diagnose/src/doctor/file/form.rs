@@ -324,7 +324,6 @@ impl Form<'_> {
         let path = quoted(&self.file.path);
         let kind = material.container.as_str();
         match material.keystore.as_ref()? {
-            Lock::Open => None,
             // Certificates of JKS can be read without it.
             Lock::NeedsPassword if !material.certificates.is_empty() => None,
             Lock::NeedsPassword => Some(
@@ -351,7 +350,7 @@ impl Form<'_> {
                     "openssl pkcs12 -legacy -in {path} -nodes | openssl pkcs12 -export -out new.p12"
                 )),
             ),
-            Lock::Unread { .. } => None,
+            Lock::Open | Lock::Unread { .. } => None,
             Lock::Unreadable { why } => Some(self.fault(
                 Cause::FileNotPem,
                 &format!("is {kind} that cannot be read: {why}"),

@@ -52,7 +52,7 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
                 key.spki.map(|it| it.to_string()).unwrap_or_default(),
             )
     };
-    if let Some(own) = party.chain.iter().copied().find(|piece| belongs(&piece)) {
+    if let Some(own) = party.chain.iter().copied().find(belongs) {
         let message = format!(
             "the key {key_path} belongs to certificate {} of {certificate_path}, not to the first, which is what is presented",
             own.place

@@ -245,11 +245,11 @@ fn intermediate_anchor(party: &Party<'_>, anchor: Option<&Certificate>) -> Findi
 fn refused(party: &Party<'_>, leaf: &Certificate, fault: &ChainFault, judgement: &mut Judgement) {
     let finding = || of_fault(party, fault);
     match &fault.kind {
+        // A version is said of the certificate itself, and not of its path: whether that is trusted is still to be seen.
         ChainFaultKind::UnknownIssuer { .. }
         | ChainFaultKind::SameNameDifferentKey { .. }
-        | ChainFaultKind::MissingIntermediate { .. } => untrusted(party, judgement),
-        // Said of the certificate itself, and not of its path: whether that is trusted is still to be seen.
-        ChainFaultKind::Version1 => untrusted(party, judgement),
+        | ChainFaultKind::MissingIntermediate { .. }
+        | ChainFaultKind::Version1 => untrusted(party, judgement),
         ChainFaultKind::Malformed { why } => {
             let is_told = party
                 .chain
@@ -333,13 +333,6 @@ fn structure(party: &Party<'_>, judgement: &mut Judgement) {
         own.any(|it| it.subject().to_string() == *subject && it.subject() != it.issuer())
     };
     match &fault.kind {
-        kind if is_trust(kind) => {}
-        ChainFaultKind::BadSignature { .. }
-        | ChainFaultKind::Malformed { .. }
-        | ChainFaultKind::NotStrict { .. }
-        | ChainFaultKind::TooLarge { .. }
-        | ChainFaultKind::Version1
-        | ChainFaultKind::UnsupportedAlgorithm { .. } => {}
         ChainFaultKind::RootExpired { subject, not_after } if is_own(subject) => {
             if let Some(leaf) = party.leaf() {
                 let kind = ChainFaultKind::IntermediateExpired {
@@ -349,12 +342,20 @@ fn structure(party: &Party<'_>, judgement: &mut Judgement) {
                 judgement.find(told(party, leaf, kind));
             }
         }
-        ChainFaultKind::RootExpired { .. } => {}
         ChainFaultKind::CaUsedAsEndEntity if party.leaf().is_some_and(|leaf| !leaf.is_ca()) => {
             judgement.find(of_fault(party, &fault).risk());
         }
         ChainFaultKind::MissingDigitalSignature if party.purpose == Purpose::ServerAuth => {}
         ChainFaultKind::NameConstraintsUnsupported { .. } if has_leading_period(party) => {}
+        // Said by the leaf itself, or not to be known without the receiver's anchors.
+        ChainFaultKind::BadSignature { .. }
+        | ChainFaultKind::Malformed { .. }
+        | ChainFaultKind::NotStrict { .. }
+        | ChainFaultKind::RootExpired { .. }
+        | ChainFaultKind::TooLarge { .. }
+        | ChainFaultKind::Version1
+        | ChainFaultKind::UnsupportedAlgorithm { .. } => {}
+        kind if is_trust(kind) => {}
         _ => judgement.find(of_fault(party, &fault)),
     }
 }

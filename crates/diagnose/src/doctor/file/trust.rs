@@ -322,7 +322,7 @@ impl<'a> Case<'_, 'a> {
         let wanted = Words::of(issuer);
         let anchor = self.anchors().find(|anchor| {
             let held = Words::of(anchor.subject());
-            held.words == wanted.words && held.generation != wanted.generation
+            held.in_order == wanted.in_order && held.generation != wanted.generation
         })?;
         Some(self.rotated(format!(
             "the bundle {} holds {}, and {issuer} signed: another generation of the same CA",
@@ -381,7 +381,7 @@ impl<'a> Case<'_, 'a> {
 /// The words of a CA's name, taken apart.
 struct Words {
     /// In order, without what tells generations apart.
-    words: Vec<String>,
+    in_order: Vec<String>,
     /// What does.
     generation: Vec<String>,
     /// Those that say whose CA it is.
@@ -399,7 +399,7 @@ impl Words {
             .collect();
         let text = text.join(" ");
         let mut it = Self {
-            words: Vec::new(),
+            in_order: Vec::new(),
             generation: Vec::new(),
             own: BTreeSet::new(),
             is_intermediate: false,
@@ -413,7 +413,7 @@ impl Words {
                 it.generation.push(word.to_owned());
                 continue;
             }
-            it.words.push(word.to_owned());
+            it.in_order.push(word.to_owned());
             it.is_intermediate |= INTERMEDIATE.contains(&word);
             it.is_root |= word == "root";
             if !INTERMEDIATE.contains(&word) && !STRUCTURE.contains(&word) {
