@@ -73,7 +73,7 @@ impl Taking<'_> {
                 "another block begins before its END line"
             };
             self.material.note(damaged(&label, why));
-            return next_begin;
+            return body_at;
         };
         let end_line = line_of(end + END.len());
         let ending = find(end_line, b"-----").map(|len| end_line[..len].trim_ascii());
