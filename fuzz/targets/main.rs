@@ -11,6 +11,7 @@ mod evidence;
 mod feed;
 mod hello;
 mod log;
+mod material;
 mod name;
 mod ocsp;
 mod ocsp_response;

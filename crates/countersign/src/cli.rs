@@ -9,6 +9,7 @@ mod ca;
 mod certificate_view;
 mod config;
 mod csv;
+mod doctor;
 mod explain;
 mod export;
 mod filters;
@@ -79,6 +80,7 @@ enum Command {
     Release(Box<release::ReleaseCommand>),
     Inspect(inspect::InspectCommand),
     Verify(Box<verify::VerifyCommand>),
+    Doctor(Box<doctor::DoctorCommand>),
     Explain(explain::ExplainCommand),
     Scan(Box<scan::ScanCommand>),
     Audit(audit::AuditCommand),
@@ -107,6 +109,7 @@ impl Command {
             Self::Release(command) => command.run(globals),
             Self::Inspect(command) => command.run(globals),
             Self::Verify(command) => command.run(globals),
+            Self::Doctor(command) => command.run(globals),
             Self::Explain(command) => command.run(globals),
             Self::Scan(command) => command.run(globals),
             Self::Audit(command) => command.run(globals),
@@ -210,6 +213,14 @@ mod tests {
              --at 2026-01-02T03:04:05Z --depth 1 --crl a.crl --crl b.crl --strict --json",
             true,
         );
+        check(
+            "countersign doctor https://a.example:8443/x --cert c --key k --ca a --server-cert s --server-key t --client-ca b --crl l --crl m \
+             --file f --file g --strict --name n.example --also-try-name o.example --allow cn:a --allow dns:b --host-header h --alpn h2 \
+             --min-tls 1.2 --max-tls 1.3 --starttls smtp --no-client-cert --expect-enforced --password-file p --timeout 5s --verbose \
+             --fetch --log - --json",
+            true,
+        );
+        check("countersign doctor --list-causes", true);
         check("countersign explain 7f3a9c-0k2m8x", true);
         check("countersign explain --from 127.0.0.1 --since 5m", true);
         check(
@@ -374,6 +385,9 @@ mod tests {
         );
         check("countersign break-glass request emergency --for 30m", false);
         check("countersign break-glass approve r.json", false);
+        check("countersign doctor ftp:// --cert c", false);
+        check("countersign doctor --max-tls 1.4", false);
+        check("countersign doctor --starttls gopher", false);
         check("countersign explain", false);
         check("countersign explain 7f3a9c-0k2m8x --from 127.0.0.1", false);
         check("countersign explain --since 5m", false);

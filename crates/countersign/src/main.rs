@@ -32,7 +32,6 @@ mod private_key;
 mod progress;
 mod scan;
 mod serve;
-mod shell_word;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;

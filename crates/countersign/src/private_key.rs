@@ -3,15 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::error::Unspecified;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, Ed25519KeyPair, KeyPair, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, ML_DSA_87_SIGNING,
-    PqdsaKeyPair, RsaKeyPair,
-};
 use countersign_pki::pbes2;
 use countersign_pki::pem::{self, Block};
+use countersign_pki::private_key;
 use zeroize::Zeroizing;
 
 use crate::certificate_file::{self, Contents, fault};
@@ -19,10 +13,7 @@ use crate::fault::Fault;
 use crate::password::PasswordSource;
 
 /// A private key of a kind that is known here. Neither printable nor serializable.
-pub(crate) struct PrivateKey {
-    pkcs8: Zeroizing<Vec<u8>>,
-    spki: Vec<u8>,
-}
+pub(crate) struct PrivateKey(private_key::PrivateKey);
 
 impl PrivateKey {
     /// The first private key of a PEM or DER file; `password` is asked for where it is encrypted.
@@ -68,10 +59,7 @@ impl PrivateKey {
 
     /// PKCS#8, SEC 1 or PKCS#1.
     pub(crate) fn of_der(der: &[u8]) -> Option<Self> {
-        Self::ecdsa(der)
-            .or_else(|| Self::rsa(der).ok())
-            .or_else(|| Self::ed25519(der).ok())
-            .or_else(|| Self::ml_dsa(der))
+        private_key::PrivateKey::of_der(der).map(Self)
     }
 
     fn decrypt(path: &Path, der: &[u8], password: &PasswordSource) -> Result<Self, Fault> {
@@ -82,73 +70,19 @@ impl PrivateKey {
         Self::of_der(&pkcs8).ok_or_else(|| locked(path, &pbes2::Locked::WrongPassword))
     }
 
-    fn ecdsa(der: &[u8]) -> Option<Self> {
-        let curves = [
-            &ECDSA_P256_SHA256_ASN1_SIGNING,
-            &ECDSA_P384_SHA384_ASN1_SIGNING,
-            &ECDSA_P521_SHA512_ASN1_SIGNING,
-        ];
-        curves.into_iter().find_map(|curve| {
-            let pair = EcdsaKeyPair::from_pkcs8(curve, der)
-                .or_else(|_| EcdsaKeyPair::from_private_key_der(curve, der))
-                .ok()?;
-            let document = pair.to_pkcs8v1().ok()?;
-            Self::new(document.as_ref(), pair.public_key().as_der()).ok()
-        })
-    }
-
-    fn rsa(der: &[u8]) -> Result<Self, Unspecified> {
-        let pair = RsaKeyPair::from_pkcs8(der)
-            .or_else(|_| RsaKeyPair::from_der(der))
-            .map_err(|_| Unspecified)?;
-        let document: Pkcs8V1Der<'_> = pair.as_der()?;
-        Self::new(document.as_ref(), pair.public_key().as_der())
-    }
-
-    fn ed25519(der: &[u8]) -> Result<Self, Unspecified> {
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| Unspecified)?;
-        // Version 1: OpenSSL before 3.2 and Java read nothing else.
-        let document = pair.to_pkcs8v1()?;
-        Self::new(document.as_ref(), pair.public_key().as_der())
-    }
-
-    /// RFC 9881 §6: the seed, the expanded key, or both, which have to agree.
-    fn ml_dsa(der: &[u8]) -> Option<Self> {
-        let parameter_sets = [&ML_DSA_44_SIGNING, &ML_DSA_65_SIGNING, &ML_DSA_87_SIGNING];
-        let pair = parameter_sets
-            .into_iter()
-            .find_map(|parameter_set| PqdsaKeyPair::from_pkcs8(parameter_set, der).ok())?;
-        let spki = pair.public_key().as_der();
-        // There is no way back from the expanded key to the seed.
-        match pair.to_pkcs8v1() {
-            Ok(seed) => Self::new(seed.as_ref(), spki).ok(),
-            Err(_) => Self::new(der, spki).ok(),
-        }
-    }
-
-    fn new(
-        pkcs8: &[u8],
-        spki: Result<PublicKeyX509Der<'_>, Unspecified>,
-    ) -> Result<Self, Unspecified> {
-        Ok(Self {
-            pkcs8: Zeroizing::new(pkcs8.to_vec()),
-            spki: spki?.as_ref().to_vec(),
-        })
-    }
-
     /// PKCS#8 in DER.
     pub(crate) fn pkcs8(&self) -> &[u8] {
-        &self.pkcs8
+        self.0.pkcs8()
     }
 
     /// PKCS#8 in PEM.
     pub(crate) fn to_pem(&self) -> Zeroizing<String> {
-        Zeroizing::new(pem::encode("PRIVATE KEY", &self.pkcs8))
+        Zeroizing::new(pem::encode("PRIVATE KEY", self.pkcs8()))
     }
 
     /// `SubjectPublicKeyInfo` in DER.
     pub(crate) fn spki_der(&self) -> &[u8] {
-        &self.spki
+        self.0.spki_der()
     }
 }
 
@@ -184,7 +118,8 @@ fn unknown_kind(path: &Path) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::encoding::AsRawBytes as _;
+    use aws_lc_rs::encoding::{AsDer as _, AsRawBytes as _, PublicKeyX509Der};
+    use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
 
     use super::*;
     use crate::leaf_key::{KeyKind, LeafKey};

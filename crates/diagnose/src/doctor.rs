@@ -3,8 +3,11 @@
 //! The shell reads files and probes; what it saw comes in as [`Observations`], and [`diagnose`] ranks what follows. The first
 //! finding is the root cause; what only follows from it says so.
 
+mod clock;
 pub mod file;
 pub mod question;
+mod ranking;
+pub mod shell_word;
 pub mod target;
 
 use countersign_pki::time::UnixTime;
@@ -35,6 +38,19 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// What could have been and is not.
     pub ruled_out: Vec<RuledOut>,
+}
+
+/// What follows from what was seen.
+pub fn diagnose(observations: &Observations) -> Diagnosis {
+    let mut judgement = file::judge(observations);
+    let skew = clock::judge(observations, &judgement.findings);
+    judgement.findings.extend(skew);
+    let findings = ranking::ranked(judgement.findings);
+    let ruled_out = ranking::remaining(judgement.ruled_out, &findings);
+    Diagnosis {
+        findings,
+        ruled_out,
+    }
 }
 
 impl Diagnosis {

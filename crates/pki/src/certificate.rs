@@ -10,7 +10,7 @@ use std::ops::Range;
 use der::Tag;
 use rustls_pki_types::CertificateDer;
 
-use crate::asn1::{Cursor, Malformed, Tlv};
+use crate::asn1::{self, Cursor, Malformed, Tlv};
 use crate::dn::DistinguishedName;
 use crate::fingerprint::Fingerprint;
 use crate::name::TypedName;
@@ -74,6 +74,22 @@ impl Certificate {
     /// and roots in use have it.
     pub fn parse_anchor(der: &[u8]) -> Result<Self, MalformedCertificate> {
         Ok(decode::certificate(der, decode::Serial::MayBeZero)?)
+    }
+
+    /// The same for whoever explains a certificate that others refuse: with what is wrong with it, where the rest can be read. A serial
+    /// number that cannot be held counts as zero. Nobody may be admitted by what this returns.
+    pub fn parse_as_evidence(der: &[u8]) -> Result<(Self, Option<Flaw>), MalformedCertificate> {
+        let strict = match Self::parse(der) {
+            Ok(sound) => return Ok((sound, None)),
+            Err(error) => error.why,
+        };
+        match decode::certificate(der, decode::Serial::Any) {
+            Ok(rest) => Ok((rest, Some(Flaw::Serial(strict)))),
+            Err(Malformed(why)) => {
+                let rest = decode::certificate(der, decode::Serial::AnyWithAnyNames)?;
+                Ok((rest, Some(Flaw::Name(why))))
+            }
+        }
     }
 
     /// The bytes.
@@ -276,6 +292,35 @@ impl Certificate {
             .map(|place| &self.der[place])
     }
 
+    /// What in authorityKeyIdentifier speaks of another certificate than `issuer`: another key, name or serial number. Verifiers such as
+    /// OpenSSL then take `issuer` for none of this one, whatever its key has signed.
+    pub fn disagreement_with_issuer(&self, issuer: &Self) -> Option<String> {
+        let place = self
+            .extensions
+            .iter()
+            .find(|place| self.der[place.oid.clone()] == *id::AUTHORITY_KEY_ID.as_bytes())?;
+        let quoted = extension::AuthorityKeyId::decode(&self.der[place.value.clone()]).ok()?;
+        if let (Some(quoted), Some(held)) = (quoted.key, issuer.subject_key_id())
+            && quoted != held
+        {
+            let (quoted, held) = (asn1::hex(quoted), asn1::hex(held));
+            return Some(format!("it quotes the key {quoted}, the issuer has {held}"));
+        }
+        if let Some(quoted) = quoted.serial
+            && SerialNumber::from_der_integer(quoted).is_ok_and(|quoted| quoted != issuer.serial)
+        {
+            return Some(format!(
+                "it quotes the serial number {}, the issuer's certificate has {}",
+                asn1::hex(quoted),
+                issuer.serial
+            ));
+        }
+        quoted
+            .issuer
+            .filter(|quoted| *quoted != issuer.issuer_der())
+            .map(|_| "it quotes another issuer of the issuer".to_owned())
+    }
+
     /// extendedKeyUsage; `None` when absent.
     pub fn extended_key_usage(&self) -> Option<&ExtendedKeyUsage> {
         self.decoded.extended_key_usage.as_ref()
@@ -335,6 +380,15 @@ impl Certificate {
             .iter()
             .any(|place| place.critical && self.der[place.oid.clone()] == *oid.as_bytes())
     }
+}
+
+/// What is wrong with a certificate whose rest can be read. In words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// A name in subjectAltName is not what its type says.
+    Name(String),
+    /// The serial number.
+    Serial(String),
 }
 
 /// Why bytes are not a certificate.

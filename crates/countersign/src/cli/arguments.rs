@@ -11,6 +11,7 @@ use countersign_authority::init::{
 use countersign_authority::request::{PendingRequest, RequestOptions};
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateError;
+use countersign_diagnose::doctor::shell_word::quoted;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::DnsName;
 use countersign_pki::spiffe::TrustDomain;
@@ -22,7 +23,6 @@ use crate::fault::Fault;
 use crate::leaf_key::{KeyKind, key_kind};
 use crate::operator_folder::OperatorFolder;
 use crate::output::Output;
-use crate::shell_word::quoted;
 
 /// What every command gets beside its own arguments.
 #[derive(Clone, Debug)]

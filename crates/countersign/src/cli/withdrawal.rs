@@ -11,6 +11,7 @@ use countersign_authority::api::{
     UnderWayResponse,
 };
 use countersign_authority::client::AdminClient;
+use countersign_diagnose::doctor::shell_word::quoted;
 use countersign_pki::feed::{RevocationReason, Sequence};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,6 @@ use crate::cli::filters::FilterArguments;
 use crate::cli::show::what_is_meant;
 use crate::fault::{Answer, Fault};
 use crate::output::{ask, can_ask, escaped, stderr_is_terminal, table, tell, tell_for_now};
-use crate::shell_word::quoted;
 
 /// Which certificates, and how much to look and to wait.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use countersign_authority::state::StateFolder;
+use countersign_diagnose::doctor::shell_word;
 use countersign_runtime::config::address::LocalAddress;
 use serde::Serialize;
 
@@ -13,7 +14,6 @@ use crate::birth::{Born, FIRST_IDENTITY};
 use crate::cli::arguments::Globals;
 use crate::fault::Fault;
 use crate::identity_files::{CERTIFICATE, KEY};
-use crate::shell_word;
 
 /// The facts of a process that is ready.
 pub(crate) struct Announcement {

@@ -15,6 +15,10 @@ use crate::serial::SerialNumber;
 /// Which serial numbers are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Serial {
+    /// Whatever cannot be held counts as zero.
+    Any,
+    /// The same, and names that are not what their type says count as ones of no type.
+    AnyWithAnyNames,
     MayBeZero,
     Positive,
 }
@@ -23,6 +27,10 @@ impl Serial {
     fn read(self, integer: &Tlv<'_>) -> Result<SerialNumber, Malformed> {
         if (self, integer.content) == (Self::MayBeZero, &[0]) {
             return Ok(SerialNumber::ZERO);
+        }
+        if matches!(self, Self::Any | Self::AnyWithAnyNames) {
+            let number = SerialNumber::from_der_integer(integer.content);
+            return Ok(number.unwrap_or(SerialNumber::ZERO));
         }
         let number = SerialNumber::from_der_integer(integer.content)
             .map_err(|fault| Malformed(fault.to_string()))?;
@@ -90,7 +98,11 @@ pub(super) fn certificate(der: &[u8], serials: Serial) -> Result<Certificate, Ma
     fields.finish("the to-be-signed part")?;
 
     let mut names = Vec::new();
-    let decoded = Decoded::new(der, &extensions, &mut names)?;
+    let decoded = if serials == Serial::AnyWithAnyNames {
+        Decoded::with_any_names(der, &extensions, &mut names)?
+    } else {
+        Decoded::new(der, &extensions, &mut names)?
+    };
     let spki_fingerprint = Fingerprint::of(spki.whole);
     names.extend(
         subject

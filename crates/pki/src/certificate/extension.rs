@@ -232,6 +232,24 @@ impl Decoded {
         places: &[ExtensionPlace],
         names: &mut Vec<TypedName>,
     ) -> Result<Self, Malformed> {
+        Self::read(der, places, names, SubjectAltNames::decode)
+    }
+
+    /// The same, where a name that is not what its type says is passed over.
+    pub(super) fn with_any_names(
+        der: &[u8],
+        places: &[ExtensionPlace],
+        names: &mut Vec<TypedName>,
+    ) -> Result<Self, Malformed> {
+        Self::read(der, places, names, SubjectAltNames::decode_what_is_sound)
+    }
+
+    fn read(
+        der: &[u8],
+        places: &[ExtensionPlace],
+        names: &mut Vec<TypedName>,
+        decode_names: fn(&[u8]) -> Result<SubjectAltNames, Malformed>,
+    ) -> Result<Self, Malformed> {
         let mut decoded = Self::default();
         for place in places {
             let oid = &der[place.oid.clone()];
@@ -265,7 +283,7 @@ impl Decoded {
                         key_id.map(|key_id| shifted(&key_id.content_range(), base));
                 }
                 oid if oid == id::SUBJECT_ALT_NAME.as_bytes() => {
-                    let alt_names = SubjectAltNames::decode(&der[place.value.clone()])?;
+                    let alt_names = decode_names(&der[place.value.clone()])?;
                     decoded.typed_alt_names = alt_names.typed.len();
                     decoded.other_alt_names = alt_names.other;
                     names.extend(alt_names.typed);
@@ -274,6 +292,36 @@ impl Decoded {
             }
         }
         Ok(decoded)
+    }
+}
+
+/// authorityKeyIdentifier (RFC 5280 §4.2.1.1).
+#[derive(Debug)]
+pub(super) struct AuthorityKeyId<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    /// A `Name`, if there is exactly one.
+    pub(super) issuer: Option<&'a [u8]>,
+    /// The content of an INTEGER.
+    pub(super) serial: Option<&'a [u8]>,
+}
+
+impl<'a> AuthorityKeyId<'a> {
+    pub(super) fn decode(value: &'a [u8]) -> Result<Self, Malformed> {
+        const WHAT: &str = "authorityKeyIdentifier";
+        let mut fields = sole(Cursor::new(value), Tag::Sequence, WHAT)?.cursor();
+        let key = fields.optional(asn1::primitive(0), WHAT)?;
+        let names = fields.optional(asn1::constructed(1), WHAT)?;
+        let serial = fields.optional(asn1::primitive(2), WHAT)?;
+        let issuer = names.and_then(|names| {
+            let mut names = names.cursor();
+            let only = names.any(WHAT).ok()?;
+            (only.tag == asn1::constructed(4) && names.is_at_end()).then_some(only.content)
+        });
+        Ok(Self {
+            key: key.map(|it| it.content),
+            issuer,
+            serial: serial.map(|it| it.content),
+        })
     }
 }
 
@@ -300,6 +348,22 @@ impl SubjectAltNames {
             match general_name(&list.any("a name of subjectAltName")?)? {
                 Some(name) => names.typed.push(name),
                 None => names.other += 1,
+            }
+        }
+        Ok(names)
+    }
+
+    /// The same, where a name that is not what its type says counts as one without a type.
+    fn decode_what_is_sound(value: &[u8]) -> Result<Self, Malformed> {
+        let mut list = sole(Cursor::new(value), Tag::Sequence, "subjectAltName")?.cursor();
+        let mut names = Self {
+            typed: Vec::new(),
+            other: 0,
+        };
+        while !list.is_at_end() {
+            match general_name(&list.any("a name of subjectAltName")?) {
+                Ok(Some(name)) => names.typed.push(name),
+                Ok(None) | Err(_) => names.other += 1,
             }
         }
         Ok(names)

@@ -71,7 +71,15 @@ impl ExpectedName {
         peer: &VerifiedPeer,
         leaf: &Certificate,
     ) -> Result<(), ChainFaultKind> {
-        let names = peer.names();
+        self.find(peer.names(), leaf)
+    }
+
+    /// Whether a certificate holds it, whoever vouches for that.
+    pub fn find_in(&self, leaf: &Certificate) -> Result<(), ChainFaultKind> {
+        self.find(leaf.names(), leaf)
+    }
+
+    fn find(&self, names: &[TypedName], leaf: &Certificate) -> Result<(), ChainFaultKind> {
         let is_held = match &self.0 {
             Expected::AnyKind(text) => NameKind::ALL
                 .iter()

@@ -1,0 +1,126 @@
+//! Reads the files that were named: bounded, and never waiting for a pipe.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_diagnose::doctor::FileSeen;
+use countersign_diagnose::doctor::file::{Access, Role};
+use countersign_pki::material::{self, Container, Material};
+use countersign_pki::password::Password;
+use countersign_pki::time::UnixTime;
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+/// Every file, in order; a folder of trust is read as the files in it.
+pub(super) fn files(named: &[(Role, &Path)], passwords: &[Password]) -> Vec<FileSeen> {
+    let mut seen = Vec::with_capacity(named.len());
+    for (role, path) in named {
+        let is_folder = fs::metadata(path).is_ok_and(|it| it.is_dir());
+        if is_folder && matches!(role, Role::Ca | Role::ClientCa) {
+            seen.extend(folder(*role, path, passwords));
+        } else {
+            seen.push(file(*role, path, passwords));
+        }
+    }
+    seen
+}
+
+/// A folder such as `/etc/ssl/certs`: each certificate once, whatever links lead to it.
+fn folder(role: Role, path: &Path, passwords: &[Password]) -> Vec<FileSeen> {
+    let empty = || {
+        let mut seen = FileSeen::read(role, path.to_string_lossy(), Material::default());
+        seen.access = Access::Read;
+        vec![seen]
+    };
+    let Ok(entries) = fs::read_dir(path) else {
+        let mut seen = empty();
+        seen[0].access = Access::Denied;
+        return seen;
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| fs::canonicalize(entry.path()).ok())
+        .filter(|path| path.is_file())
+        .take(MAX_ENTRIES)
+        .collect();
+    paths.sort();
+    paths.dedup();
+    let files = paths.iter().map(|path| file(role, path, passwords));
+    let files: Vec<_> = files
+        .filter(|file| !file.material.certificates.is_empty())
+        .collect();
+    if files.is_empty() { empty() } else { files }
+}
+
+fn file(role: Role, path: &Path, passwords: &[Password]) -> FileSeen {
+    let mut seen = FileSeen::read(role, path.to_string_lossy(), Material::default());
+    match fs::metadata(path) {
+        Ok(metadata) => describe(&mut seen, &metadata),
+        Err(error) => seen.access = access(&error),
+    }
+    if seen.access != Access::Read {
+        return seen;
+    }
+    match contents(path) {
+        Ok(bytes) if bytes.is_empty() => seen.access = Access::Empty,
+        Ok(bytes) => {
+            let material = Material::read(&bytes, passwords);
+            if role == Role::Other && material.container == Container::Text {
+                let text = &bytes[..bytes.len().min(MAX_TEXT)];
+                seen.text = Some(Arc::from(String::from_utf8_lossy(text)));
+            }
+            seen.material = Arc::new(material);
+        }
+        Err(error) => seen.access = access(&error),
+    }
+    seen
+}
+
+fn describe(seen: &mut FileSeen, metadata: &Metadata) {
+    seen.mode = Some(metadata.mode());
+    seen.modified = u64::try_from(metadata.mtime())
+        .ok()
+        .map(UnixTime::from_seconds);
+    if metadata.is_dir() {
+        seen.access = Access::Directory;
+    } else if !metadata.is_file() {
+        seen.access = Access::NotAFile;
+    } else if metadata.len() == 0 {
+        seen.access = Access::Empty;
+    }
+}
+
+fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // A pipe that took the file's place in the meantime is not waited for.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let length = file.metadata()?.len().min(MAX_BYTES);
+    // Made large enough at once: a vector that grows leaves copies of a key behind.
+    let capacity = usize::try_from(length).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn access(error: &io::Error) -> Access {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Access::Missing,
+        ErrorKind::PermissionDenied => Access::Denied,
+        _ => Access::Failed(error.to_string()),
+    }
+}
+
+/// As much as [`Material`] takes, and a byte that shows that there is more.
+const MAX_BYTES: u64 = material::MAX_BYTES as u64 + 1;
+
+/// A configuration, or the beginning of a log.
+const MAX_TEXT: usize = 4 << 20;
+
+/// The system's folder of roots has some 300 names.
+const MAX_ENTRIES: usize = 2048;

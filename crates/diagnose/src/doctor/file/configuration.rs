@@ -1,0 +1,406 @@
+//! What a server's configuration says of client certificates: nginx, Apache, `HAProxy` and Envoy, a line at a time.
+//!
+//! Only what stands there plainly is judged: variables, includes and conditions are not followed.
+
+use countersign_pki::chain::Purpose;
+
+use super::passage::{self, Outcome};
+use super::{FileSeen, Judgement, Party, Role};
+use crate::cause::Cause;
+use crate::doctor::Observations;
+use crate::doctor::question::TlsVersion;
+use crate::finding::{Finding, Side};
+
+pub(super) fn judge(observations: &Observations, parties: &[Party<'_>], judgement: &mut Judgement) {
+    for file in &observations.files {
+        let Some(text) = file.text.as_deref().filter(|_| file.role == Role::Other) else {
+            continue;
+        };
+        let Some(settings) = Settings::read(text) else {
+            continue;
+        };
+        let reading = Reading {
+            file,
+            settings,
+            observations,
+        };
+        reading.depth(parties, judgement);
+        reading.enforcement(judgement);
+        reading.versions(judgement);
+        reading.headers(judgement);
+    }
+}
+
+/// Whose configuration it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Apache,
+    Envoy,
+    HaProxy,
+    Nginx,
+}
+
+impl Server {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Apache => "Apache",
+            Self::Envoy => "Envoy",
+            Self::HaProxy => "HAProxy",
+            Self::Nginx => "nginx",
+        }
+    }
+}
+
+/// How a server asks for client certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asking {
+    No,
+    Optional(String),
+    Required,
+}
+
+#[derive(Debug)]
+struct Settings {
+    server: Server,
+    asking: Option<Asking>,
+    /// How many intermediates are let through, and how that is written.
+    depth: Option<(usize, String)>,
+    versions: Option<(Vec<TlsVersion>, String)>,
+    /// Whether it passes requests on, and names of the header lines that carry the identity.
+    proxies: bool,
+    sets_identity: bool,
+}
+
+impl Settings {
+    /// `None`: it is no configuration that is known here.
+    fn read(text: &str) -> Option<Self> {
+        let lines: Vec<&str> = text
+            .lines()
+            .take(MAX_LINES)
+            .map(|line| line.split('#').next().unwrap_or_default().trim())
+            .filter(|line| !line.is_empty())
+            .collect();
+        let has = |word: &str| lines.iter().any(|line| line.contains(word));
+        let starts = |word: &str| {
+            let word = word.to_ascii_lowercase();
+            lines
+                .iter()
+                .any(|line| line.to_ascii_lowercase().starts_with(&word))
+        };
+        let server = match () {
+            () if starts("ssl_certificate")
+                || starts("ssl_verify_client")
+                || starts("ssl_client_certificate") =>
+            {
+                Server::Nginx
+            }
+            () if starts("SSLEngine")
+                || starts("SSLVerifyClient")
+                || starts("SSLCACertificateFile") =>
+            {
+                Server::Apache
+            }
+            () if starts("bind ") && has(" ssl") => Server::HaProxy,
+            () if has("common_tls_context") || has("require_client_certificate") => Server::Envoy,
+            () => return None,
+        };
+        let mut settings = Self {
+            server,
+            asking: None,
+            depth: None,
+            versions: None,
+            proxies: false,
+            sets_identity: false,
+        };
+        for line in &lines {
+            match server {
+                Server::Nginx => settings.nginx(line),
+                Server::Apache => settings.apache(line),
+                Server::HaProxy => settings.haproxy(line),
+                Server::Envoy => settings.envoy(line),
+            }
+        }
+        settings.defaults();
+        Some(settings)
+    }
+
+    fn nginx(&mut self, line: &str) {
+        for directive in line.split(';') {
+            let mut words = directive
+                .split_whitespace()
+                .skip_while(|word| matches!(*word, "{" | "server" | "http" | "}"));
+            let Some(name) = words.next() else { continue };
+            let values: Vec<&str> = words.collect();
+            let first = values.first().copied().unwrap_or_default();
+            match name {
+                "ssl_verify_client" => {
+                    self.asking = Some(match first {
+                        "on" => Asking::Required,
+                        "off" => Asking::No,
+                        other => Asking::Optional(format!("ssl_verify_client {other}")),
+                    });
+                }
+                // OpenSSL counts intermediates, and so does nginx.
+                "ssl_verify_depth" => {
+                    self.depth = first
+                        .parse()
+                        .ok()
+                        .map(|depth| (depth, directive.trim().to_owned()));
+                }
+                "ssl_protocols" => self.versions = versions(&values, directive),
+                "proxy_pass" | "grpc_pass" => self.proxies = true,
+                "proxy_set_header" | "grpc_set_header" | "fastcgi_param" | "uwsgi_param" => {
+                    self.sets_identity |= directive.contains("$ssl_client_");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn apache(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default().to_ascii_lowercase();
+        let values: Vec<&str> = words.collect();
+        let first = values.first().copied().unwrap_or_default();
+        match &*name {
+            "sslverifyclient" => {
+                self.asking = Some(match &*first.to_ascii_lowercase() {
+                    "require" => Asking::Required,
+                    "none" => Asking::No,
+                    _ => Asking::Optional(line.to_owned()),
+                });
+            }
+            "sslverifydepth" => {
+                self.depth = first.parse().ok().map(|depth| (depth, line.to_owned()));
+            }
+            "sslprotocol" => self.versions = apache_versions(&values, line),
+            "proxypass" => self.proxies = true,
+            "requestheader" => self.sets_identity |= line.contains("SSL_CLIENT_"),
+            _ => {}
+        }
+    }
+
+    fn haproxy(&mut self, line: &str) {
+        if !line.starts_with("bind ") || !line.contains(" ssl") {
+            return;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let after = |word: &str| {
+            let at = words.iter().position(|it| *it == word)?;
+            words.get(at + 1).copied()
+        };
+        self.asking = Some(match after("verify") {
+            Some("required") => Asking::Required,
+            Some("optional") => Asking::Optional("verify optional".to_owned()),
+            _ => Asking::No,
+        });
+        let lowest = after("ssl-min-ver").and_then(TlsVersion::parse);
+        let highest = after("ssl-max-ver").and_then(TlsVersion::parse);
+        if lowest.is_some() || highest.is_some() {
+            let between = |version: &TlsVersion| {
+                lowest.is_none_or(|lowest| *version >= lowest)
+                    && highest.is_none_or(|highest| *version <= highest)
+            };
+            let versions = ALL_VERSIONS.into_iter().filter(between).collect();
+            self.versions = Some((versions, "ssl-min-ver, ssl-max-ver".to_owned()));
+        }
+    }
+
+    fn envoy(&mut self, line: &str) {
+        let Some((name, value)) = line.trim_start_matches("- ").split_once(':') else {
+            return;
+        };
+        let value = value.trim().trim_matches(['"', ',']);
+        match name.trim().trim_matches('"') {
+            "require_client_certificate" => {
+                self.asking = Some(if value == "true" {
+                    Asking::Required
+                } else {
+                    Asking::Optional("require_client_certificate: false".to_owned())
+                });
+            }
+            // Envoy hands it to OpenSSL's depth, which counts intermediates.
+            "max_verify_depth" => {
+                self.depth = value.parse().ok().map(|depth| (depth, line.to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    /// What holds where nothing is said.
+    fn defaults(&mut self) {
+        let is_asked = matches!(self.asking, Some(Asking::Required | Asking::Optional(_)));
+        if self.depth.is_none() && is_asked && matches!(self.server, Server::Apache | Server::Nginx)
+        {
+            let name = match self.server {
+                Server::Apache => "SSLVerifyDepth",
+                _ => "ssl_verify_depth",
+            };
+            self.depth = Some((1, format!("{name} is not set, which means 1")));
+        }
+        if self.server == Server::Envoy && self.asking.is_none() {
+            self.asking = Some(Asking::Optional(
+                "require_client_certificate is not set".to_owned(),
+            ));
+        }
+        if self.asking.is_none() {
+            self.asking = Some(Asking::No);
+        }
+    }
+}
+
+fn versions(words: &[&str], written: &str) -> Option<(Vec<TlsVersion>, String)> {
+    let versions: Vec<_> = words
+        .iter()
+        .filter_map(|word| TlsVersion::parse(word))
+        .collect();
+    (!versions.is_empty()).then(|| (versions, written.trim().to_owned()))
+}
+
+/// `all -SSLv3 +TLSv1.2`.
+fn apache_versions(words: &[&str], written: &str) -> Option<(Vec<TlsVersion>, String)> {
+    let mut enabled: Vec<TlsVersion> = Vec::new();
+    for word in words {
+        let (is_added, name) = match word.strip_prefix('-') {
+            Some(name) => (false, name),
+            None => (true, word.trim_start_matches('+')),
+        };
+        let meant: Vec<TlsVersion> = if name.eq_ignore_ascii_case("all") {
+            ALL_VERSIONS.to_vec()
+        } else {
+            TlsVersion::parse(name).into_iter().collect()
+        };
+        enabled.retain(|version| !meant.contains(version));
+        if is_added {
+            enabled.extend(meant);
+        }
+    }
+    (!enabled.is_empty()).then(|| (enabled, written.trim().to_owned()))
+}
+
+struct Reading<'a> {
+    file: &'a FileSeen,
+    settings: Settings,
+    observations: &'a Observations,
+}
+
+impl Reading<'_> {
+    fn fault(&self, cause: Cause, what: &str) -> Finding {
+        let (server, path) = (self.settings.server.as_str(), &self.file.path);
+        Finding::fault(
+            cause,
+            Side::Server,
+            format!("{server}'s configuration {path} {what}"),
+        )
+        .with("file", path)
+    }
+
+    fn depth(&self, parties: &[Party<'_>], judgement: &mut Judgement) {
+        let Some((limit, written)) = &self.settings.depth else {
+            return;
+        };
+        let client = parties.iter().find(|it| it.purpose == Purpose::ClientAuth);
+        let Some(client) = client else { return };
+        let intermediates = match passage::verify(client) {
+            Outcome::Accepted(peer) => peer.chain().len().saturating_sub(1),
+            _ if client.knows_trust() => return,
+            // Its own root, if it is sent along, is not counted.
+            _ => client
+                .chain
+                .iter()
+                .skip(1)
+                .filter_map(|piece| piece.certificate())
+                .filter(|it| it.is_ca() && it.subject() != it.issuer())
+                .count(),
+        };
+        if intermediates > *limit {
+            let what = format!(
+                "lets {limit} intermediates through ({written}), and the client's chain has {intermediates}"
+            );
+            judgement.find(
+                self.fault(Cause::VerifyDepthTooSmall, &what)
+                    .with("limit", limit)
+                    .with("intermediates", intermediates),
+            );
+        }
+    }
+
+    fn enforcement(&self, judgement: &mut Judgement) {
+        let question = &self.observations.question;
+        let has_certificate = self
+            .observations
+            .files
+            .iter()
+            .any(|file| file.role == Role::ClientCertificate);
+        let is_expected = question.expect_enforced;
+        match &self.settings.asking {
+            Some(Asking::No) if is_expected || has_certificate => {
+                let what = "does not ask for client certificates";
+                let finding = self.fault(Cause::ClientCertNotRequested, what);
+                judgement.find(if is_expected { finding } else { finding.risk() });
+            }
+            Some(Asking::Optional(written)) if is_expected => {
+                let what = format!(
+                    "asks for client certificates and lets clients without one in ({written})"
+                );
+                judgement.find(
+                    self.fault(Cause::ClientAuthNotEnforced, &what)
+                        .with("setting", written),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn versions(&self, judgement: &mut Judgement) {
+        let question = &self.observations.question;
+        let Some((served, written)) = &self.settings.versions else {
+            return;
+        };
+        let (lowest, highest) = (question.min_tls, question.max_tls);
+        if lowest.is_none() && highest.is_none() {
+            return;
+        }
+        let is_offered = |version: &&TlsVersion| {
+            lowest.is_none_or(|lowest| **version >= lowest)
+                && highest.is_none_or(|highest| **version <= highest)
+        };
+        if served.iter().any(|version| is_offered(&version)) {
+            return;
+        }
+        let told: Vec<_> = [("at least", lowest), ("at most", highest)]
+            .into_iter()
+            .filter_map(|(word, version)| Some(format!("{word} {}", version?)))
+            .collect();
+        let what = format!("speaks {written}, and the client {}", told.join(" and "));
+        judgement.find(
+            self.fault(Cause::TlsVersionMismatch, &what)
+                .with("served", written),
+        );
+    }
+
+    /// Whoever asks for certificates and passes requests on without a word of them.
+    fn headers(&self, judgement: &mut Judgement) {
+        let settings = &self.settings;
+        let asks = matches!(
+            settings.asking,
+            Some(Asking::Required | Asking::Optional(_))
+        );
+        if asks && settings.proxies && !settings.sets_identity {
+            let what =
+                "asks for client certificates and passes requests on without the client's identity";
+            let finding = self.fault(Cause::IdentityHeaderMissing, what);
+            judgement.find(finding.risk());
+        }
+    }
+}
+
+const ALL_VERSIONS: [TlsVersion; 4] = [
+    TlsVersion::Tls10,
+    TlsVersion::Tls11,
+    TlsVersion::Tls12,
+    TlsVersion::Tls13,
+];
+
+/// A configuration of everything has some thousands.
+const MAX_LINES: usize = 20_000;

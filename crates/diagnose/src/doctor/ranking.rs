@@ -1,0 +1,284 @@
+//! Which finding is the root cause, and what only follows from it.
+//!
+//! The order is that in which a connection comes about: what is first in the way stands first. A file that cannot be read hides all that
+//! is in it; a key that does not belong to its certificate stops a program before it connects; a chain is put together before it is
+//! trusted, trusted before its dates are looked at, and so on to the policy, which is asked last.
+
+use crate::cause::Cause;
+use crate::finding::{Finding, RuledOut, Severity};
+
+/// One finding per cause and file, faults first, in the order of [`stage`]; what follows from the first says so.
+pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| (finding.severity, stage(finding.cause)));
+    let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
+    for finding in findings {
+        // Two that speak of the same file, or of none, say the same thing twice.
+        let is_known = |known: &Finding| {
+            let files = (known.evidence.get("file"), finding.evidence.get("file"));
+            known.cause == finding.cause
+                && !matches!(files, (Some(one), Some(other)) if one != other)
+        };
+        if !kept.iter().any(is_known) {
+            kept.push(finding);
+        }
+    }
+    mark_consequences(&mut kept);
+    kept
+}
+
+/// What was found is not ruled out as well, and nothing is ruled out twice.
+pub(super) fn remaining(ruled_out: Vec<RuledOut>, findings: &[Finding]) -> Vec<RuledOut> {
+    let mut kept: Vec<RuledOut> = Vec::with_capacity(ruled_out.len());
+    for one in ruled_out {
+        let is_found = findings.iter().any(|finding| finding.cause == one.cause);
+        if !is_found && !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept
+}
+
+fn mark_consequences(findings: &mut [Finding]) {
+    let Some((first, rest)) = findings.split_first_mut() else {
+        return;
+    };
+    if first.severity != Severity::Fault {
+        return;
+    }
+    for finding in rest {
+        if follows(first.cause, finding.cause) && finding.severity == Severity::Fault {
+            finding.follows_from = Some(first.cause);
+        }
+    }
+}
+
+/// Whether `second` is only what `first` looks like from elsewhere.
+fn follows(first: Cause, second: Cause) -> bool {
+    use Cause as C;
+    match first {
+        C::ClockSkewLocal => matches!(
+            second,
+            C::NotYetValid
+                | C::LeafExpired
+                | C::IntermediateExpired
+                | C::RootExpired
+                | C::CrlExpired
+        ),
+        C::X509V1 => matches!(
+            second,
+            C::SanMissing
+                | C::NameMismatch
+                | C::IpSanMissing
+                | C::CaExtensionsIncomplete
+                | C::IssuerNotACa
+        ),
+        C::FilesSwapped | C::FileIsCsr => matches!(
+            second,
+            C::FilesSwapped | C::FileNotPem | C::KeyCertMismatch | C::ClientCertNotSent
+        ),
+        C::FileMissing | C::FileEncoding | C::PemGlued | C::FileNotPem | C::Pkcs12Legacy => {
+            matches!(
+                second,
+                C::FileNotPem
+                    | C::MalformedCertificate
+                    | C::TrustBundleEmpty
+                    | C::ClientCertNotSent
+                    | C::ServerCaNotTrusted
+                    | C::ClientCaNotTrusted
+            )
+        }
+        C::ChainWrongOrder => matches!(
+            second,
+            C::KeyCertMismatch
+                | C::CaUsedAsEndEntity
+                | C::SanMissing
+                | C::NameMismatch
+                | C::IpSanMissing
+                | C::EkuMissingClientauth
+                | C::EkuMissingServerauth
+                | C::KeyusageMissingDigitalsignature
+        ),
+        C::CaUsedAsEndEntity => matches!(
+            second,
+            C::SanMissing
+                | C::KeyusageMissingDigitalsignature
+                | C::EkuMissingClientauth
+                | C::EkuMissingServerauth
+        ),
+        C::MalformedCertificate => matches!(second, C::ServerCaNotTrusted | C::ClientCaNotTrusted),
+        _ => false,
+    }
+}
+
+/// Where in the way a cause stands: smaller is earlier.
+pub(super) fn stage(cause: Cause) -> u8 {
+    use Cause as C;
+    match cause {
+        // This machine's own time makes every other judgement of time void.
+        C::ClockSkewLocal => 0,
+        // Whether there is anybody, and whether it is TLS.
+        C::NameNotResolved => 1,
+        C::ConnectionRefused => 2,
+        // What the program cannot even load.
+        C::FileMissing => 5,
+        C::FilesSwapped => 6,
+        C::FileIsCsr => 7,
+        C::FileEncoding => 8,
+        C::PemGlued => 9,
+        C::Pkcs12Legacy => 10,
+        C::KeyPasswordWrong => 11,
+        C::KeyEncrypted => 12,
+        C::FileNotPem => 13,
+        C::TrustBundleEmpty => 14,
+        C::KeyPermissions => 15,
+        C::MalformedCertificate => 16,
+        // Whether what was loaded fits together.
+        C::ChainWrongOrder => 20,
+        C::RotationHalfApplied => 21,
+        C::KeyCertMismatch => 22,
+        C::CaUsedAsEndEntity => 23,
+        // What no verifier takes, however it is trusted.
+        C::X509V1 => 25,
+        C::BadSerial => 26,
+        C::WeakKey => 27,
+        C::WeakSignature => 28,
+        // Whether a path can be built.
+        C::ChainMissingIntermediate => 30,
+        C::CaRotatedWithoutOverlap => 31,
+        C::SameNameDifferentKeyCa => 32,
+        C::AkiMismatch => 33,
+        C::TrustAnchorIsIntermediate => 34,
+        C::ClientCaNotTrusted | C::ServerCaNotTrusted => 35,
+        C::BadSignature => 36,
+        C::IssuerNotACa => 37,
+        C::IssuerCannotSign => 38,
+        C::PathlenExceeded => 39,
+        C::VerifyDepthTooSmall => 40,
+        C::NameConstraintsUnsupported => 41,
+        // Whether it holds now.
+        C::CertificateRevoked => 45,
+        C::RootExpired => 46,
+        C::IntermediateExpired => 47,
+        C::LeafExpired => 48,
+        C::NotYetValid => 49,
+        // What it may be used for.
+        C::IssuerEkuExcludesPurpose => 55,
+        C::EkuMissingClientauth | C::EkuMissingServerauth => 56,
+        C::KeyusageMissingDigitalsignature => 57,
+        C::CaExtensionsIncomplete => 58,
+        // Whom it names.
+        C::NameConstraintsViolated => 60,
+        C::SanMissing => 61,
+        C::IpSanMissing => 62,
+        C::WildcardMismatch => 63,
+        C::NameMismatch => 64,
+        // Whether revocation lets anybody through.
+        C::CrlWrongIssuer => 70,
+        C::CrlBadSignature => 71,
+        C::CrlExpired => 72,
+        C::CrlMissing => 73,
+        C::CrlUnprocessed => 74,
+        // How much of it there is.
+        C::HandshakeTooLarge => 75,
+        C::CertificateTooLarge => 76,
+        C::ChainTooDeep => 77,
+        C::SigalgUnsupported => 78,
+        // Who decides in the end.
+        C::TlsVersionMismatch => 80,
+        C::ClientCertNotRequested => 81,
+        C::ClientAuthNotEnforced => 82,
+        C::IdentityAmbiguous => 85,
+        C::TrustDomainMismatch => 86,
+        C::DnFormatMismatch => 87,
+        C::IdentityNotAllowed => 88,
+        _ => 50,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Side;
+
+    fn fault(cause: Cause) -> Finding {
+        Finding::fault(cause, Side::Client, cause.slug())
+    }
+
+    #[track_caller]
+    fn check(found: Vec<Finding>, expected: &[(Cause, Option<Cause>)]) {
+        let ranked = ranked(found);
+        let told: Vec<_> = ranked
+            .iter()
+            .map(|finding| (finding.cause, finding.follows_from))
+            .collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_first_in_the_way_stands_first() {
+        check(
+            vec![
+                fault(Cause::IdentityNotAllowed),
+                fault(Cause::LeafExpired),
+                fault(Cause::ClientCaNotTrusted),
+                fault(Cause::KeyCertMismatch),
+                fault(Cause::FileMissing),
+            ],
+            &[
+                (Cause::FileMissing, None),
+                (Cause::KeyCertMismatch, None),
+                (Cause::ClientCaNotTrusted, Some(Cause::FileMissing)),
+                (Cause::LeafExpired, None),
+                (Cause::IdentityNotAllowed, None),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_risk_never_stands_before_a_fault() {
+        check(
+            vec![
+                fault(Cause::KeyPermissions).risk(),
+                fault(Cause::CaExtensionsIncomplete).note(),
+                fault(Cause::NameMismatch),
+            ],
+            &[
+                (Cause::NameMismatch, None),
+                (Cause::KeyPermissions, None),
+                (Cause::CaExtensionsIncomplete, None),
+            ],
+        );
+    }
+
+    #[test]
+    fn one_cause_is_told_once_a_file() {
+        let of = |file: &str| fault(Cause::LeafExpired).with("file", file);
+        check(
+            vec![of("a"), of("b"), of("a")],
+            &[(Cause::LeafExpired, None), (Cause::LeafExpired, None)],
+        );
+    }
+
+    #[test]
+    fn a_wrong_clock_explains_every_date() {
+        check(
+            vec![fault(Cause::NotYetValid), fault(Cause::ClockSkewLocal)],
+            &[
+                (Cause::ClockSkewLocal, None),
+                (Cause::NotYetValid, Some(Cause::ClockSkewLocal)),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_was_found_is_not_ruled_out() {
+        let ruled_out = vec![
+            RuledOut::new(Cause::LeafExpired, "it ends in 40 d"),
+            RuledOut::new(Cause::NameMismatch, "it holds api.example"),
+            RuledOut::new(Cause::NameMismatch, "it holds api.example"),
+        ];
+        let left = remaining(ruled_out, &[fault(Cause::LeafExpired)]);
+        let left: Vec<_> = left.iter().map(|it| it.cause).collect();
+        assert_eq!(left, [Cause::NameMismatch]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Forms that need no other program to make. What OpenSSL and Java write is read in the tests of the binary.
+
+use super::*;
+use crate::dn::DistinguishedName;
+use crate::jks;
+use crate::pem;
+use crate::tbs::{SignatureAlgorithm, StatusSources, Template, Usage};
+use crate::time::UnixTime;
+
+fn password(text: &str) -> Password {
+    Password::parse(text).expect("a password")
+}
+
+/// A certificate whose signature nobody has made.
+fn certificate(subject: &str) -> Vec<u8> {
+    let p256 = [
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+        0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    ];
+    let template = Template {
+        subject: DistinguishedName::parse(subject).expect("a name"),
+        subject_alt_names: Vec::new(),
+        spki_der: [&p256[..], &[7; 64]].concat(),
+        not_before: UnixTime::from_seconds(1_700_000_000),
+        not_after: UnixTime::from_seconds(1_800_000_000),
+        serial: "40ab".parse().expect("a serial"),
+        usage: Usage::Authority { path_len: None },
+        status_sources: StatusSources::default(),
+        extra_extensions: Vec::new(),
+    };
+    let unsigned = template.to_be_self_signed(SignatureAlgorithm::EcdsaP256Sha256);
+    let preview = unsigned.expect("sound").preview().expect("decodable");
+    preview.der().as_ref().to_vec()
+}
+
+fn pem_of(subject: &str) -> String {
+    pem::encode("CERTIFICATE", &certificate(subject))
+}
+
+/// What is read: the container, how many certificates, and what is odd.
+#[track_caller]
+fn check(bytes: &[u8], container: Container, certificates: usize, oddities: &[Oddity]) {
+    let material = Material::read(bytes, &[]);
+    assert_eq!(
+        (material.container, material.certificates.len()),
+        (container, certificates),
+        "{material:#?}"
+    );
+    assert_eq!(material.oddities, oddities);
+    assert!(material.certificates.iter().all(|it| it.read.is_ok()));
+}
+
+#[test]
+fn characters_of_whatever_encoding_are_read() {
+    let pem = pem_of("CN=a");
+    let wide = |unit: fn(u16) -> [u8; 2]| pem.encode_utf16().flat_map(unit).collect::<Vec<u8>>();
+    let marked = |mark: &[u8], rest: &[u8]| [mark, rest].concat();
+    let utf16 = [Oddity::Utf16];
+    check(pem.as_bytes(), Container::Pem, 1, &[]);
+    check(&wide(u16::to_le_bytes), Container::Pem, 1, &utf16);
+    check(&wide(u16::to_be_bytes), Container::Pem, 1, &utf16);
+    let little = marked(b"\xff\xfe", &wide(u16::to_le_bytes));
+    check(&little, Container::Pem, 1, &utf16);
+    let big = marked(b"\xfe\xff", &wide(u16::to_be_bytes));
+    check(&big, Container::Pem, 1, &utf16);
+    let bom = marked(b"\xef\xbb\xbf", pem.as_bytes());
+    check(&bom, Container::Pem, 1, &[Oddity::ByteOrderMark]);
+    let late = marked(b"\xef\xbb\xbf# a comment\n", pem.as_bytes());
+    check(&late, Container::Pem, 1, &[Oddity::ByteOrderMarkBeforeText]);
+    let windows = pem.replace('\n', "\r\n");
+    check(windows.as_bytes(), Container::Pem, 1, &[Oddity::CrLf]);
+    let mac = pem.replace('\n', "\r");
+    check(
+        mac.as_bytes(),
+        Container::Pem,
+        1,
+        &[Oddity::CarriageReturns],
+    );
+}
+
+#[test]
+fn blocks_are_found_in_whatever_surroundings() {
+    let (one, other) = (pem_of("CN=a"), pem_of("CN=b"));
+    let glued = format!("{}{other}", one.trim_end());
+    check(
+        glued.as_bytes(),
+        Container::Pem,
+        2,
+        &[Oddity::Glued { block: 2 }],
+    );
+    let junk = format!("Bag Attributes\n  friendlyName: x\n{one}\nand {{ then }}\n{other}junk");
+    check(junk.as_bytes(), Container::Pem, 2, &[]);
+    let yaml = format!("cert: |\n  {}", one.replace('\n', "\n  "));
+    check(
+        yaml.as_bytes(),
+        Container::Pem,
+        1,
+        &[Oddity::Indented { block: 1 }],
+    );
+    let json = format!("{{\"cert\": \"{}\"}}", one.replace('\n', "\\n"));
+    check(
+        json.as_bytes(),
+        Container::Pem,
+        1,
+        &[Oddity::Escaped, Oddity::Indented { block: 1 }],
+    );
+    let line = one.replace('\n', " ");
+    check(
+        line.as_bytes(),
+        Container::Pem,
+        1,
+        &[Oddity::OneLine { block: 1 }],
+    );
+    check(one.trim_end().as_bytes(), Container::Pem, 1, &[]);
+}
+
+#[test]
+fn what_is_damaged_is_told_with_its_block_and_costs_the_others_nothing() {
+    let good = pem_of("CN=a");
+    let damaged = |why| Oddity::Damaged {
+        block: 1,
+        label: "CERTIFICATE".to_owned(),
+        why,
+    };
+    let broken = good.replacen("MII", "M*I", 1);
+    let both = format!("{broken}{good}");
+    check(
+        both.as_bytes(),
+        Container::Pem,
+        1,
+        &[damaged("its base64 is broken")],
+    );
+    check(
+        &good.as_bytes()[..100],
+        Container::Pem,
+        0,
+        &[damaged("the file ends before its END line")],
+    );
+    let unended = format!("{}\n{good}", &good[..100]);
+    check(
+        unended.as_bytes(),
+        Container::Pem,
+        1,
+        &[damaged("another block begins before its END line")],
+    );
+    let other_end = good.replace("END CERTIFICATE", "END PRIVATE KEY");
+    check(
+        other_end.as_bytes(),
+        Container::Pem,
+        1,
+        &[damaged("its END line does not match its BEGIN line")],
+    );
+}
+
+#[test]
+fn bytes_are_known_without_a_label() {
+    let (one, other) = (certificate("CN=a"), certificate("CN=b"));
+    check(&one, Container::Der, 1, &[]);
+    check(&[&one[..], &other].concat(), Container::Der, 2, &[]);
+    check(&[&one[..], b"\n"].concat(), Container::Der, 1, &[]);
+    let bare: String = pem_of("CN=a")
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    check(bare.as_bytes(), Container::Base64, 1, &[]);
+    for (bytes, container) in [
+        (&b""[..], Container::Empty),
+        (b" \r\n\t\n", Container::Empty),
+        (b"<html></html>", Container::Html),
+        (b"# see the wiki\n", Container::Text),
+        (b"\x7fELF\x01\x02\x03\0\0\0", Container::Binary),
+        (b"0", Container::Text),
+        (b"\x30\x03\x02\x01\x05", Container::Binary),
+    ] {
+        assert_eq!(Material::read(bytes, &[]).container, container, "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_wrong_label_hides_nothing() {
+    let key = pem::encode("CERTIFICATE REQUEST", &certificate("CN=a"));
+    let material = Material::read(key.as_bytes(), &[]);
+    assert!(material.requests.iter().all(|it| it.request.is_err()));
+    let unknown = pem::encode("SOMETHING", &certificate("CN=a"));
+    check(
+        unknown.as_bytes(),
+        Container::Pem,
+        1,
+        &[Oddity::Mislabelled {
+            block: 1,
+            label: "SOMETHING".to_owned(),
+        }],
+    );
+    let parameters = pem::encode("EC PARAMETERS", b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07");
+    check(parameters.as_bytes(), Container::Pem, 0, &[]);
+    let material = Material::read(parameters.as_bytes(), &[]);
+    assert_eq!(material.others.len(), 1);
+}
+
+#[test]
+fn a_serial_number_that_is_none_leaves_the_rest_readable() {
+    let mut der = certificate("CN=a");
+    let serial = b"\x02\x02\x40\xab";
+    let place = der.windows(4).position(|window| window == serial);
+    der[place.expect("its serial") + 2] = 0xc0;
+    let material = Material::read(&der, &[]);
+    let piece = &material.certificates[0];
+    let subject = piece.certificate().map(|it| it.subject().to_string());
+    assert_eq!(subject.as_deref(), Some("CN=a"));
+    assert!(matches!(
+        piece.flaw(),
+        Some(crate::certificate::Flaw::Serial(_))
+    ));
+}
+
+#[test]
+fn java_keystores_are_read_and_their_password_is_told_from_others() {
+    let anchor = crate::certificate::Certificate::parse(&certificate("CN=a")).expect("sound");
+    let anchors = [("Root".to_owned(), anchor)];
+    let store = jks::trust_store(&anchors, &password("changeit"), UnixTime::from_seconds(1));
+    for (passwords, lock) in [
+        (vec![], Lock::NeedsPassword),
+        (vec![password("secret")], Lock::WrongPassword),
+        (vec![password("secret"), password("changeit")], Lock::Open),
+    ] {
+        let material = Material::read(&store, &passwords);
+        assert_eq!(material.container, Container::Jks);
+        assert_eq!(material.keystore, Some(lock));
+        let piece = &material.certificates[0];
+        assert_eq!(
+            (piece.alias.as_deref(), piece.is_trusted),
+            (Some("root"), true)
+        );
+    }
+    // Cut off wherever: as much as is there, and no more.
+    for length in 0..store.len() {
+        assert!(Material::read(&store[..length], &[]).certificates.len() <= 1);
+    }
+}
+
+#[test]
+fn old_encrypted_keys_are_known_by_their_headers() {
+    let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,0011223344556677\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let material = Material::read(text.as_bytes(), &[]);
+    assert_eq!(material.keys[0].lock, Lock::NeedsPassword);
+    let material = Material::read(text.as_bytes(), &[password("x")]);
+    assert!(matches!(
+        &material.keys[0].lock,
+        Lock::Unread { scheme, is_legacy: false } if scheme.starts_with("DES-EDE3-CBC")
+    ));
+}
+
+#[test]
+fn pieces_are_counted_and_bounded() {
+    let block = pem::encode("PUBLIC KEY", b"\x30\x00");
+    let many = block.repeat(MAX_PIECES + 10);
+    let material = Material::read(many.as_bytes(), &[]);
+    assert_eq!(material.len(), MAX_PIECES);
+    assert!(material.oddities.contains(&Oddity::Cut));
+}
