@@ -10,6 +10,7 @@ mod break_glass;
 mod bypass;
 mod cli;
 mod crash;
+mod doctor_corpus;
 mod durable;
 mod envoy;
 mod export;

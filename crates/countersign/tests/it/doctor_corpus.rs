@@ -1,0 +1,294 @@
+//! The corpus by which `countersign doctor` is judged: reported failures and sound set-ups, built when the test runs, each put
+//! to the doctor and to what people have without it.
+//!
+//! `--nocapture` shows the table; it also lies in `target/doctor-corpus.txt`.
+
+mod baselines;
+mod chains;
+mod coverage;
+mod files;
+mod forge;
+mod healthy;
+mod judged;
+mod live_client;
+mod live_healthy;
+mod live_server;
+mod logs;
+mod names;
+mod scenario;
+mod servers;
+mod workshop;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use countersign_diagnose::cause::Cause;
+use serde_json::Value;
+
+use crate::doctor_corpus::baselines::BASELINES;
+use crate::doctor_corpus::coverage::{Shown, coverage};
+use crate::doctor_corpus::scenario::{Expect, Scenario};
+use crate::doctor_corpus::workshop::{Invocation, Workshop};
+use crate::installation::{Answer, binary};
+use crate::peers::peer;
+
+fn scenarios() -> Vec<&'static Scenario> {
+    [
+        chains::SCENARIOS,
+        files::SCENARIOS,
+        names::SCENARIOS,
+        judged::SCENARIOS,
+        live_client::SCENARIOS,
+        live_server::SCENARIOS,
+        logs::SCENARIOS,
+        healthy::SCENARIOS,
+        live_healthy::SCENARIOS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What came of a scenario.
+struct Outcome {
+    scenario: &'static Scenario,
+    /// The cause of the first fault; `None` of a healthy answer.
+    got: Option<String>,
+    took: Duration,
+    is_live: bool,
+    baselines: [Option<&'static str>; BASELINES.len()],
+}
+
+impl Outcome {
+    fn is_right(&self) -> bool {
+        self.scenario.expect.is_met_by(self.got.as_deref())
+    }
+}
+
+/// Builds, asks the doctor, asks the others.
+fn judge(scenario: &'static Scenario) -> Outcome {
+    let mut workshop = Workshop::new();
+    let invocation = (scenario.build)(&mut workshop);
+    let begun = Instant::now();
+    let answer = ask(&invocation);
+    let took = begun.elapsed();
+    Outcome {
+        scenario,
+        got: first_fault(&answer),
+        took,
+        is_live: invocation.target.is_some(),
+        baselines: BASELINES.map(|baseline| (baseline.ask)(&invocation)),
+    }
+}
+
+fn ask(invocation: &Invocation) -> Answer {
+    let mut command = match invocation.clock {
+        None => Command::new(binary()),
+        Some(clock) => {
+            let mut command = Command::new("faketime");
+            // Deadlines are the monotonic clock's business, which nobody sets.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            command.args(["-f", clock]).arg(binary());
+            command
+        }
+    };
+    command
+        .args(["doctor", "--json"])
+        .args(&invocation.target)
+        .args(&invocation.arguments)
+        .current_dir(&invocation.folder);
+    Answer::of(&mut command)
+}
+
+/// What cannot be read as an answer, or contradicts itself, is put in brackets: it is never right.
+fn first_fault(answer: &Answer) -> Option<String> {
+    let Ok(json) = serde_json::from_str::<Value>(&answer.stdout) else {
+        let said = answer.all().chars().take(120).collect::<String>();
+        return Some(format!("[exit {:?}: {}]", answer.code, said.replace('\n', " ")));
+    };
+    let findings = json["findings"].as_array();
+    let fault = findings
+        .into_iter()
+        .flatten()
+        .find(|finding| finding["severity"] == "fault")
+        .and_then(|finding| finding["cause"].as_str());
+    let is_healthy = json["healthy"].as_bool();
+    let expected = (Some(fault.is_none()), Some(i32::from(fault.is_some())));
+    if (is_healthy, answer.code) != expected {
+        return Some(format!(
+            "[healthy {is_healthy:?}, exit {:?}, first fault {fault:?}]",
+            answer.code
+        ));
+    }
+    fault.map(str::to_owned)
+}
+
+/// Two at a time: each waits for processes and sockets more than it computes.
+fn judge_all(scenarios: &[&'static Scenario]) -> (Vec<Outcome>, Vec<&'static str>) {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new((Vec::new(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(&scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = catch_unwind(AssertUnwindSafe(|| judge(scenario)));
+                    let mut done = done.lock().expect("nobody panics with it");
+                    match outcome {
+                        Ok(outcome) => done.0.push(outcome),
+                        Err(_) => done.1.push(scenario.name),
+                    }
+                }
+            });
+        }
+    });
+    let (mut outcomes, unbuilt) = done.into_inner().expect("nobody panics with it");
+    let order = |outcome: &Outcome| {
+        let is_it = |scenario: &&Scenario| std::ptr::eq(*scenario, outcome.scenario);
+        scenarios.iter().position(is_it)
+    };
+    outcomes.sort_by_key(order);
+    (outcomes, unbuilt)
+}
+
+/// The score of somebody's answers.
+struct Score {
+    right: usize,
+    total: usize,
+    false_faults: usize,
+}
+
+impl Score {
+    fn of<'a>(outcomes: &'a [Outcome], got: impl Fn(&'a Outcome) -> Option<&'a str>) -> Self {
+        let mut score = Self {
+            right: 0,
+            total: outcomes.len(),
+            false_faults: 0,
+        };
+        for outcome in outcomes {
+            let got = got(outcome);
+            let is_healthy = got == Some("healthy");
+            let found = got.filter(|_| !is_healthy);
+            // Who names nothing has not called a sound set-up sound either.
+            let has_answered = got.is_some();
+            score.right += usize::from(has_answered && outcome.scenario.expect.is_met_by(found));
+            let is_control = matches!(outcome.scenario.expect, Expect::Healthy);
+            score.false_faults += usize::from(is_control && found.is_some());
+        }
+        score
+    }
+}
+
+fn median_and_longest(outcomes: &[Outcome]) -> (Duration, Duration) {
+    let live = outcomes.iter().filter(|outcome| outcome.is_live);
+    let mut times: Vec<Duration> = live.map(|outcome| outcome.took).collect();
+    times.sort();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let longest = outcomes.iter().map(|outcome| outcome.took).max();
+    (median, longest.unwrap_or_default())
+}
+
+fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let mark = if outcome.is_right() { "ok  " } else { "MISS" };
+        let _ = writeln!(
+            text,
+            "{mark} {:70} {:32} {:32} {:6} ms",
+            outcome.scenario.name,
+            outcome.scenario.expect.slug(),
+            outcome.got.as_deref().unwrap_or("healthy"),
+            outcome.took.as_millis()
+        );
+    }
+    for name in unbuilt {
+        let _ = writeln!(text, "NOT BUILT {name}");
+    }
+    let doctor = Score::of(outcomes, |outcome| {
+        Some(outcome.got.as_deref().unwrap_or("healthy"))
+    });
+    let (median, longest) = median_and_longest(outcomes);
+    let mut line = |who: &str, score: &Score| {
+        let _ = writeln!(
+            text,
+            "{who:18} {:3}/{} right, {} false faults on sound set-ups",
+            score.right, score.total, score.false_faults
+        );
+    };
+    line("countersign doctor", &doctor);
+    for (number, baseline) in BASELINES.iter().enumerate() {
+        line(
+            baseline.name,
+            &Score::of(outcomes, |outcome| outcome.baselines[number]),
+        );
+    }
+    let _ = writeln!(text, "median probe {median:.1?}, longest {longest:.1?}");
+    text
+}
+
+#[test]
+fn doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf() {
+    let test = "doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf";
+    let needed = ["openssl", "curl", "nginx", "haproxy", "apache2", "faketime", "keytool"];
+    if needed.iter().any(|name| peer(test, name).is_none()) {
+        return;
+    }
+    let (outcomes, unbuilt) = judge_all(&scenarios());
+    let report = report(&outcomes, &unbuilt);
+    println!("{report}");
+    let target = binary().ancestors().nth(2).expect("below target/");
+    fs::write(target.join("doctor-corpus.txt"), &report).expect("target/ is writable");
+    assert_eq!(unbuilt, [""; 0], "scenarios whose planted fault is not there");
+    let score = Score::of(&outcomes, |outcome| {
+        Some(outcome.got.as_deref().unwrap_or("healthy"))
+    });
+    let (median, longest) = median_and_longest(&outcomes);
+    assert!(score.right * 100 >= 95 * score.total, "{report}");
+    assert_eq!(score.false_faults, 0, "{report}");
+    assert!(median <= MEDIAN_PROBE && longest <= LONGEST_PROBE, "{report}");
+}
+
+#[test]
+fn every_cause_has_a_scenario_with_a_look_alike_or_a_reason() {
+    let scenarios = scenarios();
+    for &cause in Cause::ALL {
+        let entries: Vec<&Shown> = coverage()
+            .filter(|(covered, _)| *covered == cause)
+            .map(|(_, shown)| shown)
+            .collect();
+        let is_root = |scenario: &&&Scenario| matches!(scenario.expect, Expect::Root(roots) if roots[0] == cause);
+        let roots = scenarios.iter().filter(is_root).count();
+        match entries[..] {
+            [Shown::Here { unlike }] => {
+                assert!(roots > 0, "{cause} is the root cause of no scenario");
+                let unlike = scenarios.iter().find(|scenario| scenario.name == *unlike);
+                let unlike = unlike.unwrap_or_else(|| panic!("{cause}: no such look-alike"));
+                assert!(!unlike.expect.is_met_by(Some(cause.slug())), "{cause}: {}", unlike.name);
+            }
+            [Shown::Elsewhere(reason)] => {
+                assert!(!reason.is_empty() && roots == 0, "{cause} has scenarios");
+            }
+            _ => panic!("{cause} has {} entries in coverage.rs", entries.len()),
+        }
+    }
+}
+
+#[test]
+fn corpus_is_large_and_every_scenario_has_a_name_and_a_source() {
+    let scenarios = scenarios();
+    let names: BTreeSet<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
+    assert_eq!(names.len(), scenarios.len(), "names are unique");
+    assert!(scenarios.iter().all(|scenario| scenario.source.starts_with("https://")));
+    let is_control = |scenario: &&&Scenario| matches!(scenario.expect, Expect::Healthy);
+    let controls = scenarios.iter().filter(is_control).count();
+    assert!(controls >= 25 && scenarios.len() - controls >= 100);
+}
+
+/// As the project promises: a person waits for it.
+const MEDIAN_PROBE: Duration = Duration::from_secs(2);
+const LONGEST_PROBE: Duration = Duration::from_secs(15);
