@@ -30,8 +30,12 @@ pub(crate) const BASELINES: [Baseline; 3] = [
 ];
 
 fn verify(invocation: &Invocation) -> Option<&'static str> {
-    let client = invocation.value("--cert").zip(invocation.value("--client-ca"));
-    let server = invocation.value("--server-cert").zip(invocation.value("--ca"));
+    let client = invocation
+        .value("--cert")
+        .zip(invocation.value("--client-ca"));
+    let server = invocation
+        .value("--server-cert")
+        .zip(invocation.value("--ca"));
     for (sides, purpose) in [(client, "sslclient"), (server, "sslserver")] {
         let Some((certificate, bundle)) = sides else {
             continue;
@@ -44,9 +48,19 @@ fn verify(invocation: &Invocation) -> Option<&'static str> {
         if invocation.arguments.iter().any(|flag| flag == "--strict") {
             arguments.push("-x509_strict");
         }
-        if let Some(name) = invocation.value("--name").filter(|_| purpose == "sslserver") {
+        if let Some(name) = invocation
+            .value("--name")
+            .filter(|_| purpose == "sslserver")
+        {
             let is_address = name.parse::<std::net::IpAddr>().is_ok();
-            arguments.extend([if is_address { "-verify_ip" } else { "-verify_hostname" }, name]);
+            arguments.extend([
+                if is_address {
+                    "-verify_ip"
+                } else {
+                    "-verify_hostname"
+                },
+                name,
+            ]);
         }
         arguments.push(certificate);
         let answer = run(&invocation.folder, "openssl", &arguments);
@@ -73,7 +87,19 @@ fn s_client(invocation: &Invocation) -> Option<&'static str> {
         ("--alpn", "-alpn"),
         ("--starttls", "-starttls"),
     ] {
-        arguments.extend(invocation.value(flag).into_iter().flat_map(|value| [option, value]));
+        arguments.extend(
+            invocation
+                .value(flag)
+                .into_iter()
+                .flat_map(|value| [option, value]),
+        );
+    }
+    if invocation
+        .target
+        .as_deref()
+        .is_some_and(|target| target.starts_with("postgres://"))
+    {
+        arguments.extend(["-starttls", "postgres"]);
     }
     let timed = [&["-k", "1", SECONDS, "openssl"], &arguments[..]].concat();
     let answer = run(&invocation.folder, "timeout", &timed);
@@ -98,10 +124,21 @@ fn curl(invocation: &Invocation) -> Option<&'static str> {
     if name != host {
         arguments.extend(["--connect-to", &through]);
     }
-    let host_header = invocation.value("--host-header").map(|host| format!("Host: {host}"));
+    let host_header = invocation
+        .value("--host-header")
+        .map(|host| format!("Host: {host}"));
     arguments.extend(host_header.iter().flat_map(|header| ["-H", header]));
-    for (flag, option) in [("--ca", "--cacert"), ("--cert", "--cert"), ("--key", "--key")] {
-        arguments.extend(invocation.value(flag).into_iter().flat_map(|value| [option, value]));
+    for (flag, option) in [
+        ("--ca", "--cacert"),
+        ("--cert", "--cert"),
+        ("--key", "--key"),
+    ] {
+        arguments.extend(
+            invocation
+                .value(flag)
+                .into_iter()
+                .flat_map(|value| [option, value]),
+        );
     }
     let answer = run(&invocation.folder, "curl", &arguments);
     match named(&answer.all(), false) {
@@ -157,14 +194,26 @@ const WORDS: &[(&str, &str)] = &[
     ("certificate is not yet valid", "not-yet-valid"),
     ("path length constraint exceeded", "pathlen-exceeded"),
     ("invalid CA certificate", "issuer-not-a-ca"),
-    ("key usage does not include certificate signing", "issuer-cannot-sign"),
+    (
+        "key usage does not include certificate signing",
+        "issuer-cannot-sign",
+    ),
     ("permitted subtree violation", "name-constraints-violated"),
     ("excluded subtree violation", "name-constraints-violated"),
-    ("unsupported name constraint type", "name-constraints-unsupported"),
+    (
+        "unsupported name constraint type",
+        "name-constraints-unsupported",
+    ),
     ("subject key identifier mismatch", "aki-mismatch"),
     ("certificate chain too long", "verify-depth-too-small"),
-    ("Missing Authority Key Identifier", "ca-extensions-incomplete"),
-    ("CA cert does not include key usage extension", "ca-extensions-incomplete"),
+    (
+        "Missing Authority Key Identifier",
+        "ca-extensions-incomplete",
+    ),
+    (
+        "CA cert does not include key usage extension",
+        "ca-extensions-incomplete",
+    ),
     ("certificate revoked", "certificate-revoked"),
     ("CRL has expired", "crl-expired"),
     ("CRL is not yet valid", "crl-unprocessed"),
@@ -173,22 +222,33 @@ const WORDS: &[(&str, &str)] = &[
     ("certificate signature failure", "bad-signature"),
     ("IP address mismatch", "ip-san-missing"),
     ("ostname mismatch", "name-mismatch"),
-    ("does not match target host name", "name-mismatch"),
+    ("matches target host name", "name-mismatch"),
     ("key too small", "weak-key"),
+    ("certificate key too weak", "weak-key"),
+    ("digest algorithm too weak", "weak-signature"),
     ("md too weak", "weak-signature"),
     ("key values mismatch", "key-cert-mismatch"),
     ("No such file", "file-missing"),
     ("alert certificate expired", "leaf-expired"),
     ("alert certificate required", "client-cert-not-sent"),
-    ("No required SSL certificate was sent", "client-cert-not-sent"),
+    (
+        "No required SSL certificate was sent",
+        "client-cert-not-sent",
+    ),
     ("unsupported protocol", "tls-version-mismatch"),
     ("alert protocol version", "tls-version-mismatch"),
     ("no application protocol", "alpn-mismatch"),
     ("unrecognized name", "sni-unknown"),
     ("excessive message size", "handshake-too-large"),
     ("421 Misdirected", "sni-host-mismatch"),
-    ("plain HTTP request was sent to HTTPS port", "plain-http-to-tls-port"),
-    ("speaking plain HTTP to an SSL-enabled server port", "plain-http-to-tls-port"),
+    (
+        "plain HTTP request was sent to HTTPS port",
+        "plain-http-to-tls-port",
+    ),
+    (
+        "speaking plain HTTP to an SSL-enabled server port",
+        "plain-http-to-tls-port",
+    ),
     ("Could not resolve host", "name-not-resolved"),
     ("Name or service not known", "name-not-resolved"),
     ("Connection refused", "connection-refused"),

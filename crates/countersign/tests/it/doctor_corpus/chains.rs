@@ -62,7 +62,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/kubernetes/ingress-nginx/issues/7799",
         expect: Root(&[Cause::ChainWrongOrder]),
         build: |w| {
-            w.join("client.pem", &["root.pem", "issuing.pem", "client.leaf.pem"]);
+            w.join(
+                "client.pem",
+                &["root.pem", "issuing.pem", "client.leaf.pem"],
+            );
             w.client_files()
         },
     },
@@ -74,8 +77,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let draft = forge::valid(forge::authority("Corpus Old CA"), -700 * DAY, -3 * DAY);
             let old = w.root.below(draft);
             w.client_is(&old.issue(&forge::client("client")), &old.pem());
-            w.client_files()
-                .shows(VERIFY_CLIENT, "error 10 at 1 depth")
+            w.client_files().shows(VERIFY_CLIENT, "error 10 at 1 depth")
         },
     },
     Scenario {
@@ -89,8 +91,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             expired.serial_number = Some(countersign_testkit::pki::next_serial());
             let expired = w.root.cross_sign(&current, expired);
             w.server_is(&current.issue(&forge::server(&["localhost"])), &expired);
-            w.server_files()
-                .shows(VERIFY_SERVER, "error 10 at 1 depth")
+            w.server_files().shows(VERIFY_SERVER, "error 10 at 1 depth")
         },
     },
     Scenario {
@@ -103,8 +104,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let cross = old.cross_sign(&w.issuing, forge::authority("Corpus Issuing CA"));
             w.client_is(&w.issuing.issue(&forge::client("client")), &cross);
             w.write("root.pem", old.pem());
-            w.client_files()
-                .shows(VERIFY_CLIENT, "error 10 at 2 depth")
+            w.client_files().shows(VERIFY_CLIENT, "error 10 at 2 depth")
         },
     },
     Scenario {
@@ -115,25 +115,25 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let name = forge::authority("Corpus Root CA");
             let expired = w.root.again(forge::valid(name, -7000 * DAY, -DAY));
             w.write("root.pem", expired.pem());
-            w.server_files()
-                .shows(VERIFY_SERVER, "error 10 at 2 depth")
+            w.server_files().shows(VERIFY_SERVER, "error 10 at 2 depth")
         },
     },
     Scenario {
         name: "leaf issued by a certificate that is no CA",
-        source: "https://github.com/openssl/openssl/issues/1418",
+        source: "https://github.com/openssl/openssl/issues/12132",
         expect: Root(&[Cause::IssuerNotACa]),
         build: |w| {
             let mut draft = forge::authority("Corpus Department");
             draft.is_ca = IsCa::ExplicitNoCa;
             let no_ca = w.root.below(draft);
             w.client_is(&no_ca.issue(&forge::client("client")), &no_ca.pem());
-            w.client_files().shows(VERIFY_CLIENT, "invalid CA certificate")
+            w.client_files()
+                .shows(VERIFY_CLIENT, "invalid CA certificate")
         },
     },
     Scenario {
         name: "server's issuer lacks keyCertSign",
-        source: "https://github.com/etcd-io/etcd/issues/13630",
+        source: "https://github.com/crocs-muni/usable-cert-validation/issues/64",
         expect: Root(&[Cause::IssuerCannotSign]),
         build: |w| {
             let mut draft = forge::authority("Corpus Signing CA");
@@ -164,7 +164,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             draft.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
             let root = Authority::root(draft);
             let issuing = root.below(forge::authority("Unit Test Intermediate CA"));
-            w.server_is(&issuing.issue(&forge::server(&["localhost"])), &issuing.pem());
+            w.server_is(
+                &issuing.issue(&forge::server(&["localhost"])),
+                &issuing.pem(),
+            );
             w.write("root.pem", root.pem());
             w.server_files().shows(VERIFY_SERVER, "error 25")
         },
@@ -220,7 +223,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         build: |w| {
             let mut draft = forge::authority("Corpus Registered CA");
             // permittedSubtrees with one registeredID (1.2.3.4), critical.
-            let constraint = [0x30, 0x09, 0xa0, 0x07, 0x30, 0x05, 0x88, 0x03, 0x2a, 0x03, 0x04];
+            let constraint = [
+                0x30, 0x09, 0xa0, 0x07, 0x30, 0x05, 0x88, 0x03, 0x2a, 0x03, 0x04,
+            ];
             let mut extension =
                 CustomExtension::from_oid_content(&[2, 5, 29, 30], constraint.to_vec());
             extension.set_criticality(true);
@@ -229,8 +234,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let mut leaf = forge::client("client");
             // subjectAltName with registeredID 1.2.3.4.5.
             let name = [0x30, 0x06, 0x88, 0x04, 0x2a, 0x03, 0x04, 0x05];
-            leaf.custom_extensions =
-                vec![CustomExtension::from_oid_content(&[2, 5, 29, 17], name.to_vec())];
+            leaf.custom_extensions = vec![CustomExtension::from_oid_content(
+                &[2, 5, 29, 17],
+                name.to_vec(),
+            )];
             w.client_is(&bound.issue(&leaf), &bound.pem());
             w.client_files()
                 .shows(VERIFY_CLIENT, "unsupported name constraint type")
@@ -282,7 +289,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             );
             w.run("openssl req -new -key server.key -subj /CN=localhost -out server.csr");
             w.run("openssl x509 -req -in server.csr -CA root.pem -CAkey ca.key -set_serial 77 -days 30 -extfile extensions -out server.pem");
-            w.write("root.pem", w.root.again(forge::authority("Corpus Root CA")).pem());
+            w.write(
+                "root.pem",
+                w.root.again(forge::authority("Corpus Root CA")).pem(),
+            );
             w.server_files().shows(VERIFY_SERVER, "error")
         },
     },
@@ -387,7 +397,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "leaf of the new CA generation, bundle of the old",
         source: "https://github.com/linkerd/linkerd2/issues/13613",
-        expect: Root(&[Cause::CaRotatedWithoutOverlap, Cause::SameNameDifferentKeyCa]),
+        expect: Root(&[
+            Cause::CaRotatedWithoutOverlap,
+            Cause::SameNameDifferentKeyCa,
+        ]),
         build: |w| {
             let draft = forge::authority("Corpus Root CA");
             let new = Authority::root(forge::valid(draft, -2 * DAY, 3600 * DAY));
@@ -426,12 +439,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "nginx.conf",
                 "server {\n  listen 443 ssl;\n  ssl_client_certificate root.pem;\n  ssl_verify_client on;\n  ssl_verify_depth 1;\n}\n",
             );
-            w.client_files()
-                .with("--file nginx.conf")
-                .shows(
-                    "openssl verify -verify_depth 1 -CAfile root.pem -untrusted client.pem client.pem",
-                    "error 22",
-                )
+            w.client_files().with("--file nginx.conf").shows(
+                "openssl verify -verify_depth 1 -CAfile root.pem -untrusted client.pem client.pem",
+                "error 22",
+            )
         },
     },
 ];

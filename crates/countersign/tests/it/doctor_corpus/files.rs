@@ -25,8 +25,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::FileNotPem]),
         build: |w| {
             w.run("openssl x509 -in client.leaf.pem -outform DER -out client.pem");
-            w.client_files()
-                .shows("openssl x509 -noout -in client.pem -inform PEM", "Unable to load")
+            w.client_files().shows(
+                "openssl x509 -noout -in client.pem -inform PEM",
+                "Unable to load",
+            )
         },
     },
     Scenario {
@@ -37,8 +39,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             w.run("openssl x509 -in issuing.pem -outform DER -out root.pem");
             w.write("issuing.pem", w.root.pem());
             w.run("openssl x509 -in issuing.pem -outform DER -out root.pem");
-            w.server_files()
-                .shows("openssl verify -CAfile root.pem server.leaf.pem", "Error loading file")
+            w.server_files().shows(
+                "openssl verify -CAfile root.pem server.leaf.pem",
+                "Error loading file",
+            )
         },
     },
     Scenario {
@@ -48,7 +52,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         build: |w| {
             w.run("openssl crl2pkcs7 -nocrl -certfile server.pem -out server.p7b");
             w.join("server.pem", &["server.p7b"]);
-            w.server_files().shows("openssl x509 -in server.pem", "Unable to load")
+            w.server_files()
+                .shows("openssl x509 -in server.pem", "Unable to load")
         },
     },
     Scenario {
@@ -59,8 +64,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             w.run("openssl pkey -in server.key -outform DER -out server.der");
             w.run("mv server.der server.key");
             w.mode("server.key", 0o600);
-            w.server_files()
-                .shows("openssl pkey -noout -in server.key -inform PEM", "Could not read")
+            w.server_files().shows(
+                "openssl pkey -noout -in server.key -inform PEM",
+                "Could not read",
+            )
         },
     },
     Scenario {
@@ -69,7 +76,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::FileEncoding]),
         build: |w| {
             w.write("client.pem", utf16(&w.read("client.pem")));
-            w.client_files().shows("openssl x509 -in client.pem", "Unable to load")
+            w.client_files()
+                .shows("openssl x509 -in client.pem", "Unable to load")
         },
     },
     Scenario {
@@ -78,8 +86,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::FileEncoding]),
         build: |w| {
             w.write("root.pem", utf16(&w.root.pem()));
-            w.server_files()
-                .shows("openssl verify -CAfile root.pem server.leaf.pem", "Error loading file")
+            w.server_files().shows(
+                "openssl verify -CAfile root.pem server.leaf.pem",
+                "Error loading file",
+            )
         },
     },
     Scenario {
@@ -136,7 +146,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "client's certificate and key swapped",
-        source: "https://github.com/docker/compose/issues/7251",
+        source: "https://github.com/adobe/blackhole/issues/9",
         expect: Root(&[Cause::FilesSwapped]),
         build: |w| {
             w.client_files()
@@ -147,7 +157,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "server's certificate and key swapped",
-        source: "https://github.com/stellar/go-stellar-sdk/issues/64",
+        source: "https://github.com/gravitational/teleport/pull/37263",
         expect: Root(&[Cause::FilesSwapped]),
         build: |w| {
             w.server_files()
@@ -158,20 +168,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "request installed as client certificate",
-        source: "https://github.com/openssl/openssl/discussions/22752",
+        source: "https://github.com/thgh/rollup-plugin-serve/issues/72",
         expect: Root(&[Cause::FileIsCsr]),
         build: |w| {
             w.run("openssl req -new -key client.key -subj /CN=client -out client.pem");
-            w.client_files().shows("openssl req -noout -subject -in client.pem", "CN = client")
+            w.client_files()
+                .shows("openssl req -noout -subject -in client.pem", "CN = client")
         },
     },
     Scenario {
         name: "request installed as server certificate",
-        source: "https://github.com/kahwooi/federation/issues/1",
+        source: "https://github.com/thgh/rollup-plugin-serve/issues/72",
         expect: Root(&[Cause::FileIsCsr]),
         build: |w| {
             w.run("openssl req -new -key server.key -subj /CN=localhost -out server.pem");
-            w.server_files().shows("openssl x509 -in server.pem", "Could not read")
+            w.server_files()
+                .shows("openssl x509 -in server.pem", "Could not read")
         },
     },
     Scenario {
@@ -179,9 +191,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/certifi/python-certifi/issues/129",
         expect: Root(&[Cause::TrustBundleEmpty]),
         build: |w| {
-            w.write("root.pem", "# Issuer: CN=Corpus Root CA\n# Label: \"Corpus\"\n\n");
-            w.server_files()
-                .shows("openssl verify -CAfile root.pem server.leaf.pem", "Error loading file")
+            w.write(
+                "root.pem",
+                "# Issuer: CN=Corpus Root CA\n# Label: \"Corpus\"\n\n",
+            );
+            w.server_files().shows(
+                "openssl verify -CAfile root.pem server.leaf.pem",
+                "Error loading file",
+            )
         },
     },
     Scenario {
@@ -193,8 +210,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "root.pem",
                 "<html>\n<head><title>404 Not Found</title></head>\n<body><h1>Not Found</h1></body>\n</html>\n",
             );
-            w.client_files()
-                .shows("openssl verify -CAfile root.pem client.leaf.pem", "Error loading file")
+            w.client_files().shows(
+                "openssl verify -CAfile root.pem client.leaf.pem",
+                "Error loading file",
+            )
         },
     },
     Scenario {
@@ -203,8 +222,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::TrustBundleEmpty, Cause::FileMissing]),
         build: |w| {
             w.write("root.pem", "");
-            w.client_files()
-                .shows("openssl verify -CAfile root.pem client.leaf.pem", "Error loading file")
+            w.client_files().shows(
+                "openssl verify -CAfile root.pem client.leaf.pem",
+                "Error loading file",
+            )
         },
     },
     Scenario {
@@ -213,7 +234,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::FileMissing]),
         build: |w| {
             w.run("rm client.pem");
-            w.client_files().shows("openssl x509 -in client.pem", "No such file")
+            w.client_files()
+                .shows("openssl x509 -in client.pem", "No such file")
         },
     },
     Scenario {
@@ -222,7 +244,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::FileMissing]),
         build: |w| {
             w.write("server.pem", "");
-            w.server_files().shows("openssl x509 -in server.pem", "Unable to load")
+            w.server_files()
+                .shows("openssl x509 -in server.pem", "Unable to load")
         },
     },
     Scenario {
@@ -244,18 +267,21 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let lines: Vec<&str> = whole.lines().collect();
             let cut = [&lines[..4], &lines[lines.len() - 1..]].concat();
             w.write("client.pem", format!("{}\n", cut.join("\n")));
-            w.client_files().shows("openssl x509 -in client.pem", "Unable to load")
+            w.client_files()
+                .shows("openssl x509 -in client.pem", "Unable to load")
         },
     },
     Scenario {
         name: "certificate with the same extension twice",
-        source: "https://github.com/golang/go/issues/52109",
+        source: "https://github.com/jaegertracing/jaeger/issues/3903",
         expect: Root(&[Cause::MalformedCertificate]),
         build: |w| {
             let mut draft = crate::doctor_corpus::forge::client("client");
             let twice = rcgen::CustomExtension::from_oid_content(
                 &[2, 5, 29, 37],
-                vec![0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02],
+                vec![
+                    0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02,
+                ],
             );
             draft.custom_extensions = vec![twice];
             w.client(&draft);
@@ -271,7 +297,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::KeyEncrypted]),
         build: |w| {
             encrypt(w, "server", "");
-            w.server_files().shows("grep BEGIN server.key", "BEGIN ENCRYPTED PRIVATE KEY")
+            w.server_files()
+                .shows("grep BEGIN server.key", "BEGIN ENCRYPTED PRIVATE KEY")
         },
     },
     Scenario {
@@ -280,7 +307,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::KeyEncrypted]),
         build: |w| {
             encrypt(w, "client", "-traditional");
-            w.client_files().shows("cat client.key", "Proc-Type: 4,ENCRYPTED")
+            w.client_files()
+                .shows("cat client.key", "Proc-Type: 4,ENCRYPTED")
         },
     },
     Scenario {
@@ -305,7 +333,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             w.write("password", "not it\n");
             w.ask()
                 .with("--cert client.p12 --client-ca root.pem --password-file password")
-                .shows("openssl pkcs12 -in client.p12 -noout -passin file:password", "invalid password")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -noout -passin file:password",
+                    "invalid password",
+                )
         },
     },
     Scenario {
@@ -328,7 +359,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             pkcs12(w, "-legacy");
             w.ask()
                 .with("--cert client.p12 --client-ca root.pem --password-file password")
-                .shows("openssl pkcs12 -in client.p12 -noout -passin file:password", "RC2-40-CBC")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -noout -passin file:password",
+                    "RC2-40-CBC",
+                )
         },
     },
     Scenario {
@@ -354,7 +388,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/SteveLTN/https-portal/issues/57",
         expect: Root(&[Cause::KeyCertMismatch]),
         build: |w| {
-            w.write_key("server.key", &w.issuing.issue(&crate::doctor_corpus::forge::client("x")).key);
+            w.write_key(
+                "server.key",
+                &w.issuing
+                    .issue(&crate::doctor_corpus::forge::client("x"))
+                    .key,
+            );
             w.server_files()
         },
     },
@@ -374,7 +413,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         build: |w| {
             let draft = crate::doctor_corpus::forge::server(&["localhost"]);
             let day = crate::doctor_corpus::forge::DAY;
-            let old = w.issuing.issue(&crate::doctor_corpus::forge::valid(draft, -88 * day, 2 * day));
+            let old = w.issuing.issue(&crate::doctor_corpus::forge::valid(
+                draft,
+                -88 * day,
+                2 * day,
+            ));
             w.write("server.pem.old", &old.certificate);
             w.write_key("server.key", &old.key);
             w.server_files().with("--file server.pem.old")
@@ -388,7 +431,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let draft = crate::doctor_corpus::forge::client("client");
             let day = crate::doctor_corpus::forge::DAY;
             let new = w.issuing.issue(&draft);
-            w.client(&crate::doctor_corpus::forge::valid(draft, -88 * day, 2 * day));
+            w.client(&crate::doctor_corpus::forge::valid(
+                draft,
+                -88 * day,
+                2 * day,
+            ));
             w.write("client.pem.new", &new.certificate);
             w.write_key("client.key", &new.key);
             w.client_files().with("--file client.pem.new")

@@ -30,8 +30,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/etcd-io/etcd/issues/9785",
         expect: Healthy,
         build: |w| {
-            w.client_files()
-                .with("--server-cert server.pem --server-key server.key --ca root.pem --name localhost")
+            w.client_files().with(
+                "--server-cert server.pem --server-key server.key --ca root.pem --name localhost",
+            )
         },
     },
     Scenario {
@@ -39,7 +40,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/openssl/openssl/issues/14470",
         expect: Healthy,
         build: |w| {
-            w.join("server.pem", &["server.leaf.pem", "issuing.pem", "root.pem"]);
+            w.join(
+                "server.pem",
+                &["server.leaf.pem", "issuing.pem", "root.pem"],
+            );
             w.server_files().shows(VERIFY_SERVER, OK)
         },
     },
@@ -132,7 +136,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 excluded_subtrees: vec![],
             });
             let bound = w.root.below(draft);
-            w.server_is(&bound.issue(&forge::server(&["www.example.org"])), &bound.pem());
+            w.server_is(
+                &bound.issue(&forge::server(&["www.example.org"])),
+                &bound.pem(),
+            );
             w.server_files().instead("--name", "www.example.org")
         },
     },
@@ -204,7 +211,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Healthy,
         build: |w| {
             let mut draft = forge::client("peer");
-            draft.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            draft
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ServerAuth);
             w.client(&draft);
             w.client_files().shows(VERIFY_CLIENT, OK)
         },
@@ -235,8 +244,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Healthy,
         build: |w| {
             w.run("openssl ecparam -name prime256v1 -genkey -out server.key");
-            names::by_openssl(w, "server", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost", "-sha256 -set_serial 81");
-            w.server_files().shows("grep BEGIN server.key", "BEGIN EC PARAMETERS")
+            names::by_openssl(
+                w,
+                "server",
+                "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost",
+                "-sha256 -set_serial 81",
+            );
+            w.server_files()
+                .shows("grep BEGIN server.key", "BEGIN EC PARAMETERS")
         },
     },
     Scenario {
@@ -245,8 +260,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Healthy,
         build: |w| {
             w.run("openssl genrsa -traditional -out client.key 2048");
-            names::by_openssl(w, "client", "extendedKeyUsage=clientAuth", "-sha256 -set_serial 82");
-            w.client_files().shows("grep BEGIN client.key", "BEGIN RSA PRIVATE KEY")
+            names::by_openssl(
+                w,
+                "client",
+                "extendedKeyUsage=clientAuth",
+                "-sha256 -set_serial 82",
+            );
+            w.client_files()
+                .shows("grep BEGIN client.key", "BEGIN RSA PRIVATE KEY")
         },
     },
     Scenario {
@@ -266,7 +287,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             files::pkcs12(w, "");
             w.ask()
                 .with("--cert client.p12 --client-ca root.pem --password-file password")
-                .shows("openssl pkcs12 -in client.p12 -noout -info -passin file:password", "AES-256-CBC")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -noout -info -passin file:password",
+                    "AES-256-CBC",
+                )
         },
     },
     Scenario {
@@ -305,7 +329,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/certbot/certbot/issues/6321",
         expect: Healthy,
         build: |w| {
-            let chain = format!("subject=/CN=client\nBüro für Schlüssel\n{}", w.read("client.pem"));
+            let chain = format!(
+                "subject=/CN=client\nBüro für Schlüssel\n{}",
+                w.read("client.pem")
+            );
             w.write("client.pem", chain);
             let root = format!("# Größte Würzburger Stelle\n\n{}\n\n", w.root.pem());
             w.write("root.pem", root);

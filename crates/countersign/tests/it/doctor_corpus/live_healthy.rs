@@ -5,7 +5,8 @@ use Expect::Healthy;
 use crate::doctor_corpus::forge::{self, DAY, HOUR};
 use crate::doctor_corpus::judged;
 use crate::doctor_corpus::live_client::{MUTUAL_APACHE, PLAIN_NGINX};
-use crate::doctor_corpus::live_server::{TWO_HOSTS, smtp, two_hosts};
+use crate::doctor_corpus::live_ports::{postgres, smtp};
+use crate::doctor_corpus::live_server::{TWO_HOSTS, two_hosts};
 use crate::doctor_corpus::names;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
 use crate::doctor_corpus::servers::carry;
@@ -125,7 +126,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let loopback = std::net::Ipv4Addr::LOCALHOST.into();
             w.server(&names::at_address(forge::server(&["localhost"]), loopback));
             let address = w.mutual_nginx("");
-            w.connect(address).to(address.to_string()).shows(CURL, "200")
+            w.connect(address)
+                .to(address.to_string())
+                .shows(CURL, "200")
         },
     },
     Scenario {
@@ -210,7 +213,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://docs.openssl.org/3.0/man1/openssl-s_client/",
         expect: Healthy,
         build: |w| {
-            let behind = w.s_server("-cert server.leaf.pem -cert_chain issuing.pem -key server.key");
+            let behind =
+                w.s_server("-cert server.leaf.pem -cert_chain issuing.pem -key server.key");
             let address = w.listen(move |stream| {
                 if smtp(&stream).unwrap_or_default() {
                     carry(stream, behind, u64::MAX);
@@ -220,6 +224,25 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "openssl s_client -connect TARGET -starttls smtp -CAfile root.pem",
                 "Verify return code: 0 (ok)",
             )
+        },
+    },
+    Scenario {
+        name: "PostgreSQL with client certificates",
+        source: "https://www.postgresql.org/docs/15/auth-cert.html",
+        expect: Healthy,
+        build: |w| {
+            let behind = w.mutual_s_server("");
+            let address = w.listen(move |stream| {
+                if postgres(&stream, b"S").unwrap_or_default() {
+                    carry(stream, behind, u64::MAX);
+                }
+            });
+            w.connect(address)
+                .to(format!("postgres://localhost:{}/app", address.port()))
+                .shows(
+                    &format!("openssl s_client -starttls postgres -connect localhost:{} -CAfile root.pem -cert client.pem -key client.key", address.port()),
+                    "Verify return code: 0 (ok)",
+                )
         },
     },
     Scenario {

@@ -21,10 +21,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "server certificate expired an hour ago",
-        source: "https://github.com/rossoctl/rossoctl/issues/2362",
+        source: "https://github.com/dktr0/estuary/issues/148",
         expect: Root(&[Cause::LeafExpired]),
         build: |w| {
-            w.server(&forge::valid(forge::server(&["localhost"]), -91 * DAY, -HOUR));
+            w.server(&forge::valid(
+                forge::server(&["localhost"]),
+                -91 * DAY,
+                -HOUR,
+            ));
             w.server_files().shows(VERIFY_SERVER, "error 10 at 0 depth")
         },
     },
@@ -42,7 +46,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/ironicbadger/ocp4/issues/23",
         expect: Root(&[Cause::NotYetValid]),
         build: |w| {
-            w.server(&forge::valid(forge::server(&["localhost"]), 2 * HOUR, 90 * DAY));
+            w.server(&forge::valid(
+                forge::server(&["localhost"]),
+                2 * HOUR,
+                90 * DAY,
+            ));
             w.server_files().shows(VERIFY_SERVER, "error 9 at 0 depth")
         },
     },
@@ -105,8 +113,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             draft.subject_alt_names = vec![];
             w.server(&draft);
             // OpenSSL falls back to the CN; Go, Java, Python and browsers do not.
-            w.server_files()
-                .shows("openssl x509 -in server.pem -noout -ext subjectAltName", "No extensions")
+            w.server_files().shows(
+                "openssl x509 -in server.pem -noout -ext subjectAltName",
+                "No extensions",
+            )
         },
     },
     Scenario {
@@ -167,7 +177,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::WeakKey]),
         build: |w| {
             w.run("openssl genrsa -out client.key 1024");
-            by_openssl(w, "client", "extendedKeyUsage=clientAuth", "-sha256 -set_serial 91");
+            by_openssl(
+                w,
+                "client",
+                "extendedKeyUsage=clientAuth",
+                "-sha256 -set_serial 91",
+            );
             w.client_files().shows(
                 "openssl verify -auth_level 2 -CAfile root.pem -untrusted client.pem client.pem",
                 "error 66 at 0 depth",
@@ -179,7 +194,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/openssl/openssl/issues/23126",
         expect: Root(&[Cause::WeakSignature]),
         build: |w| {
-            by_openssl(w, "server", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost", "-sha1 -set_serial 92");
+            by_openssl(
+                w,
+                "server",
+                "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost",
+                "-sha1 -set_serial 92",
+            );
             w.server_files().shows(
                 "openssl verify -auth_level 2 -CAfile root.pem -untrusted server.pem server.pem",
                 "error 68 at 0 depth",
@@ -196,7 +216,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             w.write("extensions", "extendedKeyUsage=clientAuth\n");
             w.run("openssl req -new -key client.key -subj /CN=client -out client.csr");
             w.run("openssl x509 -req -md5 -in client.csr -CA root.pem -CAkey old.key -set_serial 93 -days 90 -extfile extensions -out client.pem");
-            w.client_files().shows("openssl x509 -in client.pem -noout -text", "md5WithRSA")
+            w.client_files()
+                .shows("openssl x509 -in client.pem -noout -text", "md5WithRSA")
         },
     },
     Scenario {
@@ -204,8 +225,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         source: "https://github.com/istio/istio/issues/56815",
         expect: Root(&[Cause::BadSerial]),
         build: |w| {
-            by_openssl(w, "server", "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost", "-sha256 -set_serial -4711");
-            w.server_files().shows("openssl x509 -in server.pem -noout -serial", "serial=-")
+            by_openssl(
+                w,
+                "server",
+                "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost",
+                "-sha256 -set_serial -4711",
+            );
+            w.server_files()
+                .shows("openssl x509 -in server.pem -noout -serial", "serial=-")
         },
     },
     Scenario {
@@ -228,7 +255,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::X509V1]),
         build: |w| {
             by_openssl(w, "client", "", "-sha256 -set_serial 95");
-            w.client_files().shows("openssl x509 -in client.pem -noout -text", "Version: 1 (0x0)")
+            w.client_files().shows(
+                "openssl x509 -in client.pem -noout -text",
+                "Version: 1 (0x0)",
+            )
         },
     },
     Scenario {
@@ -237,7 +267,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::X509V1]),
         build: |w| {
             by_openssl(w, "server", "", "-sha256 -set_serial 96");
-            w.server_files().shows("openssl x509 -in server.pem -noout -text", "Version: 1 (0x0)")
+            w.server_files().shows(
+                "openssl x509 -in server.pem -noout -text",
+                "Version: 1 (0x0)",
+            )
         },
     },
     Scenario {
@@ -285,7 +318,10 @@ pub(super) fn spoil(workshop: &Workshop, name: &str) {
 }
 
 /// The same with one more IP address.
-pub(super) fn at_address(mut draft: CertificateParams, address: std::net::IpAddr) -> CertificateParams {
+pub(super) fn at_address(
+    mut draft: CertificateParams,
+    address: std::net::IpAddr,
+) -> CertificateParams {
     draft.subject_alt_names.push(SanType::IpAddress(address));
     draft
 }

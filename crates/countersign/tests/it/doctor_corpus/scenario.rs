@@ -29,9 +29,9 @@ impl Expect {
     pub(crate) fn is_met_by(self, found: Option<&str>) -> bool {
         match self {
             Self::Healthy => found.is_none(),
-            Self::Root(causes) => found.is_some_and(|found| {
-                causes.iter().any(|cause| cause.slug() == found)
-            }),
+            Self::Root(causes) => {
+                found.is_some_and(|found| causes.iter().any(|cause| cause.slug() == found))
+            }
         }
     }
 

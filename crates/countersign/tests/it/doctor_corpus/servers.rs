@@ -63,7 +63,11 @@ impl Workshop {
         while !line.starts_with("ACCEPT") {
             line.clear();
             let read = output.read_line(&mut line).expect("openssl writes text");
-            assert!(read > 0, "openssl s_server {options}: {}", self.read("s_server.log"));
+            assert!(
+                read > 0,
+                "openssl s_server {options}: {}",
+                self.read("s_server.log")
+            );
         }
         // What is not read would stop it once the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
@@ -125,7 +129,9 @@ impl Workshop {
         let address = ephemeral::address();
         let folder = self.path("");
         let modules: String = ["mpm_event", "authz_core", "ssl", "socache_shmcb", "dir"]
-            .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
+            .map(|name| {
+                format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n")
+            })
             .concat();
         self.write("index.html", "ok\n");
         let hosts = hosts
@@ -165,9 +171,15 @@ impl Workshop {
     }
 
     /// Every connection goes to `answer`, each in a thread of its own.
-    pub(crate) fn listen(&mut self, answer: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let address = listener.local_addr().expect("a bound socket has an address");
+    pub(crate) fn listen(
+        &mut self,
+        answer: impl Fn(TcpStream) + Clone + Send + 'static,
+    ) -> SocketAddr {
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
@@ -232,7 +244,8 @@ pub(crate) fn carry(client: TcpStream, server: SocketAddr, at_most: u64) {
     let Ok(upstream) = TcpStream::connect(server) else {
         return;
     };
-    let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), upstream.try_clone()) else {
+    let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), upstream.try_clone())
+    else {
         return;
     };
     std::thread::spawn(move || {

@@ -140,9 +140,8 @@ impl Workshop {
 
     /// `server.pem` and its key, judged by `root.pem` as a client of `localhost` would.
     pub(crate) fn server_files(&self) -> Invocation {
-        self.ask().with(
-            "--server-cert server.pem --server-key server.key --ca root.pem --name localhost",
-        )
+        self.ask()
+            .with("--server-cert server.pem --server-key server.key --ca root.pem --name localhost")
     }
 
     /// `localhost` at this port, with `root.pem` and the client's files.
@@ -213,7 +212,10 @@ impl Invocation {
 
     /// The value of a flag.
     pub(crate) fn value(&self, flag: &str) -> Option<&str> {
-        let at = self.arguments.iter().position(|argument| argument == flag)?;
+        let at = self
+            .arguments
+            .iter()
+            .position(|argument| argument == flag)?;
         self.arguments.get(at + 1).map(String::as_str)
     }
 }
