@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use crate::doctor_corpus::baselines::BASELINES;
 use crate::doctor_corpus::coverage::{Shown, coverage};
-use crate::doctor_corpus::scenario::{Expect, Scenario};
+use crate::doctor_corpus::scenario::{Answered, Expect, Scenario};
 use crate::doctor_corpus::workshop::{Invocation, Workshop};
 use crate::installation::{Answer, binary};
 use crate::peers::peer;
@@ -60,8 +60,7 @@ fn scenarios() -> Vec<&'static Scenario> {
 /// What came of a scenario.
 struct Outcome {
     scenario: &'static Scenario,
-    /// The cause of the first fault; `None` of a healthy answer.
-    got: Option<String>,
+    got: Answered,
     took: Duration,
     is_live: bool,
     baselines: [Option<&'static str>; BASELINES.len()],
@@ -69,7 +68,7 @@ struct Outcome {
 
 impl Outcome {
     fn is_right(&self) -> bool {
-        self.scenario.expect.is_met_by(self.got.as_deref())
+        self.scenario.expect.is_met_by(&self.got)
     }
 }
 
@@ -82,7 +81,7 @@ fn judge(scenario: &'static Scenario) -> Outcome {
     let took = begun.elapsed();
     Outcome {
         scenario,
-        got: first_fault(&answer),
+        got: read(&answer),
         took,
         is_live: invocation.target.is_some(),
         baselines: BASELINES.map(|baseline| (baseline.ask)(&invocation)),
@@ -109,30 +108,26 @@ fn ask(invocation: &Invocation) -> Answer {
 }
 
 /// What cannot be read as an answer, or contradicts itself, is put in brackets: it is never right.
-fn first_fault(answer: &Answer) -> Option<String> {
+fn read(answer: &Answer) -> Answered {
     let Ok(json) = serde_json::from_str::<Value>(&answer.stdout) else {
         let said = answer.all().chars().take(120).collect::<String>();
-        return Some(format!(
-            "[exit {:?}: {}]",
-            answer.code,
-            said.replace('\n', " ")
-        ));
+        let said = said.replace('\n', " ");
+        return Answered::Fault(format!("[exit {:?}: {said}]", answer.code));
     };
-    let findings = json["findings"].as_array();
-    let fault = findings
-        .into_iter()
-        .flatten()
-        .find(|finding| finding["severity"] == "fault")
-        .and_then(|finding| finding["cause"].as_str());
+    let findings = || json["findings"].as_array().into_iter().flatten();
+    let fault = findings().find(|finding| finding["severity"] == "fault");
+    let first = fault
+        .or_else(|| findings().next())
+        .and_then(|finding| finding["cause"].as_str())
+        .map(str::to_owned);
     let is_healthy = json["healthy"].as_bool();
-    let expected = (Some(fault.is_none()), Some(i32::from(fault.is_some())));
-    if (is_healthy, answer.code) != expected {
-        return Some(format!(
-            "[healthy {is_healthy:?}, exit {:?}, first fault {fault:?}]",
-            answer.code
-        ));
+    match (fault.is_some(), is_healthy, answer.code, first) {
+        (true, Some(false), Some(1), Some(cause)) => Answered::Fault(cause),
+        (false, Some(true), Some(0), first) => Answered::Sound(first),
+        (_, is_healthy, code, first) => Answered::Fault(format!(
+            "[healthy {is_healthy:?}, exit {code:?}, first {first:?}]"
+        )),
     }
-    fault.map(str::to_owned)
 }
 
 /// Two at a time: each waits for processes and sockets more than it computes.
@@ -170,21 +165,20 @@ struct Score {
 }
 
 impl Score {
-    fn of<'a>(outcomes: &'a [Outcome], got: impl Fn(&'a Outcome) -> Option<&'a str>) -> Self {
+    /// `got`: `None` where nothing was named.
+    fn of(outcomes: &[Outcome], got: impl Fn(&Outcome) -> Option<Answered>) -> Self {
         let mut score = Self {
             right: 0,
             total: outcomes.len(),
             false_faults: 0,
         };
         for outcome in outcomes {
-            let got = got(outcome);
-            let is_healthy = got == Some("healthy");
-            let found = got.filter(|_| !is_healthy);
             // Who names nothing has not called a sound set-up sound either.
-            let has_answered = got.is_some();
-            score.right += usize::from(has_answered && outcome.scenario.expect.is_met_by(found));
-            let is_control = matches!(outcome.scenario.expect, Expect::Healthy);
-            score.false_faults += usize::from(is_control && found.is_some());
+            let Some(got) = got(outcome) else { continue };
+            let expect = outcome.scenario.expect;
+            score.right += usize::from(expect.is_met_by(&got));
+            let is_fault = matches!(got, Answered::Fault(_));
+            score.false_faults += usize::from(expect.is_sound() && is_fault);
         }
         score
     }
@@ -208,16 +202,14 @@ fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
             "{mark} {:70} {:32} {:32} {:6} ms",
             outcome.scenario.name,
             outcome.scenario.expect.slug(),
-            outcome.got.as_deref().unwrap_or("healthy"),
+            outcome.got,
             outcome.took.as_millis()
         );
     }
     for name in unbuilt {
         let _ = writeln!(text, "NOT BUILT {name}");
     }
-    let doctor = Score::of(outcomes, |outcome| {
-        Some(outcome.got.as_deref().unwrap_or("healthy"))
-    });
+    let doctor = Score::of(outcomes, |outcome| Some(outcome.got.clone()));
     let (median, longest) = median_and_longest(outcomes);
     let mut line = |who: &str, score: &Score| {
         let _ = writeln!(
@@ -230,7 +222,9 @@ fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
     for (number, baseline) in BASELINES.iter().enumerate() {
         line(
             baseline.name,
-            &Score::of(outcomes, |outcome| outcome.baselines[number]),
+            &Score::of(outcomes, |outcome| {
+                outcome.baselines[number].map(Answered::of)
+            }),
         );
     }
     let _ = writeln!(text, "median probe {median:.1?}, longest {longest:.1?}");
@@ -265,9 +259,7 @@ fn doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf() {
         println!("SKIPPED {test}: this binary has no doctor");
         return;
     }
-    let score = Score::of(&outcomes, |outcome| {
-        Some(outcome.got.as_deref().unwrap_or("healthy"))
-    });
+    let score = Score::of(&outcomes, |outcome| Some(outcome.got.clone()));
     let (median, longest) = median_and_longest(&outcomes);
     assert!(score.right * 100 >= 95 * score.total, "{report}");
     assert_eq!(score.false_faults, 0, "{report}");
@@ -293,7 +285,7 @@ fn every_cause_has_a_scenario_with_a_look_alike_or_a_reason() {
                 let unlike = scenarios.iter().find(|scenario| scenario.name == *unlike);
                 let unlike = unlike.unwrap_or_else(|| panic!("{cause}: no such look-alike"));
                 assert!(
-                    !unlike.expect.is_met_by(Some(cause.slug())),
+                    !unlike.expect.is_met_by(&Answered::of(cause.slug())),
                     "{cause}: {}",
                     unlike.name
                 );
@@ -316,8 +308,10 @@ fn corpus_is_large_and_every_scenario_has_a_name_and_a_source() {
             .iter()
             .all(|scenario| scenario.source.starts_with("https://"))
     );
-    let is_control = |scenario: &&&Scenario| matches!(scenario.expect, Expect::Healthy);
-    let controls = scenarios.iter().filter(is_control).count();
+    let controls = scenarios
+        .iter()
+        .filter(|scenario| scenario.expect.is_sound())
+        .count();
     assert!(controls >= 25 && scenarios.len() - controls >= 100);
 }
 

@@ -1,9 +1,11 @@
 //! What is wrong with a file before anybody asks what it says.
 
-use Expect::Root;
+use Expect::{Risk, Root};
 use countersign_diagnose::cause::Cause;
 
+use crate::doctor_corpus::live_ports::postgres;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
+use crate::doctor_corpus::servers::carry;
 use crate::doctor_corpus::workshop::Workshop;
 
 /// As `Set-Content` and `>` of Windows PowerShell write it.
@@ -366,9 +368,54 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "PKCS#12 of an old Windows, password not at hand",
+        source: "https://github.com/openssl/openssl/issues/12297",
+        expect: Root(&[Cause::Pkcs12Legacy]),
+        build: |w| {
+            pkcs12(w, "-legacy");
+            w.ask()
+                .with("--cert client.p12 --client-ca root.pem")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -noout -passin file:password",
+                    "RC2-40-CBC",
+                )
+        },
+    },
+    Scenario {
+        name: "modern PKCS#12, password not at hand",
+        source: "https://github.com/ServerHubOrg/serverhub-mvc/issues/15",
+        expect: Root(&[Cause::KeyEncrypted, Cause::KeyPasswordWrong]),
+        build: |w| {
+            pkcs12(w, "");
+            w.ask()
+                .with("--cert client.p12 --client-ca root.pem")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -noout -passin pass:",
+                    "invalid password",
+                )
+        },
+    },
+    Scenario {
+        name: "key that everybody can read, for libpq",
+        source: "https://github.com/yugabyte/yugabyte-db/issues/7166",
+        expect: Root(&[Cause::KeyPermissions]),
+        build: |w| {
+            let behind = w.mutual_s_server("");
+            let address = w.listen(move |stream| {
+                if postgres(&stream, b"S").unwrap_or_default() {
+                    carry(stream, behind, u64::MAX);
+                }
+            });
+            w.mode("client.key", 0o644);
+            w.connect(address)
+                .to(format!("postgres://localhost:{}/app", address.port()))
+                .shows("stat -c %a client.key", "644")
+        },
+    },
+    Scenario {
         name: "key that everybody can read",
         source: "https://github.com/smallstep/autocert/issues/53",
-        expect: Root(&[Cause::KeyPermissions]),
+        expect: Risk(Cause::KeyPermissions),
         build: |w| {
             w.mode("server.key", 0o644);
             w.server_files().shows("stat -c %a server.key", "644")
@@ -377,7 +424,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "client key that everybody can read and write",
         source: "https://github.com/yugabyte/yugabyte-db/issues/7166",
-        expect: Root(&[Cause::KeyPermissions]),
+        expect: Risk(Cause::KeyPermissions),
         build: |w| {
             w.mode("client.key", 0o666);
             w.client_files().shows("stat -c %a client.key", "666")

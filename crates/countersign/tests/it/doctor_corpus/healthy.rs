@@ -391,6 +391,94 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "bundle that holds the same CA twice",
+        source: "https://github.com/amazonlinux/amazon-linux-2023/issues/471",
+        expect: Healthy,
+        build: |w| {
+            w.write("root.pem", w.root.pem().repeat(2));
+            w.client_files().shows(VERIFY_CLIENT, OK)
+        },
+    },
+    Scenario {
+        name: "expired and renewed intermediate in one chain",
+        source: "https://github.com/diafygi/gethttpsforfree/issues/178",
+        expect: Healthy,
+        build: |w| {
+            let draft = forge::authority("Corpus Issuing CA");
+            let expired = forge::valid(draft, -700 * DAY, -3 * DAY);
+            let above = format!(
+                "{}{}",
+                w.root.cross_sign(&w.issuing, expired),
+                w.issuing.pem()
+            );
+            w.client_is(&w.issuing.issue(&forge::client("client")), &above);
+            w.client_files().shows(VERIFY_CLIENT, OK)
+        },
+    },
+    Scenario {
+        name: "root that signed itself with SHA-1",
+        source: "https://github.com/briansmith/webpki/issues/62",
+        expect: Healthy,
+        build: |w| {
+            w.run("openssl genrsa -out ca.key 2048");
+            w.run("openssl req -x509 -new -sha1 -key ca.key -subj /CN=Corpus_Old_Root -days 900 -out root.pem");
+            w.write("extensions", "extendedKeyUsage=clientAuth\n");
+            w.run("openssl req -new -key client.key -subj /CN=client -out client.csr");
+            w.run("openssl x509 -req -sha256 -in client.csr -CA root.pem -CAkey ca.key -set_serial 84 -days 90 -extfile extensions -out client.pem");
+            w.client_files().shows(
+                "openssl verify -auth_level 2 -CAfile root.pem client.pem",
+                OK,
+            )
+        },
+    },
+    Scenario {
+        name: "blocks without line breaks",
+        source: "https://github.com/johncrisostomo/get-ssl-certificate/pull/16",
+        expect: Healthy,
+        build: |w| {
+            let leaf = w.root.issue(&forge::client("client"));
+            let base64: String = leaf
+                .certificate
+                .lines()
+                .filter(|line| !line.contains("---"))
+                .collect();
+            w.client_is(&leaf, "");
+            w.write(
+                "client.pem",
+                format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n"),
+            );
+            w.client_files().shows(VERIFY_CLIENT, OK)
+        },
+    },
+    Scenario {
+        name: "Java keystore as the client's certificate and key",
+        source: "https://github.com/jetty/jetty.project/issues/918",
+        expect: Healthy,
+        build: |w| {
+            files::pkcs12(w, "");
+            w.run("keytool -importkeystore -srckeystore client.p12 -srcstoretype PKCS12 -srcstorepass hunter22 -destkeystore client.jks -deststoretype JKS -deststorepass hunter22 -noprompt -J-XX:TieredStopAtLevel=1");
+            w.mode("client.jks", 0o600);
+            w.ask()
+                .with("--cert client.jks --client-ca root.pem --password-file password")
+        },
+    },
+    Scenario {
+        name: "rule names a DN with a comma in it",
+        source: "https://www.rfc-editor.org/rfc/rfc4514#section-2.4",
+        expect: Healthy,
+        build: |w| {
+            let mut draft = forge::client("node-1");
+            let mut name = rcgen::DistinguishedName::new();
+            name.push(rcgen::DnType::OrganizationName, "Example, Inc.");
+            name.push(rcgen::DnType::CommonName, "node-1");
+            draft.distinguished_name = name;
+            w.client(&draft);
+            w.client_files()
+                .with("--allow")
+                .with_one("CN=node-1,O=Example\\, Inc.")
+        },
+    },
+    Scenario {
         name: "nginx allows as many steps as the chain has",
         source: "https://serverfault.com/questions/758964/client-ssl-certificate-verify-error-27certificate-not-trusted",
         expect: Healthy,

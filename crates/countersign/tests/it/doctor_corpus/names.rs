@@ -274,6 +274,71 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "intermediate signed with SHA-1",
+        source: "https://github.com/openssl/openssl/issues/19475",
+        expect: Root(&[Cause::WeakSignature]),
+        build: |w| {
+            w.write("ca.key", w.root.key_pem());
+            w.write("issuing.key", w.issuing.key_pem());
+            w.write("extensions", "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n");
+            w.run("openssl req -new -key issuing.key -subj /CN=Corpus_Web_CA -out issuing.csr");
+            w.run("openssl x509 -req -sha1 -in issuing.csr -CA root.pem -CAkey ca.key -set_serial 97 -days 900 -extfile extensions -out issuing.pem");
+            w.write(
+                "extensions",
+                "extendedKeyUsage=serverAuth\nsubjectAltName=DNS:localhost\n",
+            );
+            w.run("openssl req -new -key server.key -subj /CN=localhost -out server.csr");
+            w.run("openssl x509 -req -sha256 -in server.csr -CA issuing.pem -CAkey issuing.key -set_serial 98 -days 90 -extfile extensions -out server.leaf.pem");
+            w.join("server.pem", &["server.leaf.pem", "issuing.pem"]);
+            w.server_files().shows(
+                "openssl verify -auth_level 2 -CAfile root.pem -untrusted server.pem server.pem",
+                "error 68 at 1 depth",
+            )
+        },
+    },
+    Scenario {
+        name: "CA with an RSA key of 1024 bits",
+        source: "https://github.com/briansmith/webpki/issues/62",
+        expect: Root(&[Cause::WeakKey]),
+        build: |w| {
+            w.run("openssl genrsa -out ca.key 1024");
+            w.run("openssl req -x509 -new -sha256 -key ca.key -subj /CN=Corpus_Old_Root -days 900 -out root.pem");
+            w.write("extensions", "extendedKeyUsage=clientAuth\n");
+            w.run("openssl req -new -key client.key -subj /CN=client -out client.csr");
+            w.run("openssl x509 -req -sha256 -in client.csr -CA root.pem -CAkey ca.key -set_serial 99 -days 90 -extfile extensions -out client.pem");
+            w.client_files().shows(
+                "openssl verify -auth_level 2 -CAfile root.pem client.pem",
+                "error 67 at 1 depth",
+            )
+        },
+    },
+    Scenario {
+        name: "serial number zero",
+        source: "https://github.com/golang/go/issues/73293",
+        expect: Root(&[Cause::BadSerial]),
+        build: |w| {
+            by_openssl(
+                w,
+                "client",
+                "extendedKeyUsage=clientAuth",
+                "-sha256 -set_serial 0",
+            );
+            w.client_files()
+                .shows("openssl x509 -in client.pem -noout -serial", "serial=00")
+        },
+    },
+    Scenario {
+        name: "wildcard, connected to the name above it",
+        source: "https://github.com/haproxy/haproxy/issues/3081",
+        expect: Root(&[Cause::WildcardMismatch, Cause::NameMismatch]),
+        build: |w| {
+            w.server(&forge::server(&["*.example.com"]));
+            w.server_files()
+                .instead("--name", "example.com")
+                .shows("openssl verify -CAfile root.pem -untrusted server.pem -verify_hostname example.com server.pem", "error 62")
+        },
+    },
+    Scenario {
         name: "a byte of the certificate's signature altered",
         source: "https://github.com/haproxy/haproxy/issues/1201",
         expect: Root(&[Cause::BadSignature]),
