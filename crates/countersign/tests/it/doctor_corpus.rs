@@ -61,6 +61,8 @@ fn scenarios() -> Vec<&'static Scenario> {
 struct Outcome {
     scenario: &'static Scenario,
     got: Answered,
+    /// All that it found, a line each: printed where it is not right.
+    found: Vec<String>,
     took: Duration,
     is_live: bool,
     baselines: [Option<&'static str>; BASELINES.len()],
@@ -82,6 +84,7 @@ fn judge(scenario: &'static Scenario) -> Outcome {
     Outcome {
         scenario,
         got: read(&answer),
+        found: found(&answer),
         took,
         is_live: invocation.target.is_some(),
         baselines: BASELINES.map(|baseline| (baseline.ask)(&invocation)),
@@ -105,6 +108,21 @@ fn ask(invocation: &Invocation) -> Answer {
         .args(&invocation.arguments)
         .current_dir(&invocation.folder);
     Answer::of(&mut command)
+}
+
+fn found(answer: &Answer) -> Vec<String> {
+    let json = serde_json::from_str::<Value>(&answer.stdout).unwrap_or_default();
+    let findings = json["findings"].as_array().into_iter().flatten();
+    let line = |finding: &Value| {
+        let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+        format!(
+            "{} {}: {}",
+            text("severity"),
+            text("cause"),
+            text("message")
+        )
+    };
+    findings.map(line).collect()
 }
 
 /// What cannot be read as an answer, or contradicts itself, is put in brackets: it is never right.
@@ -205,6 +223,11 @@ fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
             outcome.got,
             outcome.took.as_millis()
         );
+        if !outcome.is_right() {
+            for line in &outcome.found {
+                let _ = writeln!(text, "         {line}");
+            }
+        }
     }
     for name in unbuilt {
         let _ = writeln!(text, "NOT BUILT {name}");

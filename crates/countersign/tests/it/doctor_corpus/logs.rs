@@ -162,7 +162,7 @@ logs! {
         "2024/06/01 09:00:00 http: TLS handshake error from 10.0.0.7:51236: remote error: tls: unknown certificate authority\n";
     "log of Go: handshake timed out",
         "https://github.com/Nyr/openvpn-install/issues/453",
-        Root(&[Cause::HandshakeTimeout]),
+        Root(&[Cause::HandshakeTimeout, Cause::NoTlsAnswer]),
         "Get \"https://vault.example.com:8200/v1/sys/health\": net/http: TLS handshake timeout\n";
     "log of Go: nothing listens",
         "https://github.com/etcd-io/etcd/issues/9398",
