@@ -287,11 +287,13 @@ fn named(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn from_now(seconds: i64) -> time::OffsetDateTime {
+/// So many seconds from now.
+pub fn from_now(seconds: i64) -> time::OffsetDateTime {
     time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds)
 }
 
-fn next_serial() -> SerialNumber {
+/// A serial number that no other certificate of this process has.
+pub fn next_serial() -> SerialNumber {
     static NEXT: AtomicU64 = AtomicU64::new(0x4000_0000_0000_0001);
     SerialNumber::from(NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -10,6 +10,7 @@ mod break_glass;
 mod bypass;
 mod cli;
 mod crash;
+mod doctor_corpus;
 mod doctor_files;
 mod durable;
 mod envoy;
