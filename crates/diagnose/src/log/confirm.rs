@@ -177,6 +177,6 @@ pub(super) const fn of(cause: Cause, accused: Accused) -> &'static str {
         | Cause::MalformedRequest => {
             "Count the connections and requests of that source in the same minute."
         }
-        _ => "`countersign refusals show ID` with the refusal's id, where the log names one.",
+        _ => "`countersign explain ID` with the id of the refusal that the log names.",
     }
 }
