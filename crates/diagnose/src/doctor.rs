@@ -3,6 +3,7 @@
 //! The shell reads files and probes; what it saw comes in as [`Observations`], and [`diagnose`] ranks what follows. The first
 //! finding is the root cause; what only follows from it says so.
 
+pub mod bridge;
 mod clock;
 pub mod file;
 pub mod question;
@@ -17,6 +18,7 @@ pub use self::file::FileSeen;
 pub use self::question::Question;
 pub use self::target::TargetSeen;
 use crate::finding::{Finding, RuledOut, Severity};
+use crate::log::LogReading;
 
 /// All that was seen.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Observations {
     pub files: Vec<FileSeen>,
     /// What the server does, where one was named.
     pub target: Option<TargetSeen>,
+    /// What was read of each log, with its name.
+    pub logs: Vec<(String, LogReading)>,
 }
 
 /// What follows from it.
@@ -45,11 +49,21 @@ pub fn diagnose(observations: &Observations) -> Diagnosis {
     let mut judgement = file::judge(observations);
     let skew = clock::judge(observations, &judgement.findings);
     judgement.findings.extend(skew);
-    let findings = ranking::ranked(judgement.findings);
-    let ruled_out = ranking::remaining(judgement.ruled_out, &findings);
+    let of_files = ranking::ranked(judgement.findings);
+    let of_target = observations
+        .target
+        .as_ref()
+        .map_or_else(Diagnosis::default, |seen| {
+            let known = bridge::known(&observations.files);
+            target::judge(seen, &observations.question, &known, observations.now)
+        });
+    let logs = observations.logs.iter();
+    let of_logs = logs.flat_map(|(name, reading)| bridge::of_log(name, reading));
+    let findings = ranking::united(of_files, of_target.findings, of_logs.collect());
+    let ruled_out = [of_target.ruled_out, judgement.ruled_out].concat();
     Diagnosis {
+        ruled_out: ranking::remaining(ruled_out, &findings),
         findings,
-        ruled_out,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Reads files, the clock and, where a target is named, the network; what follows from it is `diagnose`'s to say.
 
+mod probing;
 mod reading;
 mod report;
 mod view;
@@ -15,7 +16,7 @@ use countersign_diagnose::doctor::file::Role;
 use countersign_diagnose::doctor::question::{
     Allowed, AllowedName, InvalidTarget, Starttls, Target, TlsVersion,
 };
-use countersign_diagnose::doctor::{FileSeen, Observations, Question, TargetSeen, diagnose};
+use countersign_diagnose::doctor::{Observations, Question, diagnose};
 use countersign_diagnose::finding::Severity;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::TypedName;
@@ -132,25 +133,24 @@ impl DoctorCommand {
                 "name a server (HOST:PORT or a URL), or files: --cert, --key, --ca, --server-cert, --client-ca, --log …",
             ));
         }
-        if let Some(path) = &self.log {
-            return Err(log(path));
-        }
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         let passwords = self.passwords()?;
         let question = self.question();
         let files = reading::files(&named, &passwords);
-        let target = match &question.target {
-            Some(asked) => Some(target(asked, &files)?),
+        let target = match question.target {
+            Some(_) => Some(probing::look(&question, &files, self.timeout, now)?),
             None => None,
         };
         let observations = Observations {
             now,
             question,
+            logs: reading::logs(self.log.as_deref(), &files)?,
             files,
             target,
         };
         let diagnosis = diagnose(&observations);
         let is_seen = observations.target.is_some()
+            || !observations.logs.is_empty()
             || observations
                 .files
                 .iter()
@@ -212,23 +212,6 @@ impl DoctorCommand {
             strict: self.strict,
         }
     }
-}
-
-/// What the server does.
-fn target(asked: &Target, _files: &[FileSeen]) -> Result<TargetSeen, Fault> {
-    Err(Fault::configuration(format_args!(
-        "{asked}: probing a server is not built in here"
-    ))
-    .hint("leave the target out to have the files judged alone"))
-}
-
-/// What a log says.
-fn log(path: &Path) -> Fault {
-    Fault::configuration(format_args!(
-        "{}: reading logs is not built in here",
-        path.display()
-    ))
-    .hint("leave --log out to have the files judged alone")
 }
 
 /// What a person or another product means by an identity: a typed name, a DN in whatever notation, else a bare word.

@@ -266,7 +266,8 @@ fn enforcement_ok(process: &Process) -> u8 {
     loop {
         let metrics = plain_get(metrics_address(process), "/metrics", "");
         let mut lines = metrics.lines();
-        let told = lines.find_map(|line| line.strip_prefix("countersign_gateway_enforcement_ok{} "));
+        let told =
+            lines.find_map(|line| line.strip_prefix("countersign_gateway_enforcement_ok{} "));
         if let Some(told) = told {
             return told.trim().parse().expect("0 or 1");
         }

@@ -26,6 +26,83 @@ pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
     kept
 }
 
+/// Findings of files, of a server and of logs, each ranked, as one list.
+///
+/// What a server does is seen, and what its files would do is concluded: where both name a fault, what comes about first stands first,
+/// and of what both can tell the more exact one. A log was written some time ago, by somebody who often saw an alert and no more.
+pub(super) fn united(
+    of_files: Vec<Finding>,
+    of_target: Vec<Finding>,
+    of_logs: Vec<Finding>,
+) -> Vec<Finding> {
+    let seen_first = of_target
+        .iter()
+        .find(|finding| finding.severity == Severity::Fault)
+        .is_some_and(|first| is_seen_before_files(first.cause));
+    let files_first = !seen_first
+        && of_files
+            .first()
+            .is_some_and(|first| first.severity == Severity::Fault)
+        && of_target.first().is_none_or(|first| {
+            first.severity != Severity::Fault
+                || is_vague(first.cause)
+                || stage(of_files[0].cause) < PATHS
+        });
+    let lists = if files_first {
+        [of_files, of_target, of_logs]
+    } else {
+        [of_target, of_files, of_logs]
+    };
+    let mut kept: Vec<Finding> = Vec::new();
+    for finding in lists.into_iter().flatten() {
+        if !kept
+            .iter()
+            .any(|known| known.cause == finding.cause && known.side == finding.side)
+        {
+            kept.push(finding);
+        }
+    }
+    kept.sort_by_key(|finding| (finding.severity, finding.follows_from.is_some()));
+    kept
+}
+
+/// Nobody gets as far as a certificate.
+fn is_seen_before_files(cause: Cause) -> bool {
+    use Cause as C;
+    matches!(
+        cause,
+        C::NameNotResolved
+            | C::ConnectionRefused
+            | C::NoTlsAnswer
+            | C::PeerNotTls
+            | C::PlainHttpToTlsPort
+            | C::StarttlsRequired
+            | C::ProxyHeaderMissing
+            | C::TlsVersionMismatch
+            | C::NoSharedCipher
+            | C::AlpnMismatch
+    )
+}
+
+/// What a refusal looks like from outside, whatever it was for.
+fn is_vague(cause: Cause) -> bool {
+    use Cause as C;
+    matches!(
+        cause,
+        C::ClientCertNotSent
+            | C::ClientCaNotTrusted
+            | C::ServerCaNotTrusted
+            | C::ClientClosedEarly
+            | C::ResetBeforeServerHello
+            | C::MalformedHandshake
+            | C::IdentityNotAllowed
+            | C::BadSignature
+    )
+}
+
+/// Where in [`stage`] files are loaded and fit together, and paths are not built yet.
+const PATHS: u8 = 30;
+
 /// What was found is not ruled out as well, and nothing is ruled out twice.
 pub(super) fn remaining(ruled_out: Vec<RuledOut>, findings: &[Finding]) -> Vec<RuledOut> {
     let mut kept: Vec<RuledOut> = Vec::with_capacity(ruled_out.len());

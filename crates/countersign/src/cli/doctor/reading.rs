@@ -8,11 +8,15 @@ use std::sync::Arc;
 
 use countersign_diagnose::doctor::FileSeen;
 use countersign_diagnose::doctor::file::{Access, Role};
+use countersign_diagnose::log::{self, LogReading};
 use countersign_pki::material::{self, Container, Material};
 use countersign_pki::password::Password;
 use countersign_pki::time::UnixTime;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
+
+use crate::certificate_file::fault;
+use crate::fault::Fault;
 
 /// Every file, in order; a folder of trust is read as the files in it.
 pub(super) fn files(named: &[(Role, &Path)], passwords: &[Password]) -> Vec<FileSeen> {
@@ -53,6 +57,34 @@ fn folder(role: Role, path: &Path, passwords: &[Password]) -> Vec<FileSeen> {
         .filter(|file| !file.material.certificates.is_empty())
         .collect();
     if files.is_empty() { empty() } else { files }
+}
+
+/// The log that was named, and what else among the files is one.
+pub(super) fn logs(
+    named: Option<&Path>,
+    files: &[FileSeen],
+) -> Result<Vec<(String, LogReading)>, Fault> {
+    let mut logs = Vec::new();
+    if let Some(path) = named {
+        let mut text = Vec::new();
+        let read = if path == Path::new("-") {
+            io::stdin().lock().take(MAX_LOG).read_to_end(&mut text)
+        } else {
+            File::open(path).and_then(|file| file.take(MAX_LOG).read_to_end(&mut text))
+        };
+        read.map_err(|error| {
+            fault(path, &error).hint("`--log FILE` names a log, `--log -` reads standard input")
+        })?;
+        logs.push((path.to_string_lossy().into_owned(), log::read(&text)));
+    }
+    for file in files.iter().filter(|file| file.role == Role::Other) {
+        let Some(text) = &file.text else { continue };
+        let reading = log::read(text.as_bytes());
+        if !reading.candidates.is_empty() {
+            logs.push((file.path.clone(), reading));
+        }
+    }
+    Ok(logs)
 }
 
 fn file(role: Role, path: &Path, passwords: &[Password]) -> FileSeen {
@@ -118,6 +150,9 @@ fn access(error: &io::Error) -> Access {
 
 /// As much as [`Material`] takes, and a byte that shows that there is more.
 const MAX_BYTES: u64 = material::MAX_BYTES as u64 + 1;
+
+/// As much as is read of a log, and a byte.
+const MAX_LOG: u64 = (16 << 20) + 1;
 
 /// A configuration, or the beginning of a log.
 const MAX_TEXT: usize = 4 << 20;

@@ -63,6 +63,15 @@ pub(super) fn text(
             let _ = writeln!(text, "{}", wrapped(&line, "  "));
         }
     }
+    if let (true, Some(seen)) = (verbose, &observations.target) {
+        let _ = writeln!(text, "\nconnections");
+        for attempt in &seen.attempts {
+            let _ = writeln!(text, "{}", wrapped(&attempt.account(), "  "));
+        }
+        for left_out in &seen.left_out {
+            let _ = writeln!(text, "{}", wrapped(&format!("not tried: {left_out}"), "  "));
+        }
+    }
     let wishes = wishes(observations);
     if !wishes.is_empty() {
         let _ = writeln!(text, "\nto see more");

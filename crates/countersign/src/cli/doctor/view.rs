@@ -1,8 +1,9 @@
 //! The answer for programs. Of a key it says the kind and the public half's hash, never more.
 
 use countersign_diagnose::doctor::file::Access;
-use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations};
+use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations, TargetSeen};
 use countersign_diagnose::finding::{Finding, RuledOut};
+use countersign_diagnose::log::LogReading;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::material::{CertificatePiece, KeyPiece, Lock};
 use countersign_pki::name::TypedName;
@@ -28,6 +29,8 @@ impl Answer {
             observations: ObservationsView {
                 now: observations.now.to_string(),
                 files: observations.files.iter().map(FileView::of).collect(),
+                target: observations.target.clone(),
+                logs: observations.logs.iter().map(LogView::of).collect(),
             },
         }
     }
@@ -38,6 +41,27 @@ impl Answer {
 pub(super) struct ObservationsView {
     now: String,
     files: Vec<FileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<TargetSeen>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<LogView>,
+}
+
+/// A log, and what may be wrong by it.
+#[derive(Debug, Serialize)]
+struct LogView {
+    name: String,
+    #[serde(flatten)]
+    reading: LogReading,
+}
+
+impl LogView {
+    fn of((name, reading): &(String, LogReading)) -> Self {
+        Self {
+            name: name.clone(),
+            reading: reading.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
