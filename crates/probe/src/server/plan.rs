@@ -285,7 +285,20 @@ impl Plan<'_> {
     }
 
     fn with_tls(&self, attempt: &Attempt, steps: &mut Vec<Trial>) {
-        let first = without_idle_request(attempt);
+        let mut first = without_idle_request(attempt);
+        // What HTTP/2 answers is not read here; where the client takes HTTP/1.1 as well, that is asked.
+        let chose_h2 = attempt
+            .hello
+            .as_ref()
+            .is_some_and(|hello| hello.alpn.as_deref() == Some("h2"));
+        if chose_h2 && attempt.finished && attempt.trial.alpn.iter().any(|name| name == "http/1.1")
+        {
+            first = Trial {
+                alpn: vec!["http/1.1".to_owned()],
+                ..attempt.trial.clone()
+            };
+            steps.push(first.clone());
+        }
         let asks = attempt.asked.is_some();
         let may_be_shown =
             !matches!(self.seen.vouched, Vouched::Nobody(_)) && !self.seen.key_is_anothers;

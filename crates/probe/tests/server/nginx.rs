@@ -434,3 +434,24 @@ async fn list_of_many_cas_is_too_large() {
         .check(Some(Cause::HandshakeTooLarge))
         .await;
 }
+
+#[tokio::test]
+async fn answer_that_http2_would_hide_is_read_over_http1() {
+    let test = "answer_that_http2_would_hide_is_read_over_http1";
+    let world = World::new();
+    let servers = mutual("").replace("listen ADDRESS ssl;", "listen ADDRESS ssl http2;");
+    let Some(server) = server(&world, test, &servers) else {
+        return;
+    };
+    let elsewhere = TestCa::new("elsewhere").issue(Leaf::client("you"));
+    let with = |alpn: &'static [&'static str]| {
+        world.asks(server.address).question(move |question| {
+            question.alpn = alpn.iter().map(ToString::to_string).collect();
+            question.expect_enforced = true;
+        })
+    };
+    with(&["h2", "http/1.1"]).check(None).await;
+    with(&["h2"]).check(None).await;
+    let strange = with(&["h2", "http/1.1"]).with_client(&elsewhere);
+    strange.check(Some(Cause::ClientCaNotTrusted)).await;
+}

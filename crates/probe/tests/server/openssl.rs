@@ -514,3 +514,23 @@ async fn anchor_that_is_no_root_is_told() {
         .check(Some(Cause::TrustAnchorIsIntermediate))
         .await;
 }
+
+#[tokio::test]
+async fn without_an_anchor_nothing_is_shown_and_that_is_said() {
+    let test = "without_an_anchor_nothing_is_shown_and_that_is_said";
+    let world = World::new();
+    let Some(server) = server(&world, test, &requires(&[])) else {
+        return;
+    };
+    let mut asked = world.asks(server.address);
+    asked.wanted.anchors.clear();
+    asked.known.anchors.clear();
+    let (seen, diagnosis) = asked.check(None).await;
+    let is_own = |attempt: &Attempt| attempt.trial.certificate == Shown::Own;
+    assert!(!seen.attempts.iter().any(is_own), "{}", told(&seen));
+    let causes: Vec<_> = diagnosis.findings.iter().map(|it| it.cause).collect();
+    assert_eq!(
+        causes,
+        [Cause::ServerCaNotTrusted, Cause::ClientCertNotSent]
+    );
+}

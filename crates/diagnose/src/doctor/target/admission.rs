@@ -15,7 +15,7 @@ use crate::finding::{Finding, Side};
 pub(super) enum Outcome {
     /// It was let in.
     Admitted,
-    /// HTTP says that it lacks a right, or asked the wrong host: for whatever reason.
+    /// HTTP says that it lacks a right, or asked the wrong host, for whatever reason; or what it says was not read.
     Forbidden,
     /// It was refused for its certificate, or for want of one.
     Refused,
@@ -80,7 +80,17 @@ pub(super) fn outcome(attempt: &Attempt) -> Outcome {
         return of_http(http);
     }
     if attempt.is_accepted_by_tls() {
-        return Outcome::Admitted;
+        // nginx judges in its answer, and we read none of HTTP/2: who comes as somebody is believed, and nobody else.
+        let speaks_h2 = attempt
+            .hello
+            .as_ref()
+            .is_some_and(|hello| hello.alpn.as_deref() == Some("h2"));
+        let is_own = matches!(attempt.trial.certificate, Shown::Own | Shown::OwnCompleted);
+        return if speaks_h2 && !is_own {
+            Outcome::Forbidden
+        } else {
+            Outcome::Admitted
+        };
     }
     // In TLS 1.2 a close behind the handshake is the application's.
     Outcome::Refused
@@ -392,6 +402,9 @@ fn enforcement(case: &Case<'_>, without: Outcome, own: Option<Outcome>, out: &mu
             .with("shown", "a self-signed certificate")
             .with_fix(fix),
         );
+        return;
+    }
+    if without == Outcome::Forbidden {
         return;
     }
     if !lets_none_in {

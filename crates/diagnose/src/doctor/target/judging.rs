@@ -53,10 +53,18 @@ impl<'c> Case<'c> {
 
     /// The first connection on which a server spoke TLS to its end or the nearest to it.
     pub(super) fn speaking(&self) -> Option<&'c Attempt> {
-        self.seen
-            .attempts
-            .iter()
-            .find(|attempt| attempt.trial.speech == Speech::Tls && attempt.hello.is_some())
+        let first = self
+            .attempts(Speech::Tls)
+            .find(|attempt| attempt.hello.is_some())?;
+        // The same again where an answer could be read, which HTTP/2 leaves out.
+        let read = self.attempts(Speech::Tls).find(|attempt| {
+            let (one, other) = (&attempt.trial, &first.trial);
+            attempt.http.is_some() && one.sni == other.sni && one.certificate == other.certificate
+        });
+        Some(
+            read.filter(|_| first.http.is_none() && first.finished)
+                .unwrap_or(first),
+        )
     }
 
     /// The first connection that showed this certificate, under the client's own name.
