@@ -1,7 +1,7 @@
 //! What was seen of a file that somebody named, and what follows from the files alone.
 //!
-//! First whether each file can be used as what it was named as ([`form`]), then whether each side's key belongs to its certificate
-//! ([`pairing`]), then whether the other side would accept its chain ([`passage`]), then what the certificate says of itself, the CRLs,
+//! First whether each file can be used as what it was named as (`form`), then whether each side's key belongs to its certificate
+//! (`pairing`), then whether the other side would accept its chain (`passage`), then what the certificate says of itself, the CRLs,
 //! the policy and the servers' configurations. Whatever cannot be seen from what is there is not guessed.
 
 mod bundle;

@@ -7,7 +7,7 @@
 use crate::cause::Cause;
 use crate::finding::{Finding, RuledOut, Severity};
 
-/// One finding per cause and file, faults first, in the order of [`stage`]; what follows from the first says so.
+/// One finding per cause and file, faults first, in the order of their stages; what follows from the first says so.
 pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by_key(|finding| (finding.severity, stage(finding.cause)));
     let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
