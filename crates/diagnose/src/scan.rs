@@ -258,6 +258,7 @@ mod tests {
             sent_certificate: shown != Shown::None,
             finished: at == Stage::AfterFinished,
             resumed: false,
+            has_ticket: false,
             end,
             at,
             http: None,
