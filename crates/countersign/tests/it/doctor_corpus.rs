@@ -254,12 +254,6 @@ fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
     text
 }
 
-/// Whether there is anybody to be judged.
-fn has_doctor() -> bool {
-    let answer = Answer::of(Command::new(binary()).args(["doctor", "--help"]));
-    answer.code == Some(0)
-}
-
 #[test]
 fn doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf() {
     let test = "doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf";
@@ -278,10 +272,6 @@ fn doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf() {
         unbuilt, [""; 0],
         "scenarios whose planted fault is not there"
     );
-    if !has_doctor() {
-        println!("SKIPPED {test}: this binary has no doctor");
-        return;
-    }
     let score = Score::of(&outcomes, |outcome| Some(outcome.got.clone()));
     let (median, longest) = median_and_longest(&outcomes);
     assert!(score.right * 100 >= 95 * score.total, "{report}");

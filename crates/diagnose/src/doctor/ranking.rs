@@ -46,6 +46,7 @@ pub(super) fn united(
         && of_target.first().is_none_or(|first| {
             first.severity != Severity::Fault
                 || is_vague(first.cause)
+                || is_guess_at_lists(first.cause, of_files[0].cause)
                 || stage(of_files[0].cause) < PATHS
         });
     let lists = if files_first {
@@ -98,6 +99,20 @@ fn is_vague(cause: Cause) -> bool {
             | C::IdentityNotAllowed
             | C::BadSignature
     )
+}
+
+/// A server whose lists refuse everybody looks as if it held this certificate for revoked; the lists themselves say which it is.
+fn is_guess_at_lists(seen: Cause, of_files: Cause) -> bool {
+    use Cause as C;
+    seen == C::CertificateRevoked
+        && matches!(
+            of_files,
+            C::CrlBadSignature
+                | C::CrlExpired
+                | C::CrlMissing
+                | C::CrlUnprocessed
+                | C::CrlWrongIssuer
+        )
 }
 
 /// Where in [`stage`] files are loaded and fit together, and paths are not built yet.
@@ -309,6 +324,62 @@ mod tests {
                 (Cause::IdentityNotAllowed, None),
             ],
         );
+    }
+
+    #[track_caller]
+    fn check_united(of_files: &[Cause], of_target: &[Cause], expected: &[Cause]) {
+        let faults = |causes: &[Cause]| causes.iter().copied().map(fault).collect::<Vec<_>>();
+        let told = united(
+            faults(of_files),
+            faults(of_target),
+            vec![fault(Cause::WeakKey)],
+        );
+        let told: Vec<_> = told.iter().map(|finding| finding.cause).collect();
+        let expected = [expected, &[Cause::WeakKey]].concat();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_seen_and_what_is_concluded_stand_in_the_order_of_the_way() {
+        use Cause as C;
+        // Nobody is there: whatever the files say was never reached.
+        check_united(
+            &[C::LeafExpired],
+            &[C::ConnectionRefused],
+            &[C::ConnectionRefused, C::LeafExpired],
+        );
+        // What keeps the client from loading its files.
+        check_united(
+            &[C::KeyCertMismatch],
+            &[C::ServerNotReloaded],
+            &[C::KeyCertMismatch, C::ServerNotReloaded],
+        );
+        // A refusal that says nothing, and files that do.
+        check_united(
+            &[C::EkuMissingClientauth],
+            &[C::ClientCaNotTrusted],
+            &[C::EkuMissingClientauth, C::ClientCaNotTrusted],
+        );
+        check_united(
+            &[C::CrlExpired],
+            &[C::CertificateRevoked],
+            &[C::CrlExpired, C::CertificateRevoked],
+        );
+        // What was seen is more exact.
+        check_united(
+            &[C::LeafExpired],
+            &[C::ServerNotReloaded],
+            &[C::ServerNotReloaded, C::LeafExpired],
+        );
+        check_united(
+            &[C::NameMismatch],
+            &[C::SniSelectsWrongVhost],
+            &[C::SniSelectsWrongVhost, C::NameMismatch],
+        );
+        // Both say the same.
+        check_united(&[C::LeafExpired], &[C::LeafExpired], &[C::LeafExpired]);
+        check_united(&[], &[C::PeerNotTls], &[C::PeerNotTls]);
+        check_united(&[C::PemGlued], &[], &[C::PemGlued]);
     }
 
     #[test]
