@@ -158,6 +158,14 @@ fn guide_to_retention_does_what_it_says() {
 }
 
 #[test]
+fn guide_to_diagnosis_does_what_it_says() {
+    let test = "guide_to_diagnosis_does_what_it_says";
+    if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
+        check("diagnosis.md");
+    }
+}
+
+#[test]
 fn guide_to_break_glass_does_what_it_says() {
     if peer("guide_to_break_glass_does_what_it_says", "curl").is_some() {
         check("break-glass.md");
