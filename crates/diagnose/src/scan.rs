@@ -71,6 +71,12 @@ impl Visitor {
         }
     }
 
+    /// Whether its certificate has to be refused by TLS itself. Canaries have names that rules refuse, too: what rules refuse
+    /// says nothing of these.
+    const fn is_for_tls(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked | Self::WrongPurpose)
+    }
+
     /// Whether it comes with a certificate that the server's own authority issued.
     pub const fn is_canary(self) -> bool {
         matches!(
@@ -123,6 +129,11 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
             MAX_TEXT_BYTES,
         );
         return match answer.status {
+            403 | 421 if visitor.is_for_tls() && !answer.body.contains(CLASS_OF_CERTIFICATES) => {
+                Reception::Admitted(format!(
+                    "{how}: the certificate was taken, only its name was not"
+                ))
+            }
             status if REFUSALS.contains(&status) => Reception::Refused(how),
             // A gateway that has no such route, or the service that it admitted to: the certificate decides nothing here.
             404 if visitor.is_canary() => Reception::Unclear(how),
@@ -137,7 +148,21 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
         Stage::InHandshake => "in the handshake",
         Stage::BeforeServerHello | Stage::Preamble => "before any answer",
     };
+    let is_over_tls = visitor != Visitor::Plaintext;
+    let has_begun = attempt.at >= Stage::InHandshake;
+    let is_end = matches!(attempt.end, End::Alert(_) | End::Closed | End::Reset);
+    if is_over_tls && !has_begun && is_end {
+        return Reception::Unclear(format!(
+            "it ended {behind}, so that nobody looked at a certificate"
+        ));
+    }
     match &attempt.end {
+        End::Alert(ACCESS_DENIED) if visitor.is_for_tls() => Reception::Admitted(
+            "alert access_denied: the certificate was taken, only its name was not".to_owned(),
+        ),
+        End::Closed | End::Reset if visitor.is_for_tls() && attempt.at == Stage::AfterFinished => {
+            Reception::Unclear(format!("it ended {behind} without a reason"))
+        }
         End::Alert(code) => {
             let alert = alert_name(*code).map_or_else(|| code.to_string(), str::to_owned);
             Reception::Refused(format!("alert {alert} {behind}"))
@@ -191,13 +216,24 @@ pub fn findings(visits: &[Visit]) -> Vec<Finding> {
         .collect()
 }
 
-/// Doors at which nothing was seen of anybody: they cannot be said to be shut.
+/// A door of each address at which nothing was seen of anybody: it cannot be said to be shut. Silence towards plaintext says nothing
+/// where others came, too.
 pub fn silent(visits: &[Visit]) -> Vec<&Door> {
     let mut doors: Vec<&Door> = visits.iter().map(|visit| &visit.door).collect();
-    doors.dedup();
+    doors.dedup_by_key(|door| &door.address);
     let is_silent = |door: &&Door| {
-        let mut there = visits.iter().filter(|visit| visit.door == **door);
-        there.all(|visit| matches!(visit.reception, Reception::Unclear(_)))
+        let there = || {
+            visits
+                .iter()
+                .filter(|visit| visit.door.address == door.address)
+        };
+        let over_tls = || there().filter(|visit| visit.visitor != Visitor::Plaintext);
+        let is_unclear = |visit: &Visit| matches!(visit.reception, Reception::Unclear(_));
+        if over_tls().next().is_some() {
+            over_tls().all(is_unclear)
+        } else {
+            there().all(is_unclear)
+        }
     };
     doors.retain(is_silent);
     doors
@@ -223,6 +259,12 @@ pub fn way_round(door: &Door, upstream: &str, at: &str) -> Finding {
 
 /// By these a server says no: 400 and 495 to 497 are nginx's for certificates and plaintext, 421 is for another host.
 const REFUSALS: [u16; 8] = [400, 401, 403, 421, 426, 495, 496, 497];
+
+/// RFC 8446 §6.2: what a rule says no by.
+const ACCESS_DENIED: u8 = 49;
+
+/// What our gateway tells whose certificate is refused, where it explains (RFC 9457).
+const CLASS_OF_CERTIFICATES: &str = "\"class\":\"certificate\"";
 
 /// A line of a terminal.
 const MAX_TEXT_BYTES: usize = 160;
@@ -317,6 +359,63 @@ mod tests {
         }
         let silent = attempt(Shown::None, End::TimedOut, Stage::BeforeServerHello);
         check(Visitor::Nobody, &silent, false, "unclear");
+    }
+
+    #[test]
+    fn certificate_that_only_rules_refuse_was_let_in_by_tls() {
+        for visitor in [Visitor::Expired, Visitor::Revoked, Visitor::WrongPurpose] {
+            check(visitor, &answered(403), true, "admitted");
+            let mut explained = answered(403);
+            explained.http.as_mut().expect("an answer").body =
+                "{\"class\":\"certificate\"}".to_owned();
+            check(visitor, &explained, true, "refused");
+            // nginx
+            check(visitor, &answered(400), true, "refused");
+            let denied = attempt(Shown::Own, End::Alert(49), Stage::AfterFinished);
+            check(visitor, &denied, false, "admitted");
+            let expired = attempt(Shown::Own, End::Alert(45), Stage::AfterFinished);
+            check(visitor, &expired, false, "refused");
+            let closed = attempt(Shown::Own, End::Closed, Stage::AfterFinished);
+            check(visitor, &closed, false, "unclear");
+        }
+        check(Visitor::Unnamed, &answered(403), true, "refused");
+        let denied = attempt(Shown::Own, End::Alert(49), Stage::AfterFinished);
+        check(Visitor::Unnamed, &denied, false, "refused");
+    }
+
+    #[test]
+    fn who_is_cut_off_before_tls_was_not_judged() {
+        for end in [End::Alert(40), End::Closed, End::Reset] {
+            for at in [Stage::Preamble, Stage::BeforeServerHello] {
+                let cut = attempt(Shown::Stranger, end.clone(), at);
+                check(Visitor::Stranger, &cut, true, "unclear");
+                check(Visitor::Plaintext, &cut, true, "refused");
+            }
+        }
+    }
+
+    #[test]
+    fn door_that_answers_plaintext_alone_is_silent() {
+        let visit = |name: &str, visitor, reception| Visit {
+            door: Door {
+                name: name.to_owned(),
+                address: "127.0.0.1:8443".to_owned(),
+            },
+            visitor,
+            reception,
+        };
+        let refused = || Reception::Refused("closed".to_owned());
+        let unclear = || Reception::Unclear("silence".to_owned());
+        let mut visits = vec![
+            visit("a", Visitor::Plaintext, refused()),
+            visit("a", Visitor::Nobody, unclear()),
+            visit("b", Visitor::Unnamed, unclear()),
+        ];
+        assert_eq!(silent(&visits).len(), 1);
+        visits[1].reception = refused();
+        assert_eq!(silent(&visits).len(), 0);
+        visits.truncate(1);
+        assert_eq!(silent(&visits).len(), 0);
     }
 
     #[test]

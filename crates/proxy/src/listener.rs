@@ -211,7 +211,9 @@ impl Listener {
         request: Option<RefusedRequest>,
     ) -> RefusalId {
         self.metrics.refused(refusal.cause);
-        if refusal.cause == Cause::SniHostMismatch {
+        // The gateway's own look at itself (invariant 12) is nobody's attempt.
+        let is_canary = session.peer.as_ref().is_some_and(|peer| peer.is_canary());
+        if refusal.cause == Cause::SniHostMismatch && !is_canary {
             self.note_bypass("host-mismatch", session.source);
         }
         self.record(refusal, Phase::Request, session, request)

@@ -1,6 +1,6 @@
 //! The doors that a configuration opens, and who has to be refused at each.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use countersign_diagnose::doctor::question::{Starttls, Target};
 use countersign_diagnose::doctor::target::Preamble;
@@ -68,6 +68,12 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
             ));
             continue;
         }
+        if listener.proxy_protocol.is_some() {
+            left_out.push(format!(
+                "{name} hears fronts alone, by their PROXY header: scan the front"
+            ));
+            continue;
+        }
         let first = doorways.len();
         let of_listener = of_listener(loaded, listener, &name);
         if of_listener.is_empty() {
@@ -102,9 +108,8 @@ fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Do
         },
         target,
         sni: None,
-        preamble: match (&listener.proxy_protocol, listener.protocol) {
-            (Some(_), _) => Preamble::ProxyHeader,
-            (None, Some(UpstreamProtocol::Postgresql)) => Preamble::Starttls(Starttls::Postgres),
+        preamble: match listener.protocol {
+            Some(UpstreamProtocol::Postgresql) => Preamble::Starttls(Starttls::Postgres),
             _ => Preamble::None,
         },
         path: None,
@@ -187,7 +192,8 @@ fn literal(pattern: &str) -> String {
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        // It takes IPv4 as well, which is there where IPv6 may be turned off.
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
@@ -245,6 +251,19 @@ mod tests {
         assert_eq!(doors[0].door.address, "127.0.0.1:8443");
         assert!(doors[0].must_refuse(Visitor::Nobody) && doors[0].must_refuse(Visitor::Revoked));
         assert!(!doors[1].must_refuse(Visitor::Nobody) && doors[1].must_refuse(Visitor::Unnamed));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_from_here_is_told() {
+        let (doors, left_out) = doors(
+            "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nproxy_protocol = { from = [\"192.0.2.1\"] }\n\
+             [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n\
+             [[gateway.listener]]\naddress = \"[::]:8444\"\n\
+             [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n",
+        );
+        assert_eq!(doors.len(), 1);
+        assert_eq!(doors[0].door.address, "127.0.0.1:8444");
+        assert!(left_out[0].contains("PROXY header"), "{left_out:?}");
     }
 
     #[test]

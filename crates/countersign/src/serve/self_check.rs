@@ -11,7 +11,7 @@ use countersign_diagnose::scan::{Reception, Visit, silent};
 use countersign_policy::issuance::Actor;
 use countersign_proxy::metrics::Metrics;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::tasks::Tasks;
 use crate::canary::Canaries;
@@ -46,8 +46,12 @@ async fn check(
     authority: Option<AdminClient>,
     metrics: Metrics,
 ) {
-    let first = watched.borrow().every.unwrap_or(FIRST).min(FIRST);
+    let first = watched
+        .borrow()
+        .every
+        .map_or(FIRST, |every| every.min(FIRST));
     let mut due = Instant::now() + first;
+    let mut looked_at = None;
     loop {
         let every = watched.borrow_and_update().every;
         let wait = async {
@@ -62,29 +66,46 @@ async fn check(
                 if changed.is_err() {
                     return std::future::pending().await;
                 }
-                due = due.min(Instant::now() + watched.borrow().every.unwrap_or_default()).max(Instant::now() + SETTLED);
+                // What was just changed is looked at soon, and not at each of many changes.
+                let soon = Instant::now() + SETTLED;
+                let not_before = looked_at.map_or(soon, |last: Instant| last + LEAST);
+                due = due.min(soon.max(not_before));
                 continue;
             }
         }
         let doorways = watched.borrow().doorways.clone();
-        if let Some(is_shut) = look(&doorways, authority.as_ref()).await {
-            metrics.tell_enforcement(is_shut);
+        let authority = authority.clone();
+        let look = tokio::spawn(async move { look(&doorways, authority.as_ref()).await });
+        let told = timeout(LONGEST, look).await;
+        looked_at = Some(Instant::now());
+        due = Instant::now() + every.unwrap_or(FIRST);
+        if watched.has_changed().unwrap_or(false) {
+            // It may have spoken of listeners that are no more.
+            due = Instant::now() + SETTLED;
+            continue;
         }
-        due = Instant::now() + every.unwrap_or_default();
+        match told {
+            Ok(Ok(Some(is_shut))) => metrics.tell_enforcement(is_shut),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(target: "self_check", %error, "the check broke off"),
+            Err(_) => tracing::warn!(target: "self_check", "the check took too long"),
+        }
     }
 }
 
-/// Whether everybody was refused who has to be; `None`: there is nothing to look at.
+/// Whether everybody was refused who has to be; `None`: there is nothing to look at, or not everybody could be sent.
 async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<bool> {
     if doorways.is_empty() {
         return None;
     }
+    let mut is_whole = true;
     let canaries = match authority {
         Some(client) => match Canaries::make(client).await {
             Ok(canaries) => Some(canaries),
             // Issuing may be paused, or the keys still be sealed: what needs none is looked at all the same.
             Err(fault) => {
                 tracing::warn!(target: "self_check", error = fault.sentence(), "no canary can be issued");
+                is_whole = false;
                 None
             }
         },
@@ -110,7 +131,7 @@ async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<b
             tracing::warn!(target: "self_check", door = door.name, address = door.address, "a listener answered nobody, so that nothing is known of it");
         }
     }
-    Some(is_shut)
+    (is_whole || !is_shut).then_some(is_shut)
 }
 
 /// Whoever starts in a row of starts is not looked at in each.
@@ -118,3 +139,9 @@ const FIRST: Duration = Duration::from_mins(1);
 
 /// After a change listeners are bound anew.
 const SETTLED: Duration = Duration::from_secs(5);
+
+/// Between a look and one for a change.
+const LEAST: Duration = Duration::from_mins(1);
+
+/// Some hundred doors that each answer nobody.
+const LONGEST: Duration = Duration::from_mins(30);

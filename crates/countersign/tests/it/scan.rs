@@ -292,17 +292,44 @@ fn gateway_looks_at_itself_and_tells_what_it_found() {
 }
 
 #[test]
-fn listener_behind_a_front_refuses_whoever_comes_past_it() {
-    let installation = Installation::new();
-    let front = "self_check = \"1s\"\n";
+fn gateway_that_goes_by_no_revocation_is_found_out_though_its_rules_refuse_canaries() {
+    let test = "gateway_that_goes_by_no_revocation_is_found_out_though_its_rules_refuse_canaries";
+    if peer(test, "openssl").is_none() {
+        return;
+    }
+    // The gateway that serves knows the root as somebody else's, and hears nothing of what its authority revokes.
+    let (authority, gateway) = (Installation::new(), Installation::new());
+    let you = authority.issue("server", "localhost", &[]);
     let toml = configuration(
         ephemeral::address(),
-        "proxy_protocol = { from = [\"192.0.2.1\"] }\n",
-    )
-    .replace("[gateway]\n", &format!("[gateway]\n{front}"))
-        + &http("demo");
-    let process = installation.serve(&toml);
-    assert_eq!(enforcement_ok(&process), 1, "{}", process.log());
+        &format!(
+            "trust = [\"other\"]\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            text(&you.certificate()),
+            text(&you.key())
+        ),
+    );
+    let toml = format!(
+        "{toml}[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [{{ bundle = \"other\", cn = \"nobody\" }}]\n[trust.other]\nbundle = \"{}\"\n",
+        text(&you.ca())
+    );
+    let _process = gateway.serve(&toml);
+    // As the authority's own configuration has it, the listener trusts its bundle.
+    authority.write(
+        "countersign.toml",
+        &toml
+            .replace("trust = [\"other\"]", "trust = [\"internal\"]")
+            .replace("bundle = \"other\", ", ""),
+    );
+    let report = scan(&authority, 1);
+    let seen = receptions(&report);
+    assert!(seen.contains(&("revoked", "admitted")), "{report:#}");
+    for visitor in ["expired", "wrong-purpose", "unnamed", "stranger", "nobody"] {
+        assert!(
+            seen.contains(&(visitor, "refused")),
+            "{visitor}: {report:#}"
+        );
+    }
+    assert_eq!(causes(&report), ["revocation-not-checked"]);
 }
 
 fn scan_host(installation: &Installation, arguments: &[&str], code: i32) -> Value {

@@ -20,6 +20,7 @@ pub(super) struct Vouching {
     verification: Result<Verification, String>,
     names: Vec<ExpectedName>,
     by_system: bool,
+    given: Vec<Vec<u8>>,
     now: UnixTime,
 }
 
@@ -42,33 +43,27 @@ impl Vouching {
                 .into_iter()
                 .collect(),
             by_system,
+            given: wanted.anchors.clone(),
             now: wanted.now,
         }
     }
 
     /// Who vouches for a chain, leaf first.
     pub(super) fn of(&self, sent: &[Der]) -> Vouched {
+        let der: Vec<Vec<u8>> = sent.iter().map(|der| der.0.clone()).collect();
+        // A server's own certificate that was given as an anchor is its own word, whatever kind it is.
+        if der.first().is_some_and(|leaf| self.given.contains(leaf)) {
+            return Vouched::Anchors;
+        }
         let verification = match &self.verification {
             Ok(verification) => verification,
             Err(why) => return Vouched::Nobody(format!("there is nothing to judge it by: {why}")),
         };
-        let der: Vec<Vec<u8>> = sent.iter().map(|der| der.0.clone()).collect();
         let names = if self.by_system { &self.names[..] } else { &[] };
         if self.by_system && names.is_empty() {
             return Vouched::Nobody(
                 "it was asked for by no name that a certificate could hold".to_owned(),
             );
-        }
-        // A certificate of an anchor given by itself is that server's own word, and a CA's leaf is not the rule here.
-        let is_anchor = |leaf: &Vec<u8>| {
-            !self.by_system
-                && verification
-                    .anchors()
-                    .iter()
-                    .any(|anchor| anchor.der().as_ref() == leaf.as_slice())
-        };
-        if der.first().is_some_and(is_anchor) {
-            return Vouched::Anchors;
         }
         match verification.verify(&der, Purpose::ServerAuth, names, self.now) {
             Ok(_) if self.by_system => Vouched::System,
