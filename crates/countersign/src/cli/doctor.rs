@@ -105,9 +105,6 @@ pub(crate) struct DoctorCommand {
     /// List every connection that was made, and all that was ruled out
     #[arg(long)]
     verbose: bool,
-    /// Fetch CRLs and ask OCSP responders that the certificates name
-    #[arg(long)]
-    fetch: bool,
     /// A log of a server or a client to read for the cause; - for standard input
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
