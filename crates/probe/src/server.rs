@@ -10,6 +10,7 @@ mod line;
 pub mod plan;
 pub mod raw;
 mod reach;
+mod session;
 mod starttls;
 mod stranger;
 mod system;

@@ -11,6 +11,7 @@ use countersign_authority::init::{
 use countersign_authority::request::{PendingRequest, RequestOptions};
 use countersign_authority::secret::Passphrase;
 use countersign_authority::state::StateError;
+use countersign_diagnose::doctor::question::Starttls;
 use countersign_diagnose::doctor::shell_word::quoted;
 use countersign_pki::dn::DistinguishedName;
 use countersign_pki::name::DnsName;
@@ -265,6 +266,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     } else {
         Ok(duration)
     }
+}
+
+/// What is spoken before TLS, as an argument.
+pub(crate) fn starttls(text: &str) -> Result<Starttls, String> {
+    Starttls::parse(text).ok_or_else(|| {
+        let known: Vec<_> = Starttls::ALL.iter().map(|(name, _)| *name).collect();
+        format!("the protocols are {}", known.join(", "))
+    })
 }
 
 /// `env=prod`, as an argument.

@@ -25,7 +25,7 @@ use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
-use crate::cli::arguments::{Globals, duration};
+use crate::cli::arguments::{Globals, duration, starttls};
 use crate::fault::{Answer, Fault};
 use crate::output::print;
 use crate::password::PasswordSource;
@@ -105,9 +105,6 @@ pub(crate) struct DoctorCommand {
     /// List every connection that was made, and all that was ruled out
     #[arg(long)]
     verbose: bool,
-    /// Fetch CRLs and ask OCSP responders that the certificates name
-    #[arg(long)]
-    fetch: bool,
     /// A log of a server or a client to read for the cause; - for standard input
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -235,13 +232,6 @@ fn parse_target(text: &str) -> Result<Target, InvalidTarget> {
 
 fn tls_version(text: &str) -> Result<TlsVersion, String> {
     TlsVersion::parse(text).ok_or_else(|| "the versions are 1.0, 1.1, 1.2 and 1.3".to_owned())
-}
-
-fn starttls(text: &str) -> Result<Starttls, String> {
-    Starttls::parse(text).ok_or_else(|| {
-        let known: Vec<_> = Starttls::ALL.iter().map(|(name, _)| *name).collect();
-        format!("the protocols are {}", known.join(", "))
-    })
 }
 
 /// A line of `--list-causes`.

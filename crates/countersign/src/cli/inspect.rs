@@ -1,9 +1,12 @@
-//! `countersign inspect`: what is in a file, decoded. Of a key it shows the kind and the public half's hash, never more.
+//! `countersign inspect`: what is in a file, or what a server shows, decoded. Of a key it shows the kind and the public half's hash, never more.
+
+mod server;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_diagnose::doctor::question::Starttls;
 use countersign_pki::certificate::{Certificate, KeyAlgorithm};
 use countersign_pki::crl::ParsedCrl;
 use countersign_pki::fingerprint::Fingerprint;
@@ -14,24 +17,32 @@ use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
+use self::server::{ServerView, UnreadableView};
 use crate::certificate_file::{self, Contents, fault};
-use crate::cli::arguments::Globals;
+use crate::cli::arguments::{Globals, starttls};
 use crate::fault::{Answer, Fault};
 use crate::output::escaped;
 use crate::password::PasswordSource;
 use crate::private_key::{PrivateKey, locked};
 
-/// Decode a certificate, a chain, a certificate request, a CRL, a key or PKCS#12; key material is never shown
+/// Decode a certificate, a chain, a certificate request, a CRL, a key or PKCS#12, or what a server shows; key material is never shown
 #[derive(Debug, Args)]
 pub(crate) struct InspectCommand {
-    /// PEM or DER
+    /// PEM or DER; or a server, HOST:PORT or a URL, where no file is called so
+    #[arg(value_name = "FILE|HOST:PORT")]
     file: PathBuf,
+    /// The name to ask a server for (SNI) [default: its host]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What a server speaks before TLS: smtp, imap, pop3, ftp, ldap, xmpp, postgres, mysql
+    #[arg(long, value_name = "PROTOCOL", value_parser = starttls)]
+    starttls: Option<Starttls>,
     /// File with the password of a PKCS#12 file [default: it is asked for]
     #[arg(long, value_name = "FILE")]
     in_password_file: Option<PathBuf>,
 }
 
-/// One thing in a file.
+/// One thing in a file, or of a server.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 enum Item {
@@ -40,6 +51,8 @@ enum Item {
     Crl(CrlView),
     Key(KeyView),
     Pkcs12(Pkcs12View),
+    Server(Box<ServerView>),
+    Unreadable(UnreadableView),
 }
 
 /// A PKCS#12 file; its keys and certificates follow, in this order.
@@ -86,8 +99,20 @@ impl InspectCommand {
     /// Runs it.
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
-        let password = PasswordSource::of(self.in_password_file.as_deref());
-        let items = items(&self.file, &password, now)?;
+        let server = server::Asked::of(&self.file, self.name.as_deref(), self.starttls);
+        let items = match server {
+            Some(server) => server.items(now)?,
+            None if self.name.is_some() || self.starttls.is_some() => {
+                return Err(fault(
+                    &self.file,
+                    &"--name and --starttls are for servers, and this is neither HOST:PORT nor a URL",
+                ));
+            }
+            None => {
+                let password = PasswordSource::of(self.in_password_file.as_deref());
+                items(&self.file, &password, now)?
+            }
+        };
         globals.output().answer(&items, |items| {
             items.iter().map(Item::text).collect::<Vec<_>>().join("\n")
         })?;
@@ -203,6 +228,8 @@ impl Item {
             Self::Crl(view) => view.to_string(),
             Self::Key(view) => view.text(),
             Self::Pkcs12(view) => view.text(),
+            Self::Server(view) => view.text(),
+            Self::Unreadable(view) => view.text(),
         }
     }
 }

@@ -25,6 +25,7 @@ mod haproxy_tls;
 mod hearing;
 mod http;
 mod http2;
+mod inspect_server;
 mod installation;
 mod interop;
 mod inventory;

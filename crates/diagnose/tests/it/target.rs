@@ -602,3 +602,102 @@ fn text_of_a_server_cannot_forge_a_line() {
     let diagnosis = scene.check(Some(Cause::PeerNotTls));
     assert!(!diagnosis.findings[0].message().contains(['\x1b', '\n']));
 }
+
+#[test]
+fn plaintext_protocol_that_would_start_tls_is_told_from_one_that_would_not() {
+    let greeted = |greeting: &[u8]| Attempt {
+        plaintext: greeting.to_vec(),
+        ..silent(trial(Shown::None), End::NotTls)
+    };
+    let started = |end: End, at: Stage| {
+        let trial = Trial {
+            preamble: Preamble::Starttls(Starttls::Smtp),
+            ..trial(Shown::None)
+        };
+        Attempt {
+            at,
+            ..silent(trial, end)
+        }
+    };
+    let refused = || End::PreambleRefused("502 no".to_owned());
+    for (greeting, end, at, cause) in [
+        (
+            &b"220 mail ESMTP"[..],
+            End::TimedOut,
+            Stage::Preamble,
+            Cause::StarttlsRequired,
+        ),
+        (
+            b"220 mail ESMTP",
+            End::Closed,
+            Stage::Preamble,
+            Cause::StarttlsRequired,
+        ),
+        (
+            b"220 mail ESMTP",
+            End::Closed,
+            Stage::BeforeServerHello,
+            Cause::StarttlsRequired,
+        ),
+        (
+            b"220 mail ESMTP",
+            refused(),
+            Stage::Preamble,
+            Cause::PeerNotTls,
+        ),
+        // Only tried for its port.
+        (
+            b"",
+            End::Closed,
+            Stage::BeforeServerHello,
+            Cause::StarttlsRequired,
+        ),
+        (b"", End::Closed, Stage::Preamble, Cause::NoTlsAnswer),
+        (b"", refused(), Stage::Preamble, Cause::NoTlsAnswer),
+    ] {
+        let mut first = greeted(greeting);
+        if greeting.is_empty() {
+            first.end = End::TimedOut;
+        }
+        Scene::new()
+            .only(vec![first, started(end, at)])
+            .check(Some(cause));
+    }
+}
+
+#[test]
+fn chain_that_is_too_large_is_nothing_else_besides() {
+    let scene = Scene::new().with(Shown::None, |none| {
+        none.end = End::TooLarge("a handshake message is over 64 KiB".to_owned());
+        none.chain.clear();
+        none.asked = None;
+        none.finished = false;
+        none.at = Stage::InHandshake;
+    });
+    let diagnosis = scene.check(Some(Cause::HandshakeTooLarge));
+    assert_eq!(diagnosis.findings.len(), 1, "{diagnosis:#?}");
+}
+
+#[test]
+fn session_of_another_name_counts_where_it_opens_what_is_guarded() {
+    let check = |resumed: bool, end: End, status: Option<u16>, cause| {
+        let mut scene = Scene::new();
+        let mut attempt = scene.seen.attempts[0].clone();
+        attempt.trial.resumes = Some("open.example".to_owned());
+        attempt.resumed = resumed;
+        attempt.asked = None;
+        attempt.chain.clear();
+        attempt.end = end;
+        attempt.http = status.map(|status| http(status, "ok"));
+        scene.seen.attempts.push(attempt);
+        scene.check(cause);
+    };
+    let found = Some(Cause::ResumptionSkipsCheck);
+    check(true, End::Open, Some(200), found);
+    check(true, End::Open, None, found);
+    check(false, End::Open, Some(200), None);
+    check(true, End::Alert(116), None, None);
+    check(true, End::Closed, None, None);
+    check(true, End::Open, Some(403), None);
+    check(true, End::Open, Some(421), None);
+}

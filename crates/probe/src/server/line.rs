@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use countersign_diagnose::doctor::question::TlsVersion;
 use countersign_diagnose::doctor::target::{
-    AddressSeen, Attempt, Der, End, Shown, Speech, Stage, TargetSeen, Tcp, Trial, Vouched,
+    AddressSeen, Attempt, Der, End, Preamble, Shown, Speech, Stage, TargetSeen, Tcp, Trial, Vouched,
 };
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::conversation::{self, Afterwards, Told};
+use super::session::{Keeper, Session};
 use super::vouching::Vouching;
 use super::witness::Witness;
 use super::{ClientIdentity, Limits, Wanted, http, raw, reach, starttls, stranger};
@@ -36,6 +37,8 @@ pub(super) struct Line {
     stranger: Option<Arc<CertifiedKey>>,
     host: String,
     patience: Duration,
+    /// What was given to whom showed no certificate, by the trial of the connection.
+    sessions: Vec<(Trial, Session)>,
 }
 
 impl Line {
@@ -87,6 +90,7 @@ impl Line {
             stranger,
             host: target.map(|target| target.host.clone()).unwrap_or_default(),
             patience: if is_said { PATIENCE } else { PATIENCE_UNSURE },
+            sessions: Vec::new(),
         }
     }
 
@@ -97,7 +101,7 @@ impl Line {
     /// `None`: TCP does not get there.
     pub(super) async fn attempt(&mut self, trial: Trial, seen: &mut TargetSeen) -> Option<Attempt> {
         let begun = Instant::now();
-        let deadline = self.end.min(begun + self.patience_with(seen));
+        let deadline = self.end.min(begun + self.patience_with(&trial, seen));
         let (mut stream, address) = self.connect(seen).await?;
         let mut attempt = Attempt::new(trial, address);
         let said = starttls::before(
@@ -143,10 +147,14 @@ impl Line {
     }
 
     /// Whoever answered at once will again, and whoever did not is given time once.
-    fn patience_with(&self, seen: &TargetSeen) -> Duration {
+    fn patience_with(&self, trial: &Trial, seen: &TargetSeen) -> Duration {
         let all = self.limits.attempt;
         match seen.attempts.first() {
             None => all,
+            // It has greeted, so that its words come as fast as it does.
+            Some(first) if !first.plaintext.is_empty() && trial.preamble != Preamble::None => {
+                all.min((first.took * 10).max(AFTER_A_GREETING))
+            }
             Some(first) if first.end == End::TimedOut => all.min(AFTER_SILENCE),
             Some(first) => all.min((first.took * 10).max(AFTER_AN_ANSWER)),
         }
@@ -179,14 +187,19 @@ impl Line {
         None
     }
 
-    async fn speak_tls(&self, stream: &mut TcpStream, attempt: &mut Attempt, deadline: Instant) {
+    async fn speak_tls(
+        &mut self,
+        stream: &mut TcpStream,
+        attempt: &mut Attempt,
+        deadline: Instant,
+    ) {
         let trial = &attempt.trial;
-        let Some(witness) = self.witness(trial.certificate) else {
+        let Some(session) = self.session(trial) else {
             attempt.end = End::Withheld("there is no such certificate at hand".to_owned());
             return;
         };
-        let witness = Arc::new(witness);
-        let config = config(trial, &witness);
+        let witness = Arc::clone(&session.witness);
+        let config = config(trial, &session);
         let name = server_name(trial, attempt.address);
         let request = trial
             .request
@@ -201,10 +214,27 @@ impl Line {
         attempt.sent_certificate = notes.sent_certificate;
         let withheld = notes.withheld.take();
         attempt.take(told);
+        if attempt.trial.certificate == Shown::None && attempt.trial.resumes.is_none() {
+            self.sessions.push((attempt.trial.clone(), session));
+        }
         if let Some(why) = withheld {
             attempt.sent_certificate = false;
             attempt.end = End::Withheld(why);
         }
+    }
+
+    /// A new one, or that of an earlier connection: rustls resumes only what the same verifier and the same certificates gave.
+    fn session(&self, trial: &Trial) -> Option<Session> {
+        let Some(name) = &trial.resumes else {
+            return Some(Session {
+                witness: Arc::new(self.witness(trial.certificate)?),
+                keeper: Arc::default(),
+            });
+        };
+        let mut earlier = self.sessions.iter().rev();
+        earlier
+            .find(|(open, _)| open.sni.as_ref() == Some(name) && open.max == trial.max)
+            .map(|(_, session)| session.clone())
     }
 
     fn witness(&self, shown: Shown) -> Option<Witness> {
@@ -345,14 +375,19 @@ fn own(identity: &ClientIdentity, issuers: &[Vec<u8>]) -> Option<Arc<CertifiedKe
     (!chain.is_empty()).then(|| Arc::new(CertifiedKey::new(chain, key)))
 }
 
-fn config(trial: &Trial, witness: &Arc<Witness>) -> Arc<ClientConfig> {
+fn config(trial: &Trial, session: &Session) -> Arc<ClientConfig> {
+    let witness = &session.witness;
     let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(versions(trial))
         .expect("the provider has suites for both versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::<Witness>::clone(witness))
         .with_client_cert_resolver(Arc::<Witness>::clone(witness));
-    config.resumption = Resumption::disabled();
+    config.resumption = if trial.certificate == Shown::None {
+        Resumption::store(Arc::<Keeper>::clone(&session.keeper))
+    } else {
+        Resumption::disabled()
+    };
     config.enable_sni = trial.sni.is_some();
     config.check_selected_alpn = false;
     config.alpn_protocols = trial
@@ -390,6 +425,7 @@ const OTHER_ADDRESS: Duration = Duration::from_millis(700);
 /// For connections behind the first.
 const AFTER_SILENCE: Duration = Duration::from_millis(1200);
 const AFTER_AN_ANSWER: Duration = Duration::from_millis(2500);
+const AFTER_A_GREETING: Duration = Duration::from_millis(800);
 
 /// For the answer to a request.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -207,8 +207,10 @@ impl Plan<'_> {
             return;
         }
         match &attempt.end {
-            End::NotTls | End::TimedOut | End::Closed if !attempt.plaintext.is_empty() => {
-                if let Some(starttls) = greeting(&attempt.plaintext) {
+            End::NotTls | End::TimedOut | End::Closed | End::Reset
+                if !attempt.plaintext.is_empty() =>
+            {
+                if let Some(starttls) = greeting(&attempt.plaintext, self.aim.port) {
                     steps.push(Trial {
                         preamble: Preamble::Starttls(starttls),
                         request: None,
@@ -323,6 +325,9 @@ impl Plan<'_> {
                     sni: Some(name.clone()),
                     ..first.clone()
                 });
+                if asks && !was_admitted(attempt) {
+                    self.with_session_of(name, &first, steps);
+                }
             }
         }
         // Whether it asks for one is not yet whether it looks at it.
@@ -334,6 +339,34 @@ impl Plan<'_> {
         }
         if self.aim.preamble == Preamble::None && attempt.trial.preamble == Preamble::None {
             steps.extend(self.aim.in_plaintext());
+        }
+    }
+
+    /// A session that the server gives to anybody by another name, offered where it wants a certificate. Each version has its
+    /// own rules for what a session is bound to.
+    fn with_session_of(&self, name: &str, first: &Trial, steps: &mut Vec<Trial>) {
+        for max in [first.max, TlsVersion::Tls12] {
+            let open = Trial {
+                sni: Some(name.to_owned()),
+                max,
+                ..first.clone()
+            };
+            if max > first.max || max < first.min {
+                continue;
+            }
+            steps.push(open.clone());
+            let gave_one = self.attempt(&open).is_some_and(|attempt| {
+                let version = attempt.hello.as_ref().map(|hello| hello.version);
+                attempt.is_accepted_by_tls()
+                    && (attempt.has_ticket || version < Some(TlsVersion::Tls13))
+            });
+            if gave_one {
+                steps.push(Trial {
+                    resumes: Some(name.to_owned()),
+                    max,
+                    ..first.clone()
+                });
+            }
         }
     }
 
@@ -410,12 +443,14 @@ fn was_admitted(attempt: &Attempt) -> bool {
     attempt.is_accepted_by_tls() && !refused_by_http
 }
 
-/// Who greets in plaintext and would change to TLS when asked.
-pub fn greeting(bytes: &[u8]) -> Option<Starttls> {
+/// Who greets in plaintext, or answers a `ClientHello` so, and would change to TLS when asked.
+pub fn greeting(bytes: &[u8], port: u16) -> Option<Starttls> {
     let text = String::from_utf8_lossy(bytes);
     let upper = text.to_ascii_uppercase();
     if text.starts_with("220") {
-        return Some(if upper.contains("FTP") {
+        let is_mail = upper.contains("SMTP");
+        let is_ftp = upper.contains("FTP") || by_port(port) == Some(Starttls::Ftp);
+        return Some(if is_ftp && !is_mail {
             Starttls::Ftp
         } else {
             Starttls::Smtp
@@ -433,6 +468,19 @@ pub fn greeting(bytes: &[u8]) -> Option<Starttls> {
     // Length (3), sequence 0, protocol 10.
     if bytes.len() > 5 && bytes[3] == 0 && bytes[4] == 10 {
         return Some(Starttls::Mysql);
+    }
+    // A message of its own accord (messageID 0) that is an ExtendedResponse: RFC 4511 §4.4.1, Notice of Disconnection.
+    if bytes.first() == Some(&0x30)
+        && bytes
+            .windows(4)
+            .take(8)
+            .any(|window| window == [0x02, 0x01, 0x00, 0x78])
+    {
+        return Some(Starttls::Ldap);
+    }
+    // An ErrorResponse of PostgreSQL: `E`, a length below 64 KiB, and the severity as its first field.
+    if matches!(bytes, [b'E', 0, 0, _, _, b'S', ..]) {
+        return Some(Starttls::Postgres);
     }
     None
 }

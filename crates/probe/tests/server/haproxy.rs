@@ -144,3 +144,44 @@ async fn rule_by_name_is_told_as_such() {
         .check(Some(Cause::IdentityNotAllowed))
         .await;
 }
+
+#[tokio::test]
+async fn session_of_an_open_name_that_opens_a_guarded_one_is_told() {
+    let test = "session_of_an_open_name_that_opens_a_guarded_one_is_told";
+    let world = World::new();
+    let identity = |name: &str| {
+        let identity = world.ca.issue(Leaf::server(&[name]));
+        identity.write(world.folder(), name);
+        let both = [format!("{name}.pem"), format!("{name}.key")]
+            .map(|file| fs::read_to_string(world.at(&file)).expect("readable"));
+        fs::write(world.at(&format!("{name}.both")), both.concat()).expect("writable");
+    };
+    for name in ["open.example", "guarded.example"] {
+        identity(name);
+    }
+    let at = world.folder().display();
+    let verify = format!("[verify required ca-file {at}/ca.pem]");
+    for (open, bind, cause) in [
+        ("", "", Some(Cause::ResumptionSkipsCheck)),
+        ("", "ssl-max-ver TLSv1.2", Some(Cause::ResumptionSkipsCheck)),
+        // Guarded as well, so that nobody is given a session.
+        (verify.as_str(), "", None),
+    ] {
+        fs::write(
+            world.at("hosts"),
+            format!(
+                "{at}/open.example.both {open}\n{at}/guarded.example.both {verify} guarded.example\n"
+            ),
+        )
+        .expect("writable");
+        let Some(server) = server(&world, test, &format!("crt-list AT/hosts {bind}"), "") else {
+            return;
+        };
+        let target = server.address.to_string();
+        let asked = world.asks_for(&target).question(|question| {
+            question.name = Some("guarded.example".to_owned());
+            question.also_try_names = vec!["open.example".to_owned()];
+        });
+        asked.check(cause).await;
+    }
+}

@@ -534,3 +534,28 @@ async fn without_an_anchor_nothing_is_shown_and_that_is_said() {
         [Cause::ServerCaNotTrusted, Cause::ClientCertNotSent]
     );
 }
+
+#[tokio::test]
+async fn chain_that_clients_do_not_take_is_too_large_and_nothing_else() {
+    let test = "chain_that_clients_do_not_take_is_too_large_and_nothing_else";
+    let world = World::new();
+    let name = "n".repeat(60);
+    let many: String = (0..250)
+        .map(|number| TestCa::new(&format!("{name} {number}")).root_pem())
+        .collect();
+    std::fs::write(world.at("many.pem"), many).expect("writable");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let arguments = ["-cert_chain", "many.pem", version];
+        let Some(server) = server(&world, test, &arguments) else {
+            return;
+        };
+        let asked = world.asks(server.address);
+        let (seen, diagnosis) = asked.check(Some(Cause::HandshakeTooLarge)).await;
+        assert_eq!(
+            diagnosis.findings.len(),
+            1,
+            "{diagnosis:#?}\n{}",
+            told(&seen)
+        );
+    }
+}

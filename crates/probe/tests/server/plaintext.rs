@@ -20,7 +20,6 @@ async fn who_greets_in_plaintext_is_not_tls() {
     let world = World::new();
     for greeting in [
         &b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"[..],
-        b"220 mail.example ESMTP\r\n",
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
         b"\x1b[2Jhello\r\n",
     ] {
@@ -30,6 +29,91 @@ async fn who_greets_in_plaintext_is_not_tls() {
             .check(Some(Cause::PeerNotTls))
             .await;
         assert!(!diagnosis.findings[0].message().contains('\x1b'));
+    }
+}
+
+#[tokio::test]
+async fn greeting_of_a_protocol_that_has_a_command_for_tls_wants_starttls_and_takes_no_time() {
+    let world = World::new();
+    for (greeting, protocol) in [
+        (&b"220 mail.example ESMTP\r\n"[..], "smtp"),
+        (b"220 files.example FTP server ready\r\n", "ftp"),
+        (b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n", "imap"),
+        (b"+OK POP3 ready\r\n", "pop3"),
+        (b"\x4a\0\0\0\x0a8.0.36\0\x08\0\0\0abcdefgh\0", "mysql"),
+        (
+            b"<?xml version='1.0'?><stream:stream><stream:error/>",
+            "xmpp",
+        ),
+    ] {
+        let service = greets(greeting);
+        let (seen, diagnosis) = world
+            .asks(service.address())
+            .check(Some(Cause::StarttlsRequired))
+            .await;
+        let found = &diagnosis.findings[0];
+        assert!(
+            found.message().contains(&format!("speaks {protocol} ")),
+            "{}",
+            found.message()
+        );
+        assert!(
+            seen.took.as_millis() < 2000,
+            "{}",
+            crate::world::told(&seen)
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_greets_and_refuses_the_command_is_not_tls() {
+    let world = World::new();
+    for (greeting, answer) in [
+        (&b"220 mail.example ESMTP\r\n"[..], &b"502 no\r\n"[..]),
+        (b"* OK IMAP4rev1 ready\r\n", b"a1 NO\r\n"),
+        (b"+OK POP3 ready\r\n", b"-ERR\r\n"),
+    ] {
+        let service = Service::start(move |mut conversation| {
+            conversation.send(greeting);
+            while conversation.line().is_some() {
+                conversation.send(answer);
+            }
+        });
+        world
+            .asks(service.address())
+            .check(Some(Cause::PeerNotTls))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_its_own_request_wants_starttls_if_it_takes_it() {
+    let world = World::new();
+    let ldap = &b"\x30\x15\x02\x01\x00\x78\x10\x0a\x01\x02\x04\x00\x04\x09bad bytes"[..];
+    let postgres = &b"E\0\0\0\x10SFATAL\0C08P01\0\0"[..];
+    let yes_of_ldap = &b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00"[..];
+    let no_of_ldap = &b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x02\x04\x00\x04\x00"[..];
+    for (to_hello, answer, cause) in [
+        (&b""[..], &b"S"[..], Cause::StarttlsRequired),
+        (b"", b"N", Cause::PeerNotTls),
+        (postgres, b"S", Cause::StarttlsRequired),
+        (postgres, b"N", Cause::PeerNotTls),
+        (ldap, yes_of_ldap, Cause::StarttlsRequired),
+        (ldap, no_of_ldap, Cause::PeerNotTls),
+    ] {
+        let service = Service::start(move |mut conversation| {
+            let begins_with = conversation.bytes(8).unwrap_or_default();
+            match begins_with.first() {
+                Some(0 | 0x30) => {
+                    conversation.send(answer);
+                    conversation.bytes(40);
+                }
+                _ => {
+                    conversation.send(to_hello);
+                }
+            }
+        });
+        world.asks(service.address()).check(Some(cause)).await;
     }
 }
 

@@ -51,6 +51,40 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
         None => with_none(case, none, without, out),
     }
     enforcement(case, without, own.map(outcome), out);
+    if without == Outcome::Refused
+        && let Some(finding) = admitted_by_session(case)
+    {
+        out.find(finding);
+    }
+}
+
+/// A session that was made by another name, for nobody, opens this one.
+fn admitted_by_session(case: &Case<'_>) -> Option<Finding> {
+    let (resumed, name) = case.attempts(Speech::Tls).find_map(|attempt| {
+        let name = attempt.trial.resumes.as_ref()?;
+        let is_served = attempt.resumed && outcome(attempt) == Outcome::Admitted;
+        is_served.then_some((attempt, name))
+    })?;
+    let target = &case.seen.target;
+    let sni = resumed.trial.sni.as_deref().unwrap_or("no name");
+    let version = resumed.hello.as_ref().map(|hello| hello.version);
+    let version = version.map_or_else(|| "TLS".to_owned(), |version| version.to_string());
+    Some(
+        Finding::fault(
+            Cause::ResumptionSkipsCheck,
+            Side::Server,
+            format!(
+                "{target} wants a client certificate for {sni}, and lets in without one whoever resumes a session ({version}) that it gave out for {name}"
+            ),
+        )
+        .with("sni", sni)
+        .with("session_of", name)
+        .with("version", version)
+        .with_fix("keep sessions of guarded and open names apart: a listener of its own for the guarded names, or no session tickets and no session cache (HAProxy: no-tls-tickets and tune.ssl.cachesize 0; nginx: ssl_session_tickets off and ssl_session_cache off)")
+        .with_fix(format!(
+            "openssl s_client -connect {target} -servername {name} -sess_out session; openssl s_client -connect {target} -servername {sni} -sess_in session"
+        )),
+    )
 }
 
 /// The key is not the first certificate's; it may be that of a later one.

@@ -59,7 +59,10 @@ impl<'c> Case<'c> {
         // The same again where an answer could be read, which HTTP/2 leaves out.
         let read = self.attempts(Speech::Tls).find(|attempt| {
             let (one, other) = (&attempt.trial, &first.trial);
-            attempt.http.is_some() && one.sni == other.sni && one.certificate == other.certificate
+            attempt.http.is_some()
+                && one.resumes.is_none()
+                && one.sni == other.sni
+                && one.certificate == other.certificate
         });
         Some(
             read.filter(|_| first.http.is_none() && first.finished)
@@ -76,7 +79,10 @@ impl<'c> Case<'c> {
             .attempts
             .iter()
             .filter(|attempt| attempt.trial.speech == Speech::Tls && attempt.hello.is_some())
-            .find(|attempt| attempt.trial.certificate == shown && attempt.trial.sni.as_ref() == sni)
+            .find(|attempt| {
+                let trial = &attempt.trial;
+                trial.certificate == shown && trial.resumes.is_none() && trial.sni.as_ref() == sni
+            })
     }
 
     /// The connection with HTTP in plaintext.

@@ -14,7 +14,8 @@ pub(super) fn judge(case: &Case<'_>, verdict: &mut Verdict) -> bool {
     };
     if let Some(large) = too_large(case) {
         verdict.find(large);
-        return case.speaking().is_some();
+        // What did not end tells nothing else.
+        return case.speaking().is_some_and(|attempt| attempt.finished);
     }
     if let Some(hello) = first
         .hello

@@ -3,6 +3,7 @@
 use super::judging::{Case, Verdict};
 use super::{Attempt, End, HttpAnswer, Preamble, Speech, Stage, Tcp};
 use crate::cause::Cause;
+use crate::doctor::question::Starttls;
 use crate::finding::{Finding, Side};
 
 /// Whether there is TLS to judge further.
@@ -140,17 +141,7 @@ fn not_as_the_client_comes(case: &Case<'_>, verdict: &mut Verdict) {
             )
             .with_fix("leave STARTTLS out and connect with TLS from the first byte (for example smtps:// or ldaps://)"),
             Preamble::ProxyHeader => proxy_header_missing(case, first),
-            Preamble::Starttls(starttls) => {
-                let name = starttls.as_str();
-                Finding::fault(
-                    Cause::StarttlsRequired,
-                    Side::Client,
-                    format!("{target} speaks {name} in plaintext first; TLS starts only after its command"),
-                )
-                .with("protocol", name)
-                .with("greeting", String::from_utf8_lossy(&first.plaintext))
-                .with_fix(format!("openssl s_client -connect {target} -starttls {name}"))
-            }
+            Preamble::Starttls(starttls) => starttls_required(case, &first.plaintext, starttls),
         });
     }
     let Some(plain) = case.plain().filter(|_| is_plain_client(case)) else {
@@ -175,6 +166,38 @@ fn not_as_the_client_comes(case: &Case<'_>, verdict: &mut Verdict) {
             .with_fix(format!("curl https://{target}/")),
         );
     }
+}
+
+fn starttls_required(case: &Case<'_>, greeting: &[u8], starttls: Starttls) -> Finding {
+    let (target, name) = (&case.seen.target, starttls.as_str());
+    Finding::fault(
+        Cause::StarttlsRequired,
+        Side::Client,
+        format!("{target} speaks {name} in plaintext first; TLS starts only after its command"),
+    )
+    .with("protocol", name)
+    .with("greeting", String::from_utf8_lossy(greeting))
+    .with_fix(format!(
+        "openssl s_client -connect {target} -starttls {name}"
+    ))
+}
+
+/// A protocol that has a command for TLS, where the server did not refuse it: whether TLS came about behind it is another
+/// question. Who said nothing at first was only tried for its port, so that it has to have agreed.
+fn would_start_tls(case: &Case<'_>, first: &Attempt) -> Option<Finding> {
+    if first.trial.preamble != Preamble::None {
+        return None;
+    }
+    let mut attempts = case.attempts(Speech::Tls);
+    let (attempt, starttls) = attempts.find_map(|attempt| match attempt.trial.preamble {
+        Preamble::Starttls(starttls) => Some((attempt, starttls)),
+        _ => None,
+    })?;
+    let is_refused = matches!(attempt.end, End::PreambleRefused(_));
+    let has_agreed = attempt.at > Stage::Preamble;
+    let greets = is_text_of_another_protocol(&first.plaintext);
+    (has_agreed || (greets && !is_refused))
+        .then(|| starttls_required(case, &first.plaintext, starttls))
 }
 
 fn proxy_header_missing(case: &Case<'_>, first: &Attempt) -> Finding {
@@ -272,6 +295,9 @@ fn no_tls(case: &Case<'_>, first: &Attempt) -> Finding {
             case,
             &format!("HTTP in plaintext (status {} {})", http.status, http.reason),
         );
+    }
+    if let Some(finding) = would_start_tls(case, first) {
+        return finding;
     }
     if let Some(plaintext) = plaintext {
         let first_line = plaintext
