@@ -80,6 +80,14 @@ fn lines_of_curl() {
 fn lines_of_databases() {
     check_all(&[
         (
+            "E  NETWORK  [conn25854] SSL peer certificate validation failed: unsupported certificate purpose\nI  NETWORK  [conn25854] Error receiving request from client: SSLHandshakeFailed: SSL peer certificate validation failed: unsupported certificate purpose. Ending connection from 10.120.8.127:58220",
+            "eku-missing-clientauth of client",
+        ),
+        (
+            "E NETWORK [ReplicaSetMonitor-TaskExecutor] SSL peer certificate validation failed: unsupported certificate purpose",
+            "eku-missing-serverauth of either",
+        ),
+        (
             "mysql: ERROR 2026 (HY000): SSL connection error: error:0A000086:SSL routines::certificate verify failed",
             "server-ca-not-trusted of server",
         ),
@@ -89,7 +97,7 @@ fn lines_of_databases() {
         ),
         (
             r#"{"t":{"$date":"2024-05-01T10:00:00.000+00:00"},"s":"E","c":"NETWORK","id":23255,"ctx":"conn1","msg":"SSL peer certificate validation failed","attr":{"reason":"SSL peer certificate validation failed: self signed certificate in certificate chain"}}"#,
-            "server-ca-not-trusted of either",
+            "client-ca-not-trusted of client",
         ),
         (
             r#""msg":"No SSL certificate provided by peer; connection rejected""#,
