@@ -104,7 +104,7 @@ fn json(plain: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// RFC 9110 §9.3, RFC 5789, and what WebDAV clients send most.
+/// RFC 9110 §9.3, RFC 5789, and what `WebDAV` clients send most.
 const METHODS: [&str; 10] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PROPFIND", "PUT", "TRACE",
 ];

@@ -356,3 +356,29 @@ fn lines_of_programs_met_less_often() {
         ),
     ]);
 }
+
+#[test]
+fn lines_of_log_shippers_brokers_and_registries() {
+    check_all(&[
+        (
+            "[2019/08/27 16:46:29] [error] [io_tls] flb_io_tls.c:348 X509 - Certificate verification failed, e.g. CRL, CA or signature check",
+            "server-ca-not-trusted of either",
+        ),
+        (
+            "level=fatal msg=\"crypto/tls: failed to parse key PEM data\"",
+            "file-not-pem of either",
+        ),
+        (
+            "failed to load server cert and key: tls: failed to parse private key",
+            "key-encrypted of either",
+        ),
+        (
+            "OpenSSL Error: error:1408F10B:SSL routines:ssl3_get_record:wrong version number\nSocket error on client <unknown>, disconnecting.",
+            "plain-http-to-tls-port of client",
+        ),
+        (
+            "OpenSSL Error: error:1408F10B:SSL routines:ssl3_get_record:wrong version number",
+            "peer-not-tls of either",
+        ),
+    ]);
+}
