@@ -41,6 +41,7 @@ mod openvpn;
 mod pattern;
 mod python;
 mod ranking;
+mod request_line;
 mod rust;
 mod setting;
 mod sighting;

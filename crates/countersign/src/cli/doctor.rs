@@ -99,8 +99,8 @@ pub(crate) struct DoctorCommand {
     /// File with the password of what is encrypted, one line
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// How long the probe may take in all
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    /// How long the probe may take in all, such as 10s or 1m; a bare number is seconds
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
     timeout: Option<Duration>,
     /// List every connection that was made, and all that was ruled out
     #[arg(long)]
@@ -230,6 +230,16 @@ fn parse_target(text: &str) -> Result<Target, InvalidTarget> {
     Target::parse(text)
 }
 
+/// As other programs take it too: `curl --max-time 2`.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_bare {
+        duration(&format!("{text}s"))
+    } else {
+        duration(text)
+    }
+}
+
 fn tls_version(text: &str) -> Result<TlsVersion, String> {
     TlsVersion::parse(text).ok_or_else(|| "the versions are 1.0, 1.1, 1.2 and 1.3".to_owned())
 }
@@ -264,4 +274,27 @@ fn causes_text(rows: &[CauseRow]) -> String {
 /// Whether a finding makes the answer no.
 fn is_fault(severity: Severity) -> bool {
     severity == Severity::Fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_numbers_are_seconds() {
+        assert_eq!(timeout("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(timeout("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(timeout("1m"), Ok(Duration::from_mins(1)));
+        for text in [
+            "",
+            "0",
+            "2.5",
+            "-1",
+            "s",
+            "500ms",
+            "99999999999999999999999",
+        ] {
+            assert!(timeout(text).is_err(), "{text}");
+        }
+    }
 }

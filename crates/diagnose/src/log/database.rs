@@ -1,7 +1,8 @@
 //! Databases: PostgreSQL and libpq, `MySQL` and `MariaDB`, `MongoDB`, Redis.
 
 use super::meaning::{self, file, revocation, transport};
-use super::message::{Meaning, Product, Table, client, either, row, server};
+use super::message::Side::Server;
+use super::message::{Meaning, Product, Table, client, either, mark, row, server};
 use crate::cause::Cause;
 
 pub(super) static POSTGRESQL: Table = Table {
@@ -246,6 +247,10 @@ pub(super) static MYSQL: Table = Table {
 pub(super) static MONGODB: Table = Table {
     product: Product::MongoDb,
     rows: &[
+        // A thread of this name serves a connection that came in.
+        mark("NETWORK [conn", Server),
+        mark("\"ctx\":\"conn", Server),
+        mark("Error receiving request from client:", Server),
         row(
             "no SSL certificate provided by peer",
             &meaning::NO_CLIENT_CERT,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::request_line;
+
 /// As much of the text as is read.
 pub(super) struct Decoded<'a> {
     pub(super) shown: Cow<'a, str>,
@@ -41,7 +43,7 @@ pub(super) struct Line {
     pub(super) number: usize,
     /// As it is shown.
     pub(super) plain: String,
-    /// As it is compared, byte for byte beside `plain`.
+    /// As it is compared, byte for byte beside `plain`, without what it quotes of a request.
     pub(super) folded: String,
 }
 
@@ -99,7 +101,7 @@ impl Iterator for Lines<'_> {
         let plain = plain(raw);
         Some(Line {
             number: self.number,
-            folded: folded(&plain),
+            folded: request_line::blanked(&plain, folded(&plain)),
             plain,
         })
     }

@@ -150,12 +150,23 @@ pub(super) static TABLE: Table = Table {
             STAPLING,
         ),
         row(
+            "certificate status \"unknown\"",
+            &revocation::OCSP_UNKNOWN,
+            STAPLING,
+        ),
+        row(
             "certificate status \"revoked\"",
             &revocation::REVOKED,
             STAPLING,
         ),
         row(
             "broken header: \"{header}\" while reading PROXY protocol",
+            &transport::PROXY_HEADER,
+            "nginx src/core/ngx_proxy_protocol.c",
+        ),
+        // The header ends in a line end of its own, so that the rest is on other lines.
+        row(
+            "broken header: \"",
             &transport::PROXY_HEADER,
             "nginx src/core/ngx_proxy_protocol.c",
         ),

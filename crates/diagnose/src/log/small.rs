@@ -1,11 +1,14 @@
 //! Mosquitto, Mbed TLS, PHP, wolfSSL.
 
 use super::meaning::{self, alert, file, revocation, transport};
-use super::message::{Product, Table, row};
+use super::message::Side::Server;
+use super::message::{Product, Table, mark, row};
 
 pub(super) static MOSQUITTO: Table = Table {
     product: Product::Mosquitto,
     rows: &[
+        // The broker's words.
+        mark("Socket error on client", Server),
         row(
             "Error: Unable to load server certificate \"{file}\"",
             &file::UNUSABLE_CERTIFICATE,
@@ -129,7 +132,8 @@ pub(super) static MBEDTLS: Table = Table {
             MBEDTLS_X509,
         ),
         row(
-            "X509 - Certificate verification failed, e.g. CRL, CA or signature check failed",
+            // fluent-bit cuts it.
+            "X509 - Certificate verification failed",
             &meaning::VERIFY_FAILED,
             MBEDTLS_ERROR,
         ),

@@ -28,6 +28,11 @@ pub(super) static TABLE: Table = Table {
             GO,
         ),
         row(
+            "Bundle not found for trust domain '{domain}'",
+            &meaning::TRUST_DOMAIN,
+            "csharp-spiffe src/Spiffe/Bundle",
+        ),
+        row(
             "no X.509 bundle for trust domain \"{domain}\"",
             &meaning::TRUST_DOMAIN,
             GO,

@@ -272,6 +272,54 @@ logs! {
         "https://github.com/vurhanau/csharp-spiffe/issues/195",
         Root(&[Cause::TrustDomainMismatch]),
         "System.Net.Http.HttpRequestException: The SSL connection could not be established, see inner exception.\n ---> Spiffe.Bundle.BundleNotFoundException: Bundle not found for trust domain 'example2.org'\n";
+    "log of fluentd: no client certificate",
+        "https://github.com/komamitsu/fluency/issues/184",
+        Root(&[Cause::ClientCertNotSent]),
+        "unexpected error before accepting TLS connection by OpenSSL error_class=OpenSSL::SSL::SSLError error=\"SSL_accept returned=1 errno=0 state=error: peer did not return a certificate\"\n";
+    "log of fluent-bit (librdkafka): broker not verified",
+        "https://github.com/fluent/fluent-plugin-kafka/issues/464",
+        Root(&[Cause::ServerCaNotTrusted]),
+        "[2022/08/10 20:26:54] [error] [output:kafka:kafka.1] fluent-bit#producer-2: [thrd:ssl://kafka2.example:9093/bootstrap]: ssl://kafka2.example:9093/bootstrap: SSL handshake failed: ../ssl/statem/statem_clnt.c:1914: error:1416F086:SSL routines:tls_process_server_certificate:certificate verify failed: broker certificate could not be verified, verify that ssl.ca.location is correctly configured or root CA certificates are installed (after 24ms in state SSL_HANDSHAKE)\n";
+    "log of fluent-bit (Mbed TLS): not verified",
+        "https://github.com/fluent/fluent-bit/issues/1536",
+        Root(&[Cause::ServerCaNotTrusted]),
+        "[2019/08/27 16:46:29] [error] [out_fw] no upstream connections available\n[2019/08/27 16:46:29] [error] [io_tls] flb_io_tls.c:348 X509 - Certificate verification failed, e.g. CRL, CA or signature check\n";
+    "log of Docker Registry (Go): key without PEM",
+        "https://github.com/distribution/distribution/issues/1311",
+        Root(&[Cause::FileNotPem]),
+        "time=\"2015-12-30T18:59:56Z\" level=fatal msg=\"crypto/tls: failed to parse key PEM data\"\n";
+    "log of docker_auth (Go): encrypted key",
+        "https://github.com/cesanta/docker_auth/issues/353",
+        Root(&[Cause::KeyEncrypted]),
+        "Failed to load config: failed to load server cert and key: tls: failed to parse private key\n";
+    "log of Docker (Go): key of another certificate",
+        "https://github.com/moby/moby/issues/14317",
+        Root(&[Cause::KeyCertMismatch]),
+        "level=fatal msg=\"Error reading X509 key pair (cert: /etc/docker/server.pem, key: /etc/docker/server-key.pem): crypto/tls: private key does not match public key. Make sure the key is encoded.\"\n";
+    "log of Docker (Go): purpose of the server's certificate",
+        "https://github.com/docker/docker-py/issues/2871",
+        Root(&[Cause::EkuMissingServerauth]),
+        "Error response from daemon: Get https://registry.example.com/v2/: x509: certificate specifies an incompatible key usage.\n";
+    "log of Mosquitto: the client refuses the broker",
+        "https://github.com/home-assistant/addons/issues/2350",
+        Root(&[Cause::ServerCaNotTrusted]),
+        "1642374281: New connection from 192.0.2.48 on port 8883.\n1642374281: OpenSSL Error[0]: error:14094416:SSL routines:ssl3_read_bytes:sslv3 alert certificate unknown\n1642374281: Socket error on client <unknown>, disconnecting.\n";
+    "log of Mosquitto: client without TLS",
+        "https://github.com/eclipse-mosquitto/mosquitto/issues/2600",
+        Root(&[Cause::PlainHttpToTlsPort]),
+        "New connection from 192.0.2.2 on port 8883.\n1658806071: OpenSSL Error[0]: error:140260FC:SSL routines:ACCEPT_SR_CLNT_HELLO:unknown protocol\n1658806071: Socket error on client <unknown>, disconnecting.\n";
+    "log of Mosquitto: protocol version of a bridge",
+        "https://github.com/eclipse-mosquitto/mosquitto/issues/734",
+        Root(&[Cause::TlsVersionMismatch]),
+        "1521017807: OpenSSL Error: error:1409442E:SSL routines:SSL3_READ_BYTES:tlsv1 alert protocol version\n1521017807: OpenSSL Error: error:140940E5:SSL routines:SSL3_READ_BYTES:ssl handshake failure\n1521017807: Socket error on client <unknown>, disconnecting.\n";
+    "log of SSLproxy: upstream not verified",
+        "https://github.com/sonertari/SSLproxy/issues/53",
+        Root(&[Cause::ServerCaNotTrusted]),
+        "Connecting to [192.0.2.7]:443\nClient-side BEV_EVENT_ERROR\nError from bufferevent: 0:- 336134278:134:certificate verify failed:20:SSL routines:144:ssl3_get_server_certificate\n";
+    "log of ingress-nginx (Go): key of another certificate",
+        "https://github.com/rancher/rancher/issues/20646",
+        Root(&[Cause::KeyCertMismatch]),
+        "W0527 17:23:20.797972 8 backend_ssl.go:49] error obtaining PEM from secret shop/shop-tls: unexpected error creating pem file: tls: private key does not match public key\n";
     "log of nginx without anything wrong",
         "https://nginx.org/en/docs/ngx_core_module.html#error_log",
         Healthy,

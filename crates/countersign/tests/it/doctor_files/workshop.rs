@@ -247,13 +247,24 @@ impl Workshop {
     /// No fault, and `cause` as a risk.
     #[track_caller]
     pub(super) fn risk(&self, line: &str, cause: &str) {
+        self.sound(line, cause, "risk");
+    }
+
+    /// No fault, and `cause` as a note.
+    #[track_caller]
+    pub(super) fn note(&self, line: &str, cause: &str) {
+        self.sound(line, cause, "note");
+    }
+
+    #[track_caller]
+    fn sound(&self, line: &str, cause: &str, severity: &str) {
         let line: Vec<_> = line.split_whitespace().collect();
         let (code, answer) = self.answer(&line);
         let first = &answer["findings"][0];
         let told = (code, first["cause"].as_str(), first["severity"].as_str());
         assert_eq!(
             told,
-            (Some(0), Some(cause), Some("risk")),
+            (Some(0), Some(cause), Some(severity)),
             "{line:?}: {answer:#}"
         );
     }

@@ -2,6 +2,8 @@
 //!
 //! Only what stands there plainly is judged: variables, includes and conditions are not followed.
 
+mod nginx;
+
 use countersign_pki::chain::Purpose;
 
 use super::passage::{self, Outcome};
@@ -19,6 +21,9 @@ pub(super) fn judge(observations: &Observations, parties: &[Party<'_>], judgemen
         let Some(settings) = Settings::read(text) else {
             continue;
         };
+        if settings.server == Server::Nginx {
+            nginx::judge(file, text, judgement);
+        }
         let reading = Reading {
             file,
             settings,

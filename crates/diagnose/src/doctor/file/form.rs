@@ -22,6 +22,9 @@ pub(super) fn judge(observations: &Observations, judgement: &mut Judgement) {
         }
         // Of whatever else is at hand nobody said how it is used.
         if file.role == Role::Other {
+            if let Some(finding) = form.shut_elsewhere() {
+                judgement.find(finding);
+            }
             continue;
         }
         form.encoding(judgement);
@@ -358,6 +361,23 @@ impl Form<'_> {
         }
     }
 
+    /// A keystore or key of which only its password was told.
+    fn shut_elsewhere(&self) -> Option<Finding> {
+        let material = self.material();
+        let finding = match material.keystore {
+            Some(_) => self.shut_store()?,
+            None => self.shut_key(material.keys.first()?)?,
+        };
+        // The password may be that of a file whose use was named.
+        let mut files = self.observations.files.iter();
+        let has_another = files.any(|file| {
+            file.role != Role::Other
+                && (file.material.keystore.is_some() || !file.material.keys.is_empty())
+        });
+        let is_refused = finding.cause == Cause::KeyPasswordWrong && !has_another;
+        Some(if is_refused { finding } else { finding.note() })
+    }
+
     fn shut_key(&self, key: &KeyPiece) -> Option<Finding> {
         let path = quoted(&self.file.path);
         match &key.lock {
@@ -373,6 +393,16 @@ impl Form<'_> {
                 Cause::KeyPasswordWrong,
                 "holds an encrypted key, and no password that was given opens it",
             )),
+            // Whoever reads a keystore by its entries was told of the keystore.
+            Lock::Unread { scheme, .. } if self.material().keystore.is_none() => Some(
+                self.fault(
+                    Cause::KeyEncrypted,
+                    &format!("holds a key encrypted by {scheme}, which is not opened here: neither the password nor whether the key belongs to its certificate is judged"),
+                )
+                .note()
+                .with("scheme", scheme)
+                .with_fix(format!("openssl pkey -in {path} -aes256 -out current.key")),
+            ),
             Lock::Open | Lock::Unread { .. } | Lock::Unreadable { .. } => None,
         }
     }

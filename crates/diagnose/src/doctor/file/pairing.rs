@@ -53,6 +53,22 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
             )
     };
     if let Some(own) = party.chain.iter().copied().find(belongs) {
+        if let Some(certificate) = own
+            .certificate()
+            .filter(|own| is_in_order(party, leaf, own))
+        {
+            let message = format!(
+                "the key {key_path} does not belong to the first certificate of {certificate_path} (subject {}), but to certificate {} (subject {}): it is a CA's key",
+                leaf.subject(),
+                own.place,
+                certificate.subject()
+            );
+            return facts(Finding::fault(
+                Cause::KeyCertMismatch,
+                party.side(),
+                message,
+            ));
+        }
         let message = format!(
             "the key {key_path} belongs to certificate {} of {certificate_path}, not to the first, which is what is presented",
             own.place
@@ -119,6 +135,15 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
     ))
     .with_fix(format!("openssl pkey -in {} -pubout", quoted(key_path)))
     .with_fix("the two commands print the same for a pair")
+}
+
+/// Whether the file begins with its leaf all the same, and `own`, to which the key belongs, stands above it.
+fn is_in_order(party: &Party<'_>, leaf: &Certificate, own: &Certificate) -> bool {
+    let second = party.chain.get(1).and_then(|piece| piece.certificate());
+    let is_issued_by_second = second
+        .is_some_and(|issuer| leaf.issuer() == issuer.subject() && leaf.subject() != leaf.issuer());
+    // An issuing CA may stand before the root and both before the leaf.
+    is_issued_by_second && (own.is_ca() || !leaf.is_ca())
 }
 
 /// A key file that was last written well before the certificate began, beside a certificate file that was written since.

@@ -1,8 +1,9 @@
 //! Go's `crypto/tls`, `net/http` and files.
 
+use crate::cause::Cause;
 use crate::log::meaning::{self, alert, file, transport};
 use crate::log::message::Side::Server;
-use crate::log::message::{Product, Table, mark, row};
+use crate::log::message::{Meaning, Product, Table, either, mark, row};
 
 pub(in crate::log) static TABLE: Table = Table {
     product: Product::Go,
@@ -67,7 +68,13 @@ pub(in crate::log) static TABLE: Table = Table {
             &file::NO_KEY_PEM,
             TLS,
         ),
-        row("tls: failed to parse private key", &file::UNUSABLE_KEY, TLS),
+        row("tls: failed to parse private key", &UNREAD_KEY, TLS),
+        row("tls: failed to parse key PEM data", &file::NO_KEY_PEM, TLS),
+        row(
+            "tls: failed to parse certificate PEM data",
+            &file::NO_CERTIFICATE_PEM,
+            TLS,
+        ),
         row(
             "tls: failed to parse certificate from server",
             &meaning::MALFORMED,
@@ -393,6 +400,15 @@ pub(in crate::log) static TABLE: Table = Table {
         mark("client certificate", Server),
     ],
 };
+
+/// Go opens no encrypted key; that a key belongs to its certificate is asked afterwards, in other words.
+static UNREAD_KEY: Meaning = Meaning::same(
+    "Go could not read the private key: it is encrypted, or in a form that Go does not know",
+    &[
+        either(Cause::KeyEncrypted).likely(),
+        either(Cause::FileNotPem).likely(),
+    ],
+);
 
 const TLS: &str = "go src/crypto/tls/tls.go";
 const CONN: &str = "go src/crypto/tls/conn.go";

@@ -6,6 +6,18 @@ use super::*;
 fn lines_of_nginx() {
     check_all(&[
         (
+            r#"2024/05/01 10:00:00 [error] 7#7: certificate status "unknown" in the OCSP response while requesting certificate status, responder: ocsp.a.test"#,
+            "ocsp-unknown of either",
+        ),
+        (
+            "2024/05/01 10:00:00 [error] 7#7: *1 broken header: \"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n\" while reading PROXY protocol, client: 10.0.0.1, server: 0.0.0.0:443",
+            "proxy-header-missing of either",
+        ),
+        (
+            r#"10.0.0.5 - - [x] "GET /a HTTP/1.1" 400 5 "-" "curl" "FAILED:certificate has expired""#,
+            "leaf-expired of either",
+        ),
+        (
             r#"2024/05/01 10:00:00 [info] 7#7: *1 client SSL certificate verify error: (21:unable to verify the first certificate) while reading client request headers, client: 172.17.0.1, server: localhost, request: "GET / HTTP/1.1", host: "localhost""#,
             "client-ca-not-trusted of client",
         ),

@@ -80,6 +80,14 @@ fn lines_of_curl() {
 fn lines_of_databases() {
     check_all(&[
         (
+            "E  NETWORK  [conn25854] SSL peer certificate validation failed: unsupported certificate purpose\nI  NETWORK  [conn25854] Error receiving request from client: SSLHandshakeFailed: SSL peer certificate validation failed: unsupported certificate purpose. Ending connection from 10.120.8.127:58220",
+            "eku-missing-clientauth of client",
+        ),
+        (
+            "E NETWORK [ReplicaSetMonitor-TaskExecutor] SSL peer certificate validation failed: unsupported certificate purpose",
+            "eku-missing-serverauth of either",
+        ),
+        (
             "mysql: ERROR 2026 (HY000): SSL connection error: error:0A000086:SSL routines::certificate verify failed",
             "server-ca-not-trusted of server",
         ),
@@ -89,7 +97,7 @@ fn lines_of_databases() {
         ),
         (
             r#"{"t":{"$date":"2024-05-01T10:00:00.000+00:00"},"s":"E","c":"NETWORK","id":23255,"ctx":"conn1","msg":"SSL peer certificate validation failed","attr":{"reason":"SSL peer certificate validation failed: self signed certificate in certificate chain"}}"#,
-            "server-ca-not-trusted of either",
+            "client-ca-not-trusted of client",
         ),
         (
             r#""msg":"No SSL certificate provided by peer; connection rejected""#,
@@ -345,6 +353,32 @@ fn lines_of_programs_met_less_often() {
         (
             "SSL peer cannot verify your certificate",
             "client-ca-not-trusted of either",
+        ),
+    ]);
+}
+
+#[test]
+fn lines_of_log_shippers_brokers_and_registries() {
+    check_all(&[
+        (
+            "[2019/08/27 16:46:29] [error] [io_tls] flb_io_tls.c:348 X509 - Certificate verification failed, e.g. CRL, CA or signature check",
+            "server-ca-not-trusted of either",
+        ),
+        (
+            "level=fatal msg=\"crypto/tls: failed to parse key PEM data\"",
+            "file-not-pem of either",
+        ),
+        (
+            "failed to load server cert and key: tls: failed to parse private key",
+            "key-encrypted of either",
+        ),
+        (
+            "OpenSSL Error: error:1408F10B:SSL routines:ssl3_get_record:wrong version number\nSocket error on client <unknown>, disconnecting.",
+            "plain-http-to-tls-port of client",
+        ),
+        (
+            "OpenSSL Error: error:1408F10B:SSL routines:ssl3_get_record:wrong version number",
+            "peer-not-tls of either",
         ),
     ]);
 }
