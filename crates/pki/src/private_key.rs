@@ -132,11 +132,7 @@ fn told_public_half(der: &[u8]) -> Result<PublicHalf, Malformed> {
             in_pkcs8(&algorithm, key.content)
         }
         // RFC 8017 §A.1.2.
-        modulus if modulus.tag == Tag::Integer && version <= 1 => {
-            let exponent = fields.expect(Tag::Integer, "the exponent")?;
-            fields.expect(Tag::Integer, "the private exponent")?;
-            Ok(rsa_public(&modulus, &exponent))
-        }
+        modulus if modulus.tag == Tag::Integer && version <= 1 => in_pkcs1(&modulus, &mut fields),
         // RFC 5915 §3.
         key if key.tag == Tag::OctetString && version == 1 => {
             let parameters = fields.optional(constructed(0), "the curve")?;
@@ -153,7 +149,12 @@ fn in_pkcs8(algorithm: &Tlv<'_>, key: &[u8]) -> Result<PublicHalf, Malformed> {
         .expect(Tag::ObjectIdentifier, "the algorithm")?
         .content;
     if oid == RSA.as_bytes() {
-        return told_public_half(key);
+        // One level: a key in a key in a key would be a way to use up the stack.
+        let inner = Cursor::new(key).expect(Tag::Sequence, "the key")?;
+        let mut fields = inner.cursor();
+        fields.expect(Tag::Integer, "the version")?;
+        let modulus = fields.expect(Tag::Integer, "the modulus")?;
+        return in_pkcs1(&modulus, &mut fields);
     }
     if oid == EC.as_bytes() {
         let curve = identifier.any("the curve")?;
@@ -165,6 +166,12 @@ fn in_pkcs8(algorithm: &Tlv<'_>, key: &[u8]) -> Result<PublicHalf, Malformed> {
         return ec_public(Some(curve.whole), &mut fields);
     }
     Ok(PublicHalf::NotTold)
+}
+
+fn in_pkcs1(modulus: &Tlv<'_>, fields: &mut Cursor<'_>) -> Result<PublicHalf, Malformed> {
+    let exponent = fields.expect(Tag::Integer, "the exponent")?;
+    fields.expect(Tag::Integer, "the private exponent")?;
+    Ok(rsa_public(modulus, &exponent))
 }
 
 fn ec_public(curve: Option<&[u8]>, fields: &mut Cursor<'_>) -> Result<PublicHalf, Malformed> {
@@ -189,3 +196,33 @@ fn rsa_public(modulus: &Tlv<'_>, exponent: &Tlv<'_>) -> PublicHalf {
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 /// RFC 5480 §2.1.1.
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_in_a_key_in_a_key_is_none_and_takes_no_stack() {
+        let algorithm = sequence(&[asn1::oid(RSA), tlv(Tag::Null, &[])]);
+        let version = tlv(Tag::Integer, &[0]);
+        let wrapped = |key: &[u8]| {
+            sequence(&[
+                version.clone(),
+                algorithm.clone(),
+                tlv(Tag::OctetString, key),
+            ])
+        };
+        let mut nested = wrapped(&[]);
+        for _ in 0..2000 {
+            nested = wrapped(&nested);
+        }
+        assert_eq!(public_half(&nested), None);
+        // One level is how PKCS#8 holds it.
+        let number = tlv(Tag::Integer, &[3]);
+        let key = sequence(&[version.clone(), number.clone(), number.clone(), number]);
+        assert!(matches!(
+            public_half(&wrapped(&key)),
+            Some(PublicHalf::Known(_))
+        ));
+    }
+}

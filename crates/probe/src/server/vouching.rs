@@ -1,5 +1,7 @@
 //! Whether a server may see the client's certificate.
 
+use std::collections::HashSet;
+
 use countersign_diagnose::chain;
 use countersign_diagnose::doctor::question::Target;
 use countersign_diagnose::doctor::target::{Der, Vouched};
@@ -20,6 +22,8 @@ pub(super) struct Vouching {
     verification: Result<Verification, String>,
     names: Vec<ExpectedName>,
     by_system: bool,
+    /// One of the anchors certifies anybody who asks.
+    by_public: bool,
     given: Vec<Vec<u8>>,
     now: UnixTime,
 }
@@ -43,6 +47,7 @@ impl Vouching {
                 .into_iter()
                 .collect(),
             by_system,
+            by_public: by_system || is_public(&wanted.anchors),
             given: wanted.anchors.clone(),
             now: wanted.now,
         }
@@ -59,8 +64,8 @@ impl Vouching {
             Ok(verification) => verification,
             Err(why) => return Vouched::Nobody(format!("there is nothing to judge it by: {why}")),
         };
-        let names = if self.by_system { &self.names[..] } else { &[] };
-        if self.by_system && names.is_empty() {
+        let names = if self.by_public { &self.names[..] } else { &[] };
+        if self.by_public && names.is_empty() {
             return Vouched::Nobody(
                 "it was asked for by no name that a certificate could hold".to_owned(),
             );
@@ -80,4 +85,13 @@ impl Vouching {
             }
         }
     }
+}
+
+/// Whether roots of the system are among them, as in `--ca /etc/ssl/certs/ca-certificates.crt`.
+fn is_public(anchors: &[Vec<u8>]) -> bool {
+    let roots = system::roots();
+    let roots: HashSet<&[u8]> = roots.iter().map(Vec::as_slice).collect();
+    anchors
+        .iter()
+        .any(|anchor| roots.contains(anchor.as_slice()))
 }

@@ -11,6 +11,7 @@ use countersign_diagnose::doctor::file::{Access, Role};
 use countersign_diagnose::log::{self, LogReading};
 use countersign_pki::material::{self, Container, Material};
 use countersign_pki::password::Password;
+use countersign_pki::pkcs12;
 use countersign_pki::time::UnixTime;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
@@ -47,7 +48,7 @@ fn folder(role: Role, path: &Path, passwords: &[Password]) -> Vec<FileSeen> {
     let mut paths: Vec<PathBuf> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| fs::canonicalize(entry.path()).ok())
-        .filter(|path| path.is_file())
+        .filter(|path| path.is_file() && !is_keystore(path))
         .take(MAX_ENTRIES)
         .collect();
     paths.sort();
@@ -70,7 +71,7 @@ pub(super) fn logs(
         let read = if path == Path::new("-") {
             io::stdin().lock().take(MAX_LOG).read_to_end(&mut text)
         } else {
-            File::open(path).and_then(|file| file.take(MAX_LOG).read_to_end(&mut text))
+            opened(path).and_then(|file| file.take(MAX_LOG).read_to_end(&mut text))
         };
         read.map_err(|error| {
             fault(path, &error).hint("`--log FILE` names a log, `--log -` reads standard input")
@@ -126,18 +127,24 @@ fn describe(seen: &mut FileSeen, metadata: &Metadata) {
 }
 
 fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    // A pipe that took the file's place in the meantime is not waited for.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file: File = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = opened(path)?;
     let length = file.metadata()?.len().min(MAX_BYTES);
     // Made large enough at once: a vector that grows leaves copies of a key behind.
     let capacity = usize::try_from(length).unwrap_or_default() + 1;
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Opening one may take seconds, and no verifier looks for roots in it.
+fn is_keystore(path: &Path) -> bool {
+    contents(path).is_ok_and(|bytes| pkcs12::Contents::is_one(&bytes))
+}
+
+/// A pipe, whatever it is called, is not waited for.
+fn opened(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn access(error: &io::Error) -> Access {

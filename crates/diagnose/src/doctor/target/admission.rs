@@ -8,6 +8,7 @@ use super::reach::end_text;
 use super::refusal::{self, Lineage};
 use super::{Attempt, End, HttpAnswer, Shown, Speech, Stage};
 use crate::cause::Cause;
+use crate::doctor::question::TlsVersion;
 use crate::finding::{Finding, Side};
 
 /// What a connection came to, as far as the client's certificate is concerned.
@@ -288,10 +289,16 @@ pub(super) fn is_post_handshake(case: &Case<'_>, attempt: &Attempt) -> bool {
         && attempt.finished
         && attempt.asked.is_none()
         && attempt.http.is_none()
-        && matches!(
-            attempt.end,
-            End::Alert(_) | End::Closed | End::Reset | End::Malformed(_)
-        )
+        && !attempt.other_data
+        && match attempt.end {
+            End::Alert(_) | End::Malformed(_) => true,
+            // Only TLS 1.2 can begin anew; elsewhere a close is a close.
+            End::Closed | End::Reset => attempt
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.version <= TlsVersion::Tls12),
+            _ => false,
+        }
         && case.attempts(Speech::Tls).count() > 0;
     says_so || broke_off
 }
@@ -369,18 +376,25 @@ fn not_shown(case: &Case<'_>, server_is_good: bool, without: Outcome, out: &mut 
     if !server_is_good || without != Outcome::Refused {
         return;
     }
-    let why = match &case.seen.vouched {
-        super::Vouched::Nobody(why) => why.clone(),
-        _ => "there was no way to".to_owned(),
+    let target = &case.seen.target;
+    let (why, next) = match &case.seen.vouched {
+        super::Vouched::Nobody(why) => (
+            format!("because nobody vouches for the server: {why}"),
+            "give the CA of the server as --ca FILE, and the probe goes on with the client's certificate",
+        ),
+        _ => (
+            "because no key that belongs to it and can be used is at hand".to_owned(),
+            "give the key as --key FILE, and its password as --password-file FILE, and the probe goes on with the client's certificate",
+        ),
     };
     out.find(
         Finding::fault(
             Cause::ClientCertNotSent,
             Side::Client,
-            format!("{} requires a certificate; the client's was not shown to it, because nobody vouches for the server: {why}", case.seen.target),
+            format!("{target} requires a certificate; the client's was not shown to it, {why}"),
         )
         .note()
-        .with_fix("give the CA of the server as --ca FILE, and the probe goes on with the client's certificate"),
+        .with_fix(next),
     );
 }
 

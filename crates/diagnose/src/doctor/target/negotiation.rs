@@ -5,6 +5,7 @@ use super::reach::end_text;
 use super::{Attempt, End, Speech, Stage};
 use crate::cause::Cause;
 use crate::doctor::question::TlsVersion;
+use crate::doctor::shell_word::quoted;
 use crate::finding::{Finding, Side};
 
 /// Whether there is a handshake to judge further.
@@ -280,9 +281,11 @@ fn alpn(case: &Case<'_>, first: &Attempt) -> Option<Finding> {
     )
     .with("offered", first.trial.alpn.join(", "));
     Some(match speaks {
-        Some(name) => finding
-            .with("server_speaks", &name)
-            .with_fix(format!("{} -alpn {name}", case.s_client())),
+        Some(name) => finding.with("server_speaks", &name).with_fix(format!(
+            "{} -alpn {}",
+            case.s_client(),
+            quoted(&name)
+        )),
         None => finding,
     })
 }
