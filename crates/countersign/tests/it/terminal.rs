@@ -22,6 +22,7 @@ const COMMANDS: &[&[&str]] = &[
     &["ca", "resume", "--crl", EVIL],
     &["scan", "--config", EVIL],
     &["config", "check", EVIL],
+    &["doctor", "--password-file", EVIL, "--cert", EVIL],
     &["explain", EVIL],
     &["export", "pem", EVIL],
     &["import", EVIL],
