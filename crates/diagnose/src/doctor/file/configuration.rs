@@ -139,7 +139,7 @@ impl Settings {
             let first = values.first().copied().unwrap_or_default();
             match name {
                 "ssl_verify_client" => {
-                    self.asking = Some(match first {
+                    self.ask(match first {
                         "on" => Asking::Required,
                         "off" => Asking::No,
                         other => Asking::Optional(format!("ssl_verify_client {other}")),
@@ -147,12 +147,9 @@ impl Settings {
                 }
                 // OpenSSL counts intermediates, and so does nginx.
                 "ssl_verify_depth" => {
-                    self.depth = first
-                        .parse()
-                        .ok()
-                        .map(|depth| (depth, directive.trim().to_owned()));
+                    self.let_through(first, directive.trim());
                 }
-                "ssl_protocols" => self.versions = versions(&values, directive),
+                "ssl_protocols" => self.speak(versions(&values, directive)),
                 "proxy_pass" | "grpc_pass" => self.proxies = true,
                 "proxy_set_header" | "grpc_set_header" | "fastcgi_param" | "uwsgi_param" => {
                     self.sets_identity |= directive.contains("$ssl_client_");
@@ -169,16 +166,16 @@ impl Settings {
         let first = values.first().copied().unwrap_or_default();
         match &*name {
             "sslverifyclient" => {
-                self.asking = Some(match &*first.to_ascii_lowercase() {
+                self.ask(match &*first.to_ascii_lowercase() {
                     "require" => Asking::Required,
                     "none" => Asking::No,
                     _ => Asking::Optional(line.to_owned()),
                 });
             }
             "sslverifydepth" => {
-                self.depth = first.parse().ok().map(|depth| (depth, line.to_owned()));
+                self.let_through(first, line);
             }
-            "sslprotocol" => self.versions = apache_versions(&values, line),
+            "sslprotocol" => self.speak(apache_versions(&values, line)),
             "proxypass" => self.proxies = true,
             "requestheader" => self.sets_identity |= line.contains("SSL_CLIENT_"),
             _ => {}
@@ -194,7 +191,7 @@ impl Settings {
             let at = words.iter().position(|it| *it == word)?;
             words.get(at + 1).copied()
         };
-        self.asking = Some(match after("verify") {
+        self.ask(match after("verify") {
             Some("required") => Asking::Required,
             Some("optional") => Asking::Optional("verify optional".to_owned()),
             _ => Asking::No,
@@ -207,7 +204,7 @@ impl Settings {
                     && highest.is_none_or(|highest| *version <= highest)
             };
             let versions = ALL_VERSIONS.into_iter().filter(between).collect();
-            self.versions = Some((versions, "ssl-min-ver, ssl-max-ver".to_owned()));
+            self.speak(Some((versions, "ssl-min-ver, ssl-max-ver".to_owned())));
         }
     }
 
@@ -218,7 +215,7 @@ impl Settings {
         let value = value.trim().trim_matches(['"', ',']);
         match name.trim().trim_matches('"') {
             "require_client_certificate" => {
-                self.asking = Some(if value == "true" {
+                self.ask(if value == "true" {
                     Asking::Required
                 } else {
                     Asking::Optional("require_client_certificate: false".to_owned())
@@ -226,9 +223,51 @@ impl Settings {
             }
             // Envoy hands it to OpenSSL's depth, which counts intermediates.
             "max_verify_depth" => {
-                self.depth = value.parse().ok().map(|depth| (depth, line.to_owned()));
+                self.let_through(value, line);
             }
             _ => {}
+        }
+    }
+
+    /// Of several hosts nobody knows which is meant: the one that asks most counts, so that another is no fault of it.
+    fn ask(&mut self, asking: Asking) {
+        let strength = |asking: &Asking| match asking {
+            Asking::No => 0,
+            Asking::Optional(_) => 1,
+            Asking::Required => 2,
+        };
+        if self
+            .asking
+            .as_ref()
+            .is_none_or(|known| strength(known) < strength(&asking))
+        {
+            self.asking = Some(asking);
+        }
+    }
+
+    /// The same of depths: the largest.
+    fn let_through(&mut self, depth: &str, written: &str) {
+        let Ok(depth) = depth.parse() else { return };
+        if self.depth.as_ref().is_none_or(|(known, _)| *known < depth) {
+            self.depth = Some((depth, written.to_owned()));
+        }
+    }
+
+    /// The same of versions: all.
+    fn speak(&mut self, more: Option<(Vec<TlsVersion>, String)>) {
+        match (&mut self.versions, more) {
+            (Some((versions, written)), Some((more, also))) => {
+                let new: Vec<_> = more
+                    .into_iter()
+                    .filter(|it| !versions.contains(it))
+                    .collect();
+                if !new.is_empty() {
+                    versions.extend(new);
+                    *written = format!("{written}; {also}");
+                }
+            }
+            (none @ None, more) => *none = more,
+            (Some(_), None) => {}
         }
     }
 
@@ -409,3 +448,54 @@ const ALL_VERSIONS: [TlsVersion; 4] = [
 
 /// A configuration of everything has some thousands.
 const MAX_LINES: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, asking: &Asking, depth: Option<usize>) {
+        let settings = Settings::read(text).expect("a configuration");
+        assert_eq!(settings.asking.as_ref(), Some(asking), "{text}");
+        assert_eq!(settings.depth.map(|(depth, _)| depth), depth, "{text}");
+    }
+
+    #[test]
+    fn another_host_of_the_same_file_is_no_fault_of_the_one_that_asks() {
+        check(
+            "server {\nssl_certificate a; ssl_verify_client on; ssl_verify_depth 3;\n}\n\
+             server {\nssl_certificate b; ssl_verify_client off; ssl_verify_depth 1;\n}",
+            &Asking::Required,
+            Some(3),
+        );
+        check(
+            "bind :443 ssl crt a verify required ca-file b\nbind :8404 ssl crt a\n",
+            &Asking::Required,
+            None,
+        );
+        check(
+            "SSLEngine on\nSSLVerifyClient require\n<Location /open>\nSSLVerifyClient none\n</Location>\n",
+            &Asking::Required,
+            Some(1),
+        );
+        check(
+            "ssl_certificate a;\nssl_verify_client off;\n",
+            &Asking::No,
+            None,
+        );
+        check(
+            "ssl_certificate a;\nssl_verify_client off;\nssl_verify_client optional;\n",
+            &Asking::Optional("ssl_verify_client optional".to_owned()),
+            Some(1),
+        );
+    }
+
+    #[test]
+    fn versions_of_several_hosts_are_all_spoken() {
+        let text = "ssl_certificate a;\nssl_protocols TLSv1.2;\nssl_protocols TLSv1.3;\n";
+        let settings = Settings::read(text).expect("a configuration");
+        let (versions, written) = settings.versions.expect("two");
+        assert_eq!(versions, [TlsVersion::Tls12, TlsVersion::Tls13]);
+        assert_eq!(written, "ssl_protocols TLSv1.2; ssl_protocols TLSv1.3");
+    }
+}
