@@ -21,10 +21,19 @@ use crate::password::Password;
 
 /// Opens an `EncryptedPrivateKeyInfo` (RFC 5958 §3), DER in, PKCS#8 out.
 pub fn open_private_key(der: &[u8], password: &Password) -> Result<Zeroizing<Vec<u8>>, Locked> {
+    open_private_key_within(der, password, &mut Budget::new())
+}
+
+/// The same, of a file that holds more.
+pub(crate) fn open_private_key_within(
+    der: &[u8],
+    password: &Password,
+    budget: &mut Budget,
+) -> Result<Zeroizing<Vec<u8>>, Locked> {
     let mut outer = Cursor::new(der);
     let whole = outer.expect(Tag::Sequence, "the encrypted private key")?;
     outer.finish("the encrypted private key")?;
-    open_encrypted(&whole, password, &mut Budget::new())
+    open_encrypted(&whole, password, budget)
 }
 
 /// Why something stays encrypted.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 pub use self::encode::{RANDOM_BYTES, identity, trust_store};
 use crate::certificate::Certificate;
 use crate::password::Password;
-use crate::pbes2::Locked;
+use crate::pbes2::{Budget, Locked};
 
 /// What a file holds.
 #[derive(Debug)]
@@ -75,7 +75,16 @@ pub enum Integrity {
 impl Contents {
     /// Reads a file, of at most 1 MiB.
     pub fn open(der: &[u8], password: &Password) -> Result<Self, Locked> {
-        decode::open(der, password)
+        decode::open(der, password, &mut Budget::new())
+    }
+
+    /// The same, where it is not the first try.
+    pub(crate) fn open_within(
+        der: &[u8],
+        password: &Password,
+        budget: &mut Budget,
+    ) -> Result<Self, Locked> {
+        decode::open(der, password, budget)
     }
 
     /// Whether bytes look like such a file: a SEQUENCE that begins with the version 3.

@@ -14,19 +14,24 @@ use crate::crl::ParsedCrl;
 use crate::fingerprint::Fingerprint;
 use crate::jks;
 use crate::password::Password;
-use crate::pbes2::{self, Locked};
+use crate::pbes2::{self, Budget, Locked};
 use crate::pkcs12;
 use crate::request::CertificateRequest;
 
-/// The passwords to try, and how often one was.
+/// The passwords to try, how often one was, and what that may still cost: all of it is one file's.
 pub(super) struct Passwords<'a> {
     all: &'a [Password],
     tries: usize,
+    budget: Budget,
 }
 
 impl<'a> Passwords<'a> {
     pub(super) fn new(all: &'a [Password]) -> Self {
-        Self { all, tries: 0 }
+        Self {
+            all,
+            tries: 0,
+            budget: Budget::new(),
+        }
     }
 
     pub(super) fn are_none(&self) -> bool {
@@ -37,7 +42,7 @@ impl<'a> Passwords<'a> {
     fn open<T>(
         &mut self,
         legacy: Option<&'static str>,
-        mut open: impl FnMut(&Password) -> Result<T, Locked>,
+        mut open: impl FnMut(&Password, &mut Budget) -> Result<T, Locked>,
     ) -> Result<T, Lock> {
         let mut last = Lock::NeedsPassword;
         for password in self.all {
@@ -46,7 +51,7 @@ impl<'a> Passwords<'a> {
             if self.tries > MAX_TRIES {
                 break;
             }
-            last = match open(password) {
+            last = match open(password, &mut self.budget) {
                 Ok(opened) => return Ok(opened),
                 Err(Locked::WrongPassword) => Lock::WrongPassword,
                 Err(Locked::Unsupported { algorithm }) => Lock::Unread {
@@ -220,8 +225,8 @@ pub(super) fn key(
 }
 
 fn encrypted_key(place: usize, der: &[u8], passwords: &mut Passwords<'_>) -> KeyPiece {
-    let opened = passwords.open(None, |password| {
-        let pkcs8 = pbes2::open_private_key(der, password)?;
+    let opened = passwords.open(None, |password, budget| {
+        let pkcs8 = pbes2::open_private_key_within(der, password, budget)?;
         // CBC proves nothing genuine: what a wrong password makes of it is no key.
         KeyPiece::open(place, KeyFormat::Pkcs8, &pkcs8).ok_or(Locked::WrongPassword)
     });
@@ -287,8 +292,11 @@ fn key_store(material: &mut Material, der: &[u8], passwords: &mut Passwords<'_>)
         .map(|&(_, name)| name);
     // Some are protected by no password at all, which is one too.
     let none = Password::parse("").expect("an empty text is a password");
-    let opened = pkcs12::Contents::open(der, &none)
-        .or_else(|_| passwords.open(legacy, |password| pkcs12::Contents::open(der, password)));
+    let opened = pkcs12::Contents::open_within(der, &none, &mut passwords.budget).or_else(|_| {
+        passwords.open(legacy, |password, budget| {
+            pkcs12::Contents::open_within(der, password, budget)
+        })
+    });
     match opened {
         Ok(contents) => {
             material.keystore = Some(Lock::Open);

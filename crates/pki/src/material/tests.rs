@@ -1,6 +1,10 @@
 //! Forms that need no other program to make. What OpenSSL and Java write is read in the tests of the binary.
 
+use const_oid::ObjectIdentifier;
+use der::Tag;
+
 use super::*;
+use crate::asn1;
 use crate::dn::DistinguishedName;
 use crate::jks;
 use crate::pem;
@@ -257,4 +261,32 @@ fn pieces_are_counted_and_bounded() {
     let material = Material::read(many.as_bytes(), &[]);
     assert_eq!(material.len(), MAX_PIECES);
     assert!(material.oddities.contains(&Oddity::Cut));
+}
+
+/// RFC 8018 §A.4, with nothing of sense inside.
+fn sealed_key(iterations: u32) -> String {
+    let object = |text: &str| asn1::oid(ObjectIdentifier::new_unwrap(text));
+    let octets = |bytes: &[u8]| asn1::tlv(Tag::OctetString, bytes);
+    let iterations = [&[0], &iterations.to_be_bytes()[..]].concat();
+    let first = iterations.iter().position(|byte| *byte != 0).unwrap_or(0);
+    let iterations = asn1::tlv(Tag::Integer, &iterations[first..]);
+    let prf = asn1::sequence(&[object("1.2.840.113549.2.9"), asn1::tlv(Tag::Null, &[])]);
+    let derivation = asn1::sequence(&[octets(&[1; 16]), iterations, prf]);
+    let derivation = asn1::sequence(&[object("1.2.840.113549.1.5.12"), derivation]);
+    let cipher = asn1::sequence(&[object("2.16.840.1.101.3.4.1.42"), octets(&[2; 16])]);
+    let scheme = asn1::sequence(&[derivation, cipher]);
+    let algorithm = asn1::sequence(&[object("1.2.840.113549.1.5.13"), scheme]);
+    let key = asn1::sequence(&[algorithm, octets(&[3; 64])]);
+    pem::encode("ENCRYPTED PRIVATE KEY", &key)
+}
+
+#[test]
+fn keys_of_one_file_share_what_their_derivation_may_cost() {
+    let file = sealed_key(0x0030_0000).repeat(4);
+    let material = Material::read(file.as_bytes(), &[password("secret")]);
+    let locks: Vec<_> = material.keys.iter().map(|key| &key.lock).collect();
+    assert_eq!(locks[0], &Lock::WrongPassword);
+    for lock in &locks[1..] {
+        assert!(matches!(lock, Lock::Unreadable { .. }), "{locks:?}");
+    }
 }

@@ -24,7 +24,11 @@ pub(super) fn is_one(der: &[u8]) -> bool {
     begins() == Some(3) || der.starts_with(&[0x30, 0x80, 0x02, 0x01, 0x03])
 }
 
-pub(super) fn open(der: &[u8], password: &Password) -> Result<Contents, Locked> {
+pub(super) fn open(
+    der: &[u8],
+    password: &Password,
+    budget: &mut Budget,
+) -> Result<Contents, Locked> {
     if der.len() > MAX_BYTES {
         return Err(malformed(&format!(
             "the file has {} bytes, at most {MAX_BYTES} are taken",
@@ -48,7 +52,7 @@ pub(super) fn open(der: &[u8], password: &Password) -> Result<Contents, Locked> 
     let safe = octets(&content, kind)?;
     let mut reading = Reading {
         password,
-        budget: Budget::new(),
+        budget,
         bags: 0,
         contents: Contents {
             keys: Vec::new(),
@@ -57,7 +61,7 @@ pub(super) fn open(der: &[u8], password: &Password) -> Result<Contents, Locked> 
         },
     };
     if let Some(mac_data) = mac_data {
-        reading.contents.integrity = mac::verify(&mac_data, safe, password, &mut reading.budget)?;
+        reading.contents.integrity = mac::verify(&mac_data, safe, password, reading.budget)?;
     }
     reading.authenticated_safe(safe)?;
     Ok(reading.contents)
@@ -66,7 +70,7 @@ pub(super) fn open(der: &[u8], password: &Password) -> Result<Contents, Locked> 
 /// A file that is being read, and what it has cost.
 struct Reading<'a> {
     password: &'a Password,
-    budget: Budget,
+    budget: &'a mut Budget,
     bags: usize,
     contents: Contents,
 }
@@ -109,12 +113,7 @@ impl Reading<'_> {
         let algorithm = fields.expect(Tag::Sequence, "the encryption's algorithm")?;
         let ciphertext = fields.expect(primitive(0), "the encrypted content")?;
         fields.finish("the encrypted content")?;
-        pbes2::open(
-            &algorithm,
-            ciphertext.content,
-            self.password,
-            &mut self.budget,
-        )
+        pbes2::open(&algorithm, ciphertext.content, self.password, self.budget)
     }
 
     fn safe_contents(&mut self, der: &[u8]) -> Result<(), Locked> {
@@ -146,7 +145,7 @@ impl Reading<'_> {
             }
             SHROUDED_KEY_BAG => {
                 let key = value.expect(Tag::Sequence, "the encrypted private key")?;
-                let pkcs8 = pbes2::open_encrypted(&key, self.password, &mut self.budget)?;
+                let pkcs8 = pbes2::open_encrypted(&key, self.password, self.budget)?;
                 self.key(pkcs8, attributes);
             }
             CERTIFICATE_BAG => {
