@@ -138,7 +138,8 @@ impl Line {
             {
                 continue;
             }
-            let limit = OTHER_ADDRESS.min(self.limits.connect);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let limit = OTHER_ADDRESS.min(self.limits.connect).min(left);
             let tcp = reach::connect(address, limit)
                 .await
                 .map_or_else(|tcp| tcp, |_| Tcp::Open);
@@ -165,9 +166,15 @@ impl Line {
             Some(address) => vec![address],
             None => self.addresses.clone(),
         };
+        let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         for address in candidates {
             let left = self.end.saturating_duration_since(Instant::now());
-            let outcome = reach::connect(address, self.limits.connect.min(left)).await;
+            // Dead addresses before the one that lives leave half of the time to it.
+            let limit = self.limits.connect.min(match count {
+                0 | 1 => left,
+                several => left / 2 / several,
+            });
+            let outcome = reach::connect(address, limit).await;
             let tcp = match &outcome {
                 Ok(_) => Tcp::Open,
                 Err(tcp) => tcp.clone(),
@@ -256,9 +263,11 @@ impl Line {
         let until = deadline.min(Instant::now() + self.patience);
         let mut answer = Vec::new();
         attempt.at = Stage::BeforeServerHello;
-        attempt.end = match stream.write_all(&http::get(request)).await {
-            Err(error) => conversation::of_error(&error),
-            Ok(()) => loop {
+        let asked = http::get(request);
+        attempt.end = match timeout_at(until, stream.write_all(&asked)).await {
+            Err(_) => End::TimedOut,
+            Ok(Err(error)) => conversation::of_error(&error),
+            Ok(Ok(())) => loop {
                 if http::is_whole(&answer) {
                     break End::Open;
                 }
@@ -285,9 +294,10 @@ async fn raw_hello(stream: &mut TcpStream, attempt: &mut Attempt, deadline: Inst
         return;
     };
     let mut reader = raw::Reader::default();
-    let end = match stream.write_all(&hello).await {
-        Err(error) => conversation::of_error(&error),
-        Ok(()) => loop {
+    let end = match timeout_at(deadline, stream.write_all(&hello)).await {
+        Err(_) => End::TimedOut,
+        Ok(Err(error)) => conversation::of_error(&error),
+        Ok(Ok(())) => loop {
             let mut chunk = vec![0; 4096];
             match timeout_at(deadline, stream.read(&mut chunk)).await {
                 Err(_) => break End::TimedOut,

@@ -126,6 +126,7 @@ fn told(finding: &Finding, verbose: bool, style: Style) -> String {
         let label = if place == 0 { "fix: " } else { "     " };
         let _ = writeln!(text, "{}", fixed(label, line));
     }
+    let _ = writeln!(text, "  more: {}", style.faint(finding.cause.page()));
     text
 }
 
