@@ -76,12 +76,14 @@ async fn check(
         let doorways = watched.borrow().doorways.clone();
         let authority = authority.clone();
         let look = tokio::spawn(async move { look(&doorways, authority.as_ref()).await });
+        let unfinished = look.abort_handle();
         let told = timeout(LONGEST, look).await;
+        unfinished.abort();
         looked_at = Some(Instant::now());
         due = Instant::now() + every.unwrap_or(FIRST);
         if watched.has_changed().unwrap_or(false) {
             // It may have spoken of listeners that are no more.
-            due = Instant::now() + SETTLED;
+            due = Instant::now() + LEAST;
             continue;
         }
         match told {
@@ -111,27 +113,34 @@ async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<b
         },
         None => None,
     };
-    let mut is_shut = true;
+    let mut visits = Vec::new();
     for doorway in doorways {
-        let visits = visit(doorway, canaries.as_ref()).await;
-        for Visit {
-            door,
-            visitor,
-            reception,
-        } in &visits
-        {
-            if let Reception::Admitted(how) = reception {
-                is_shut = false;
-                tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
-                    "somebody came in who has to be refused: `countersign scan --config FILE` shows it");
-            }
-        }
-        for door in silent(&visits) {
+        visits.extend(visit(doorway, canaries.as_ref()).await);
+    }
+    let is_shut = tell(&visits);
+    (is_whole || !is_shut).then_some(is_shut)
+}
+
+/// Whether nobody came in and every listener answered somebody; the log says who did, and which did not.
+fn tell(visits: &[Visit]) -> bool {
+    let mut is_shut = true;
+    for Visit {
+        door,
+        visitor,
+        reception,
+    } in visits
+    {
+        if let Reception::Admitted(how) = reception {
             is_shut = false;
-            tracing::warn!(target: "self_check", door = door.name, address = door.address, "a listener answered nobody, so that nothing is known of it");
+            tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
+                "somebody came in who has to be refused: `countersign scan --config FILE` shows it");
         }
     }
-    (is_whole || !is_shut).then_some(is_shut)
+    for door in silent(visits) {
+        is_shut = false;
+        tracing::warn!(target: "self_check", door = door.name, address = door.address, "a listener answered nobody, so that nothing is known of it");
+    }
+    is_shut
 }
 
 /// Whoever starts in a row of starts is not looked at in each.
@@ -145,3 +154,37 @@ const LEAST: Duration = Duration::from_mins(1);
 
 /// Some hundred doors that each answer nobody.
 const LONGEST: Duration = Duration::from_mins(30);
+
+#[cfg(test)]
+mod tests {
+    use countersign_diagnose::scan::{Door, Visitor};
+
+    use super::*;
+
+    fn visit(name: &str, address: &str, visitor: Visitor, reception: Reception) -> Visit {
+        Visit {
+            door: Door {
+                name: name.to_owned(),
+                address: address.to_owned(),
+            },
+            visitor,
+            reception,
+        }
+    }
+
+    #[test]
+    fn further_route_at_which_nothing_can_be_shown_is_no_silent_listener() {
+        let refused = || Reception::Refused("alert".to_owned());
+        let unclear = || Reception::Unclear("it was not shown".to_owned());
+        let of_one = [
+            visit("a", "127.0.0.1:1", Visitor::Nobody, refused()),
+            visit("b", "127.0.0.1:1", Visitor::Unnamed, unclear()),
+        ];
+        assert!(tell(&of_one));
+        let silent = visit("c", "127.0.0.1:2", Visitor::Nobody, unclear());
+        assert!(!tell(&[&of_one[..], &[silent]].concat()));
+        let admitted = Reception::Admitted("HTTP 200".to_owned());
+        let open = visit("b", "127.0.0.1:1", Visitor::Unnamed, admitted);
+        assert!(!tell(&[&of_one[..], &[open]].concat()));
+    }
+}
