@@ -1,5 +1,6 @@
 //! A certificate, decoded once and strictly.
 
+mod access;
 mod algorithm;
 mod decode;
 mod distribution;
@@ -334,11 +335,31 @@ impl Certificate {
     /// The URIs in cRLDistributionPoints; none where it is absent, malformed, or speaks of another issuer's CRL or of some
     /// reasons only.
     pub fn crl_uris(&self) -> Vec<&str> {
-        self.extensions
-            .iter()
-            .find(|place| self.der[place.oid.clone()] == *id::CRL_DISTRIBUTION_POINTS.as_bytes())
-            .and_then(|place| crl_uris(&self.der[place.value.clone()]).ok())
+        self.value(id::CRL_DISTRIBUTION_POINTS)
+            .and_then(|value| crl_uris(value).ok())
             .unwrap_or_default()
+    }
+
+    /// The URIs of the OCSP responders in authorityInfoAccess; none where it is absent or malformed.
+    pub fn ocsp_uris(&self) -> Vec<&str> {
+        self.access_uris(&id::ACCESS_OCSP)
+    }
+
+    /// The URIs in authorityInfoAccess at which its issuer's certificate is to be had; none where it is absent or malformed.
+    pub fn issuer_uris(&self) -> Vec<&str> {
+        self.access_uris(&id::ACCESS_CA_ISSUERS)
+    }
+
+    fn access_uris(&self, method: &const_oid::ObjectIdentifier) -> Vec<&str> {
+        self.value(id::AUTHORITY_INFO_ACCESS)
+            .and_then(|value| access::uris(value, method).ok())
+            .unwrap_or_default()
+    }
+
+    /// Whether its server has to bring an OCSP answer along, "must-staple" (RFC 7633).
+    pub fn must_staple(&self) -> bool {
+        self.value(id::TLS_FEATURE)
+            .is_some_and(|value| access::wants_staple(value).unwrap_or(false))
     }
 
     /// Whether it constrains the names below it (RFC 5280 §4.2.1.10).
@@ -367,6 +388,13 @@ impl Certificate {
             .filter(|extension| extension.critical && !extension.is_processed())
             .map(|extension| extension.oid())
             .collect()
+    }
+
+    fn value(&self, oid: const_oid::ObjectIdentifier) -> Option<&[u8]> {
+        self.extensions
+            .iter()
+            .find(|place| self.der[place.oid.clone()] == *oid.as_bytes())
+            .map(|place| &self.der[place.value.clone()])
     }
 
     fn has(&self, oid: const_oid::ObjectIdentifier) -> bool {

@@ -497,6 +497,13 @@ pub(crate) mod id {
         ObjectIdentifier::new_unwrap("2.5.29.37");
     pub(crate) const AUTHORITY_INFO_ACCESS: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
+    pub(crate) const ACCESS_OCSP: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
+    pub(crate) const ACCESS_CA_ISSUERS: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.2");
+    /// RFC 7633 §6.
+    pub(crate) const TLS_FEATURE: ObjectIdentifier =
+        ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.24");
     /// RFC 6960 §4.2.2.2.1.
     pub(crate) const OCSP_NO_CHECK: ObjectIdentifier =
         ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.5");
@@ -510,7 +517,7 @@ pub(crate) mod id {
         ObjectIdentifier::new_unwrap("2.5.29.37.0");
 
     /// For people.
-    pub(crate) const NAMED: [(ObjectIdentifier, &str); 18] = [
+    pub(crate) const NAMED: [(ObjectIdentifier, &str); 19] = [
         (SUBJECT_KEY_ID, "subjectKeyIdentifier"),
         (KEY_USAGE, "keyUsage"),
         (SUBJECT_ALT_NAME, "subjectAltName"),
@@ -535,5 +542,6 @@ pub(crate) mod id {
         (ObjectIdentifier::new_unwrap("2.5.29.18"), "issuerAltName"),
         (AUTHORITY_INFO_ACCESS, "authorityInfoAccess"),
         (OCSP_NO_CHECK, "ocspNoCheck"),
+        (TLS_FEATURE, "tlsFeature"),
     ];
 }

@@ -18,7 +18,8 @@ pub struct OcspQuestion {
     issuer: Certificate,
     hashes: IssuerHashes,
     serial: SerialNumber,
-    nonce: [u8; QUESTION_NONCE_OCTETS],
+    /// `None`: nobody asks; somebody else did.
+    nonce: Option<[u8; QUESTION_NONCE_OCTETS]>,
 }
 
 /// Whom an answer may come from, and how old it may be.
@@ -60,22 +61,32 @@ impl OcspQuestion {
         nonce: [u8; QUESTION_NONCE_OCTETS],
     ) -> Self {
         Self {
+            nonce: Some(nonce),
+            ..Self::of_another(issuer, serial)
+        }
+    }
+
+    /// The same question where another asked it, for whom the answer was made: a server that passes it on with its certificate.
+    pub fn of_another(issuer: Certificate, serial: SerialNumber) -> Self {
+        Self {
             hashes: IssuerHashes::of(&issuer),
             issuer,
             serial,
-            nonce,
+            nonce: None,
         }
     }
 
     /// The `OCSPRequest` in DER: one certificate by SHA-1, as every responder understands it (RFC 5019 §2.1.1), and the nonce
-    /// (RFC 9654 §2.1).
+    /// (RFC 9654 §2.1) where it has one.
     pub fn der(&self) -> Vec<u8> {
         let id = CertId::of(&self.hashes, self.serial, CertIdHash::Sha1);
-        let nonce = asn1::tlv(Tag::OctetString, &self.nonce);
-        let extensions = asn1::sequence(&[asn1::extension(NONCE, false, &nonce)]);
         let list = asn1::sequence(&[asn1::sequence(&[id.der()])]);
-        let extensions = asn1::tlv(asn1::constructed(2), &extensions);
-        asn1::sequence(&[asn1::sequence(&[list, extensions])])
+        let extensions = self.nonce.map(|nonce| {
+            let nonce = asn1::tlv(Tag::OctetString, &nonce);
+            let extensions = asn1::sequence(&[asn1::extension(NONCE, false, &nonce)]);
+            asn1::tlv(asn1::constructed(2), &extensions)
+        });
+        asn1::sequence(&[asn1::sequence(&[list, extensions.unwrap_or_default()])])
     }
 
     /// Judges what came back. `is_revoked` says whether the issuer has revoked the certificate of this serial, as far as is known
@@ -104,9 +115,11 @@ impl OcspQuestion {
         };
         self.check_signer(&outline, rules, is_revoked, now)?;
         let nonce = outline.nonce()?;
-        if nonce.is_some_and(|nonce| nonce != self.nonce) {
-            return Err(OcspRefused::NonceMismatch);
-        }
+        let is_for_us = match (nonce, &self.nonce) {
+            (Some(nonce), Some(ours)) if nonce != ours => return Err(OcspRefused::NonceMismatch),
+            (Some(_), Some(_)) => true,
+            _ => false,
+        };
         let mut ours = outline.answers.iter().filter(|single| {
             self.hashes.issued(&single.id) && single.id.serial() == Some(self.serial)
         });
@@ -120,7 +133,7 @@ impl OcspQuestion {
                 why: "it answers twice for the certificate".to_owned(),
             });
         }
-        let until = end(single, &outline, nonce.is_some(), rules.max_age, now)?;
+        let until = end(single, &outline, is_for_us, rules.max_age, now)?;
         Ok(OcspAnswer {
             status: match single.status {
                 Status::Good => OcspStatus::Good,

@@ -492,3 +492,59 @@ fn every_cut_is_refused_and_no_flipped_byte_panics() {
         }
     }
 }
+
+const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
+const TLS_FEATURE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 24];
+
+#[test]
+fn places_of_more_about_it_are_read_by_their_method() {
+    let method = |last: u8, tag: u8, place: &[u8]| {
+        let oid = tlv(OID, &[0x2b, 6, 1, 5, 5, 7, 48, last]);
+        tlv(SEQUENCE, &[oid, tlv(tag, place)].concat())
+    };
+    let with = |value: &[u8]| {
+        let mut forge = leaf();
+        let extension = extension(AUTHORITY_INFO_ACCESS, false, value);
+        forge.extensions.push(extension);
+        forge.parse()
+    };
+    let methods = [
+        method(1, 0x86, b"http://ocsp.a/1"),
+        method(2, 0x86, b"http://ca.a/issuer.cer"),
+        method(1, 0x86, b"http://ocsp.b/"),
+        // A directory name, and bytes that are no text.
+        method(1, 0xa4, &[]),
+        method(1, 0x86, &[0xff]),
+    ];
+    let certificate = with(&tlv(SEQUENCE, &methods.concat()));
+    assert_eq!(
+        certificate.ocsp_uris(),
+        ["http://ocsp.a/1", "http://ocsp.b/"]
+    );
+    assert_eq!(certificate.issuer_uris(), ["http://ca.a/issuer.cer"]);
+    let cut = tlv(SEQUENCE, &method(1, 0x86, b"http://ocsp.a/1")[..4]);
+    for value in [&cut[..], &[], &[2, 1, 1], &[0x30, 1]] {
+        let certificate = with(value);
+        assert_eq!(certificate.ocsp_uris(), [""; 0], "{value:x?}");
+        assert_eq!(certificate.issuer_uris(), [""; 0], "{value:x?}");
+    }
+}
+
+#[test]
+fn must_staple_is_the_feature_of_this_number_alone() {
+    let wants = |value: &[u8]| {
+        let mut forge = leaf();
+        forge.extensions.push(extension(TLS_FEATURE, false, value));
+        forge.parse().must_staple()
+    };
+    let features = |numbers: &[u8]| {
+        let numbers: Vec<_> = numbers.iter().map(|it| tlv(INTEGER, &[*it])).collect();
+        tlv(SEQUENCE, &numbers.concat())
+    };
+    assert!(wants(&features(&[5])));
+    assert!(wants(&features(&[17, 5])));
+    for value in [features(&[]), features(&[17]), vec![2, 1, 5], vec![0x30, 1]] {
+        assert!(!wants(&value), "{value:x?}");
+    }
+    assert!(!leaf().parse().must_staple());
+}

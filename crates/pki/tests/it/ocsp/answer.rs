@@ -885,3 +885,41 @@ fn mode_says_what_becomes_of_whom_no_fresh_answer_speaks_of() {
         [failed.clone(), failed, admitted(NotChecked)]
     );
 }
+
+/// A server passes on what it asked for, or what somebody gave it.
+#[test]
+fn answer_to_another_is_good_for_as_long_as_it_says_and_no_longer() {
+    let (root, root_key) = authority(None);
+    let rules = AnswerRules {
+        signers: &[],
+        max_age: HOUR * 24 * 400,
+    };
+    let judged = |next_update: &str, issuer: &Certificate, key: &KeyPair| {
+        let said = Said {
+            this_update: at("20260501000000Z"),
+            next_update: tlv(0xa0, &at(next_update)),
+            ..Said::of(issuer, CertIdHash::Sha1)
+        };
+        let answered = Answered {
+            extensions: vec![extension(NONCE, false, &tlv(OCTET_STRING, &[9; 8]))],
+            ..Answered::by(issuer, vec![said.der()])
+        };
+        let question = OcspQuestion::of_another(root.clone(), serial());
+        question.judge(&answered.signed(key), &rules, |_| false, now())
+    };
+    let good = judged("20260609000000Z", &root, &root_key).expect("another's nonce is no fault");
+    assert_eq!(good.until, time("2026-06-09T00:00:00Z"));
+    let old = judged("20260601000000Z", &root, &root_key);
+    assert!(matches!(old, Err(OcspRefused::Stale { .. })), "{old:?}");
+    let forged = judged("20260609000000Z", &root, &key());
+    assert!(
+        matches!(forged, Err(OcspRefused::BadSignature { .. })),
+        "{forged:?}"
+    );
+    let (other, other_key) = authority(None);
+    let of_another = judged("20260609000000Z", &other, &other_key);
+    assert!(of_another.is_err(), "{of_another:?}");
+    let unasked = OcspQuestion::of_another(root.clone(), serial());
+    let request = OcspRequest::parse(&unasked.der()).expect("a request without extensions");
+    assert!(request.nonce().is_none());
+}
