@@ -217,7 +217,7 @@ mod tests {
             "countersign doctor https://a.example:8443/x --cert c --key k --ca a --server-cert s --server-key t --client-ca b --crl l --crl m \
              --file f --file g --strict --name n.example --also-try-name o.example --allow cn:a --allow dns:b --host-header h --alpn h2 \
              --min-tls 1.2 --max-tls 1.3 --starttls smtp --no-client-cert --expect-enforced --password-file p --timeout 5s --verbose \
-             --log - --json",
+             --fetch --log - --json",
             true,
         );
         check("countersign doctor --list-causes", true);

@@ -408,6 +408,9 @@ causes! {
     OcspStale = "ocsp-stale", Availability,
         "The OCSP answer is past its nextUpdate.",
         "Restore the responder.";
+    OcspStapleMissing = "ocsp-staple-missing", Availability,
+        "The certificate demands that an OCSP answer comes with it (must-staple), and the server sends none.",
+        "Turn OCSP stapling on at the server, or reissue without the TLS feature extension.";
     OcspAnswerInvalid = "ocsp-answer-invalid", Availability,
         "What the OCSP responder says is no answer that can be relied on.",
         "Ask it with `openssl ocsp`; check who signs its answers, its clock, and what stands between.";

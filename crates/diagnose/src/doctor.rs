@@ -4,11 +4,13 @@
 //! finding is the root cause; what only follows from it says so.
 
 pub mod bridge;
+pub mod client;
 mod clock;
 pub mod file;
 pub mod question;
 mod ranking;
 pub mod shell_word;
+pub mod source;
 pub mod target;
 
 use countersign_pki::time::UnixTime;
@@ -16,6 +18,7 @@ use serde::Serialize;
 
 pub use self::file::FileSeen;
 pub use self::question::Question;
+pub use self::source::SourceSeen;
 pub use self::target::TargetSeen;
 use crate::finding::{Finding, RuledOut, Severity};
 use crate::log::LogReading;
@@ -33,6 +36,8 @@ pub struct Observations {
     pub target: Option<TargetSeen>,
     /// What was read of each log, with its name.
     pub logs: Vec<(String, LogReading)>,
+    /// What came from the places that certificates name; `None`: nobody should go there.
+    pub sources: Option<Vec<SourceSeen>>,
 }
 
 /// What follows from it.
@@ -49,14 +54,16 @@ pub fn diagnose(observations: &Observations) -> Diagnosis {
     let mut judgement = file::judge(observations);
     let skew = clock::judge(observations, &judgement.findings);
     judgement.findings.extend(skew);
+    let of_sources = source::judge(observations, &mut judgement);
     let of_files = ranking::ranked(judgement.findings);
-    let of_target = observations
+    let mut of_target = observations
         .target
         .as_ref()
         .map_or_else(Diagnosis::default, |seen| {
             let known = bridge::known(&observations.files);
             target::judge(seen, &observations.question, &known, observations.now)
         });
+    of_target.findings.splice(0..0, of_sources);
     let logs = observations.logs.iter();
     let of_logs = logs.flat_map(|(name, reading)| bridge::of_log(name, reading));
     let findings = ranking::united(of_files, of_target.findings, of_logs.collect());

@@ -1,8 +1,10 @@
 //! The one fetcher: a GET or a POST to a configured place, bounded in size, time and redirects.
 //!
 //! It asks for itself alone: no proxy, no credentials, no cookies, one connection a request. The places are an operator's
-//! own words, so internal addresses are as good as any; what an answer says cannot lead to another host.
+//! own words, so internal addresses are as good as any; what an answer says cannot lead to another host. Where a certificate names
+//! the place, [`Fetcher::of_foreign_places`] keeps away from addresses that no CA publishes at.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::url::FetchUrl;
@@ -32,6 +34,7 @@ use crate::url::FetchUrl;
 pub struct Fetcher {
     enforcement: Enforcement,
     limits: FetchLimits,
+    is_foreign: bool,
 }
 
 /// What an answer may take.
@@ -97,6 +100,16 @@ pub enum FetchFault {
         /// `host:port`.
         target: String,
     },
+    /// Nobody publishes there, and machines keep secrets there.
+    #[error(
+        "{target} is at {address}, where nothing is fetched from because a certificate says so"
+    )]
+    Forbidden {
+        /// `host:port`.
+        target: String,
+        /// Which address.
+        address: IpAddr,
+    },
     /// The server sends elsewhere.
     #[error("{target} redirects to {location:?}, which is another place")]
     Elsewhere {
@@ -159,6 +172,16 @@ impl Fetcher {
         Self {
             enforcement,
             limits,
+            is_foreign: false,
+        }
+    }
+
+    /// The same for places that somebody else has written down.
+    #[must_use]
+    pub fn of_foreign_places(self) -> Self {
+        Self {
+            is_foreign: true,
+            ..self
         }
     }
 
@@ -274,12 +297,7 @@ impl Fetcher {
             why: error.to_string(),
         })?;
         if !url.is_https() {
-            let socket = TcpStream::connect((url.host(), url.port()))
-                .await
-                .map_err(|error| FetchFault::Connect {
-                    target: target.clone(),
-                    why: error.to_string(),
-                })?;
+            let socket = self.socket(url, &target).await?;
             return exchange(socket, request, target).await;
         }
         let Some(verifier) = https else {
@@ -310,6 +328,24 @@ impl Fetcher {
                 refusal,
             })?;
         exchange(connected.stream, request, target).await
+    }
+
+    /// The address that was judged is the one that is connected to: a name may have another one the next time.
+    async fn socket(&self, url: &FetchUrl, target: &str) -> Result<TcpStream, FetchFault> {
+        let connect = |error: std::io::Error| FetchFault::Connect {
+            target: target.to_owned(),
+            why: error.to_string(),
+        };
+        let place = (url.host(), url.port());
+        let addresses: Vec<SocketAddr> = lookup_host(place).await.map_err(connect)?.collect();
+        let forbidden = addresses.iter().find(|it| is_nobodys(it.ip()));
+        if let (true, Some(address)) = (self.is_foreign, forbidden) {
+            return Err(FetchFault::Forbidden {
+                target: target.to_owned(),
+                address: address.ip(),
+            });
+        }
+        TcpStream::connect(&*addresses).await.map_err(connect)
     }
 
     async fn read(
@@ -346,6 +382,26 @@ impl Validators {
         Self {
             etag: short(ETAG),
             last_modified: short(LAST_MODIFIED),
+        }
+    }
+}
+
+/// Whether no CA publishes there: addresses of a link, where clouds hand out a machine's credentials, of groups, and of nobody. Loopback
+/// and private addresses are where private CAs are.
+fn is_nobodys(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.octets()[0] == 0
+                || v4.octets() == ALIBABA
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unicast_link_local()
+                || v6.is_multicast()
+                || v6.is_unspecified()
+                || v6.segments() == AWS
         }
     }
 }
@@ -403,6 +459,9 @@ fn target(url: &FetchUrl) -> String {
     }
 }
 
+/// Where virtual machines of these clouds ask for their credentials, besides 169.254.169.254.
+const ALIBABA: [u8; 4] = [100, 100, 100, 200];
+const AWS: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
 /// A CRL of a million entries has 39 to 53 MB.
 const MAX_BYTES: usize = 64 << 20;
 /// Such a list takes so long at 20 Mbit/s; a small one from anywhere takes a second.
@@ -414,3 +473,42 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Of a header that is sent back.
 const MAX_VALIDATOR_BYTES: usize = 256;
 const MAX_SHOWN_CHARS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_fetched_from_where_machines_keep_their_secrets() {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+        ] {
+            assert!(
+                is_nobodys(address.parse().expect("an address")),
+                "{address}"
+            );
+        }
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "10.0.0.1",
+            "192.0.2.1",
+            "2001:db8::1",
+            "fd00::1",
+        ] {
+            assert!(
+                !is_nobodys(address.parse().expect("an address")),
+                "{address}"
+            );
+        }
+    }
+}

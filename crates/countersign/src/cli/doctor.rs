@@ -2,6 +2,7 @@
 //!
 //! Reads files, the clock and, where a target is named, the network; what follows from it is `diagnose`'s to say.
 
+mod fetching;
 mod probing;
 mod reading;
 mod report;
@@ -105,6 +106,9 @@ pub(crate) struct DoctorCommand {
     /// List every connection that was made, and all that was ruled out
     #[arg(long)]
     verbose: bool,
+    /// Ask the CRL and OCSP addresses that the certificates name (http) whether any is revoked
+    #[arg(long)]
+    fetch: bool,
     /// A log of a server or a client to read for the cause; - for standard input
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -138,13 +142,17 @@ impl DoctorCommand {
             Some(_) => Some(probing::look(&question, &files, self.timeout, now)?),
             None => None,
         };
-        let observations = Observations {
+        let mut observations = Observations {
             now,
             question,
             logs: reading::logs(self.log.as_deref(), &files)?,
             files,
             target,
+            sources: None,
         };
+        if self.fetch {
+            observations.sources = Some(fetching::ask(&observations, self.timeout)?);
+        }
         let diagnosis = diagnose(&observations);
         let is_seen = observations.target.is_some()
             || !observations.logs.is_empty()

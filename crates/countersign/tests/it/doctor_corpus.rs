@@ -16,6 +16,7 @@ mod live_ports;
 mod live_server;
 mod logs;
 mod names;
+mod revocation;
 mod scenario;
 mod servers;
 mod workshop;
@@ -49,6 +50,7 @@ fn scenarios() -> Vec<&'static Scenario> {
         live_server::SCENARIOS,
         live_ports::SCENARIOS,
         logs::SCENARIOS,
+        revocation::SCENARIOS,
         healthy::SCENARIOS,
         live_healthy::SCENARIOS,
     ]
@@ -258,7 +260,15 @@ fn report(outcomes: &[Outcome], unbuilt: &[&str]) -> String {
 fn doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf() {
     let test = "doctor_names_the_root_cause_of_reported_failures_and_never_cries_wolf";
     let needed = [
-        "openssl", "curl", "nginx", "haproxy", "apache2", "faketime", "keytool",
+        "openssl",
+        "curl",
+        "nginx",
+        "haproxy",
+        "apache2",
+        "faketime",
+        "keytool",
+        "python3",
+        "gnutls-cli",
     ];
     if needed.iter().any(|name| peer(test, name).is_none()) {
         return;

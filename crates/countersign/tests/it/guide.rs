@@ -160,7 +160,8 @@ fn guide_to_retention_does_what_it_says() {
 #[test]
 fn guide_to_diagnosis_does_what_it_says() {
     let test = "guide_to_diagnosis_does_what_it_says";
-    if peer(test, "openssl").is_some() && peer(test, "curl").is_some() {
+    let peers = ["openssl", "curl", "python3"];
+    if peers.iter().all(|name| peer(test, name).is_some()) {
         check("diagnosis.md");
     }
 }

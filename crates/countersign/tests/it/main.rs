@@ -11,6 +11,7 @@ mod bypass;
 mod cli;
 mod crash;
 mod doctor_corpus;
+mod doctor_fetch;
 mod doctor_files;
 mod durable;
 mod envoy;

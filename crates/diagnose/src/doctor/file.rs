@@ -18,6 +18,7 @@ mod trust;
 
 use std::sync::Arc;
 
+use countersign_pki::certificate::Certificate;
 use countersign_pki::material::Material;
 use countersign_pki::time::UnixTime;
 
@@ -158,11 +159,11 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    fn find(&mut self, finding: Finding) {
+    pub(super) fn find(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
 
-    fn rule_out(&mut self, ruled_out: RuledOut) {
+    pub(super) fn rule_out(&mut self, ruled_out: RuledOut) {
         self.ruled_out.push(ruled_out);
     }
 }
@@ -183,4 +184,13 @@ pub(super) fn judge(observations: &Observations) -> Judgement {
     policy::judge(observations, &parties, &mut judgement);
     configuration::judge(observations, &parties, &mut judgement);
     judgement
+}
+
+/// Each side's certificate whose file is at hand, with its issuers as far as they are at hand too.
+pub(super) fn paths_of_files(observations: &Observations) -> Vec<(Side, Vec<Certificate>)> {
+    let parties = Party::all(observations);
+    parties
+        .iter()
+        .map(|party| (party.side(), revocation::path(party)))
+        .collect()
 }

@@ -11,6 +11,7 @@ mod negotiation;
 mod reach;
 mod refusal;
 mod served;
+mod staple;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,8 +19,11 @@ use std::time::Duration;
 use countersign_pki::pem;
 use serde::{Serialize, Serializer};
 
+pub(super) use self::admission::admits_client;
 pub use self::judging::judge;
 pub use self::known::Known;
+pub(super) use self::served::{served_evidence, served_path, serving};
+pub(super) use self::staple::is_stapled;
 use super::question::{Starttls, TlsVersion};
 use crate::evidence::printable;
 
@@ -59,6 +63,13 @@ pub enum Vouched {
     /// It showed no certificate.
     #[default]
     Unknown,
+}
+
+impl Vouched {
+    /// Whether what the server shows is worth being believed.
+    pub fn is_by_somebody(&self) -> bool {
+        matches!(self, Self::Anchors | Self::System)
+    }
 }
 
 /// How an address was found.

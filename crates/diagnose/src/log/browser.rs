@@ -193,6 +193,11 @@ pub(super) static TABLE: Table = Table {
             &revocation::OCSP_UNKNOWN,
             NSS,
         ),
+        row(
+            "MOZILLA_PKIX_ERROR_REQUIRED_TLS_FEATURE_MISSING",
+            &revocation::STAPLE_MISSING,
+            NSS,
+        ),
         row("SEC_ERROR_OCSP_OLD_RESPONSE", &revocation::OCSP_STALE, NSS),
         row(
             "SEC_ERROR_OCSP_SERVER_ERROR",

@@ -147,6 +147,9 @@ pub(super) const fn of(cause: Cause, accused: Accused) -> &'static str {
         | Cause::OcspUnknown
         | Cause::OcspStale
         | Cause::OcspAnswerInvalid => "`openssl ocsp -issuer CA -cert LEAF -url URL -text`.",
+        Cause::OcspStapleMissing => {
+            "`openssl x509 -noout -ext tlsfeature`, and `openssl s_client -connect HOST:PORT -status </dev/null`."
+        }
         Cause::IdentityNotAllowed
         | Cause::IdentityAmbiguous
         | Cause::TrustDomainMismatch

@@ -79,7 +79,7 @@ pub(super) static TABLE: Table = Table {
         ),
         row(
             "The certificate requires the server to include an OCSP status",
-            &revocation::OCSP_INVALID,
+            &revocation::STAPLE_MISSING,
             STATUS,
         ),
         row(

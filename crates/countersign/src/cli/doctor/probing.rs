@@ -82,7 +82,7 @@ fn of_role(files: &[FileSeen], role: Role) -> Vec<Vec<u8>> {
 }
 
 /// A diagnosis is waited for by a person.
-const LONGEST: Duration = Duration::from_secs(14);
+pub(super) const LONGEST: Duration = Duration::from_secs(14);
 
 /// A chain with all of them has to fit into a handshake.
 const MAX_ISSUERS: usize = 8;

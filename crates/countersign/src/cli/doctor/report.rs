@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, stdout};
 
 use countersign_diagnose::doctor::Observations;
 use countersign_diagnose::doctor::file::Role;
+use countersign_diagnose::doctor::source::{self, Outcome, SourceSeen};
 use countersign_diagnose::finding::{Finding, Severity};
 
 use super::is_fault;
@@ -72,11 +73,26 @@ pub(super) fn text(
             let _ = writeln!(text, "{}", wrapped(&format!("not tried: {left_out}"), "  "));
         }
     }
+    if !answer.observations.other_clients.is_empty() {
+        let _ = writeln!(text, "\nother clients");
+        for differing in &answer.observations.other_clients {
+            let _ = writeln!(text, "{}", wrapped(&differing.sentence(), "  "));
+        }
+    }
+    let seen = observations.sources.as_deref().unwrap_or_default();
+    let shown = |seen: &&SourceSeen| verbose || matches!(seen.outcome, Outcome::NotAsked(_));
+    let lines: Vec<String> = seen.iter().filter(shown).map(asked).collect();
+    if !lines.is_empty() {
+        let _ = writeln!(text, "\nrevocation");
+        for line in lines {
+            let _ = writeln!(text, "{}", wrapped(&line, "  "));
+        }
+    }
     let wishes = wishes(observations);
     if !wishes.is_empty() {
         let _ = writeln!(text, "\nto see more");
         for wish in wishes {
-            let _ = writeln!(text, "{}", style.faint(&wrapped(wish, "  ")));
+            let _ = writeln!(text, "{}", style.faint(&wrapped(&wish, "  ")));
         }
     }
     text
@@ -141,8 +157,46 @@ fn fixed(label: &str, line: &str) -> String {
     }
 }
 
+/// What came of a place that a certificate names.
+fn asked(seen: &SourceSeen) -> String {
+    let source = &seen.source;
+    let place = format!(
+        "{} {} of {}",
+        source.kind.as_str(),
+        source.url,
+        source.certificate().subject()
+    );
+    let ms = seen.took.as_millis();
+    match &seen.outcome {
+        Outcome::Answered(body) => format!("{place}: {} bytes in {ms} ms", body.len()),
+        Outcome::NotAsked(why) => format!("{place}: not asked, {why}"),
+        Outcome::Unreachable(why) => format!("{place}: no answer in {ms} ms, {why}"),
+    }
+}
+
 /// What else would let the doctor say more.
-fn wishes(observations: &Observations) -> Vec<&'static str> {
+fn wishes(observations: &Observations) -> Vec<String> {
+    let mut wishes: Vec<String> = of_files(observations)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    if observations.sources.is_none() {
+        let wanted = source::wanted(observations);
+        if let Some(first) = wanted.first() {
+            let others = match wanted.len() {
+                1 => String::new(),
+                more => format!(" and {} others", more - 1),
+            };
+            wishes.push(format!(
+                "--fetch: asks what the certificates name ({}{others}) whether any of them is revoked, and whether that can be reached",
+                first.url
+            ));
+        }
+    }
+    wishes
+}
+
+fn of_files(observations: &Observations) -> Vec<&'static str> {
     let has = |role: Role| observations.files.iter().any(|file| file.role == role);
     let has_target = observations.target.is_some();
     let mut wishes = Vec::new();

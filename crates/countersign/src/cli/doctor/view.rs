@@ -1,13 +1,17 @@
 //! The answer for programs. Of a key it says the kind and the public half's hash, never more.
 
+use countersign_diagnose::doctor::client::{self, Differing};
 use countersign_diagnose::doctor::file::Access;
-use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations, TargetSeen};
+use countersign_diagnose::doctor::source::{self, Outcome, Source};
+use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations, SourceSeen, TargetSeen};
 use countersign_diagnose::finding::{Finding, RuledOut};
 use countersign_diagnose::log::LogReading;
 use countersign_pki::certificate::Certificate;
 use countersign_pki::material::{CertificatePiece, KeyPiece, Lock};
 use countersign_pki::name::TypedName;
 use serde::Serialize;
+
+use crate::output::escaped;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -31,6 +35,14 @@ impl Answer {
                 files: observations.files.iter().map(FileView::of).collect(),
                 target: observations.target.clone(),
                 logs: observations.logs.iter().map(LogView::of).collect(),
+                other_clients: client::differing(observations),
+                sources: match &observations.sources {
+                    Some(seen) => seen.iter().map(SourceView::of).collect(),
+                    None => source::wanted(observations)
+                        .iter()
+                        .map(|source| SourceView::unasked(source, "--fetch was not given"))
+                        .collect(),
+                },
             },
         }
     }
@@ -45,6 +57,56 @@ pub(super) struct ObservationsView {
     target: Option<TargetSeen>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     logs: Vec<LogView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceView>,
+    /// What some programs take and others do not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) other_clients: Vec<Differing>,
+}
+
+/// A place that a certificate names for its revocation.
+#[derive(Debug, Serialize)]
+struct SourceView {
+    kind: &'static str,
+    url: String,
+    subject: String,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u128>,
+}
+
+impl SourceView {
+    fn of(seen: &SourceSeen) -> Self {
+        let took_ms = Some(seen.took.as_millis());
+        let view = |result, why: Option<&String>, bytes| Self {
+            result,
+            why: why.map(|why| escaped(why)),
+            bytes,
+            took_ms,
+            ..Self::unasked(&seen.source, "")
+        };
+        match &seen.outcome {
+            Outcome::Answered(body) => view("answered", None, Some(body.len())),
+            Outcome::NotAsked(why) => Self::unasked(&seen.source, why),
+            Outcome::Unreachable(why) => view("unreachable", Some(why), None),
+        }
+    }
+
+    fn unasked(source: &Source, why: &str) -> Self {
+        Self {
+            kind: source.kind.as_str(),
+            url: escaped(&source.url),
+            subject: source.certificate().subject().to_string(),
+            result: "not-asked",
+            why: Some(escaped(why)),
+            bytes: None,
+            took_ms: None,
+        }
+    }
 }
 
 /// A log, and what may be wrong by it.

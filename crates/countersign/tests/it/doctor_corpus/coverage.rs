@@ -117,6 +117,7 @@ const HERE: &[(Cause, Shown)] = here! {
     ProxyHeaderMissing: "connection reset on the first bytes";
     OcspUnknown: "log of nginx without anything wrong";
     OcspStale: "log of nginx: responder does not know it";
+    OcspStapleMissing: "server staples a good answer";
     OcspAnswerInvalid: "log of nginx: old OCSP answer";
     CrlBadSignature: "a byte of the certificate's signature altered";
     CrlUnprocessed: "list past its next update (OpenVPN)";

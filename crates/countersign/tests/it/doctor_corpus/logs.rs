@@ -80,6 +80,10 @@ logs! {
         "https://github.com/miraheze/puppet/issues/10",
         Root(&[Cause::OcspAnswerInvalid]),
         "2015/09/10 16:49:41 [error] 5352#0: OCSP_basic_verify() failed (SSL: error:27069065:OCSP routines:OCSP_basic_verify:certificate verify error:Verify error:unable to get issuer certificate) while requesting certificate status, responder: ocsp2.example.com\n";
+    "log of Firefox: must-staple without a staple",
+        "https://github.com/searx/searx/issues/2018",
+        Root(&[Cause::OcspStapleMissing]),
+        "Secure Connection Failed: An error occurred during a connection to search.example.com. A required TLS feature is missing. Error code: MOZILLA_PKIX_ERROR_REQUIRED_TLS_FEATURE_MISSING\n";
     "log of nginx: PROXY header missing",
         "https://github.com/hashicorp/consul/issues/3926",
         Root(&[Cause::ProxyHeaderMissing]),

@@ -17,7 +17,7 @@ use crate::haproxy::HaProxy;
 use crate::nginx::Nginx;
 
 /// A program that runs until the value is dropped.
-pub(crate) struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

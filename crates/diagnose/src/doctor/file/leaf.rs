@@ -57,7 +57,7 @@ fn flaws(party: &Party<'_>, at: usize, piece: &CertificatePiece, judgement: &mut
                     .with("file", path)
                     .with("why", why)
                     .with("subject", certificate.subject())
-                    .with_fix("Go from 1.23 on, rustls and Java refuse it; OpenSSL may not"),
+                    .with_fix("Go from 1.23 on refuses a negative one, Countersign all that are none; OpenSSL, GnuTLS, Java and rustls do not look"),
             );
         }
         Ok((certificate, Some(Flaw::Name(why)))) => {

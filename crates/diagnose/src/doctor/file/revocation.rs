@@ -91,7 +91,7 @@ fn judge_one(party: &Party<'_>, missing: Severity, judgement: &mut Judgement) {
 }
 
 /// The leaf and its issuers, as far as they are at hand.
-fn path(party: &Party<'_>) -> Vec<Certificate> {
+pub(super) fn path(party: &Party<'_>) -> Vec<Certificate> {
     match passage::verify(party) {
         Outcome::Accepted(peer) | Outcome::PartialOnly(peer) => return passage::path(party, &peer),
         Outcome::NoAnchor | Outcome::Refused(_) => {}

@@ -1,14 +1,15 @@
 //! Whether the server asks for a certificate, and whom it lets in.
 
 use countersign_pki::certificate::Certificate;
+use countersign_pki::time::UnixTime;
 
 use super::judging::{Case, Verdict};
-use super::known::{is_self_issued, parsed};
+use super::known::{Known, is_self_issued, parsed};
 use super::reach::end_text;
 use super::refusal::{self, Lineage};
-use super::{Attempt, End, HttpAnswer, Shown, Speech, Stage};
+use super::{Attempt, End, HttpAnswer, Shown, Speech, Stage, TargetSeen};
 use crate::cause::Cause;
-use crate::doctor::question::TlsVersion;
+use crate::doctor::question::{Question, TlsVersion};
 use crate::finding::{Finding, Side};
 
 /// What a connection came to, as far as the client's certificate is concerned.
@@ -57,6 +58,23 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
     {
         out.find(finding);
     }
+}
+
+/// Whether the server lets the client in, with the certificate of its own.
+pub(in crate::doctor) fn admits_client(
+    seen: &TargetSeen,
+    question: &Question,
+    known: &Known,
+    now: UnixTime,
+) -> bool {
+    let case = Case {
+        seen,
+        question,
+        known,
+        now,
+    };
+    case.shown(Shown::Own)
+        .is_some_and(|own| own.sent_certificate && outcome(own) == Outcome::Admitted)
 }
 
 /// A session that was made by another name, for nobody, opens this one.

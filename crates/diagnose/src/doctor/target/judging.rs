@@ -5,7 +5,9 @@ use countersign_pki::chain::{ExpectedName, Purpose};
 use countersign_pki::time::UnixTime;
 
 use super::known::Known;
-use super::{Attempt, Shown, Speech, TargetSeen, admission, answer, negotiation, reach, served};
+use super::{
+    Attempt, Shown, Speech, TargetSeen, admission, answer, negotiation, reach, served, staple,
+};
 use crate::doctor::Diagnosis;
 use crate::doctor::question::Question;
 use crate::finding::{Finding, RuledOut, Severity};
@@ -21,6 +23,7 @@ pub fn judge(seen: &TargetSeen, question: &Question, known: &Known, now: UnixTim
     let mut verdict = Verdict::default();
     if reach::judge(&case, &mut verdict) && negotiation::judge(&case, &mut verdict) {
         let server_is_good = served::judge(&case, &mut verdict);
+        staple::judge(&case, &mut verdict);
         admission::judge(&case, server_is_good, &mut verdict);
         answer::judge(&case, &mut verdict);
     }

@@ -8,8 +8,8 @@ use countersign_pki::name::TypedName;
 use countersign_pki::time::{UnixTime, spoken};
 
 use super::judging::{Case, Verdict};
-use super::known::{is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
-use super::{Attempt, Der, Speech, Vouched};
+use super::known::{Known, is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
+use super::{Attempt, Der, Speech, TargetSeen, Vouched};
 use crate::cause::Cause;
 use crate::chain;
 use crate::finding::{Finding, Severity, Side};
@@ -54,6 +54,49 @@ pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) -> bool {
 
 fn der(chain: &[Der]) -> Vec<Vec<u8>> {
     chain.iter().map(|der| der.0.clone()).collect()
+}
+
+/// The connection by which the server is judged.
+pub(in crate::doctor) fn serving(seen: &TargetSeen) -> Option<&Attempt> {
+    let mut attempts = seen.attempts.iter();
+    attempts.find(|attempt| attempt.trial.speech == Speech::Tls && !attempt.chain.is_empty())
+}
+
+/// What the server shows, and the issuers above it as far as anything at hand leads.
+pub(in crate::doctor) fn served_path(seen: &TargetSeen, known: &Known) -> Vec<Certificate> {
+    path(seen, known, parsed)
+}
+
+/// The same with certificates that nobody may be admitted by.
+pub(in crate::doctor) fn served_evidence(seen: &TargetSeen, known: &Known) -> Vec<Certificate> {
+    path(seen, known, |chain| {
+        let read = chain
+            .iter()
+            .filter_map(|der| Certificate::parse_as_evidence(der).ok());
+        read.map(|(certificate, _)| certificate).collect()
+    })
+}
+
+fn path(
+    seen: &TargetSeen,
+    known: &Known,
+    parsed: fn(&[Vec<u8>]) -> Vec<Certificate>,
+) -> Vec<Certificate> {
+    let sent = serving(seen).map(|attempt| parsed(&der(&attempt.chain)));
+    let sent = sent.unwrap_or_default();
+    let mut path: Vec<Certificate> = sent.first().cloned().into_iter().collect();
+    let others = parsed(&known.every_issuer());
+    while let Some(last) = path.last().filter(|last| !is_self_issued(last)) {
+        let mut above = sent.iter().skip(1).chain(&others);
+        let Some(next) = above.find(|above| is_issued_by(last, above)).cloned() else {
+            break;
+        };
+        if path.len() == MAX_PATH || path.iter().any(|known| known.der() == next.der()) {
+            break;
+        }
+        path.push(next);
+    }
+    path
 }
 
 /// What is wrong with what the server shows.
@@ -571,6 +614,9 @@ fn rule_out(case: &Case<'_>, chain: &[Vec<u8>], out: &mut Verdict) {
         format!("the server's certificate holds {}", case.meant()),
     );
 }
+
+/// webpki follows six intermediates.
+const MAX_PATH: usize = 8;
 
 /// Words that say nothing of whose a CA is.
 const COMMON_WORDS: &[&str] = &[

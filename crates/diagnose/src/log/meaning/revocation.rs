@@ -92,3 +92,8 @@ pub(in crate::log) static OCSP_INVALID: Meaning = Meaning::same(
         either(Cause::OcspStale).possible(),
     ],
 );
+
+pub(in crate::log) static STAPLE_MISSING: Meaning = Meaning::same(
+    "the certificate demands a stapled OCSP answer, and none came",
+    &[server(Cause::OcspStapleMissing)],
+);
