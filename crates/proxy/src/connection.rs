@@ -4,6 +4,7 @@
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
 mod login;
+mod passing;
 mod preface;
 mod refused;
 mod relay;

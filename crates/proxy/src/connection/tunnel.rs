@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
+use super::passing::pass_both_ways;
 use crate::access::{TunnelEnd, TunnelEvent};
 use crate::activity::{Activity, Observed};
 use crate::exchange::Caller;
@@ -92,8 +93,7 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     client.flush().await?;
     stream.write_all(&read).await?;
     stream.flush().await?;
-    copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
-    Ok(())
+    pass_both_ways(&mut client, stream).await
 }
 
 /// Resolves some time after a drain has begun: a tunnel has no end of its own to wait for, and clients of tunnels connect
@@ -114,6 +114,3 @@ async fn abandoned(caller: &Caller, activity: &Activity) {
         }
     }
 }
-
-/// Messages of chat and telemetry have a few hundred bytes.
-const BUFFER_BYTES: usize = 8 * 1024;
