@@ -71,9 +71,9 @@ impl Drop for LentBuffer {
         let bytes = std::mem::take(&mut self.bytes);
         // A thread that is ending has no shelf any more.
         let _ = SHELF.try_with(|shelf| {
-            let mut shelf = shelf.borrow_mut();
-            if shelf.len() < SHELVED {
-                shelf.push(bytes);
+            let mut shelved = shelf.borrow_mut();
+            if shelved.len() < SHELVED {
+                shelved.push(bytes);
             }
         });
     }

@@ -43,14 +43,10 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // If nothing has come, the buffer goes back at once.
-        let mut read = match this.read.take() {
-            Some(read) => read,
-            None => {
-                let mut read = LentBuffer::lend();
-                ready!(read.poll_fill(&mut this.tcp, cx))?;
-                read
-            }
-        };
+        let mut read = this.read.take().unwrap_or_else(LentBuffer::lend);
+        if read.unread().is_empty() {
+            ready!(read.poll_fill(&mut this.tcp, cx))?;
+        }
         let count = read.unread().len().min(buf.remaining());
         buf.put_slice(&read.unread()[..count]);
         read.consume(count);

@@ -30,7 +30,7 @@ where
 #[derive(Default)]
 struct Way {
     /// What was read and not yet written.
-    under_way: Option<LentBuffer>,
+    held: Option<LentBuffer>,
     state: State,
     /// Whether the writer may still hold something back.
     is_unflushed: bool,
@@ -77,7 +77,7 @@ impl Way {
     /// Reads as long as there is something and much room for it; whether the reader is waited for.
     fn fill<R: AsyncRead + Unpin>(&mut self, reader: &mut R, cx: &mut Context<'_>) -> bool {
         while matches!(self.state, State::Open) {
-            let buffer = self.under_way.get_or_insert_with(LentBuffer::lend);
+            let buffer = self.held.get_or_insert_with(LentBuffer::lend);
             if buffer.room() < MIN_ROOM {
                 return false;
             }
@@ -96,7 +96,7 @@ impl Way {
         writer: &mut W,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let Some(buffer) = &mut self.under_way else {
+        let Some(buffer) = &mut self.held else {
             return Poll::Ready(Ok(()));
         };
         while !buffer.unread().is_empty() {
@@ -107,7 +107,7 @@ impl Way {
             buffer.consume(written);
             self.is_unflushed = true;
         }
-        self.under_way = None;
+        self.held = None;
         Poll::Ready(Ok(()))
     }
 }
@@ -148,7 +148,7 @@ mod tests {
                         write.write_all(&sent).await.expect("it is read");
                         write.shutdown().await.expect("it is open");
                     };
-                    let (_, end) = tokio::join!(writing, read.read_to_end(&mut received));
+                    let ((), end) = tokio::join!(writing, read.read_to_end(&mut received));
                     end.expect("an end in order");
                     received
                 };
@@ -220,7 +220,7 @@ mod tests {
         client.write_all(b"ping").await.expect("room");
         let polled = poll_fn(|cx| Poll::Ready(way.poll(&mut one, &mut other, cx))).await;
         assert!(polled.is_pending());
-        assert!(way.under_way.is_none());
+        assert!(way.held.is_none());
         assert_eq!(
             server.read_u32().await.expect("it passed"),
             u32::from_be_bytes(*b"ping")
