@@ -74,6 +74,11 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
             ));
             continue;
         }
+        if listener.route.iter().any(|route| !route.connect.is_empty()) {
+            left_out.push(format!(
+                "tunnels of {name}: visitors ask there for no CONNECT, which other rules may admit"
+            ));
+        }
         let first = doorways.len();
         let of_listener = of_listener(loaded, listener, &name);
         if of_listener.is_empty() {
@@ -138,6 +143,9 @@ fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Do
         let own = host_of(route);
         let mut others = listener.route.iter().filter_map(host_of);
         let label = match (&own, &route.path) {
+            (None, None) if !route.connect.is_empty() => {
+                format!("{name} (CONNECT {})", route.connect.join(" "))
+            }
             (None, None) => name.to_owned(),
             (host, path) => format!(
                 "{name} ({})",
