@@ -234,9 +234,9 @@ impl Authority {
                 let (ended, next) = portion.await?;
                 if !ended.is_empty() {
                     let to = "canaries, not archived".to_owned();
-                    let dropped =
-                        self.store
-                            .drop_ended(ended, cutoff, to, Actor::Authority, now);
+                    let dropped = self
+                        .store
+                        .drop_ended(ended, cutoff, to, Actor::Authority, now);
                     let dropped = dropped.await?;
                     lock(&self.keeping.counts).dropped += dropped;
                 }

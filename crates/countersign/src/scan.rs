@@ -10,9 +10,7 @@ use countersign_diagnose::doctor::question::{Question, TlsVersion};
 use countersign_diagnose::doctor::target::{
     Attempt, HttpRequest, Preamble, Shown, Speech, TargetSeen, Trial,
 };
-use countersign_diagnose::scan::{
-    Reception, Visit, Visitor, is_only_still, reception, seen_twice,
-};
+use countersign_diagnose::scan::{Reception, Visit, Visitor, is_only_still, reception, seen_twice};
 use countersign_pki::time::UnixTime;
 use countersign_probe::server::{ClientIdentity, Limits, Prober, Wanted};
 use countersign_runtime::clock::{Clock, SystemClock};

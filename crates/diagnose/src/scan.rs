@@ -164,7 +164,9 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, manner: Manner) -> Recepti
         ));
     }
     if visitor == Visitor::Nobody && is_end && !attempt.finished && attempt.asked.is_none() {
-        return Reception::Unclear(format!("it ended {behind} before a certificate was asked for"));
+        return Reception::Unclear(format!(
+            "it ended {behind} before a certificate was asked for"
+        ));
     }
     match &attempt.end {
         End::Alert(ACCESS_DENIED) if visitor.is_for_tls() => Reception::Admitted(
@@ -177,7 +179,9 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, manner: Manner) -> Recepti
             let alert = alert_name(*code).map_or_else(|| code.to_string(), str::to_owned);
             Reception::Refused(format!("alert {alert} {behind}"))
         }
-        End::Closed | End::Reset if matches!(visitor, Visitor::Nobody | Visitor::Stranger) && is_taken(attempt) => {
+        End::Closed | End::Reset
+            if matches!(visitor, Visitor::Nobody | Visitor::Stranger) && is_taken(attempt) =>
+        {
             Reception::RefusedBehind(format!("it ended {behind}, without an alert"))
         }
         End::Closed => Reception::Refused(format!("closed {behind}")),
@@ -207,7 +211,9 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, manner: Manner) -> Recepti
 fn is_taken(attempt: &Attempt) -> bool {
     let is_over = |hello: &HelloSeen| hello.version <= TlsVersion::Tls12;
     attempt.finished
-        && (attempt.asked.is_none() || attempt.has_ticket || attempt.hello.as_ref().is_some_and(is_over))
+        && (attempt.asked.is_none()
+            || attempt.has_ticket
+            || attempt.hello.as_ref().is_some_and(is_over))
 }
 
 /// What an answer of HTTP shows.
@@ -507,7 +513,12 @@ mod tests {
                 check_where_tls_refuses(visitor, &saying(403, body), "refused behind");
             }
             // Words alone refuse nobody.
-            check(visitor, &saying(200, "\"class\":\"certificate\""), true, "admitted");
+            check(
+                visitor,
+                &saying(200, "\"class\":\"certificate\""),
+                true,
+                "admitted",
+            );
         }
         for visitor in [Visitor::Expired, Visitor::Revoked, Visitor::WrongPurpose] {
             let body = "{\"class\":\"certificate\"}";
@@ -527,17 +538,37 @@ mod tests {
             check(Visitor::Plaintext, &plain(400, body), true, "refused");
             check(Visitor::Plaintext, &plain(200, body), true, "admitted");
         }
-        check(Visitor::Plaintext, &plain(400, "bad request"), true, "unclear");
+        check(
+            Visitor::Plaintext,
+            &plain(400, "bad request"),
+            true,
+            "unclear",
+        );
         for status in [401, 403, 426] {
-            check(Visitor::Plaintext, &plain(status, ""), true, "refused behind");
+            check(
+                Visitor::Plaintext,
+                &plain(status, ""),
+                true,
+                "refused behind",
+            );
         }
         let answers = |bytes: &[u8]| Attempt {
             plaintext: bytes.to_vec(),
             ..attempt(Shown::None, End::Closed, Stage::BeforeServerHello)
         };
         check(Visitor::Plaintext, &answers(b""), true, "refused");
-        check(Visitor::Plaintext, &answers(&[21, 3, 1, 0, 2, 2, 70]), true, "refused");
-        check(Visitor::Plaintext, &answers(b"-ERR unknown command"), true, "refused behind");
+        check(
+            Visitor::Plaintext,
+            &answers(&[21, 3, 1, 0, 2, 2, 70]),
+            true,
+            "refused",
+        );
+        check(
+            Visitor::Plaintext,
+            &answers(b"-ERR unknown command"),
+            true,
+            "refused behind",
+        );
         let greets = Manner {
             speaks_before_tls: true,
             ..Manner::default()
@@ -553,7 +584,11 @@ mod tests {
             is_only_still(attempt, &seen)
         };
         assert!(look(&attempt(Shown::None, End::Open, Stage::AfterFinished)));
-        assert!(!look(&attempt(Shown::None, End::Closed, Stage::AfterFinished)));
+        assert!(!look(&attempt(
+            Shown::None,
+            End::Closed,
+            Stage::AfterFinished
+        )));
         assert!(!look(&answered(200)));
         let mut data = attempt(Shown::None, End::Open, Stage::AfterFinished);
         data.other_data = true;

@@ -183,7 +183,9 @@ fn of_routes(
             ),
         };
         let Some((own, path)) = request else {
-            left_out.push(format!("{label}: whatever is asked for belongs to a more specific route"));
+            left_out.push(format!(
+                "{label}: whatever is asked for belongs to a more specific route"
+            ));
             continue;
         };
         let trusts = |bundles: &Vec<String>| bundles.iter().any(|bundle| bundle == "internal");

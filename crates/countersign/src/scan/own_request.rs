@@ -131,19 +131,23 @@ mod tests {
         check(&[("", "")], 0, Some(("", "/")));
         check(&[("", "/a/**")], 0, Some(("", "/a/")));
         check(&[("", "/**"), ("", "/")], 0, Some(("", "/any")));
-        check(&[("", "/a/*"), ("", "/a/any")], 0, Some(("", "/a/countersign-scan")));
+        check(
+            &[("", "/a/*"), ("", "/a/any")],
+            0,
+            Some(("", "/a/countersign-scan")),
+        );
         check(&[("", "/a/*"), ("", "/a/any")], 1, Some(("", "/a/any")));
-        check(&[("", "/a/**"), ("", "/a/*"), ("", "/a/")], 0, Some(("", "/a/any/any/any")));
+        check(
+            &[("", "/a/**"), ("", "/a/*"), ("", "/a/")],
+            0,
+            Some(("", "/a/any/any/any")),
+        );
         check(
             &[("*.example.com", ""), ("any.example.com", "")],
             0,
             Some(("countersign-scan.example.com", "/")),
         );
-        check(
-            &[("a.example.com", ""), ("", "/b")],
-            1,
-            Some(("", "/b")),
-        );
+        check(&[("a.example.com", ""), ("", "/b")], 1, Some(("", "/b")));
     }
 
     #[test]

@@ -275,7 +275,9 @@ mod tests {
         checks.abort();
         assert_eq!(
             told,
-            ["begun", "ended", "begun", "ended", "begun", "ended", "begun"]
+            [
+                "begun", "ended", "begun", "ended", "begun", "ended", "begun"
+            ]
         );
         let figures = standing.figures(Instant::now()).expect("a whole look");
         assert!(figures.last_check_unix_s.is_some());

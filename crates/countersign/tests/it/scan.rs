@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use countersign_testkit::ephemeral;
-use countersign_testkit::process::{Process, Signal};
+use countersign_testkit::process::Process;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::installation::{Installation, Issued, text};
@@ -290,12 +291,16 @@ fn gateway_looks_at_itself_and_tells_what_it_found() {
     let process = installation.serve(&toml);
     let before = plain_get(metrics_address(&process), "/metrics", "");
     assert!(!before.contains("enforcement_ok{} 1"), "{before}");
-    change(&installation, &process, &format!("{toml}# and now\n").replace("[gateway]", "[gateway]\nself_check = \"2h\""));
+    change(
+        &installation,
+        &process,
+        &format!("{toml}# and now\n").replace("[gateway]", "[gateway]\nself_check = \"2h\""),
+    );
     assert_eq!(enforcement_ok(&process), 1, "{}", process.log());
     let metrics = plain_get(metrics_address(&process), "/metrics", "");
-    let at = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("countersign_gateway_enforcement_last_check_seconds{} "));
+    let at = metrics.lines().find_map(|line| {
+        line.strip_prefix("countersign_gateway_enforcement_last_check_seconds{} ")
+    });
     assert!(at.is_some_and(|at| at.trim().len() == 10), "{metrics}");
     let canaries = installation.certificates(&["--profile", "canary"]);
     assert!(
@@ -333,7 +338,9 @@ fn route_beside_a_more_specific_one_is_asked_for_what_is_its_own() {
     let installation = Installation::new();
     let upstream = service("127.0.0.1:0");
     let route = |path: &str, allow: &str| {
-        format!("[[gateway.listener.route]]\npath = \"{path}\"\nupstream = \"http://{upstream}\"\nallow = [\"{allow}\"]\n")
+        format!(
+            "[[gateway.listener.route]]\npath = \"{path}\"\nupstream = \"http://{upstream}\"\nallow = [\"{allow}\"]\n"
+        )
     };
     // Whoever asked for `/a/any` or `/` would be let in there, as anybody may be.
     let routes = [
@@ -344,7 +351,10 @@ fn route_beside_a_more_specific_one_is_asked_for_what_is_its_own() {
     ]
     .concat();
     let toml = configuration(ephemeral::address(), "client_certificate = \"request\"\n") + &routes;
-    let toml = toml.replace("allow = [\"any-trusted\"]", "client_certificate = \"require\"\nallow = [\"any-trusted\"]");
+    let toml = toml.replace(
+        "allow = [\"any-trusted\"]",
+        "client_certificate = \"require\"\nallow = [\"any-trusted\"]",
+    );
     let _process = installation.serve(&toml);
     let report = scan(&installation, 0);
     let nobody: Vec<_> = receptions(&report)
@@ -366,7 +376,9 @@ fn service_that_says_no_to_a_stranger_whom_tls_took_is_a_risk_of_its_own() {
         Nginx::start(&program, |address| {
             format!(
                 "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {}; ssl_verify_client {verify};\nreturn 401; }}",
-                text(&of.certificate()), text(&of.key()), text(&of.ca())
+                text(&of.certificate()),
+                text(&of.key()),
+                text(&of.ca())
             )
         })
     };
@@ -375,8 +387,14 @@ fn service_that_says_no_to_a_stranger_whom_tls_took_is_a_risk_of_its_own() {
     let host = lax.address().to_string();
     let port = lax.address().port().to_string();
     let report = scan_host(&installation, &[&host, "--port", &port], 0);
-    assert_eq!(report["ports"][0]["stranger"]["reception"], "refused-behind", "{report:#}");
-    assert_eq!(report["ports"][0]["client_certificate"], "asked for", "{report:#}");
+    assert_eq!(
+        report["ports"][0]["stranger"]["reception"], "refused-behind",
+        "{report:#}"
+    );
+    assert_eq!(
+        report["ports"][0]["client_certificate"], "asked for",
+        "{report:#}"
+    );
     let finding = &report["findings"][0];
     assert_eq!(finding["severity"], "risk", "{report:#}");
     assert_eq!(finding["cause"], "client-auth-not-enforced");
@@ -385,8 +403,14 @@ fn service_that_says_no_to_a_stranger_whom_tls_took_is_a_risk_of_its_own() {
     let host = strict.address().to_string();
     let port = strict.address().port().to_string();
     let report = scan_host(&installation, &[&host, "--port", &port], 0);
-    assert_eq!(report["ports"][0]["stranger"]["reception"], "refused", "{report:#}");
-    assert_eq!(report["ports"][0]["client_certificate"], "required", "{report:#}");
+    assert_eq!(
+        report["ports"][0]["stranger"]["reception"], "refused",
+        "{report:#}"
+    );
+    assert_eq!(
+        report["ports"][0]["client_certificate"], "required",
+        "{report:#}"
+    );
     assert_eq!(array(&report["findings"]).len(), 0, "{report:#}");
 }
 

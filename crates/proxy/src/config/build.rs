@@ -563,7 +563,9 @@ impl GatewayConfig {
         if every.duration().is_zero() || every >= SHORTEST_SELF_CHECK {
             return Ok(());
         }
-        let why = format!("{every} is shorter than {SHORTEST_SELF_CHECK}, and each check issues four certificates");
+        let why = format!(
+            "{every} is shorter than {SHORTEST_SELF_CHECK}, and each check issues four certificates"
+        );
         Err(ConfigError::new("gateway.self_check", why)
             .hint("use \"1m\" or longer, or \"0s\" for never; `countersign scan --config FILE` looks at once"))
     }

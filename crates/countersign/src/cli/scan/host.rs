@@ -285,15 +285,13 @@ impl PortSeen {
                         countersign_pki::certificate::Certificate::parse(&der.0).ok()?;
                     Some(Fingerprint::of(certificate.spki_der()).to_string())
                 }),
-            without_tls: plain
-                .filter(|_| speaks_plain)
-                .map(|attempt| {
-                    let manner = Manner {
-                        speaks_http: true,
-                        ..Manner::default()
-                    };
-                    reception(Visitor::Plaintext, attempt, manner)
-                }),
+            without_tls: plain.filter(|_| speaks_plain).map(|attempt| {
+                let manner = Manner {
+                    speaks_http: true,
+                    ..Manner::default()
+                };
+                reception(Visitor::Plaintext, attempt, manner)
+            }),
             without_certificate: over_tls(Visitor::Nobody, nobody),
             stranger: over_tls(Visitor::Stranger, stranger),
             answers: [plain, nobody]
