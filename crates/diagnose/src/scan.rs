@@ -376,8 +376,9 @@ const OF_CERTIFICATES: &[&str] = &[
     "client certificate",
 ];
 
-/// What nginx, Apache, Go and Tomcat tell who comes without TLS, in lower case.
+/// What our gateway, nginx, Apache, Go and Tomcat tell who comes without TLS, in lower case.
 const WANTS_TLS: &[&str] = &[
+    "this is a tls port",
     "plain http request was sent to https port",
     "speaking plain http to an ssl-enabled server port",
     "http request to an https server",
@@ -532,6 +533,7 @@ mod tests {
         let plain = |status, body| saying(status, body);
         for body in [
             "<center>The plain HTTP request was sent to HTTPS port</center>",
+            "this is a TLS port, use https://",
             "Client sent an HTTP request to an HTTPS server.",
             "You're speaking plain HTTP to an SSL-enabled server port.",
         ] {

@@ -10,7 +10,7 @@ use countersign_testkit::process::Process;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::installation::{Installation, Issued, text};
+use crate::installation::{Installation, Issued, countersign, text};
 use crate::json::array;
 use crate::metrics::{metrics_address, plain_get};
 use crate::nginx::Nginx;
@@ -317,7 +317,7 @@ fn check_that_would_flood_the_inventory_is_refused_at_load() {
         let toml = toml.replace("[gateway]", &format!("[gateway]\nself_check = \"{every}\""));
         installation.write("countersign.toml", &toml);
         let file = installation.path("countersign.toml");
-        let checked = installation.run(&["config", "check", text(&file)]);
+        let checked = countersign(&installation.path(""), &["config", "check", text(&file)]);
         assert_eq!(checked.code, Some(code), "{every}: {checked:#?}");
         checked
     };
