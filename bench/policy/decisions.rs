@@ -139,6 +139,7 @@ fn route(allow: Vec<Allow>, deny: Vec<Condition>) -> Route {
         label: "route 1".to_owned(),
         host: None,
         path: None,
+        connect: Vec::new(),
         require_certificate: true,
         allow,
         deny,

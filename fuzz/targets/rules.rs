@@ -114,6 +114,7 @@ fn index_decides_as_each_entry_does() {
                 label: "route 1".to_owned(),
                 host: None,
                 path: None,
+                connect: Vec::new(),
                 require_certificate: false,
                 allow: vec![Allow::Anyone],
                 deny: conditions,

@@ -230,6 +230,7 @@ fn every_name(terms: &Terms) -> AccessPolicy {
         label: terms.listener.to_owned(),
         host: None,
         path: None,
+        connect: Vec::new(),
         require_certificate: true,
         allow: vec![Allow::AnyTrusted],
         deny: Vec::new(),

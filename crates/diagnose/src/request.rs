@@ -15,8 +15,12 @@ use crate::refusal::Refusal;
 /// A request that two servers could read in two ways, or that no server should read at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// CONNECT asks for a tunnel; a gateway is no forward proxy.
+    /// CONNECT asks for a tunnel; a gateway is no forward proxy, and opens those alone that its routes name.
     Connect,
+    /// A CONNECT that announces a body, which RFC 9110 §9.3.6 gives no meaning.
+    ConnectBody,
+    /// A CONNECT over HTTP/1.0, with a protocol (RFC 8441), or for what is no one host and port.
+    ConnectForm,
     /// `Host` is not the host of the target (RFC 9112 §3.2).
     HostDiffers,
     /// On an address for programs of this host, a request that a browser sends for a web page of somebody else.
@@ -43,6 +47,10 @@ impl Malformed {
     fn sentence(self) -> &'static str {
         match self {
             Self::Connect => "the request asks for a CONNECT tunnel, which a gateway does not open",
+            Self::ConnectBody => "the CONNECT announces a body, and a CONNECT has none",
+            Self::ConnectForm => {
+                "the request is no CONNECT over HTTP/1.1 or HTTP/2 that asks for one host and port, as host:port"
+            }
             Self::HostDiffers => "the Host header and the request's target name different hosts",
             Self::FromWebPage => {
                 "the request was sent by a web page, or asks for another host than this one and the server behind it, as that of \

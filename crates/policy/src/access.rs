@@ -5,6 +5,7 @@
 
 mod canonical;
 mod condition;
+mod connect;
 mod explanation;
 mod extension;
 mod factors;
@@ -30,6 +31,7 @@ use countersign_pki::name::DnsName;
 
 pub use self::condition::Circumstances;
 use self::condition::{Holds, Known, Requested};
+pub use self::connect::ConnectTarget;
 pub use self::explanation::{Explanation, Rule};
 pub use self::extension::{ExtensionPattern, KeyPurpose};
 pub use self::factors::{ApiKeyPattern, ClaimValue, Factor, Factors, TokenPattern};
@@ -67,6 +69,8 @@ pub struct Route {
     pub host: Option<DnsName>,
     /// `None`: any path.
     pub path: Option<PathPattern>,
+    /// What a CONNECT may ask for; then it takes no other request, and neither host nor path say anything. Empty: it takes no CONNECT.
+    pub connect: Vec<ConnectTarget>,
     /// A certificate is needed even where the listener only asks for one.
     pub require_certificate: bool,
     /// Alternatives; never empty.
@@ -142,7 +146,8 @@ pub struct Asked<'a> {
     pub host: Option<&'a DnsName>,
     /// Method token.
     pub method: &'a str,
-    /// The path, already refused if it could be read in two ways ([`unambiguous_path`]).
+    /// The path, already refused if it could be read in two ways ([`unambiguous_path`]). Of a CONNECT, which has none, the
+    /// [`ConnectTarget`].
     pub path: &'a str,
     /// As the client sent them.
     pub headers: &'a dyn Headers,
@@ -326,6 +331,11 @@ impl AccessPolicy {
     /// Entries that do nothing and are harmless.
     pub fn redundancies(&self) -> Vec<Redundancy> {
         load::redundancies(&self.routes)
+    }
+
+    /// Whether any route takes a CONNECT.
+    pub fn opens_tunnels(&self) -> bool {
+        self.routes.iter().any(Route::is_of_tunnels)
     }
 
     /// Whether any rule looks at headers.

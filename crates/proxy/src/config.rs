@@ -16,8 +16,10 @@ mod reference;
 mod refusal;
 mod route;
 pub mod rule;
+mod self_check;
 mod shadow;
 mod trust;
+mod tunnel;
 mod upstream;
 mod upstreams;
 
@@ -193,8 +195,8 @@ pub struct ListenerConfig {
     /// Of an upstream over TLS (`tls://…`): whom it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_tls: Option<UpstreamTlsConfig>,
-    /// Of a listener with an upstream of its own: that is told of each client by a header of the PROXY protocol, "v1" or "v2".
-    /// Default: nothing is told.
+    /// Of a listener with an upstream of its own, and of routes with connect: the upstream is told of each client by a header of the PROXY
+    /// protocol, "v1" or "v2". Default: nothing is told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_proxy_protocol: Option<ProxyProtocolVersion>,
     /// Whom a listener of bytes admits; one entry that holds is enough. For PostgreSQL each entry names the users.
@@ -244,6 +246,11 @@ pub struct RouteConfig {
     /// The path: "*" stands for one segment, "**" at the end for any number of them. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What a CONNECT may ask for, each as "host:port". The route then takes CONNECT and nothing else, has neither host nor path, and whoever it
+    /// admits has a tunnel of bytes to its own upstream (`tcp://host:port`, `tls://host:port` or `unix:/path`), whatever it asked for. Default:
+    /// CONNECT is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connect: Vec<String>,
     /// Where requests go: "http://host:port", "https://host:port", `unix:/path` for HTTP over a socket of the file system, or "demo" for the built-in page that shows who the client is.
     /// Several of one kind that do the same stand in a list.
     pub upstream: UpstreamUrls,
@@ -456,6 +463,7 @@ impl RouteConfig {
         Self {
             host: None,
             path: None,
+            connect: Vec::new(),
             upstream: upstream.into(),
             balance: None,
             health: None,

@@ -4,9 +4,11 @@
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
 mod login;
+mod passing;
 mod preface;
 mod refused;
 mod relay;
+mod stream;
 mod tunnel;
 
 use std::future::poll_fn;
@@ -33,6 +35,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
+pub(crate) use self::relay::open_one_of;
+pub(crate) use self::stream::{ClientStream, StreamEnd};
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
 use crate::decisions::Recorder;
@@ -205,6 +209,8 @@ async fn serve_h1_until_quiet<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         tunnel
             .run(parts.io.into_inner(), parts.read_buf, &caller)
             .await;
+    } else if caller.is_parting() {
+        caller.unless_cut(relay::close(parts.io.into_inner())).await;
     }
     None
 }
@@ -496,18 +502,27 @@ struct Streams(Rc<Caller>);
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let caller = Rc::clone(&self.0);
+        // What sends for a tunnel is a task of its own.
+        let end = caller.take_stream_end();
         tokio::task::spawn_local(async move {
             let mut stream = pin!(stream);
             let mut withdrawn = pin!(caller.session.lifeline.cut());
             let mut exchange = None;
             poll_fn(|cx| {
-                let is_cut = exchange.is_some_and(|id| caller.in_flight.is_cut(id));
+                let is_cut = exchange.is_some_and(|id| caller.in_flight.is_cut(id))
+                    || end.as_ref().is_some_and(|end| end.is_broken_off());
                 if is_cut || withdrawn.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
                 // Another stream may have left its own.
                 caller.take_begun();
-                if stream.as_mut().poll(cx).is_ready() {
+                let polled = stream.as_mut().poll(cx);
+                // A stream that was reset has opened no tunnel.
+                caller.take_stream_end();
+                if polled.is_ready() {
+                    if let Some(end) = &end {
+                        end.note_sent();
+                    }
                     return Poll::Ready(());
                 }
                 if let Some(id) = caller.take_begun() {

@@ -1,5 +1,6 @@
 //! One request's way through: judged, freed of what the client says of itself, told who it is from, forwarded.
 
+mod connecting;
 mod form;
 mod forwarding;
 mod glass;
@@ -15,9 +16,9 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::request::Malformed;
 use countersign_policy::access::{Circumstances, Factor};
 use countersign_tls::acceptor::Session;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response, Uri, Version};
 use hyper::body::{Body, Incoming};
 
 use self::forwarding::forward;
@@ -25,7 +26,7 @@ use self::judging::refuse;
 use crate::access::RequestEvent;
 use crate::activity::Activity;
 use crate::body::ToClient;
-use crate::connection::{Kit, Tunnel};
+use crate::connection::{Kit, StreamEnd, Tunnel};
 use crate::decisions::{Asked as Seen, Recorder};
 use crate::factors::budget::Budget;
 use crate::factors::{Holder, Proof, Shown};
@@ -65,6 +66,10 @@ pub(crate) struct Caller {
     /// The host that was read last: a connection rarely asks for two.
     host: RefCell<Option<Rc<ReadHost>>>,
     tunnel: Cell<Option<Tunnel>>,
+    /// Whether the last request asked for a tunnel and got none.
+    is_parting: Cell<bool>,
+    /// Of the tunnel that the present poll opened in a stream of HTTP/2.
+    stream_end: Cell<Option<Rc<StreamEnd>>>,
     /// When the certificate was last noted as seen, in seconds.
     noted: Cell<u64>,
     bad_tokens: Budget,
@@ -93,7 +98,8 @@ impl Caller {
             in_flight,
             recorder,
         } = kit;
-        let (view, host, tunnel, noted, bad_tokens) = Default::default();
+        let (view, host, tunnel, stream_end) = Default::default();
+        let (is_parting, noted, bad_tokens) = Default::default();
         let (begun, answering, is_cut, driver) = Default::default();
         Self {
             session,
@@ -109,6 +115,8 @@ impl Caller {
             view,
             host,
             tunnel,
+            is_parting,
+            stream_end,
             noted,
             bad_tokens,
         }
@@ -117,6 +125,27 @@ impl Caller {
     /// The tunnel that the last request opened.
     pub(crate) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
+    }
+
+    /// What the last request opened instead of an answer's body.
+    pub(crate) fn set_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.set(Some(tunnel));
+    }
+
+    /// Whether the connection has to be closed, which hyper leaves to whoever has the tunnel that was asked for.
+    pub(crate) fn is_parting(&self) -> bool {
+        self.is_parting.get()
+    }
+
+    /// A tunnel in a stream of HTTP/2: [`Caller::take_stream_end`] gives the same in the poll that opens it, and in no other.
+    pub(crate) fn open_stream(&self) -> Rc<StreamEnd> {
+        let end = Rc::new(StreamEnd::default());
+        self.stream_end.set(Some(Rc::clone(&end)));
+        end
+    }
+
+    pub(crate) fn take_stream_end(&self) -> Option<Rc<StreamEnd>> {
+        self.stream_end.take()
     }
 
     pub(crate) fn is_h2(&self) -> bool {
@@ -266,6 +295,17 @@ impl Caller {
     }
 }
 
+impl ReadHost {
+    /// The path; of a CONNECT what it asks for instead.
+    pub(crate) fn asked_for<'a>(&'a self, method: &Method, target: &'a Uri) -> &'a str {
+        if method == Method::CONNECT {
+            self.written.to_str().unwrap_or_default()
+        } else {
+            target.path()
+        }
+    }
+}
+
 /// A token that was signed while a connection stood is bound to a certificate that was seen since.
 const NOTED_EACH_S: u64 = 30;
 
@@ -280,7 +320,10 @@ pub(crate) async fn exchange(
     let busy = caller.activity.begin(!request.body().is_end_stream());
     let access = RequestEvent::begin(&request);
     let (parts, body) = request.into_parts();
-    let is_grpc = grpc::is_grpc(&parts.headers);
+    // An answer of gRPC is a 200 whatever it says, and to a CONNECT that is a tunnel.
+    let is_connect = parts.method == Method::CONNECT;
+    let is_grpc = !is_connect && grpc::is_grpc(&parts.headers);
+    let is_http1 = parts.version < Version::HTTP_2;
     // Programs of this host are nobody, whatever they say.
     if caller.listener.acceptor.is_some() && stripped::is_forging(&parts.headers) {
         caller
@@ -288,9 +331,18 @@ pub(crate) async fn exchange(
             .note_bypass("forged-identity", caller.session.source);
     }
     let mut response = match glass::admit(&caller, &parts).await {
+        Ok((view, admitted)) if is_connect => {
+            connecting::connect(&caller, &view, admitted, parts, busy).await
+        }
         Ok((view, admitted)) => forward(&caller, &view, admitted, parts, body, busy).await,
         Err(refusing) => refuse(&caller, refusing, &parts),
     };
+    if is_connect && is_http1 && !response.status().is_success() {
+        // What came behind it was meant for a tunnel, and may be anybody's: it is read as no request.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        caller.is_parting.set(true);
+    }
     caller.listener.metrics.answered(response.status());
     if let Some(access) = access {
         access.end(&caller, response.status());

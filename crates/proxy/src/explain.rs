@@ -2,6 +2,7 @@
 
 mod supposed;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use countersign_diagnose::refusal::Refusal;
@@ -12,7 +13,7 @@ use countersign_pki::bundle::TrustBundle;
 use countersign_pki::chain::Verifier;
 use countersign_pki::identity::VerifiedPeer;
 use countersign_policy::access::{
-    Asked, Circumstances, Explanation, Factor, Factors, Headers, Login, Rule,
+    Asked, Circumstances, ConnectTarget, Explanation, Factor, Factors, Headers, Login, Rule,
 };
 use countersign_policy::postgresql::{InvalidPacket, Packet};
 use countersign_tls::scope::ClientCertificate;
@@ -45,7 +46,7 @@ pub enum Question {
         host: String,
         /// Method token.
         method: String,
-        /// The path, as it stands in the request.
+        /// The path, as it stands in the request; of a CONNECT what it asks for.
         path: String,
         /// The others.
         headers: HeaderMap,
@@ -75,7 +76,7 @@ pub struct Explained {
 }
 
 impl Question {
-    /// A request as a client sends it.
+    /// A request as a client sends it. A CONNECT asks for a host with its port, and has no path.
     pub fn request(
         host: &str,
         method: &str,
@@ -88,6 +89,7 @@ impl Question {
             let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
             sent.append(parsed, HeaderValue::from_str(value).map_err(|_| invalid())?);
         }
+        let path = if method == CONNECT { host } else { path };
         Ok(Self::Request {
             host: host.to_owned(),
             method: method.to_owned(),
@@ -212,12 +214,12 @@ impl<'a> ListenerPolicy<'a> {
                 },
                 Protocol::Http,
             ) => {
-                if let Ok(host) = Host::parse(host) {
+                if let Ok((host, path)) = self.asked_for(host, method, path) {
                     let asked = Asked {
                         peer,
                         host: host.name(),
                         method,
-                        path,
+                        path: &path,
                         headers,
                         factors: &Factors::NONE,
                         circumstances,
@@ -229,6 +231,23 @@ impl<'a> ListenerPolicy<'a> {
             _ => {}
         }
         false
+    }
+
+    /// The host, and the path or what a CONNECT has in its place, as they are read of a client.
+    fn asked_for<'b>(
+        self,
+        host: &str,
+        method: &str,
+        path: &'b str,
+    ) -> Result<(Host, Cow<'b, str>), Malformed> {
+        if method != CONNECT {
+            return Ok((Host::parse(host)?, path.into()));
+        }
+        if !self.plan.serving.policy.opens_tunnels() {
+            return Err(Malformed::Connect);
+        }
+        let target = ConnectTarget::parse(path).map_err(|_| Malformed::ConnectForm)?;
+        Ok((Host::parse(target.as_str())?, target.to_string().into()))
     }
 
     /// Whether rules of this route tell apart what is kept as one.
@@ -290,11 +309,13 @@ impl<'a> ListenerPolicy<'a> {
                         refusal: Some(malformed(fault, found)),
                     })
                 };
-                let host = match Host::parse(host) {
-                    Ok(host) => host,
+                let (host, path) = match self.asked_for(host, method, path) {
+                    Ok(asked) => asked,
+                    Err(fault) if method == CONNECT => return unreadable(fault, path),
                     Err(fault) => return unreadable(fault, host),
                 };
-                if self.plan.serving.is_ambiguous(path) {
+                let path = &*path;
+                if self.plan.serving.is_ambiguous(method, path) {
                     return unreadable(Malformed::PathAmbiguous, path);
                 }
                 let asked = Asked {
@@ -316,3 +337,5 @@ impl<'a> ListenerPolicy<'a> {
         }
     }
 }
+
+const CONNECT: &str = "CONNECT";

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use countersign_policy::access::{Asked, Decision, Login, NoHeaders};
@@ -57,6 +58,12 @@ pub(crate) struct Requested {
     pub(crate) headers: Option<HeaderMap>,
     /// Of the token that it was admitted with.
     pub(crate) proof: RefCell<Option<Proof>>,
+}
+
+impl Requested {
+    fn path(&self) -> &str {
+        self.host.asked_for(&self.method, &self.target)
+    }
 }
 
 struct Exchange {
@@ -221,7 +228,7 @@ impl Asking {
                     peer,
                     host: requested.host.host.name(),
                     method: requested.method.as_str(),
-                    path: requested.target.path(),
+                    path: requested.path(),
                     headers: match &headers {
                         Some(sent) => sent,
                         None => &NoHeaders,
@@ -280,6 +287,18 @@ impl Place {
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Resolves when it has to end, which then is the business of nobody but the task that waits here.
+    pub(crate) async fn cut(&self) {
+        poll_fn(|cx| {
+            if self.in_flight.is_cut(self.id) {
+                return Poll::Ready(());
+            }
+            self.in_flight.ends_with(self.id, cx.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     fn note(&self, is_handed_out: bool) {

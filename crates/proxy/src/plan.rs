@@ -21,7 +21,7 @@ use countersign_tls::credentials::SharedCredentials;
 use countersign_tls::edge::Edge;
 use countersign_tls::proxy_protocol::Version;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 
 use crate::config::IdentityHeader;
 use crate::decisions::{DecisionsPlan, ListenerRecord, Settings};
@@ -288,9 +288,11 @@ impl Serving {
             || beside.is_some_and(|shadow| shadow.policy.looks_at_factor(factor))
     }
 
-    /// Whether the path has to have one reading and has not.
-    pub(crate) fn is_ambiguous(&self, path: &str) -> bool {
-        self.looks(AccessPolicy::looks_at_paths) && !unambiguous_path(path)
+    /// Whether the path has to have one reading and has not. A CONNECT has none, and no rule about paths holds for it.
+    pub(crate) fn is_ambiguous(&self, method: &str, path: &str) -> bool {
+        method != Method::CONNECT
+            && self.looks(AccessPolicy::looks_at_paths)
+            && !unambiguous_path(path)
     }
 
     /// Whether what was asked before would go through now, and to the same upstream.
@@ -298,7 +300,7 @@ impl Serving {
         match self.decide(asked).0 {
             Decision::Allow { route } => {
                 let leads_there = self.upstreams.get(route);
-                !self.is_ambiguous(asked.path)
+                !self.is_ambiguous(asked.method, asked.path)
                     && leads_there.is_some_and(|it| it.is_still(upstream))
             }
             _ => false,
@@ -486,6 +488,7 @@ mod tests {
             label: (*path).to_owned(),
             host: None,
             path: Some(PathPattern::parse(path).expect("a pattern")),
+            connect: Vec::new(),
             require_certificate: false,
             allow: vec![Allow::Anyone],
             deny: Vec::new(),

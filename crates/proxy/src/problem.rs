@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::body::ToClient;
+use crate::upstream::UpstreamFault;
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -47,6 +48,15 @@ pub(crate) fn upstream(status: StatusCode, id: Option<&RefusalId>) -> Response<T
         "The service behind this gateway does not answer.",
         id,
     )
+}
+
+/// Whether it was slow, full, or not there.
+pub(crate) fn status(fault: &UpstreamFault) -> StatusCode {
+    match fault {
+        UpstreamFault::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        fault if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    }
 }
 
 /// A request whose body broke off.

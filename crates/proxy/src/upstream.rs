@@ -1,5 +1,6 @@
 //! Connections to upstreams: one pool per worker. Those of HTTP/1.1 serve one request at a time, those of HTTP/2 many.
 
+mod address;
 mod balance;
 mod budget;
 mod check;
@@ -14,9 +15,7 @@ mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 use http::HeaderValue;
 use tokio::time::Instant;
 
+pub(crate) use self::address::Address;
 pub(crate) use self::balance::{Balance, MAX_UPSTREAMS, Members};
 pub(crate) use self::check::{CheckFault, HealthCheck};
 use self::group::Standing;
@@ -72,16 +72,6 @@ pub(crate) enum HttpVersions {
     Http1,
     /// Over plaintext by prior knowledge (RFC 9113 §3.3).
     Http2,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Address {
-    /// Looked up at each connect.
-    Tcp { host: String, port: u16 },
-    /// The same, over TLS.
-    Tls(TlsTarget),
-    /// A socket of the file system.
-    Unix { path: PathBuf },
 }
 
 /// The idle connections of one worker, and the count of all.
@@ -264,47 +254,6 @@ impl UpstreamFault {
     }
 }
 
-impl Address {
-    /// Whether it is the same server, however it is verified.
-    pub(crate) fn is_at(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tls(one), Self::Tls(other)) => {
-                let (one, other) = (&one.settings, &other.settings);
-                one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
-            }
-            (
-                Self::Tcp { host, port },
-                Self::Tcp {
-                    host: other,
-                    port: of_other,
-                },
-            ) => host.eq_ignore_ascii_case(other) && port == of_other,
-            (one, other) => one == other,
-        }
-    }
-
-    /// Whether it is reached in the same way.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Tls(target) => {
-                write!(
-                    f,
-                    "{}:{} over TLS",
-                    target.settings.host, target.settings.port
-                )
-            }
-            Self::Unix { path } => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 impl UpstreamPool {
     pub(crate) fn new(
         bounds: Bounds,
@@ -464,14 +413,14 @@ impl UpstreamPool {
     }
 
     /// A connection for bytes, which is nobody's after this one.
-    /// `header`: what goes before everything else, TLS included.
+    /// `header`: what goes before everything else, TLS included. `limit`: how many may be open.
     pub(crate) async fn open(
         &self,
         address: &Arc<Address>,
+        limit: usize,
         header: &[u8],
     ) -> Result<Switched, UpstreamFault> {
-        // As many as the listener has clients, each of which has one.
-        let (stream, open) = self.connect(address, usize::MAX, header).await?;
+        let (stream, open) = self.connect(address, limit, header).await?;
         Ok(Switched {
             stream,
             first: Bytes::new(),

@@ -14,6 +14,7 @@ pub mod core_dump;
 pub mod descriptors;
 pub mod drain;
 pub mod file_reads;
+pub mod lent;
 pub mod listen;
 pub mod readiness;
 pub mod shutdown;

@@ -82,8 +82,28 @@ pub enum Attack {
     TwoHosts,
     /// A path that servers read in two ways.
     AmbiguousPath,
-    /// CONNECT to somewhere else.
+    /// CONNECT where no route takes any.
     Connect,
+    /// CONNECT, at a listener with a route of tunnels, for what that does not name.
+    ConnectElsewhere,
+    /// For another port of what it names.
+    ConnectOtherPort,
+    /// For what it names, with the Host of another.
+    ConnectForgedHost,
+    /// For what it names, with a body announced.
+    ConnectWithBody,
+    /// For another place, with a request behind it that would be admitted by itself.
+    ConnectHidesRequest,
+    /// For what it names, by a verified client that no rule admits.
+    ConnectNotAllowed,
+    /// For what it names, by a partner's client with the name of an internal one.
+    ConnectPartnerWithInternalName,
+    /// For what it names, without a certificate.
+    ConnectNoCertificate,
+    /// For what it names, with a leaf that the authority has revoked.
+    ConnectRevoked,
+    /// A request that is no CONNECT, for the host that a tunnel leads to.
+    RequestToTunnel,
     /// A leaf of the partner with the name of an internal client.
     PartnerWithInternalName,
     /// A session of a listener where nobody needs a certificate.
@@ -134,7 +154,9 @@ impl Attack {
             | Self::TwoSpiffeIds
             | Self::CaAsLeaf
             | Self::SessionOfAnotherListener
-            | Self::StaleFeed => true,
+            | Self::StaleFeed
+            | Self::ConnectNoCertificate
+            | Self::ConnectRevoked => true,
             Self::StolenCertificate
             | Self::NotAllowed
             | Self::PlainHttp
@@ -146,8 +168,33 @@ impl Attack {
             | Self::TwoHosts
             | Self::AmbiguousPath
             | Self::Connect
+            | Self::ConnectElsewhere
+            | Self::ConnectOtherPort
+            | Self::ConnectForgedHost
+            | Self::ConnectWithBody
+            | Self::ConnectHidesRequest
+            | Self::ConnectNotAllowed
+            | Self::ConnectPartnerWithInternalName
+            | Self::RequestToTunnel
             | Self::PartnerWithInternalName => false,
         }
+    }
+
+    /// Whether it is for a listener with a route of tunnels.
+    pub fn is_of_tunnels(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectElsewhere
+                | Self::ConnectOtherPort
+                | Self::ConnectForgedHost
+                | Self::ConnectWithBody
+                | Self::ConnectHidesRequest
+                | Self::ConnectNotAllowed
+                | Self::ConnectPartnerWithInternalName
+                | Self::ConnectNoCertificate
+                | Self::ConnectRevoked
+                | Self::RequestToTunnel
+        )
     }
 }
 
@@ -227,14 +274,19 @@ fn unexplained(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
     use Expected::{Alert, Closed, Impossible, Status};
     use TlsAlert as A;
     match attack {
+        _ if attack.is_of_tunnels() && protocol.is_bytes() => Impossible,
         // rustls sends certificate_required (RFC 8446 §6.2) in TLS 1.2 too, where RFC 5246 has only handshake_failure:
         // clients name it all the same, and it says more.
-        Attack::NoCertificate | Attack::SessionOfAnotherListener if mode == Mode::Require => {
+        Attack::NoCertificate | Attack::SessionOfAnotherListener | Attack::ConnectNoCertificate
+            if mode == Mode::Require =>
+        {
             Alert(A::CertificateRequired, Cause::ClientCertNotSent)
         }
         // In TLS 1.2 and 1.3 alike: the handshake is done before anybody could say that nobody came.
         Attack::NoCertificate if protocol.is_bytes() => Closed(Cause::ClientCertNotSent),
-        Attack::NoCertificate => Status(403, Cause::ClientCertNotSent),
+        Attack::NoCertificate | Attack::ConnectNoCertificate => {
+            Status(403, Cause::ClientCertNotSent)
+        }
         // The other way round, the client would not offer it.
         Attack::SessionOfAnotherListener => Impossible,
         Attack::Expired => Alert(A::CertificateExpired, Cause::LeafExpired),
@@ -243,7 +295,9 @@ fn unexplained(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::SameNameCa => Alert(A::UnknownCa, Cause::SameNameDifferentKeyCa),
         Attack::MissingIntermediate => Alert(A::UnknownCa, Cause::ChainMissingIntermediate),
         Attack::WrongEku => Alert(A::UnsupportedCertificate, Cause::EkuMissingClientauth),
-        Attack::Revoked => Alert(A::CertificateRevoked, Cause::CertificateRevoked),
+        Attack::Revoked | Attack::ConnectRevoked => {
+            Alert(A::CertificateRevoked, Cause::CertificateRevoked)
+        }
         Attack::OverlongChain => Alert(A::BadCertificate, Cause::ChainTooDeep),
         Attack::HugeName => Alert(A::BadCertificate, Cause::CertificateTooLarge),
         Attack::NulInSan => Alert(A::BadCertificate, Cause::MalformedCertificate),
@@ -254,8 +308,14 @@ fn unexplained(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         Attack::NotAllowed | Attack::PartnerWithInternalName if protocol.is_bytes() => {
             Alert(A::AccessDenied, Cause::IdentityNotAllowed)
         }
-        Attack::NotAllowed | Attack::PartnerWithInternalName => {
-            Status(403, Cause::IdentityNotAllowed)
+        Attack::NotAllowed
+        | Attack::PartnerWithInternalName
+        | Attack::ConnectNotAllowed
+        | Attack::ConnectPartnerWithInternalName => Status(403, Cause::IdentityNotAllowed),
+        // Streams have nothing behind them.
+        Attack::ConnectHidesRequest if protocol == Protocol::Http2Tls13 => Impossible,
+        Attack::ConnectElsewhere | Attack::ConnectOtherPort | Attack::ConnectHidesRequest => {
+            Status(403, Cause::RequestNotAllowed)
         }
         Attack::PlainHttp => Closed(Cause::PlainHttpToTlsPort),
         Attack::Tls11 => Alert(A::ProtocolVersion, Cause::TlsVersionMismatch),
@@ -271,12 +331,15 @@ fn unexplained(mode: Mode, protocol: Protocol, attack: Attack) -> Expected {
         {
             Impossible
         }
-        Attack::SniIsNotHost => Status(421, Cause::SniHostMismatch),
+        // Whoever asks a gateway for tunnels has made the connection for its own name.
+        Attack::RequestToTunnel | Attack::SniIsNotHost => Status(421, Cause::SniHostMismatch),
         Attack::UnknownSni => Alert(A::UnrecognizedName, Cause::SniUnknown),
         // RFC 9113 §8.3.1: one :authority, and no Host beside it that differs.
         Attack::TwoHosts if protocol == Protocol::Http2Tls13 => Impossible,
-        Attack::AmbiguousPath | Attack::Connect | Attack::TwoHosts => {
-            Status(400, Cause::MalformedRequest)
-        }
+        Attack::AmbiguousPath
+        | Attack::Connect
+        | Attack::ConnectForgedHost
+        | Attack::ConnectWithBody
+        | Attack::TwoHosts => Status(400, Cause::MalformedRequest),
     }
 }

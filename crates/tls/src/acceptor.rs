@@ -36,6 +36,7 @@ use crate::refused_stream::RefusedStream;
 use crate::scope::{Admits, ClientCertificate, OnRefusal, Scope, ScopeSettings};
 use crate::sessions::Origin;
 use crate::shadow::ShadowFinding;
+use crate::socket::Socket;
 use crate::sources::{Place, Sources};
 pub use crate::stream::Stream;
 
@@ -230,7 +231,7 @@ impl Acceptor {
         };
         let scope = scope.of_name(sni.as_ref());
         let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
-        let handshake = StartHandshake::from_parts(accepted, socket)
+        let handshake = StartHandshake::from_parts(accepted, Socket::new(socket))
             .into_stream(judge.config())
             .into_fallible();
         let tls = match timeout_at(deadline, handshake).await {
@@ -241,7 +242,7 @@ impl Acceptor {
                     .unwrap_or_else(|| fault::of_io(&error, &scope.settings.alpn).into());
                 if !has_gone(&fault) {
                     // tokio-rustls has written the alert.
-                    part(socket, &[]).await;
+                    part(socket.into_tcp(), &[]).await;
                 }
                 return Err(Refused {
                     shadow: judge.shown(),
@@ -292,7 +293,7 @@ impl Acceptor {
         &self,
         judged_by: &Arc<Scope>,
         judge: &Judge,
-        tls: &TlsStream<TcpStream>,
+        tls: &TlsStream<Socket>,
         sni: Option<&DnsName>,
         slot: &mut Option<Slot>,
     ) -> Result<Admitted, Fault> {
@@ -502,7 +503,7 @@ async fn greet(
 
 fn connection(
     scope: &Scope,
-    (tls, place): (TlsStream<TcpStream>, Place),
+    (tls, place): (TlsStream<Socket>, Place),
     admitted: Admitted,
     ends: Ends,
     sni: Option<DnsName>,

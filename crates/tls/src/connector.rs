@@ -35,6 +35,7 @@ use crate::fault::certificate_error;
 use crate::live::Lifeline;
 use crate::preamble;
 use crate::provider::provider;
+use crate::socket::Socket;
 
 /// Connects to one server, as often as it is asked to.
 pub struct Connector {
@@ -98,7 +99,7 @@ impl fmt::Debug for Connected {
 
 /// A TLS stream to a server.
 #[derive(Debug)]
-pub struct ServerStream(Box<TlsStream<TcpStream>>);
+pub struct ServerStream(Box<TlsStream<Socket>>);
 
 impl ServerStream {
     /// The socket beneath.
@@ -282,7 +283,7 @@ impl Connector {
             found: Mutex::default(),
         });
         let shaken = TlsConnector::from(self.config(&judge))
-            .connect(self.name.clone(), socket)
+            .connect(self.name.clone(), Socket::new(socket))
             .await;
         let found = std::mem::take(&mut *judge.found());
         match (shaken, found) {
@@ -304,7 +305,7 @@ impl Connector {
     /// The last look: what was revoked while the handshake ran counts, too.
     fn admit(
         &self,
-        stream: TlsStream<TcpStream>,
+        stream: TlsStream<Socket>,
         server: Box<VerifiedPeer>,
     ) -> Result<Connected, Box<Refusal>> {
         let server: Arc<VerifiedPeer> = Arc::from(server);

@@ -7,6 +7,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use crate::socket::Socket;
+
 /// Sends `last_words`, closes our half, and reads on for a moment.
 ///
 /// A socket closed with unread bytes in it makes the kernel send a reset, at which the client throws away what it has
@@ -38,7 +40,7 @@ pub(crate) fn alert_record(description: u8) -> Vec<u8> {
 /// the refusal, and many libraries read nothing before they have sent all of it.
 pub(crate) const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 /// After the handshake rustls lets no alert through but `close_notify`.
-pub(crate) async fn turn_away(mut tls: TlsStream<TcpStream>) {
+pub(crate) async fn turn_away(mut tls: TlsStream<Socket>) {
     tls.get_mut().1.send_close_notify();
     let mut last_words = Vec::new();
     while tls.get_mut().1.wants_write() {
@@ -46,7 +48,7 @@ pub(crate) async fn turn_away(mut tls: TlsStream<TcpStream>) {
         let _ = tls.get_mut().1.write_tls(&mut last_words);
     }
     let (socket, _) = tls.into_inner();
-    part(socket, &last_words).await;
+    part(socket.into_tcp(), &last_words).await;
 }
 
 /// Longer than a round trip anywhere, shorter than a refused client is worth.

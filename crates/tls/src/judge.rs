@@ -437,6 +437,7 @@ mod tests {
                 label: "route 1".to_owned(),
                 host: None,
                 path: None,
+                connect: Vec::new(),
                 require_certificate: false,
                 allow: vec![Allow::AnyTrusted],
                 deny: Vec::new(),

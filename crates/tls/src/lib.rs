@@ -25,5 +25,6 @@ pub mod refused_stream;
 pub mod scope;
 mod sessions;
 pub mod shadow;
+mod socket;
 mod sources;
 mod stream;

@@ -10,19 +10,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
 use crate::farewell::DRAIN_BYTES;
 use crate::pending::Slot;
+use crate::socket::Socket;
 use crate::sources::Place;
 
 /// Takes one answer. Reads end after `READ_BYTES`, everything ends after `LIFE`, whoever uses it.
 ///
 /// Shutting it down waits until the client has taken what was written, or has had its time.
 pub struct RefusedStream {
-    tls: Box<TlsStream<TcpStream>>,
+    tls: Box<TlsStream<Socket>>,
     unread: usize,
     drained: usize,
     is_closed: bool,
@@ -32,7 +32,7 @@ pub struct RefusedStream {
 }
 
 impl RefusedStream {
-    pub(crate) fn new(tls: TlsStream<TcpStream>, slot: Slot, place: Place) -> Self {
+    pub(crate) fn new(tls: TlsStream<Socket>, slot: Slot, place: Place) -> Self {
         Self {
             tls: Box::new(tls),
             unread: READ_BYTES,

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::live::Lifeline;
+use crate::socket::Socket;
 use crate::sources::Place;
 
 /// A TLS stream over TCP.
@@ -17,13 +17,13 @@ use crate::sources::Place;
 /// afterwards gets through. A farewell can still be written.
 pub struct Stream {
     // Boxed: the tasks that hold it move it about, and its handshake state is large.
-    tls: Box<TlsStream<TcpStream>>,
+    tls: Box<TlsStream<Socket>>,
     lifeline: Lifeline,
     _place: Place,
 }
 
 impl Stream {
-    pub(crate) fn new(tls: TlsStream<TcpStream>, lifeline: Lifeline, place: Place) -> Self {
+    pub(crate) fn new(tls: TlsStream<Socket>, lifeline: Lifeline, place: Place) -> Self {
         Self {
             tls: Box::new(tls),
             lifeline,
@@ -31,7 +31,7 @@ impl Stream {
         }
     }
 
-    fn tls(self: Pin<&mut Self>) -> Pin<&mut TlsStream<TcpStream>> {
+    fn tls(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Socket>> {
         Pin::new(&mut self.get_mut().tls)
     }
 }

@@ -101,6 +101,7 @@ impl Port {
             label: "everybody with a certificate".to_owned(),
             host: Some(DnsName::parse("localhost").expect("a name")),
             path: None,
+            connect: Vec::new(),
             require_certificate: false,
             allow: vec![Allow::AnyTrusted],
             deny: Vec::new(),

@@ -80,7 +80,7 @@ struct ExplainArguments {
     /// The trust domain of that authority
     #[arg(long, value_name = "NAME")]
     trust_domain: Option<TrustDomain>,
-    /// What: the host that is asked for
+    /// What: the host that is asked for; of a CONNECT with its port
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     host: String,
     /// The method

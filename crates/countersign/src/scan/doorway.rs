@@ -14,6 +14,10 @@ use crate::configuration::Loaded;
 
 /// A listener, or a route of one.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the listener"
+)]
 pub(crate) struct Doorway {
     pub(crate) door: Door,
     pub(crate) target: Target,
@@ -90,6 +94,11 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
                 "{name} hears fronts alone, by their PROXY header: scan the front"
             ));
             continue;
+        }
+        if listener.route.iter().any(|route| !route.connect.is_empty()) {
+            left_out.push(format!(
+                "tunnels of {name}: visitors ask there for no CONNECT, which other rules may admit"
+            ));
         }
         let first = doorways.len();
         let of_listener = of_listener(loaded, listener, &name, &mut left_out);
@@ -172,6 +181,9 @@ fn of_routes(
         let some_host = |route: &RouteConfig| Some(host_of(route.host.as_deref()?, WORDS[0]));
         let mut others = listener.route.iter().filter_map(some_host);
         let label = match (&route.host, &route.path) {
+            (None, None) if !route.connect.is_empty() => {
+                format!("{name} (CONNECT {})", route.connect.join(" "))
+            }
             (None, None) => name.to_owned(),
             (host, path) => format!(
                 "{name} ({})",

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use countersign_pki::name::DnsName;
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, Asked, Circumstances, Factors, NoHeaders, PathPattern, Route,
+    AccessPolicy, Allow, Asked, Circumstances, ConnectTarget, Factors, NoHeaders, PathPattern,
+    Route,
 };
 use countersign_proxy::config::RouteConfig;
 
@@ -28,6 +29,9 @@ impl Places {
                     Some(path) => Some(PathPattern::parse(path).ok()?),
                     None => None,
                 },
+                connect: (route.connect.iter())
+                    .map(|target| ConnectTarget::parse(target).ok())
+                    .collect::<Option<_>>()?,
                 require_certificate: false,
                 allow: vec![Allow::Anyone],
                 deny: Vec::new(),
@@ -44,6 +48,10 @@ impl Places {
         number: usize,
         route: &RouteConfig,
     ) -> Option<(Option<String>, String)> {
+        if !route.connect.is_empty() {
+            // Whoever asks for anything else there is in nobody's route, and TLS is the listener's.
+            return Some((None, "/".to_owned()));
+        }
         let pattern = route.path.as_deref().unwrap_or("/**");
         WORDS.iter().find_map(|word| {
             let host = route.host.as_deref().map(|host| host_of(host, word));
@@ -103,6 +111,8 @@ pub(super) const WORDS: [&str; 3] = ["any", "countersign-scan", "x7c0f2a"];
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::configuration::Configuration;
 
@@ -111,10 +121,10 @@ mod tests {
         for (host, path) in routes {
             toml += "[[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
             if !host.is_empty() {
-                toml += &format!("host = \"{host}\"\n");
+                writeln!(toml, "host = \"{host}\"").expect("a string");
             }
             if !path.is_empty() {
-                toml += &format!("path = \"{path}\"\n");
+                writeln!(toml, "path = \"{path}\"").expect("a string");
             }
         }
         let configuration: Configuration = toml::from_str(&toml).expect("TOML");

@@ -18,10 +18,13 @@ use http::Request;
 use http_body_util::Full;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
 /// Served, and in the gateway's certificate.
 const HOST: &str = "api.test";
+/// What tunnels are asked for; there is no such host.
+const TUNNEL: &str = "db.test:5432";
 
 #[tokio::test]
 async fn no_certificate_is_refused_or_anonymous_and_refused() {
@@ -151,6 +154,71 @@ async fn ambiguous_path_is_refused() {
 #[tokio::test]
 async fn connect_is_refused() {
     check(Attack::Connect).await;
+}
+
+#[tokio::test]
+async fn connect_for_what_no_route_names_is_refused() {
+    check(Attack::ConnectElsewhere).await;
+    check(Attack::ConnectOtherPort).await;
+}
+
+#[tokio::test]
+async fn connect_that_says_two_things_is_refused() {
+    check(Attack::ConnectForgedHost).await;
+    check(Attack::ConnectWithBody).await;
+}
+
+#[tokio::test]
+async fn request_behind_a_refused_connect_never_becomes_one() {
+    check(Attack::ConnectHidesRequest).await;
+}
+
+#[tokio::test]
+async fn connect_of_whom_no_rule_admits_is_refused() {
+    check(Attack::ConnectNotAllowed).await;
+    check(Attack::ConnectPartnerWithInternalName).await;
+}
+
+#[tokio::test]
+async fn connect_without_a_certificate_or_with_a_revoked_one_is_refused() {
+    check(Attack::ConnectNoCertificate).await;
+    check(Attack::ConnectRevoked).await;
+}
+
+#[tokio::test]
+async fn request_to_a_tunnel_is_refused() {
+    check(Attack::RequestToTunnel).await;
+}
+
+#[tokio::test]
+async fn the_good_client_of_the_suite_gets_a_tunnel_in_every_mode() {
+    let gateway = Gateway::start();
+    for mode in Mode::ALL {
+        for protocol in [Protocol::Http1Tls12, Protocol::Http1Tls13] {
+            let before = gateway.upstream.received_text().len();
+            // The service at its other end answers HTTP, whatever is said there of who asks.
+            let asked = format!(
+                "CONNECT {TUNNEL} HTTP/1.1\r\nHost: {TUNNEL}\r\nAuthorization: Bearer secret\r\n\r\n\
+                 GET /inside HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+            );
+            let client = gateway.client(Some(&gateway.good), protocol, HOST);
+            let address = gateway.tunnels(mode);
+            let mut stream = client.connect(address).await.expect("admitted");
+            stream.write_all(asked.as_bytes()).await.expect("open");
+            let mut heard = String::new();
+            // Of the gateway, and of the service.
+            while heard.matches("HTTP/1.1 200 ").count() < 2 {
+                let mut bytes = [0; 1024];
+                let read = tokio::time::timeout(HANG, stream.read(&mut bytes)).await;
+                let count = read.expect("in time").expect("open");
+                assert_ne!(count, 0, "{mode:?} {heard}");
+                heard += &String::from_utf8_lossy(&bytes[..count]);
+            }
+            let received = gateway.upstream.received_text().split_off(before);
+            assert!(received.starts_with("GET /inside "), "{received}");
+            assert!(!received.contains("secret"), "{received}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -494,14 +562,46 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
                 upstream = upstream.address(),
             )
         };
+        let tunnels = |mode: &str, on_refusal: &str| {
+            format!(
+                r#"
+[[gateway.listener]]
+name = "{mode}-{on_refusal}-tunnels"
+on_refusal = "{on_refusal}"
+address = "127.0.0.1:0"
+client_certificate = "{mode}"
+trust = ["internal", "partner"]
+certificate = "{certificate}"
+key = "{key}"
+
+[[gateway.listener.route]]
+connect = ["{TUNNEL}"]
+upstream = "tcp://localhost:{port}"
+allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "good" }}]
+
+[[gateway.listener.route]]
+host = "{HOST}"
+upstream = "http://{upstream}"
+allow = [{{ bundle = "partner", cn = "good" }}]
+"#,
+                certificate = certificate.display(),
+                key = key.display(),
+                port = upstream.address().port(),
+                upstream = upstream.address(),
+            )
+        };
         let config = format!(
-            "[gateway]\nworkers = 1\nmetrics_address = \"127.0.0.1:0\"\n{}{}{}{}{}{}\n[trust.partner]\nbundle = \"{}\"\n",
+            "[gateway]\nworkers = 1\nmetrics_address = \"127.0.0.1:0\"\n{}{}{}{}{}{}{}{}{}{}\n[trust.partner]\nbundle = \"{}\"\n",
             listener("require", "alert"),
             listener("request", "alert"),
             bytes("require"),
             bytes("request"),
             listener("require", "explain"),
             listener("request", "explain"),
+            tunnels("require", "alert"),
+            tunnels("request", "alert"),
+            tunnels("require", "explain"),
+            tunnels("request", "explain"),
             path("partner.pem").display()
         );
         std::fs::write(path("countersign.toml"), config).expect("writable");
@@ -545,6 +645,20 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
             (Mode::RequireExplained, false) => 4,
             (Mode::RequestExplained, false) => 5,
         };
+        self.listener(index)
+    }
+
+    /// The listener with a route of tunnels.
+    fn tunnels(&self, mode: Mode) -> SocketAddr {
+        self.listener(match mode {
+            Mode::Require => 6,
+            Mode::Request => 7,
+            Mode::RequireExplained => 8,
+            Mode::RequestExplained => 9,
+        })
+    }
+
+    fn listener(&self, index: usize) -> SocketAddr {
         let address = self.process.ready()["listeners"][index]
             .as_str()
             .expect("an address a listener");
@@ -569,15 +683,14 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
         }
     }
 
-    async fn attempt(&self, attack: Attack, mode: Mode, protocol: Protocol) -> Outcome {
-        let address = self.address_for(mode, protocol);
-        let request = get(protocol, HOST, "/");
-        let with =
-            |identity: Option<&TestIdentity>, sni: &str| self.client(identity, protocol, sni);
+    /// Who tries.
+    fn identity(&self, attack: Attack) -> Option<TestIdentity> {
         let leaf = || Leaf::client("good");
         let issued = |leaf: Leaf| self.partner.issue(leaf);
-        let identity = match attack {
-            Attack::NoCertificate | Attack::SessionOfAnotherListener => None,
+        match attack {
+            Attack::NoCertificate
+            | Attack::SessionOfAnotherListener
+            | Attack::ConnectNoCertificate => None,
             Attack::Expired => Some(issued(leaf().valid(-7200, -60))),
             Attack::NotYetValid => Some(issued(leaf().valid(3600, 7200))),
             Attack::UnknownCa => Some(TestCa::new("stranger").issue(leaf())),
@@ -590,7 +703,7 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
             Attack::WrongEku => Some(issued(
                 leaf().usages(&[rcgen::ExtendedKeyUsagePurpose::ServerAuth]),
             )),
-            Attack::Revoked => Some(self.revoked()),
+            Attack::Revoked | Attack::ConnectRevoked => Some(self.revoked()),
             Attack::OverlongChain => {
                 let mut identity = issued(leaf());
                 let intermediate = identity.chain[1].clone();
@@ -612,11 +725,26 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
             )),
             Attack::CaAsLeaf => Some(self.partner.authority_as_leaf()),
             Attack::StolenCertificate => Some(issued(leaf()).with_other_key()),
-            Attack::NotAllowed => Some(issued(Leaf::client("goof"))),
-            Attack::PartnerWithInternalName => Some(issued(Leaf::client("you"))),
+            Attack::NotAllowed | Attack::ConnectNotAllowed => Some(issued(Leaf::client("goof"))),
+            Attack::PartnerWithInternalName | Attack::ConnectPartnerWithInternalName => {
+                Some(issued(Leaf::client("you")))
+            }
             _ => Some(issued(leaf())),
-        };
+        }
+    }
+
+    async fn attempt(&self, attack: Attack, mode: Mode, protocol: Protocol) -> Outcome {
+        let address = self.address_for(mode, protocol);
+        let request = get(protocol, HOST, "/");
+        let with =
+            |identity: Option<&TestIdentity>, sni: &str| self.client(identity, protocol, sni);
+        let issued = |leaf: Leaf| self.partner.issue(leaf);
+        let identity = self.identity(attack);
         let identity = identity.as_ref();
+        if attack.is_of_tunnels() {
+            let client = with(identity, HOST);
+            return ask_for_a_tunnel(&client, attack, self.tunnels(mode), protocol).await;
+        }
         match attack {
             Attack::PlainHttp => plain(
                 address,
@@ -727,6 +855,41 @@ allow = [{{ cn = "you" }}, {{ cn = "to-revoke" }}, {{ bundle = "partner", cn = "
             self.process.log()
         );
     }
+}
+
+async fn ask_for_a_tunnel(
+    client: &Client,
+    attack: Attack,
+    address: SocketAddr,
+    protocol: Protocol,
+) -> Outcome {
+    let connect = |target: &str, host: &str| {
+        let request = Request::connect(target);
+        match protocol {
+            Protocol::Http2Tls13 if target == host => request,
+            _ => request.header("host", host),
+        }
+    };
+    let elsewhere = "127.0.0.1:22";
+    let request = match attack {
+        Attack::ConnectElsewhere => connect(elsewhere, elsewhere),
+        Attack::ConnectOtherPort => connect("db.test:5433", "db.test:5433"),
+        Attack::ConnectForgedHost => connect(TUNNEL, HOST),
+        Attack::ConnectWithBody => connect(TUNNEL, TUNNEL).header("content-length", "0"),
+        Attack::ConnectHidesRequest => {
+            let bytes = format!(
+                "CONNECT {elsewhere} HTTP/1.1\r\nHost: {elsewhere}\r\n\r\nGET /hidden HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+            );
+            return client.raw(address, bytes.as_bytes()).await;
+        }
+        Attack::RequestToTunnel if protocol == Protocol::Http2Tls13 => {
+            Request::get(format!("https://{TUNNEL}/"))
+        }
+        Attack::RequestToTunnel => Request::get("/").header("host", TUNNEL),
+        _ => connect(TUNNEL, TUNNEL),
+    };
+    let request = request.body(Full::default()).expect("a request");
+    client.request(address, request).await
 }
 
 /// What the protocol has for a question.
@@ -865,6 +1028,8 @@ impl ManualHandshake {
 
 /// RFC 9113 §3.4: the preface with an empty SETTINGS frame; the server answers with its own.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// Only catches a hang.
+const HANG: Duration = Duration::from_secs(30);
 /// RFC 8446 §5.1.
 const RECORD_HEADER: usize = 5;
 /// Times 50 ms: only catches a hang.

@@ -375,8 +375,9 @@ fn log_may_be_a_pipe_and_one_that_nobody_writes_to_is_not_waited_for() {
     let installation = Installation::empty();
     let pipe = installation.path("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
-    let doctor = || countersign(&installation.path(""), &["doctor", "--log", text(&pipe)]);
-    doctor().assert_fault(2, &["nobody writes to this pipe"]);
+    let folder = installation.path("");
+    let log = ["doctor", "--log", text(&pipe), "--json"];
+    countersign(&folder, &log[..3]).assert_fault(2, &["nobody writes to this pipe"]);
 
     let path = pipe.clone();
     let writer = thread::spawn(move || {
@@ -387,7 +388,7 @@ fn log_may_be_a_pipe_and_one_that_nobody_writes_to_is_not_waited_for() {
             b"error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required\n",
         )
     });
-    let read = doctor();
+    let read = countersign(&folder, &log);
     writer.join().expect("no panic").expect("writes");
     assert!(read.stdout.contains("client-cert-not-sent"), "{read:#?}");
 }

@@ -7,19 +7,21 @@ use super::{
 
 pub(super) fn bytes(routes: &[Route]) -> Vec<u8> {
     let mut out = Canonical(Vec::new());
-    out.text("countersign access policy 4");
+    out.text("countersign access policy 5");
     out.list(routes, |out, route| {
         // The label is for people.
         let Route {
             label: _,
             host,
             path,
+            connect,
             require_certificate,
             allow,
             deny,
         } = route;
         out.option(host.as_ref(), |out, host| out.text(host.as_str()));
         out.option(path.as_ref(), Canonical::path);
+        out.list(connect, |out, target| out.text(target.as_str()));
         out.0.push(u8::from(*require_certificate));
         out.list(allow, Canonical::allow);
         out.list(deny, Canonical::condition);

@@ -102,6 +102,11 @@ impl Index {
 
     pub(super) fn of_routes(routes: &[Route]) -> Self {
         Self::new(routes.iter().map(|route| {
+            if route.is_of_tunnels() {
+                let targets = route.connect.iter().map(|it| it.as_str().as_bytes());
+                let keys: Vec<Key<'_>> = targets.map(Key::PathStart).collect();
+                return vec![of_keys(&keys)];
+            }
             let hosts = route.host.iter().map(of_host);
             let paths = route.path.iter().map(|path| {
                 let start = path.literal_start();

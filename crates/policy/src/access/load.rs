@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use countersign_pki::name::{DnsName, NameKind, TypedName};
 
 use super::condition::Side;
+use super::connect::CONNECT;
 use super::{
-    Allow, Condition, Factor, InvalidPolicy, LoginPattern, NamePattern, PathPattern, Route,
-    TokenPattern, canonical,
+    Allow, Condition, ConnectTarget, Factor, InvalidPolicy, LoginPattern, NamePattern, PathPattern,
+    Route, TokenPattern, canonical,
 };
 
 pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
@@ -18,21 +19,61 @@ pub(super) fn check(routes: &[Route]) -> Result<(), InvalidPolicy> {
             "it has no route, so it would admit nobody",
         ));
     }
-    let mut places = HashMap::new();
+    let (mut places, mut targets) = (HashMap::new(), HashMap::new());
     for (number, route) in routes.iter().enumerate() {
-        if let Some(earlier) = places.insert(route.place(), &route.label) {
-            return Err(InvalidPolicy::new(
-                &route.label,
-                format!("{earlier} has the same host and path, so this one is never reached"),
-            )
-            .in_route(number));
+        let refuse = |why| Err(InvalidPolicy::new(&route.label, why).in_route(number));
+        for target in &route.connect {
+            if let Some(earlier) = targets.insert(target, &route.label) {
+                return refuse(format!(
+                    "{earlier} takes CONNECT {target} already, so it is never reached here"
+                ));
+            }
+        }
+        if !route.is_of_tunnels()
+            && let Some(earlier) = places.insert(route.place(), &route.label)
+        {
+            return refuse(format!(
+                "{earlier} has the same host and path, so this one is never reached"
+            ));
         }
         check_route(route).map_err(|invalid| invalid.in_route(number))?;
     }
     Ok(())
 }
 
+/// Why what it asks for is in no request that a route takes: of CONNECT and of nothing else, or of everything but that.
+fn unmet_on(route: &Route, condition: &Condition, side: Side) -> Option<String> {
+    let has_method = |wanted: &str| condition.methods.iter().any(|method| method == wanted);
+    if !route.is_of_tunnels() {
+        // Whoever denies CONNECT where nobody can ask for it means well.
+        let is_of_tunnels = condition.methods.iter().all(|method| method == CONNECT);
+        let never = side.admits() && has_method(CONNECT) && is_of_tunnels;
+        return never.then(|| {
+            "it can never hold: only a route that says connect = [\"host:port\"] takes CONNECT"
+                .to_owned()
+        });
+    }
+    if !condition.methods.is_empty() && !has_method(CONNECT) {
+        return Some("it can never hold: the route takes CONNECT and nothing else".to_owned());
+    }
+    if condition.looks_at_paths() {
+        return Some("it looks at a path, and a CONNECT has none".to_owned());
+    }
+    let is_served = |wanted: &&DnsName| {
+        let mut hosts = route.connect.iter().filter_map(ConnectTarget::host);
+        hosts.any(|host| host == *wanted || wanted.covers(host))
+    };
+    let unserved = condition.hosts.iter().find(|wanted| !is_served(wanted))?;
+    Some(format!(
+        "it can never hold: nothing that the route connects to is called {unserved}"
+    ))
+}
+
 fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
+    if route.is_of_tunnels() && (route.host.is_some() || route.path.is_some()) {
+        let why = "it has a host or a path beside connect, which says all that a CONNECT asks for";
+        return Err(InvalidPolicy::new(&route.label, why));
+    }
     if route.allow.is_empty() {
         let why =
             "it has no allow, so it would admit nobody: name them, or spell out \"any-trusted\"";
@@ -53,6 +94,7 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
                 );
             }
             Allow::When(condition) => check_host(condition, route)
+                .or_else(|| unmet_on(route, condition, Side::Allow))
                 .or_else(|| escapable_factor(condition, Side::Allow, None))
                 .map_or(Ok(()), &refuse)
                 .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
@@ -80,6 +122,7 @@ fn check_route(route: &Route) -> Result<(), InvalidPolicy> {
             );
         }
         check_host(condition, route)
+            .or_else(|| unmet_on(route, condition, Side::Deny))
             .or_else(|| escapable_factor(condition, Side::Deny, needed_issuer(route)))
             .map_or(Ok(()), &refuse)
             .and_then(|()| check_condition(condition, &place, route.path.as_ref(), 0))
@@ -400,7 +443,7 @@ fn wider_than(
 impl Route {
     /// Equal for two routes that serve the same.
     fn place(&self) -> (Option<&DnsName>, Option<String>) {
-        // `/**` leaves only `*` and CONNECT to a route for any path.
+        // `/**` leaves only `*` to a route for any path.
         let path = self.path.as_ref().filter(|path| !path.is_everything());
         (self.host.as_ref(), path.map(ToString::to_string))
     }

@@ -3,6 +3,7 @@
 use countersign_pki::identity::VerifiedPeer;
 
 use super::condition::{Circumstances, Holds, Known, Requested, Side};
+use super::connect::CONNECT;
 use super::index::{Asks, Index};
 use super::{AccessPolicy, Asked, Login, Route};
 
@@ -237,6 +238,9 @@ impl Route {
     }
 
     fn serves(&self, asked: &Asked<'_>) -> bool {
+        if asked.method == CONNECT || self.is_of_tunnels() {
+            return asked.method == CONNECT && self.connects_to(asked.path);
+        }
         self.has_host(asked.host)
             && self
                 .path

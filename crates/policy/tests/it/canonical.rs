@@ -75,6 +75,14 @@ fn what_decides_differently_is_written_differently() {
             host: place("a.example.com").host,
             ..any()
         }],
+        vec![place("CONNECT a.example.com:1")],
+        vec![place("CONNECT a.example.com:2")],
+        vec![place("CONNECT a.example.com:1 a.example.com:2")],
+        vec![place("CONNECT a.example.com:2 a.example.com:1")],
+        vec![
+            place("CONNECT a.example.com:1"),
+            place("CONNECT a.example.com:2"),
+        ],
         vec![
             Route {
                 host: place("a.example.com").host,

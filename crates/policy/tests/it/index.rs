@@ -124,6 +124,27 @@ fn ten_thousand_routes_cost_what_ten_do() {
 }
 
 #[test]
+fn ten_thousand_tunnels_cost_what_ten_do() {
+    let costs = [10, 1000, 10_000].map(|count: usize| {
+        let tunnels = (0..count).map(|number| place(&format!("CONNECT db{number}.internal:5432")));
+        let policy = policy(tunnels.collect()).unwrap();
+        let peer = peer("internal cn:a");
+        let asked = Asked {
+            peer: Some(&peer),
+            host: None,
+            method: "CONNECT",
+            path: "db7.internal:5432",
+            headers: &NoHeaders,
+            factors: &Factors::NONE,
+            circumstances: CIRCUMSTANCES,
+        };
+        assert_eq!(policy.judge(&asked), Verdict::Allow { route: 7 });
+        policy.looked_at(&asked)
+    });
+    assert_eq!(costs, [2; 3]);
+}
+
+#[test]
 fn what_is_common_to_all_is_no_key() {
     // One name in every rule, and one path in each: the path tells them apart.
     let rules: Vec<String> = (0..100)

@@ -10,6 +10,7 @@ mod adoption;
 mod break_glass;
 mod canonical;
 mod conditions;
+mod connect;
 mod factors;
 mod given_lists;
 mod index;

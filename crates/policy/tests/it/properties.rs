@@ -112,6 +112,8 @@ impl Random {
             "a.example.com /a/*",
             "*.example.com",
             "*.example.com /a",
+            "CONNECT a.example.com:5432",
+            "CONNECT [::1]:1 b.example.com:5432",
         ]);
         let allow = (0..=self.below(3)).map(|_| match self.below(6) {
             0 => Allow::Anyone,
@@ -168,7 +170,7 @@ impl Cast {
         ];
         for peer in &self.peers {
             for host in &hosts {
-                for method in ["GET", "POST", "DELETE"] {
+                for method in ["GET", "POST", "DELETE", "CONNECT"] {
                     for (path, sent) in [
                         ("/", vec![("x-env", "prod")]),
                         ("/a", vec![]),
@@ -177,6 +179,8 @@ impl Cast {
                         ("/b", vec![("x-env", "a, prod")]),
                         ("/%61/c", vec![("x-env", "b")]),
                         ("*", vec![]),
+                        ("a.example.com:5432", vec![]),
+                        ("[::1]:1", vec![("x-env", "prod")]),
                     ] {
                         ask(&Asked {
                             peer: peer.as_ref(),
@@ -254,6 +258,7 @@ fn what_a_deny_refuses_anywhere_no_allow_admits() {
             for denied in &given.deny {
                 let lone = Route {
                     path: given.path.clone(),
+                    connect: given.connect.clone(),
                     deny: vec![denied.clone()],
                     ..route(&["anyone"], &[])
                 };
@@ -296,6 +301,10 @@ fn a_condition_and_its_negation_deny_everybody_between_them() {
         };
         judged += 1;
         cast.each(|asked| {
+            // Which no route here takes.
+            if asked.method == "CONNECT" {
+                return;
+            }
             let allowed = [is_allowed(&one, asked), is_allowed(&other, asked)];
             // Of a list of which a part fits, both refuse.
             let mut has_list = false;
@@ -431,13 +440,15 @@ fn the_index_decides_what_asking_each_entry_decides() {
     for _ in 0..60 {
         // Enough of each to be filed, and no two that say the same.
         let mut places: Vec<Route> = (0..14).map(|_| random.route()).collect();
-        places.sort_by_key(|route| format!("{:?} {:?}", route.host, route.path));
-        places.dedup_by_key(|route| format!("{:?} {:?}", route.host, route.path));
+        let key = |route: &Route| format!("{:?} {:?} {:?}", route.host, route.path, route.connect);
+        places.sort_by_key(key);
+        places.dedup_by_key(|route| key(route));
         for place in &mut places {
-            let path = place.path.clone();
+            let (path, connect) = (place.path.clone(), place.connect.clone());
             let loads = |condition: &Condition| {
                 policy(vec![Route {
                     path: path.clone(),
+                    connect: connect.clone(),
                     deny: vec![condition.clone()],
                     ..route(&["any-trusted"], &[])
                 }])

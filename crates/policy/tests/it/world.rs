@@ -17,9 +17,10 @@ use countersign_pki::tbs::ExtraExtension;
 use countersign_pki::tbs::{SignatureAlgorithm, StatusSources, Template, ToBeSigned, Usage};
 use countersign_pki::time::UnixTime;
 use countersign_policy::access::{
-    AccessPolicy, Allow, ApiKeyPattern, Circumstances, ClaimValue, Condition, ExtensionPattern,
-    GrpcPattern, HeaderPattern, Headers, InvalidPolicy, IpRange, KeyPurpose, LoginPattern,
-    NamePattern, PathPattern, Route, SubjectAttribute, Tenant, TimeWindow, TokenPattern,
+    AccessPolicy, Allow, ApiKeyPattern, Circumstances, ClaimValue, Condition, ConnectTarget,
+    ExtensionPattern, GrpcPattern, HeaderPattern, Headers, InvalidPolicy, IpRange, KeyPurpose,
+    LoginPattern, NamePattern, PathPattern, Route, SubjectAttribute, Tenant, TimeWindow,
+    TokenPattern,
 };
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::CertificateDer;
@@ -333,14 +334,25 @@ pub(crate) fn route(allowed: &[&str], denied: &[&str]) -> Route {
         label: "route 1".to_owned(),
         host: None,
         path: None,
+        connect: Vec::new(),
         require_certificate: false,
         allow: allowed.iter().map(|text| allow(text)).collect(),
         deny: denied.iter().map(|text| condition(text)).collect(),
     }
 }
 
-/// A route that admits everyone: `api.example.com /charge/**`, with `-` for any host, labelled so.
+/// A route that admits everyone: `api.example.com /charge/**`, with `-` for any host, or `CONNECT db.internal:5432`, labelled so.
 pub(crate) fn place(text: &str) -> Route {
+    if let Some(targets) = text.strip_prefix("CONNECT ") {
+        let targets = targets.split_whitespace();
+        return Route {
+            label: text.to_owned(),
+            connect: targets
+                .map(|it| ConnectTarget::parse(it).unwrap())
+                .collect(),
+            ..route(&["anyone"], &[])
+        };
+    }
     let mut parts = text.split_whitespace();
     let (wanted_host, wanted_path) = (parts.next().unwrap(), parts.next());
     Route {

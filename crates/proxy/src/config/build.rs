@@ -27,7 +27,7 @@ use crate::config::refusal::on_refusal;
 use crate::config::route::{Admission, build_route, bytes_route, login_route};
 use crate::config::{
     ClientCertificateMode, EgressConfig, GatewayConfig, IdentityHeader, ListenerConfig,
-    ListenerShadowConfig, UpstreamProtocol, UpstreamUrls, shadow, upstream,
+    ListenerShadowConfig, UpstreamProtocol, UpstreamUrls, shadow, tunnel, upstream,
 };
 use crate::factors::Verification;
 use crate::plan::{
@@ -76,6 +76,7 @@ impl GatewayConfig {
             }
             listeners.push(plan);
         }
+        tunnel::refuse_to_servers_of_requests(&listeners)?;
         let context = upstream::Context {
             bundles,
             feed_life: Some(EgressConfig::FEED_LIFE),
@@ -513,7 +514,8 @@ fn served(
             upstreams: vec![group],
         });
     }
-    if listener.upstream_proxy_protocol.is_some() {
+    let opens_tunnels = listener.route.iter().any(|it| !it.connect.is_empty());
+    if listener.upstream_proxy_protocol.is_some() && !opens_tunnels {
         return Err(ConfigError::new(
             format!("{place}.upstream_proxy_protocol"),
             "requests of several clients share the connections to an HTTP upstream, and a header is for one client's",
@@ -536,6 +538,7 @@ fn served(
         )
         .hint("add [[gateway.listener.route]] with upstream and allow; for bytes, give the listener itself both"));
     }
+    tunnel::refuse_checks(place, listener)?;
     let mut routes = Vec::with_capacity(listener.route.len());
     let mut forwards = Vec::with_capacity(listener.route.len());
     for (number, route) in listener.route.iter().enumerate() {

@@ -85,6 +85,7 @@ impl EgressConfig {
             label: name.clone(),
             host: None,
             path: None,
+            connect: Vec::new(),
             require_certificate: false,
             allow: vec![Allow::Anyone],
             deny: Vec::new(),

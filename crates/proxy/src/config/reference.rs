@@ -32,6 +32,7 @@ pub fn default_toml() -> String {
     let every_route = RouteConfig {
         host: Some("api.example.com".to_owned()),
         path: Some("/charge/**".to_owned()),
+        connect: vec!["db.example.com:5432".to_owned()],
         balance: Some(BalanceMode::RoundRobin),
         health: Some(health.clone()),
         upstream_protocol: Some(HttpProtocol::Http1),

@@ -10,6 +10,7 @@ use countersign_runtime::config::ConfigError;
 use crate::config::condition::{condition, path};
 use crate::config::health::checked;
 use crate::config::rule::{AllowEntry, ConditionConfig};
+use crate::config::tunnel::targets;
 use crate::config::{ClientCertificateMode, ListenerConfig, RouteConfig, ShadowConfig, upstream};
 use crate::plan::Protocol;
 use crate::upstream::Group;
@@ -36,6 +37,7 @@ pub(super) fn build_route(
     admission: &Admission<'_>,
     upstreams: &upstream::Context<'_>,
 ) -> Result<(Route, Arc<Group>), ConfigError> {
+    let connect = targets(place, route)?;
     let host = match &route.host {
         Some(text) => Some(DnsName::parse(text).map_err(|error| {
             ConfigError::new(format!("{place}.host"), format!("{text:?}: {error}"))
@@ -73,13 +75,23 @@ pub(super) fn build_route(
             protocol: route.upstream_protocol,
             upgrades: route.upgrades.as_deref(),
         };
-        upstream::of_requests(&written, upstreams)
+        if connect.is_empty() {
+            upstream::of_requests(&written, upstreams)
+        } else {
+            upstream::of_listener(&written, Protocol::Bytes, upstreams)
+        }
     })?;
-    let upstream = checked(place, Protocol::Http, upstream, route.health.as_ref())?;
+    let spoken = if connect.is_empty() {
+        Protocol::Http
+    } else {
+        Protocol::Bytes
+    };
+    let upstream = checked(place, spoken, upstream, route.health.as_ref())?;
     let built = Route {
         label: label(number, route),
         host,
         path,
+        connect,
         require_certificate: route.client_certificate.is_some()
             || admission.mode == ClientCertificateMode::Require,
         allow,
@@ -188,6 +200,7 @@ fn listener_route(
         label: format!("listener {name}"),
         host: None,
         path: None,
+        connect: Vec::new(),
         require_certificate: admission.mode == ClientCertificateMode::Require,
         allow,
         deny,
@@ -353,11 +366,10 @@ fn allowed(
 }
 
 fn label(number: usize, route: &RouteConfig) -> String {
-    let matches: Vec<&str> = route
-        .host
-        .iter()
-        .chain(&route.path)
-        .map(String::as_str)
+    let connect = (!route.connect.is_empty()).then_some("CONNECT");
+    let written = route.host.iter().chain(&route.path).chain(&route.connect);
+    let matches: Vec<&str> = (connect.into_iter())
+        .chain(written.map(String::as_str))
         .collect();
     if matches.is_empty() {
         format!("route {}", number + 1)

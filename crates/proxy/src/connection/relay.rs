@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use countersign_diagnose::refusal::RefusalId;
 use countersign_diagnose::request::refused_connection;
 use countersign_policy::access::Decision;
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -16,6 +18,7 @@ use crate::activity::Observed;
 use crate::decisions::Asked as Seen;
 use crate::exchange::Caller;
 use crate::in_flight::{Asking, Place};
+use crate::problem;
 use crate::upstream::{Address, Choice, Switched, Upstream, UpstreamFault};
 
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
@@ -26,15 +29,14 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Some((mut choice, address, asking)) => {
             let place = caller.in_flight.enter(&caller, asking);
             // From here on a reload that takes the admission away finds it.
-            match caller
-                .unless_cut(open_one_of(&caller, &mut choice, address, &place))
-                .await
-            {
-                Some(Some(upstream)) => {
+            // As many as the listener has clients, each of which has one.
+            let opened = open_one_of(&caller, &mut choice, address, &place, usize::MAX);
+            match caller.unless_cut(opened).await {
+                Some(Ok(upstream)) => {
                     let tunnel = Tunnel::new(upstream, place);
                     tunnel.run(client, Bytes::new(), &caller).await;
                 }
-                Some(None) => close(client).await,
+                Some(Err(_)) => close(client).await,
                 None => {}
             }
         }
@@ -42,30 +44,43 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// No upstream could be reached, which was told of.
+pub(crate) struct Unreached {
+    pub(crate) status: StatusCode,
+    /// Where it is on record why.
+    pub(crate) refusal: Option<RefusalId>,
+}
+
 /// A connection to one of the upstreams; nothing of what the client sends has gone to those that could not be reached.
-async fn open_one_of(
+pub(crate) async fn open_one_of(
     caller: &Caller,
     choice: &mut Choice,
     mut address: Arc<Address>,
     place: &Place,
-) -> Option<Switched> {
-    let header = header(caller)?;
+    limit: usize,
+) -> Result<Switched, Unreached> {
+    let header = header(caller).ok_or(Unreached {
+        status: StatusCode::BAD_GATEWAY,
+        refusal: None,
+    })?;
     loop {
         let under_way = choice.under_way();
-        let fault = match caller.pool.open(&address, &header).await {
+        let fault = match caller.pool.open(&address, limit, &header).await {
             Ok(mut upstream) => {
                 choice.note_reached();
                 upstream.under_way = under_way;
-                return Some(upstream);
+                return Ok(upstream);
             }
             Err(fault) => fault,
         };
         choice.note_fault(&fault);
-        unreached(caller, &address, fault);
+        let status = problem::status(&fault);
+        let refusal = unreached(caller, &address, fault);
+        let told = Unreached { status, refusal };
         if !choice.moves_on() || !place.may_go_to(choice.upstream(), caller) {
-            return None;
+            return Err(told);
         }
-        address = Arc::clone(choice.upstream().address()?);
+        address = Arc::clone(choice.upstream().address().ok_or(told)?);
     }
 }
 
@@ -107,7 +122,7 @@ pub(super) async fn open(
     let header = header(caller);
     let header =
         header.ok_or_else(|| UpstreamFault::Connect(io::ErrorKind::NotConnected.into()))?;
-    caller.pool.open(address, &header).await
+    caller.pool.open(address, usize::MAX, &header).await
 }
 
 /// What an upstream is told of the client. `None`: its address is gone with the client itself, which is no fault of any upstream.
@@ -118,13 +133,21 @@ fn header(caller: &Caller) -> Option<Vec<u8>> {
     }
 }
 
-pub(super) fn unreached(caller: &Caller, address: &Address, fault: UpstreamFault) {
+/// Its id, where it is a refusal.
+pub(super) fn unreached(
+    caller: &Caller,
+    address: &Address,
+    fault: UpstreamFault,
+) -> Option<RefusalId> {
     if caller.pool.may_warn(address) {
         tracing::warn!(upstream = %address, listener = caller.listener.name, error = %fault, "upstream cannot be reached");
     }
-    if let UpstreamFault::Refused(refusal) = fault {
-        let listener = &caller.listener;
-        listener.upstream_refused(*refusal, &caller.session, None);
+    match fault {
+        UpstreamFault::Refused(refusal) => {
+            let listener = &caller.listener;
+            Some(listener.upstream_refused(*refusal, &caller.session, None))
+        }
+        _ => None,
     }
 }
 

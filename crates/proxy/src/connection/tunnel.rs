@@ -1,15 +1,17 @@
 //! Bytes both ways, after a switch of protocols or on a listener of bytes, until both sides end it or access is withdrawn.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
+use super::passing::pass_both_ways;
 use crate::access::{TunnelEnd, TunnelEvent};
-use crate::activity::Observed;
+use crate::activity::{Activity, Observed};
 use crate::exchange::Caller;
 use crate::in_flight::Place;
 use crate::upstream::{Switched, UpstreamFault};
@@ -18,24 +20,22 @@ use crate::upstream::{Switched, UpstreamFault};
 pub(crate) struct Tunnel {
     upstream: Switched,
     /// What was asked for is in flight for as long as it lasts.
-    _place: Place,
+    place: Place,
 }
 
 impl Tunnel {
     pub(crate) fn new(upstream: Switched, place: Place) -> Self {
-        Self {
-            upstream,
-            _place: place,
-        }
+        Self { upstream, place }
     }
 
-    /// `read` is what the client sent right behind its request.
+    /// `read` is what the client sent right behind its request. Whether both sides ended it.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
         client: Observed<S>,
         read: Bytes,
         caller: &Caller,
-    ) {
+    ) -> bool {
+        let activity = Rc::clone(&client.activity);
         let upstream_cut = match self.upstream.stream.vouched() {
             Some(vouched) => Either::Left(vouched.cut()),
             None => Either::Right(pending()),
@@ -45,9 +45,9 @@ impl Tunnel {
             biased;
             () = caller.session.lifeline.cut() => TunnelEnd::Cut,
             () = upstream_cut => TunnelEnd::Cut,
-            () = poll_fn(|cx| caller.poll_cut(cx)) => TunnelEnd::Cut,
+            () = self.place.cut() => TunnelEnd::Cut,
             () = drained(caller) => TunnelEnd::Drained,
-            () = abandoned(caller) => TunnelEnd::Idle,
+            () = abandoned(caller, &activity) => TunnelEnd::Idle,
             passed = pass(&mut self.upstream, client, read) => match passed {
                 Ok(()) => TunnelEnd::Ended,
                 Err(error) => {
@@ -56,10 +56,11 @@ impl Tunnel {
                 }
             }
         };
-        event.end(caller, end, &caller.activity.passed);
+        event.end(caller, end, &activity.passed);
         if end != TunnelEnd::Ended {
             self.upstream.stream.reset_on_close();
         }
+        end == TunnelEnd::Ended
     }
 }
 
@@ -92,8 +93,7 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     client.flush().await?;
     stream.write_all(&read).await?;
     stream.flush().await?;
-    copy_bidirectional_with_sizes(&mut client, stream, BUFFER_BYTES, BUFFER_BYTES).await?;
-    Ok(())
+    pass_both_ways(&mut client, stream).await
 }
 
 /// Resolves some time after a drain has begun: a tunnel has no end of its own to wait for, and clients of tunnels connect
@@ -104,16 +104,13 @@ async fn drained(caller: &Caller) {
 }
 
 /// Resolves when no byte has passed for a while.
-async fn abandoned(caller: &Caller) {
+async fn abandoned(caller: &Caller, activity: &Activity) {
     loop {
         // Read anew each time: a reload may have changed it.
         let limit = caller.listener.serving.load().tunnel_idle_timeout;
         sleep(limit).await;
-        if !caller.activity.take_moved() {
+        if !activity.take_moved() {
             return;
         }
     }
 }
-
-/// Messages of chat and telemetry have a few hundred bytes.
-const BUFFER_BYTES: usize = 8 * 1024;

@@ -296,7 +296,7 @@ async fn switch(
         return unanswered(caller, address, &UpstreamFault::Switched);
     };
     match lease.into_tunnel().await {
-        Ok(upstream) => caller.tunnel.set(Some(Tunnel::new(upstream, place))),
+        Ok(upstream) => caller.set_tunnel(Tunnel::new(upstream, place)),
         Err(fault) => return unanswered(caller, address, &fault),
     }
     hop::prepare_response(&mut headers);
@@ -313,12 +313,7 @@ fn unanswered(caller: &Caller, address: &Address, fault: &UpstreamFault) -> Resp
         return problem::broken_request();
     }
     warn_of(caller, address, fault);
-    let status = match fault {
-        UpstreamFault::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        fault if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
-        _ => StatusCode::BAD_GATEWAY,
-    };
-    problem::upstream(status, None)
+    problem::upstream(problem::status(fault), None)
 }
 
 /// nginx ends a connection of HTTP/2 after 1000 requests, with those on their way unprocessed, and may do so on the next one, too.

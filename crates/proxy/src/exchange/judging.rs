@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode, Uri};
 
-use super::{Caller, ReadHost, View, form};
+use super::{Caller, ReadHost, View, connecting, form};
 use crate::body::ToClient;
 use crate::decisions::Asked as Seen;
 use crate::factors::Proof;
@@ -43,16 +43,23 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         status: StatusCode::BAD_REQUEST,
         refusal: malformed(fault, found),
     };
-    if parts.method == Method::CONNECT {
+    let is_connect = parts.method == Method::CONNECT;
+    if is_connect && !view.serving.policy.opens_tunnels() {
         return Err(bad(Malformed::Connect, &parts.uri));
     }
-    if let Some(fault) = form::fault(parts) {
-        return Err(bad(fault, &parts.uri));
-    }
-    let host = caller
-        .host(parts)
-        .map_err(|fault| bad(fault, &shown_host(parts)))?;
+    let host = if is_connect {
+        let host = connecting::asked_for(parts);
+        Rc::new(host.map_err(|fault| bad(fault, &shown_target(parts)))?)
+    } else {
+        if let Some(fault) = form::fault(parts) {
+            return Err(bad(fault, &parts.uri));
+        }
+        let host = caller.host(parts);
+        host.map_err(|fault| bad(fault, &shown_host(parts)))?
+    };
+    // Whoever asks for a tunnel made the connection for this gateway, and asks for what is behind it.
     if let Some(sni) = &caller.session.sni
+        && !is_connect
         && !host::may_ask(Some(sni), &host.host)
     {
         // RFC 9110 §15.5.20: this connection is not the one to ask.
@@ -73,8 +80,8 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     if let Some(name) = padded(&parts.headers) {
         return Err(bad(Malformed::HeaderPadded, name));
     }
-    let path = parts.uri.path();
-    if view.serving.is_ambiguous(path) {
+    let path = host.asked_for(&parts.method, &parts.uri);
+    if view.serving.is_ambiguous(parts.method.as_str(), path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
     let shown = caller.shown(&view.serving, &parts.headers, None);
@@ -91,7 +98,12 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     let shadow = view.serving.shadow_of(policy);
     let shadow = shadow.and_then(|shadow| shadow.of_request(&asked, &decision));
     if shadow.is_some() {
-        let what = format_args!("{} {}{path}", parts.method, shown_host(parts));
+        let before = if is_connect {
+            String::new()
+        } else {
+            shown_host(parts)
+        };
+        let what = format_args!("{} {before}{path}", parts.method);
         (caller.listener).note_shadow(shadow, &caller.session, what);
     }
     let label = decision
@@ -110,7 +122,7 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         keep(None);
         return Ok(Admitted {
             route,
-            host,
+            host: Rc::clone(&host),
             factors: shown.factors,
             proof: shown.proof,
         });
@@ -254,10 +266,24 @@ fn origin_form(uri: Uri) -> Uri {
     Uri::from(path)
 }
 
+/// What a CONNECT says of where it wants to go, all of it.
+fn shown_target(parts: &Parts) -> String {
+    let hosts = parts.headers.get_all(HOST).iter();
+    let hosts = hosts.map(|host| format!(", Host: {}", String::from_utf8_lossy(host.as_bytes())));
+    format!(
+        "{:?} {}{}",
+        parts.version,
+        parts.uri,
+        hosts.collect::<String>()
+    )
+}
+
 pub(super) fn shown_host(parts: &Parts) -> String {
+    // Of a CONNECT the target counts, which has the port.
     let header = parts
         .headers
         .get(HOST)
+        .filter(|_| parts.method != Method::CONNECT)
         .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     header
         .or_else(|| parts.uri.authority().map(ToString::to_string))

@@ -70,7 +70,7 @@ impl HealthCheck {
                     Ok(())
                 }
                 (Upstream::Bytes(address), _) => {
-                    let _open = pool.open(address, &[]).await?;
+                    let _open = pool.open(address, usize::MAX, &[]).await?;
                     Ok(())
                 }
             }

@@ -3,6 +3,7 @@
 mod administration;
 mod balance;
 mod configuration;
+mod connect;
 mod egress;
 mod forwarding;
 mod frames;

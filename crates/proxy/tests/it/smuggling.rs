@@ -477,8 +477,9 @@ async fn head_of_a_request_has_one_reading_or_none() {
         ("GET https://api.example.com/x HTTP/1.1\r\n\r\n", Refused(400)),
         ("GET https://a@api.example.com/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n", Refused(400)),
         ("GET api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n", Refused(400)),
-        ("CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n", Refused(400)),
-        ("CONNECT /x HTTP/1.1\r\nHost: api.example.com\r\n\r\n", Refused(400)),
+        // RFC 9110 §9.3.6: what is behind it is for a tunnel.
+        ("CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n", Unreadable(400)),
+        ("CONNECT /x HTTP/1.1\r\nHost: api.example.com\r\n\r\n", Unreadable(400)),
         ("GET /x HTTP/1.1\r\n\r\n", Refused(400)),
         ("GET /x HTTP/1.0\r\n\r\n", Unreadable(400)),
         ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", Refused(400)),

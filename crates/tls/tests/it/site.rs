@@ -161,6 +161,7 @@ pub(crate) fn policy(hosts: &[&str]) -> Arc<AccessPolicy> {
         label: format!("route {host}"),
         host: Some(DnsName::parse(host).expect("a name")),
         path: None,
+        connect: Vec::new(),
         require_certificate: false,
         allow: vec![Allow::AnyTrusted],
         deny: Vec::new(),

@@ -317,6 +317,8 @@ fn what(what: &What) -> String {
         What::Request { host, method, path } => {
             let host = host.as_deref().unwrap_or_default();
             match path {
+                // What it asks for stands there with its host.
+                RecordedPath::Whole(path) if method == "CONNECT" => format!("{method} {path}"),
                 RecordedPath::Whole(path) => format!("{method} {host}{path}"),
                 RecordedPath::TooLong { bytes, .. } => {
                     format!("{method} {host} with a path of {bytes} bytes")

@@ -382,7 +382,7 @@ fn judge(host: &str, shut: Option<u16>, ports: &[PortSeen]) -> Vec<Finding> {
                 None => finding(format!("{at} answers clients without TLS; whether it is the same service cannot be told from here")).risk(),
             });
         }
-        if let (true, Some(how)) = (must_be_shut, behind(&port.without_tls)) {
+        if let (true, Some(how)) = (must_be_shut, behind(port.without_tls.as_ref())) {
             let words = format!("{at} answers clients without TLS, although it says no: {how}");
             let finding = Finding::fault(Cause::PlaintextAlsoAccepted, Side::Server, words);
             findings.push(finding.with("port", port.port).risk());
@@ -406,11 +406,12 @@ fn judge(host: &str, shut: Option<u16>, ports: &[PortSeen]) -> Vec<Finding> {
                 port,
                 format!("{at} asks for a certificate and takes one that signed itself"),
             ));
-        } else if let Some(how) = behind(&port.stranger) {
+        } else if let Some(how) = behind(port.stranger.as_ref()) {
             findings.push(not_enforced(port, format!(
                 "{at} takes a certificate that signed itself, and only what stands behind TLS says no ({how}), for whatever reason"
             )).risk());
-        } else if let (true, Some(how)) = (must_be_shut, behind(&port.without_certificate)) {
+        } else if let (true, Some(how)) = (must_be_shut, behind(port.without_certificate.as_ref()))
+        {
             findings.push(not_enforced(port, format!(
                 "{at} lets clients without a certificate through TLS, and only what stands behind it says no ({how}), for whatever reason"
             )).risk());
@@ -431,7 +432,7 @@ fn not_enforced(port: &PortSeen, words: String) -> Finding {
     Finding::fault(Cause::ClientAuthNotEnforced, Side::Server, words).with("port", port.port)
 }
 
-fn behind(reception: &Option<Reception>) -> Option<&str> {
+fn behind(reception: Option<&Reception>) -> Option<&str> {
     match reception {
         Some(Reception::RefusedBehind(how)) => Some(how),
         _ => None,
