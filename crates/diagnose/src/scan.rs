@@ -533,6 +533,7 @@ mod tests {
         let plain = |status, body| saying(status, body);
         for body in [
             "<center>The plain HTTP request was sent to HTTPS port</center>",
+            "this is a TLS port, use https://",
             "Client sent an HTTP request to an HTTPS server.",
             "You're speaking plain HTTP to an SSL-enabled server port.",
         ] {

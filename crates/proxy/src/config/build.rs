@@ -559,21 +559,6 @@ fn served(
     })
 }
 
-impl GatewayConfig {
-    /// Each look has four certificates issued, which stay in the inventory for days.
-    fn check_self_check(&self) -> Result<(), ConfigError> {
-        let every = self.self_check;
-        if every.duration().is_zero() || every >= SHORTEST_SELF_CHECK {
-            return Ok(());
-        }
-        let why = format!(
-            "{every} is shorter than {SHORTEST_SELF_CHECK}, and each check issues four certificates"
-        );
-        Err(ConfigError::new("gateway.self_check", why)
-            .hint("use \"1m\" or longer, or \"0s\" for never; `countersign scan --config FILE` looks at once"))
-    }
-}
-
 fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
     let twice = (1..forms.len()).find(|&index| forms[..index].contains(&forms[index]));
     match twice {
@@ -584,9 +569,6 @@ fn check_distinct(forms: &[IdentityHeader]) -> Result<(), ConfigError> {
         None => Ok(()),
     }
 }
-
-/// 40,000 canaries a week, at some hundred handshakes a minute.
-const SHORTEST_SELF_CHECK: TimeSpan = TimeSpan::from_seconds(60);
 
 /// nginx's `keepalive_timeout`: clients and balancers in the field are tuned to it.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
