@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use countersign_pki::feed::Sequence;
 use countersign_pki::time::UnixTime;
 use countersign_policy::administration::Role;
-use countersign_policy::issuance::Actor;
+use countersign_policy::issuance::{Actor, Profile};
 use countersign_policy::retention::{Retention, Witness};
 use countersign_runtime::drain::Drain;
 use countersign_store::error::StoreError;
@@ -167,6 +167,9 @@ impl Authority {
     }
 
     async fn pass(&self, drain: &Drain) {
+        if let Err(error) = self.drop_canaries(drain).await {
+            tracing::error!(target: "retention", %error, "canaries that have ended stay in the inventory for now");
+        }
         let mut whole = LastPass {
             at: self.now(),
             dropped: Dropped::default(),
@@ -211,6 +214,41 @@ impl Authority {
             lock(&self.keeping.counts).last_pass = Some(self.now());
         }
         *lock(&self.keeping.last) = Some(whole);
+    }
+
+    /// They leave without a rule, too, and into no archive: nobody asks for them, and the audit log has each.
+    async fn drop_canaries(&self, drain: &Drain) -> Result<(), PruneError> {
+        let mut watch = self.keeping.witness.lock().await;
+        let now = self.now();
+        let witness = self.advanced(&mut watch, now).await?;
+        let cutoff = Retention::OF_CANARIES.cutoff(witness, now);
+        for profile in [Profile::CANARY, Profile::CANARY_SERVER] {
+            let mut after = None;
+            loop {
+                let portion = self.store.ended_of_profile(
+                    profile.clone(),
+                    after,
+                    cutoff,
+                    witness.judged_at(now),
+                );
+                let (ended, next) = portion.await?;
+                if !ended.is_empty() {
+                    let to = "canaries, not archived".to_owned();
+                    let dropped = self
+                        .store
+                        .drop_ended(ended, cutoff, to, Actor::Authority, now);
+                    let dropped = dropped.await?;
+                    lock(&self.keeping.counts).dropped += dropped;
+                }
+                after = next;
+                if after.is_none() || drain.is_draining() {
+                    break;
+                }
+                // Others get their turn.
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        Ok(())
     }
 
     /// Lets leave what is due: a part of it, so that the answer comes soon.

@@ -2,14 +2,15 @@
 
 pub(crate) mod doorway;
 pub(crate) mod listening;
+mod own_request;
 
 use std::path::Path;
 
 use countersign_diagnose::doctor::question::{Question, TlsVersion};
 use countersign_diagnose::doctor::target::{
-    HttpRequest, Preamble, Shown, Speech, TargetSeen, Trial,
+    Attempt, HttpRequest, Preamble, Shown, Speech, TargetSeen, Trial,
 };
-use countersign_diagnose::scan::{Reception, Visit, Visitor, reception};
+use countersign_diagnose::scan::{Reception, Visit, Visitor, is_only_still, reception, seen_twice};
 use countersign_pki::time::UnixTime;
 use countersign_probe::server::{ClientIdentity, Limits, Prober, Wanted};
 use countersign_runtime::clock::{Clock, SystemClock};
@@ -24,12 +25,7 @@ pub(crate) async fn visit(doorway: &Doorway, canaries: Option<&Canaries>) -> Vec
         .into_iter()
         .filter(|visitor| doorway.must_refuse(*visitor))
         .collect();
-    let trials: Vec<Trial> = uninvited
-        .iter()
-        .map(|visitor| trial(doorway, *visitor))
-        .collect();
-    let seen = look(doorway, None, &[], &trials).await;
-    note(&mut visits, doorway, &uninvited, &seen);
+    send(&mut visits, doorway, None, &[], &uninvited).await;
     let Some(canaries) = canaries else {
         return visits;
     };
@@ -47,12 +43,42 @@ pub(crate) async fn visit(doorway: &Doorway, canaries: Option<&Canaries>) -> Vec
                 .chain(&canaries.root)
                 .cloned()
                 .collect();
-            let trials = [trial(doorway, visitor)];
-            let seen = look(doorway, Some(identity.clone()), &anchors, &trials).await;
-            note(&mut visits, doorway, &[visitor], &seen);
+            send(&mut visits, doorway, Some(identity), &anchors, &[visitor]).await;
         }
     }
     visits
+}
+
+/// Sends these, and once more whoever found nothing but stillness.
+async fn send(
+    visits: &mut Vec<Visit>,
+    doorway: &Doorway,
+    identity: Option<&ClientIdentity>,
+    anchors: &[Vec<u8>],
+    visitors: &[Visitor],
+) {
+    let trials: Vec<Trial> = visitors.iter().map(|it| trial(doorway, *it)).collect();
+    let seen = look(doorway, identity.cloned(), anchors, &trials).await;
+    for (place, &visitor) in visitors.iter().enumerate() {
+        let attempt = seen.attempts.get(place);
+        let mut found = received(doorway, visitor, attempt);
+        if attempt.is_some_and(|attempt| is_only_still(attempt, &found)) {
+            let again = look(doorway, identity.cloned(), anchors, &trials[place..=place]).await;
+            found = seen_twice(received(doorway, visitor, again.attempts.first()));
+        }
+        visits.push(Visit {
+            door: doorway.door.clone(),
+            visitor,
+            reception: found,
+        });
+    }
+}
+
+fn received(doorway: &Doorway, visitor: Visitor, attempt: Option<&Attempt>) -> Reception {
+    attempt.map_or_else(
+        || Reception::Unclear("no connection came about".to_owned()),
+        |attempt| reception(visitor, attempt, doorway.manner(visitor)),
+    )
 }
 
 async fn look(
@@ -75,20 +101,6 @@ async fn look(
         limits: Limits::default(),
     };
     Prober.try_each(&wanted, trials).await
-}
-
-fn note(visits: &mut Vec<Visit>, doorway: &Doorway, visitors: &[Visitor], seen: &TargetSeen) {
-    for (place, &visitor) in visitors.iter().enumerate() {
-        let reception = seen.attempts.get(place).map_or_else(
-            || Reception::Unclear("no connection came about".to_owned()),
-            |attempt| reception(visitor, attempt, doorway.path.is_some()),
-        );
-        visits.push(Visit {
-            door: doorway.door.clone(),
-            visitor,
-            reception,
-        });
-    }
 }
 
 fn trial(doorway: &Doorway, visitor: Visitor) -> Trial {

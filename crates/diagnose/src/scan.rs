@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use crate::cause::Cause;
-use crate::doctor::target::{Attempt, End, Shown, Stage};
+use crate::doctor::question::TlsVersion;
+use crate::doctor::target::{Attempt, End, HelloSeen, HttpAnswer, Shown, Stage};
 use crate::evidence::printable;
 use crate::finding::{Finding, Side};
 use crate::handshake::alert_name;
@@ -94,6 +95,8 @@ pub enum Reception {
     Admitted(String),
     /// It was turned away.
     Refused(String),
+    /// TLS took it, or was not asked for; what stands behind said no, for whatever reason.
+    RefusedBehind(String),
     /// What was seen does not say.
     Unclear(String),
 }
@@ -110,8 +113,19 @@ pub struct Visit {
     pub reception: Reception,
 }
 
-/// What an attempt shows. `speaks_http`: a request was to be answered.
-pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Reception {
+/// What is known of a door before anybody comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// A request is to be answered.
+    pub speaks_http: bool,
+    /// This visitor is refused by TLS itself: an answer of HTTP, whatever it says, comes from where it must not get to.
+    pub refuses_by_tls: bool,
+    /// Words are exchanged before TLS, of whoever comes.
+    pub speaks_before_tls: bool,
+}
+
+/// What an attempt shows.
+pub fn reception(visitor: Visitor, attempt: &Attempt, manner: Manner) -> Reception {
     if visitor != Visitor::Plaintext && attempt.trial.certificate != Shown::None {
         if let End::Withheld(why) = &attempt.end {
             return Reception::Unclear(printable(
@@ -124,24 +138,17 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
         }
     }
     if let Some(answer) = &attempt.http {
-        let how = printable(
-            format!("HTTP {} {}", answer.status, answer.reason),
-            MAX_TEXT_BYTES,
-        );
-        return match answer.status {
-            403 | 421 if visitor.is_for_tls() && !answer.body.contains(CLASS_OF_CERTIFICATES) => {
-                Reception::Admitted(format!(
-                    "{how}: the certificate was taken, only its name was not"
-                ))
-            }
-            status if REFUSALS.contains(&status) => Reception::Refused(how),
-            // A gateway that has no such route, or the service that it admitted to: the certificate decides nothing here.
-            404 if visitor.is_canary() => Reception::Unclear(how),
-            _ => Reception::Admitted(how),
-        };
+        return answered(visitor, answer, manner);
     }
     if attempt.other_data {
         return Reception::Admitted("data of the service".to_owned());
+    }
+    if visitor == Visitor::Plaintext
+        && !manner.speaks_before_tls
+        && !attempt.plaintext.is_empty()
+        && !attempt.plaintext.starts_with(ALERT_RECORD)
+    {
+        return Reception::RefusedBehind("data that is neither HTTP nor TLS".to_owned());
     }
     let behind = match attempt.at {
         Stage::AfterFinished => "behind the handshake",
@@ -156,6 +163,11 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
             "it ended {behind}, so that nobody looked at a certificate"
         ));
     }
+    if visitor == Visitor::Nobody && is_end && !attempt.finished && attempt.asked.is_none() {
+        return Reception::Unclear(format!(
+            "it ended {behind} before a certificate was asked for"
+        ));
+    }
     match &attempt.end {
         End::Alert(ACCESS_DENIED) if visitor.is_for_tls() => Reception::Admitted(
             "alert access_denied: the certificate was taken, only its name was not".to_owned(),
@@ -167,9 +179,14 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
             let alert = alert_name(*code).map_or_else(|| code.to_string(), str::to_owned);
             Reception::Refused(format!("alert {alert} {behind}"))
         }
+        End::Closed | End::Reset
+            if matches!(visitor, Visitor::Nobody | Visitor::Stranger) && is_taken(attempt) =>
+        {
+            Reception::RefusedBehind(format!("it ended {behind}, without an alert"))
+        }
         End::Closed => Reception::Refused(format!("closed {behind}")),
         End::Reset => Reception::Refused(format!("reset {behind}")),
-        End::Open if attempt.finished && !speaks_http => {
+        End::Open if attempt.finished && !manner.speaks_http => {
             Reception::Admitted("the connection stays open behind the handshake".to_owned())
         }
         End::TimedOut if visitor == Visitor::Plaintext => {
@@ -189,30 +206,119 @@ pub fn reception(visitor: Visitor, attempt: &Attempt, speaks_http: bool) -> Rece
     }
 }
 
-/// A fault for each visitor that was let in, the least that it takes first.
+/// Whether the server has gone through with the handshake, so that what ends the connection is nothing of a certificate: up to TLS 1.2 it
+/// speaks last, from 1.3 on it gives tickets to whom it took (RFC 8446 §4.6.1).
+fn is_taken(attempt: &Attempt) -> bool {
+    let is_over = |hello: &HelloSeen| hello.version <= TlsVersion::Tls12;
+    attempt.finished
+        && (attempt.asked.is_none()
+            || attempt.has_ticket
+            || attempt.hello.as_ref().is_some_and(is_over))
+}
+
+/// What an answer of HTTP shows.
+fn answered(visitor: Visitor, answer: &HttpAnswer, manner: Manner) -> Reception {
+    let how = printable(
+        format!("HTTP {} {}", answer.status, answer.reason),
+        MAX_TEXT_BYTES,
+    );
+    if visitor == Visitor::Plaintext {
+        return match answer.status {
+            400 | 497 if says_any(answer, WANTS_TLS) => Reception::Refused(how),
+            400 => Reception::Unclear(how),
+            401 | 403 | 407 | 421 | 426 => Reception::RefusedBehind(how),
+            _ => Reception::Admitted(how),
+        };
+    }
+    // What an upstream writes must not pass for the gateway's own words.
+    let is_of_certificates = !manner.refuses_by_tls && says_any(answer, OF_CERTIFICATES);
+    match answer.status {
+        400 | 401 | 403 | 495 | 496 if is_of_certificates => Reception::Refused(how),
+        // A name that no rule admits is for whoever reads it to refuse.
+        401 | 403 | 421 if matches!(visitor, Visitor::Unnamed | Visitor::OtherHost) => {
+            Reception::Refused(how)
+        }
+        401 | 403 | 407 | 421 if visitor.is_for_tls() => Reception::Admitted(format!(
+            "{how}: the certificate was taken, only its name was not"
+        )),
+        401 | 403 | 407 | 421 => Reception::RefusedBehind(how),
+        // Any service may find our request bad.
+        400 if !manner.refuses_by_tls => Reception::Unclear(how),
+        // A gateway that has no such route, or the service that it admitted to: the certificate decides nothing here.
+        404 if visitor.is_canary() => Reception::Unclear(how),
+        _ => Reception::Admitted(how),
+    }
+}
+
+fn says_any(answer: &HttpAnswer, phrases: &[&str]) -> bool {
+    let text = format!("{}\n{}", answer.reason, answer.body).to_ascii_lowercase();
+    phrases.iter().any(|phrase| text.contains(phrase))
+}
+
+/// Whether somebody counts as let in only because nothing happened for a while: a server without a processor to run on is as still.
+pub fn is_only_still(attempt: &Attempt, reception: &Reception) -> bool {
+    matches!(reception, Reception::Admitted(_))
+        && attempt.http.is_none()
+        && !attempt.other_data
+        && attempt.end == End::Open
+}
+
+/// What two looks show, the first of which found stillness alone.
+pub fn seen_twice(again: Reception) -> Reception {
+    match again {
+        Reception::Refused(how) | Reception::RefusedBehind(how) => Reception::Unclear(format!(
+            "the connection stayed open once, and the next one did not: {how}"
+        )),
+        other => other,
+    }
+}
+
+/// A fault for each visitor that was let in, the least that it takes first; then a risk for each that only what stands behind TLS refused.
 pub fn findings(visits: &[Visit]) -> Vec<Finding> {
-    let mut admitted: Vec<_> = visits
+    let mut told: Vec<_> = visits
         .iter()
-        .filter_map(|visit| match &visit.reception {
-            Reception::Admitted(how) => Some((visit, how)),
-            Reception::Refused(_) | Reception::Unclear(_) => None,
+        .filter_map(|visit| {
+            let Visit { door, visitor, .. } = visit;
+            let (Door { name, address }, who) = (door, visitor.who());
+            let (finding, how) = match &visit.reception {
+                Reception::Admitted(how) => {
+                    let words = format!("{name} at {address} let in {who}: {how}");
+                    (Finding::fault(visitor.cause(), Side::Server, words), how)
+                }
+                Reception::RefusedBehind(how) => {
+                    let words = match visitor {
+                        Visitor::Plaintext => format!("{name} at {address} answers {who}, although it says no: {how}"),
+                        _ => format!("{name} at {address} let {who} through TLS, and only what stands behind it said no: {how}"),
+                    };
+                    (Finding::fault(visitor.cause(), Side::Server, words).risk(), how)
+                }
+                Reception::Refused(_) | Reception::Unclear(_) => return None,
+            };
+            let finding = finding
+                .with("door", name)
+                .with("address", address)
+                .with("visitor", who)
+                .with("answer", how);
+            Some((visitor, finding))
         })
         .collect();
-    admitted.sort_by_key(|(visit, _)| visit.visitor);
-    admitted
-        .into_iter()
-        .map(|(visit, how)| {
-            let Door { name, address } = &visit.door;
-            Finding::fault(
-                visit.visitor.cause(),
-                Side::Server,
-                format!("{name} at {address} let in {}: {how}", visit.visitor.who()),
-            )
-            .with("door", name)
-            .with("address", address)
-            .with("visitor", visit.visitor.who())
-            .with("answer", how)
+    told.sort_by_key(|(visitor, finding)| (finding.severity, **visitor));
+    told.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// Visits that say nothing, and that no other visit to the same address makes up for: nobody knows whether such a visitor is refused there.
+pub fn undecided(visits: &[Visit]) -> Vec<&Visit> {
+    let is_unclear = |visit: &Visit| matches!(visit.reception, Reception::Unclear(_));
+    let is_made_up_for = |unclear: &Visit| {
+        visits.iter().any(|other| {
+            other.door.address == unclear.door.address
+                && other.visitor == unclear.visitor
+                && !is_unclear(other)
         })
+    };
+    visits
+        .iter()
+        .filter(|visit| is_unclear(visit) && !is_made_up_for(visit))
         .collect()
 }
 
@@ -257,14 +363,27 @@ pub fn way_round(door: &Door, upstream: &str, at: &str) -> Finding {
     ))
 }
 
-/// By these a server says no: 400 and 495 to 497 are nginx's for certificates and plaintext, 421 is for another host.
-const REFUSALS: [u16; 8] = [400, 401, 403, 421, 426, 495, 496, 497];
+/// How a record with an alert begins (RFC 8446 §5.1): TLS is spoken here, and nothing else.
+const ALERT_RECORD: &[u8] = &[21, 3];
 
 /// RFC 8446 §6.2: what a rule says no by.
 const ACCESS_DENIED: u8 = 49;
 
-/// What our gateway tells whose certificate is refused, where it explains (RFC 9457).
-const CLASS_OF_CERTIFICATES: &str = "\"class\":\"certificate\"";
+/// What our gateway (RFC 9457), nginx and IIS tell whose certificate is refused, in lower case.
+const OF_CERTIFICATES: &[&str] = &[
+    "\"class\":\"certificate\"",
+    "ssl certificate",
+    "client certificate",
+];
+
+/// What our gateway, nginx, Apache, Go and Tomcat tell who comes without TLS, in lower case.
+const WANTS_TLS: &[&str] = &[
+    "this is a tls port",
+    "plain http request was sent to https port",
+    "speaking plain http to an ssl-enabled server port",
+    "http request to an https server",
+    "requires tls",
+];
 
 /// A line of a terminal.
 const MAX_TEXT_BYTES: usize = 160;
@@ -274,8 +393,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::doctor::question::TlsVersion;
-    use crate::doctor::target::{CertificateRequest, HttpAnswer, Preamble, Speech, Trial};
+    use crate::doctor::target::{CertificateRequest, Preamble, Speech, Trial};
+    use crate::finding::Severity;
 
     fn attempt(shown: Shown, end: End, at: Stage) -> Attempt {
         Attempt {
@@ -323,13 +442,39 @@ mod tests {
         }
     }
 
-    #[track_caller]
-    fn check(visitor: Visitor, attempt: &Attempt, speaks_http: bool, expected: &str) {
-        let seen = match reception(visitor, attempt, speaks_http) {
+    fn saying(status: u16, body: &str) -> Attempt {
+        let mut attempt = answered(status);
+        attempt.http.as_mut().expect("an answer").body = body.to_owned();
+        attempt
+    }
+
+    fn word(reception: &Reception) -> &'static str {
+        match reception {
             Reception::Admitted(_) => "admitted",
             Reception::Refused(_) => "refused",
+            Reception::RefusedBehind(_) => "refused behind",
             Reception::Unclear(_) => "unclear",
+        }
+    }
+
+    #[track_caller]
+    fn check(visitor: Visitor, attempt: &Attempt, speaks_http: bool, expected: &str) {
+        let manner = Manner {
+            speaks_http,
+            ..Manner::default()
         };
+        let seen = word(&reception(visitor, attempt, manner));
+        assert_eq!(seen, expected, "{visitor:?} {attempt:?}");
+    }
+
+    #[track_caller]
+    fn check_where_tls_refuses(visitor: Visitor, attempt: &Attempt, expected: &str) {
+        let manner = Manner {
+            speaks_http: true,
+            refuses_by_tls: true,
+            ..Manner::default()
+        };
+        let seen = word(&reception(visitor, attempt, manner));
         assert_eq!(seen, expected, "{visitor:?} {attempt:?}");
     }
 
@@ -341,9 +486,159 @@ mod tests {
         }
         check(Visitor::Stranger, &answered(404), true, "admitted");
         check(Visitor::Unnamed, &answered(404), true, "unclear");
-        for status in REFUSALS {
+        for status in [401, 403, 421] {
             check(Visitor::Unnamed, &answered(status), true, "refused");
+            check(Visitor::OtherHost, &answered(status), true, "refused");
         }
+        // A server of WebSockets says so of every request without an upgrade.
+        check(Visitor::Nobody, &answered(426), true, "admitted");
+    }
+
+    #[test]
+    fn no_of_a_service_is_no_refusal_of_a_certificate() {
+        for visitor in [Visitor::Nobody, Visitor::Stranger] {
+            for status in [401, 403, 407, 421] {
+                check(visitor, &answered(status), true, "refused behind");
+                check_where_tls_refuses(visitor, &answered(status), "refused behind");
+            }
+            check(visitor, &answered(400), true, "unclear");
+            for body in [
+                "<center>No required SSL certificate was sent</center>",
+                "<center>The SSL certificate error</center>",
+                "{\"class\":\"certificate\"}",
+            ] {
+                check(visitor, &saying(400, body), true, "refused");
+                check(visitor, &saying(403, body), true, "refused");
+                // Where nobody who is refused gets an answer, these are the words of a service that lies.
+                check_where_tls_refuses(visitor, &saying(400, body), "admitted");
+                check_where_tls_refuses(visitor, &saying(403, body), "refused behind");
+            }
+            // Words alone refuse nobody.
+            check(
+                visitor,
+                &saying(200, "\"class\":\"certificate\""),
+                true,
+                "admitted",
+            );
+        }
+        for visitor in [Visitor::Expired, Visitor::Revoked, Visitor::WrongPurpose] {
+            let body = "{\"class\":\"certificate\"}";
+            check_where_tls_refuses(visitor, &saying(403, body), "admitted");
+            check(visitor, &answered(401), true, "admitted");
+        }
+    }
+
+    #[test]
+    fn answer_without_tls_is_no_refusal_unless_it_sends_to_tls() {
+        let plain = |status, body| saying(status, body);
+        for body in [
+            "<center>The plain HTTP request was sent to HTTPS port</center>",
+            "this is a TLS port, use https://",
+            "Client sent an HTTP request to an HTTPS server.",
+            "You're speaking plain HTTP to an SSL-enabled server port.",
+        ] {
+            check(Visitor::Plaintext, &plain(400, body), true, "refused");
+            check(Visitor::Plaintext, &plain(200, body), true, "admitted");
+        }
+        check(
+            Visitor::Plaintext,
+            &plain(400, "bad request"),
+            true,
+            "unclear",
+        );
+        for status in [401, 403, 426] {
+            check(
+                Visitor::Plaintext,
+                &plain(status, ""),
+                true,
+                "refused behind",
+            );
+        }
+        let answers = |bytes: &[u8]| Attempt {
+            plaintext: bytes.to_vec(),
+            ..attempt(Shown::None, End::Closed, Stage::BeforeServerHello)
+        };
+        check(Visitor::Plaintext, &answers(b""), true, "refused");
+        check(
+            Visitor::Plaintext,
+            &answers(&[21, 3, 1, 0, 2, 2, 70]),
+            true,
+            "refused",
+        );
+        check(
+            Visitor::Plaintext,
+            &answers(b"-ERR unknown command"),
+            true,
+            "refused behind",
+        );
+        let greets = Manner {
+            speaks_before_tls: true,
+            ..Manner::default()
+        };
+        let greeting = reception(Visitor::Plaintext, &answers(b"E\0\0\0"), greets);
+        assert_eq!(word(&greeting), "refused");
+    }
+
+    #[test]
+    fn stillness_is_looked_at_twice_and_what_was_said_once() {
+        let look = |attempt: &Attempt| {
+            let seen = reception(Visitor::Nobody, attempt, Manner::default());
+            is_only_still(attempt, &seen)
+        };
+        assert!(look(&attempt(Shown::None, End::Open, Stage::AfterFinished)));
+        assert!(!look(&attempt(
+            Shown::None,
+            End::Closed,
+            Stage::AfterFinished
+        )));
+        assert!(!look(&answered(200)));
+        let mut data = attempt(Shown::None, End::Open, Stage::AfterFinished);
+        data.other_data = true;
+        assert!(!look(&data));
+        let twice = |again: Reception| word(&seen_twice(again));
+        assert_eq!(twice(Reception::Admitted("still".to_owned())), "admitted");
+        // One of two servers behind an address may be open.
+        assert_eq!(twice(Reception::Refused("alert".to_owned())), "unclear");
+    }
+
+    #[test]
+    fn who_is_undecided_at_one_door_is_decided_by_another_of_the_same_address() {
+        let visit = |address: &str, visitor, reception| Visit {
+            door: Door {
+                name: "a".to_owned(),
+                address: address.to_owned(),
+            },
+            visitor,
+            reception,
+        };
+        let refused = || Reception::Refused("alert".to_owned());
+        let unclear = || Reception::Unclear("it was not shown".to_owned());
+        let mut visits = vec![
+            visit("127.0.0.1:1", Visitor::Nobody, refused()),
+            visit("127.0.0.1:1", Visitor::Revoked, unclear()),
+            visit("127.0.0.1:2", Visitor::Revoked, refused()),
+        ];
+        assert_eq!(undecided(&visits).len(), 1);
+        visits[2].door.address = "127.0.0.1:1".to_owned();
+        assert_eq!(undecided(&visits).len(), 0);
+    }
+
+    #[test]
+    fn end_of_a_finished_handshake_refuses_no_certificate() {
+        for visitor in [Visitor::Nobody, Visitor::Stranger] {
+            let closed = attempt(Shown::None, End::Closed, Stage::AfterFinished);
+            check(visitor, &closed, true, "refused");
+            let mut ticket = closed.clone();
+            ticket.has_ticket = true;
+            check(visitor, &ticket, true, "refused behind");
+            check(Visitor::Unnamed, &ticket, true, "refused");
+        }
+        let mut not_asked = attempt(Shown::None, End::Closed, Stage::AfterFinished);
+        not_asked.asked = None;
+        check(Visitor::Nobody, &not_asked, true, "refused behind");
+        let mut broken = attempt(Shown::None, End::Alert(80), Stage::InHandshake);
+        broken.asked = None;
+        check(Visitor::Nobody, &broken, true, "unclear");
     }
 
     #[test]
@@ -369,8 +664,9 @@ mod tests {
             explained.http.as_mut().expect("an answer").body =
                 "{\"class\":\"certificate\"}".to_owned();
             check(visitor, &explained, true, "refused");
-            // nginx
-            check(visitor, &answered(400), true, "refused");
+            let nginx = saying(400, "<center>The SSL certificate error</center>");
+            check(visitor, &nginx, true, "refused");
+            check(visitor, &answered(400), true, "unclear");
             let denied = attempt(Shown::Own, End::Alert(49), Stage::AfterFinished);
             check(visitor, &denied, false, "admitted");
             let expired = attempt(Shown::Own, End::Alert(45), Stage::AfterFinished);
@@ -457,5 +753,17 @@ mod tests {
         let causes: Vec<_> = found.iter().map(|finding| finding.cause).collect();
         let expected = [Cause::PlaintextAlsoAccepted, Cause::RevocationNotChecked];
         assert_eq!(causes, expected);
+
+        let behind = Reception::RefusedBehind("HTTP 401".to_owned());
+        let found = findings(&[
+            visit(Visitor::Stranger, behind),
+            visit(Visitor::Revoked, Reception::Admitted("HTTP 200".to_owned())),
+        ]);
+        let told: Vec<_> = found.iter().map(|it| (it.cause, it.severity)).collect();
+        let expected = [
+            (Cause::RevocationNotChecked, Severity::Fault),
+            (Cause::ClientAuthNotEnforced, Severity::Risk),
+        ];
+        assert_eq!(told, expected);
     }
 }

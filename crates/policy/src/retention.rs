@@ -24,6 +24,12 @@ pub struct Retention {
 }
 
 impl Retention {
+    /// Of canaries, whatever the rule is for others: four for each time that a gateway looks at itself, of which a list shows one. They live for
+    /// minutes and admit nobody, so that a wrong clock brings none back that matters, and the audit log keeps them.
+    pub const OF_CANARIES: Self = Self {
+        kept: Duration::from_hours(7 * 24),
+    };
+
     /// At least [`MIN_KEPT`].
     pub fn after(kept: Duration) -> Result<Self, TooShort> {
         if kept < MIN_KEPT {

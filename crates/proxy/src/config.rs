@@ -16,6 +16,7 @@ mod reference;
 mod refusal;
 mod route;
 pub mod rule;
+mod self_check;
 mod shadow;
 mod trust;
 mod tunnel;
@@ -72,7 +73,7 @@ pub struct GatewayConfig {
     /// Default: true.
     pub watch_files: bool,
     /// How often the gateway looks whether it refuses whom it must: without TLS, without a certificate, with one of a stranger, and where the
-    /// authority is in the same process with canaries that it issues for it. "0s": never. Default: "1h".
+    /// authority is in the same process with canaries that it issues for it, four each time. At least "1m", or "0s": never. Default: "1h".
     pub self_check: TimeSpan,
     /// The authority, where it is another process. Left out: the state's own.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@
 mod break_glass;
 mod decisions;
 mod endpoint;
+mod enforcement;
 mod peers;
 mod retention;
 mod text;
@@ -32,10 +33,12 @@ use prometheus_client::registry::Registry;
 pub(crate) use self::break_glass::BreakGlassMetrics;
 pub(crate) use self::decisions::DecisionMetrics;
 pub use self::endpoint::serve_metrics;
+pub use self::enforcement::EnforcementFigures;
 pub use self::retention::RetentionFigures;
 pub use self::trust::TrustFigures;
 
 use self::break_glass::BreakGlassFamilies;
+use self::enforcement::EnforcementMetrics;
 use self::peers::PeerMetrics;
 use self::retention::RetentionMetrics;
 pub(crate) use self::token_keys::TokenKeysFigures;
@@ -68,7 +71,7 @@ struct Shared {
     token_keys: TokenKeysMetrics,
     reloads: Family<ReloadLabels, Counter>,
     refused_configuration: Family<Unlabelled, Gauge>,
-    enforcement_ok: Family<Unlabelled, Gauge>,
+    self_check: EnforcementMetrics,
     upstreams: UpstreamMetrics,
     peers: PeerMetrics,
     break_glass: BreakGlassFamilies,
@@ -92,16 +95,6 @@ fn reload_families(
         Family::clone(&refused),
     );
     (reloads, refused)
-}
-
-fn enforcement_family(registry: &mut Registry) -> Family<Unlabelled, Gauge> {
-    let family = Family::default();
-    registry.register(
-        "countersign_gateway_enforcement_ok",
-        "1: at the last check of itself the gateway refused everybody who has to be refused; 0: somebody came in, or a listener did not answer",
-        Family::clone(&family),
-    );
-    family
 }
 
 /// A family shows nothing until there is something, which a metric by itself cannot.
@@ -194,7 +187,7 @@ impl Metrics {
         trust.register(&mut registry);
         let token_keys = TokenKeysMetrics::registered(&mut registry);
         let (reloads, refused_configuration) = reload_families(&mut registry);
-        let enforcement_ok = enforcement_family(&mut registry);
+        let self_check = EnforcementMetrics::registered(&mut registry);
         let upstreams = UpstreamMetrics::default();
         upstreams.register(&mut registry);
         let peers = PeerMetrics::default();
@@ -223,7 +216,7 @@ impl Metrics {
                 token_keys,
                 reloads,
                 refused_configuration,
-                enforcement_ok,
+                self_check,
                 upstreams,
                 peers,
                 break_glass,
@@ -254,6 +247,7 @@ impl Metrics {
         shared.retention.bring_up();
         shared.trust.bring_up();
         shared.token_keys.bring_up();
+        shared.self_check.bring_up();
         text::encode(&shared.registry, form)
     }
 
@@ -263,10 +257,13 @@ impl Metrics {
         self.shared.root_list_end.get_or_create(&[]).set(seconds);
     }
 
-    /// Whether the gateway refused everybody who has to be refused when it was last looked at. Nothing is shown before the first look.
-    pub fn tell_enforcement(&self, is_ok: bool) {
-        let shown = self.shared.enforcement_ok.get_or_create(&[]);
-        shown.set(i64::from(is_ok));
+    /// Whether the gateway refuses everybody who has to be refused, asked whenever somebody looks. `None`: it is not known, and nothing is
+    /// shown.
+    pub fn watch_enforcement(
+        &self,
+        figures: impl Fn() -> Option<EnforcementFigures> + Send + Sync + 'static,
+    ) {
+        self.shared.self_check.watch(Box::new(figures));
     }
 
     /// The configuration was read again: whether it is in force.

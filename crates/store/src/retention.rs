@@ -12,7 +12,7 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::feed::Sequence;
 use countersign_pki::tbs::preview_of;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::Actor;
+use countersign_policy::issuance::{Actor, Profile};
 use countersign_policy::retention::Witness;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -175,6 +175,32 @@ impl Store {
             .await
     }
 
+    /// The next certificates of a profile behind `after` that ended before `cutoff`, at most [`PORTION`] rows, and behind which to go on;
+    /// `None`: these are the last.
+    pub async fn ended_of_profile(
+        &self,
+        profile: Profile,
+        after: Option<EntryId>,
+        cutoff: UnixTime,
+        now: UnixTime,
+    ) -> Result<(Vec<Ended>, Option<EntryId>), StoreError> {
+        self.lists
+            .read(move |sql| {
+                let after = after.map_or(0, |EntryId(id)| id);
+                let found: Vec<i64> = sql
+                    .prepare_cached(OF_PROFILE)?
+                    .query_map(
+                        params![profile.as_str(), after, to_seconds(cutoff), PORTION],
+                        |row| row.get(0),
+                    )?
+                    .collect::<rusqlite::Result<_>>()?;
+                let mut portion = EndedPortion::default();
+                judge_each(sql, found.iter().copied(), cutoff, now, &mut portion)?;
+                Ok((portion.ended, found.last().copied().map(EntryId)))
+            })
+            .await
+    }
+
     /// Takes them away, but for those that have changed since they were read. `where_to`: for the audit record.
     pub async fn drop_ended(
         &self,
@@ -314,12 +340,29 @@ fn portion(
         next: Some(place),
         ..EndedPortion::default()
     };
-    for (_, id) in found {
+    judge_each(
+        sql,
+        found.into_iter().map(|(_, id)| id),
+        cutoff,
+        now,
+        &mut portion,
+    )?;
+    Ok(portion)
+}
+
+fn judge_each(
+    sql: &Connection,
+    found: impl Iterator<Item = i64>,
+    cutoff: UnixTime,
+    now: UnixTime,
+    portion: &mut EndedPortion,
+) -> rusqlite::Result<()> {
+    for id in found {
         // One by one: a row that cannot be read keeps itself, not the others.
         match load(sql, &[EntryId(id)]) {
             Ok(entries) => {
                 for entry in entries {
-                    judge(sql, entry, cutoff, now, &mut portion)?;
+                    judge(sql, entry, cutoff, now, portion)?;
                 }
             }
             Err(
@@ -331,7 +374,7 @@ fn portion(
             Err(error) => return Err(error),
         }
     }
-    Ok(portion)
+    Ok(())
 }
 
 fn judge(
@@ -422,6 +465,9 @@ const COUNT: &str =
 const SELECT: &str = "SELECT not_after, id FROM entry INDEXED BY entry_by_end
      WHERE state = ?1 AND (not_after, id) > (?2, ?3) AND not_after < ?4 ORDER BY not_after, id LIMIT ?5";
 
+const OF_PROFILE: &str = "SELECT id FROM entry INDEXED BY entry_by_profile
+     WHERE profile = ?1 AND id > ?2 AND not_after < ?3 ORDER BY id LIMIT ?4";
+
 const FORGET_MESSAGES: &str = "DELETE FROM feed WHERE sequence > ?1 AND sequence <= ?2
      AND NOT EXISTS (SELECT 1 FROM revocation r INDEXED BY revocation_by_message WHERE r.sequence = feed.sequence)";
 
@@ -453,6 +499,7 @@ mod tests {
             FORGET_MESSAGES,
             SELECT,
             COUNT,
+            OF_PROFILE,
         ]);
         for query in queries {
             let mut statement = sql

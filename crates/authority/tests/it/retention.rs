@@ -14,12 +14,12 @@ use countersign_pki::certificate::Certificate;
 use countersign_pki::identity::{BundleName, Identity};
 use countersign_pki::pem;
 use countersign_pki::time::UnixTime;
-use countersign_policy::issuance::Actor;
+use countersign_policy::issuance::{Actor, Profile, Request};
 use countersign_runtime::drain;
 use countersign_store::inventory::Filter;
 use serde_json::Value;
 
-use crate::fixture::{ADMIN, BORN, DAY_S, Fixture};
+use crate::fixture::{ADMIN, BORN, DAY_S, Fixture, client};
 
 const HOUR_S: u64 = 3600;
 
@@ -269,6 +269,50 @@ async fn service_lets_leave_what_is_due_by_itself() {
         !fixture.folder.path.join("archive").exists(),
         "nothing is archived"
     );
+}
+
+#[tokio::test]
+async fn canaries_leave_within_days_of_their_end_without_a_rule_and_nobody_else_does() {
+    let fixture = Fixture::new();
+    fixture.issue_for("one", HOUR_S).await.expect("issues");
+    let mut canaries = Vec::new();
+    for (profile, name) in [
+        (Profile::CANARY, "a.canary.invalid"),
+        (Profile::CANARY_SERVER, "b.canary.invalid"),
+        (Profile::CANARY, "c.canary.invalid"),
+    ] {
+        let request = Request {
+            profile,
+            ..client(name)
+        };
+        let issued = fixture.authority.issue(ADMIN, request).await;
+        canaries.push(issued.expect("issues").serial.to_string());
+    }
+    let once = async |fixture: &Fixture| {
+        let (trigger, drain) = drain::drain();
+        drop(trigger);
+        fixture.authority.retain(drain).await;
+    };
+    let fixture = witnessed(fixture, BORN + 6 * DAY_S);
+    once(&fixture).await;
+    assert_eq!(serials(&fixture).await.len(), 4, "too early");
+    let fixture = witnessed(fixture, BORN + 8 * DAY_S);
+    once(&fixture).await;
+    let left = serials(&fixture).await;
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(!fixture.folder.path.join("archive").exists());
+    // The log has when each was issued, and that they left.
+    let sql = rusqlite::Connection::open(fixture.folder.path.join("inventory.db")).expect("opens");
+    let mut records = sql
+        .prepare("SELECT object || ' ' || coalesce(reason, '') FROM audit")
+        .expect("SQL");
+    let records = records.query_map([], |row| row.get::<_, String>(0));
+    let records = records.expect("reads").collect::<Result<Vec<_>, _>>();
+    let log = records.expect("texts").join("\n");
+    for serial in &canaries {
+        assert!(!left.contains(serial) && log.contains(serial), "{serial}");
+    }
+    assert!(log.contains("canaries, not archived"), "{log}");
 }
 
 #[tokio::test]

@@ -97,6 +97,7 @@ fn text(stored: &StoredRefusal) -> String {
     let mut rows = vec![
         ("means", refusal.cause.meaning().to_owned()),
         ("fix", refusal.fix().to_owned()),
+        ("more", refusal.cause.page().to_owned()),
         ("when", when),
         ("from", stored.source.to_string()),
         ("listener", stored.listener.clone()),

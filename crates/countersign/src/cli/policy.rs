@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use countersign_diagnose::cause::Cause;
 use countersign_diagnose::chain;
 use countersign_diagnose::refusal::Refusal;
 use countersign_pki::bundle::TrustBundle;
@@ -136,7 +137,7 @@ struct RuleView {
 
 #[derive(Debug, Serialize)]
 struct RefusalView {
-    cause: &'static str,
+    cause: Cause,
     sentence: String,
     fix: String,
 }
@@ -344,11 +345,12 @@ impl Explanation {
         match &self.refusal {
             None => escaped(&format!("allowed on {}, {route}, {rule}", self.listener)),
             Some(refusal) => format!(
-                "refused on {}: {} ({})\nfix: {}",
+                "refused on {}: {} ({})\nfix: {}\nmore: {}",
                 self.listener,
                 escaped(&refusal.sentence),
                 refusal.cause,
-                escaped(&refusal.fix)
+                escaped(&refusal.fix),
+                refusal.cause.page()
             ),
         }
     }
@@ -357,7 +359,7 @@ impl Explanation {
 impl From<&Refusal> for RefusalView {
     fn from(refusal: &Refusal) -> Self {
         Self {
-            cause: refusal.cause.slug(),
+            cause: refusal.cause,
             sentence: refusal.sentence().to_owned(),
             fix: refusal.fix().to_owned(),
         }

@@ -10,7 +10,7 @@ use clap::Args;
 use countersign_authority::client::AdminClient;
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::finding::{Finding, Severity, Side};
-use countersign_diagnose::scan::{Door, Reception, Visit, findings, silent, way_round};
+use countersign_diagnose::scan::{Door, Reception, Visit, findings, silent, undecided, way_round};
 use serde::Serialize;
 
 use crate::backend::{Backend, block_on};
@@ -197,7 +197,11 @@ impl Report {
             .iter()
             .filter(|it| it.severity == Severity::Fault)
             .count();
+        let unknown = undecided(&self.visits).len();
         let mut text = match faults {
+            0 if unknown > 0 => format!(
+                "nobody was seen to come in who must be refused; of {unknown} it cannot be told\n"
+            ),
             0 => "nobody came in who must be refused\n".to_owned(),
             1 => "1 way round was found\n".to_owned(),
             more => format!("{more} ways round were found\n"),
@@ -224,6 +228,7 @@ impl Report {
                     let (what, how) = match &visit.reception {
                         Reception::Admitted(how) => ("LET IN", how),
                         Reception::Refused(how) => ("refused", how),
+                        Reception::RefusedBehind(how) => ("behind TLS", how),
                         Reception::Unclear(how) => ("unclear", how),
                     };
                     vec![

@@ -4,15 +4,20 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use countersign_diagnose::doctor::question::{Starttls, Target};
 use countersign_diagnose::doctor::target::Preamble;
-use countersign_diagnose::scan::{Door, Visitor};
+use countersign_diagnose::scan::{Door, Manner, Visitor};
 use countersign_proxy::config::{
-    ClientCertificateMode, ListenerConfig, RouteConfig, UpstreamProtocol, UpstreamUrls,
+    ClientCertificateMode, ListenerConfig, RefusalMode, RouteConfig, UpstreamProtocol, UpstreamUrls,
 };
 
+use super::own_request::{Places, WORDS, host_of};
 use crate::configuration::Loaded;
 
 /// A listener, or a route of one.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the listener"
+)]
 pub(crate) struct Doorway {
     pub(crate) door: Door,
     pub(crate) target: Target,
@@ -33,9 +38,25 @@ pub(crate) struct Doorway {
     /// The TLS of the listener was looked at by another of its doors.
     is_further: bool,
     trusts_authority: bool,
+    /// Whoever's certificate is refused gets an answer of HTTP.
+    explains: bool,
 }
 
 impl Doorway {
+    /// What is known of how it refuses this visitor.
+    pub(crate) fn manner(&self, visitor: Visitor) -> Manner {
+        let refuses_by_tls = match visitor {
+            Visitor::Nobody => self.mode == ClientCertificateMode::Require,
+            Visitor::Expired | Visitor::Revoked | Visitor::Stranger | Visitor::WrongPurpose => true,
+            Visitor::OtherHost | Visitor::Plaintext | Visitor::Unnamed => false,
+        };
+        Manner {
+            speaks_http: self.path.is_some(),
+            refuses_by_tls: refuses_by_tls && !self.explains,
+            speaks_before_tls: self.preamble != Preamble::None,
+        }
+    }
+
     /// Whether this visitor has to be turned away here.
     pub(crate) fn must_refuse(&self, visitor: Visitor) -> bool {
         let asks = self.mode != ClientCertificateMode::Off;
@@ -80,8 +101,8 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
             ));
         }
         let first = doorways.len();
-        let of_listener = of_listener(loaded, listener, &name);
-        if of_listener.is_empty() {
+        let of_listener = of_listener(loaded, listener, &name, &mut left_out);
+        if listener.upstream.is_none() && listener.route.is_empty() {
             left_out.push(format!("{name} leads nowhere"));
         }
         doorways.extend(of_listener);
@@ -93,7 +114,12 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
     (doorways, left_out)
 }
 
-fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Doorway> {
+fn of_listener(
+    loaded: &Loaded,
+    listener: &ListenerConfig,
+    name: &str,
+    left_out: &mut Vec<String>,
+) -> Vec<Doorway> {
     let address = reachable(listener.address);
     let target = Target {
         scheme: None,
@@ -134,15 +160,27 @@ fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Do
         requires: listener.client_certificate == ClientCertificateMode::Require,
         is_further: false,
         trusts_authority: listener.trust.iter().any(|bundle| bundle == "internal"),
+        explains: listener.on_refusal == RefusalMode::Explain,
     };
     if listener.upstream.is_some() {
         return vec![door];
     }
+    of_routes(listener, &door, left_out)
+}
+
+fn of_routes(
+    listener: &ListenerConfig,
+    door: &Doorway,
+    left_out: &mut Vec<String>,
+) -> Vec<Doorway> {
+    let name = &door.door.name;
     let mut routes = Vec::new();
-    for (place, route) in listener.route.iter().enumerate() {
-        let own = host_of(route);
-        let mut others = listener.route.iter().filter_map(host_of);
-        let label = match (&own, &route.path) {
+    let places = Places::of(&listener.route);
+    for (number, route) in listener.route.iter().enumerate() {
+        let request = places.as_ref().and_then(|it| it.own_request(number, route));
+        let some_host = |route: &RouteConfig| Some(host_of(route.host.as_deref()?, WORDS[0]));
+        let mut others = listener.route.iter().filter_map(some_host);
+        let label = match (&route.host, &route.path) {
             (None, None) if !route.connect.is_empty() => {
                 format!("{name} (CONNECT {})", route.connect.join(" "))
             }
@@ -156,6 +194,12 @@ fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Do
                     .join(" ")
             ),
         };
+        let Some((own, path)) = request else {
+            left_out.push(format!(
+                "{label}: whatever is asked for belongs to a more specific route"
+            ));
+            continue;
+        };
         let trusts = |bundles: &Vec<String>| bundles.iter().any(|bundle| bundle == "internal");
         routes.push(Doorway {
             door: Door {
@@ -166,34 +210,15 @@ fn of_listener(loaded: &Loaded, listener: &ListenerConfig, name: &str) -> Vec<Do
                 .clone()
                 .and_then(|own| others.find(|other| *other != own)),
             sni: own,
-            path: Some(literal(route.path.as_deref().unwrap_or("/"))),
+            path: Some(path),
             upstreams: route.upstream.iter().map(str::to_owned).collect(),
             requires: door.requires || route.client_certificate.is_some(),
-            is_further: place > 0,
+            is_further: !routes.is_empty(),
             trusts_authority: route.trust.as_ref().map_or(door.trusts_authority, trusts),
             ..door.clone()
         });
     }
     routes
-}
-
-/// A host that the route serves.
-fn host_of(route: &RouteConfig) -> Option<String> {
-    let host = route.host.as_deref()?;
-    Some(match host.strip_prefix("*.") {
-        Some(parent) => format!("any.{parent}"),
-        None => host.to_owned(),
-    })
-}
-
-/// A path that the pattern matches.
-fn literal(pattern: &str) -> String {
-    let segments = pattern.split('/').map(|segment| match segment {
-        "*" => "any",
-        "**" => "",
-        segment => segment,
-    });
-    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Where a listener on every address is reached from here.
@@ -249,7 +274,7 @@ mod tests {
                     Some("any.example.com")
                 ),
                 (
-                    "listener-1 (any.example.com /*/b)",
+                    "listener-1 (*.example.com /*/b)",
                     Some("any.example.com"),
                     Some("/any/b"),
                     Some("a.example.com")

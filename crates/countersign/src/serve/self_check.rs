@@ -1,18 +1,24 @@
 //! The gateway asks itself now and then, over the network as anybody could, whether it shuts out whom it must: what drifts is heard of
 //! before somebody else finds it.
 
+mod pace;
+mod standing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::admin;
 use countersign_authority::authority::Authority;
 use countersign_authority::client::AdminClient;
-use countersign_diagnose::scan::{Reception, Visit, silent};
+use countersign_diagnose::scan::{Reception, Visit, silent, undecided};
 use countersign_policy::issuance::Actor;
 use countersign_proxy::metrics::Metrics;
+use countersign_runtime::clock::{Clock as _, SystemClock};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use self::pace::{Pace, Schedule};
+use self::standing::Standing;
 use super::tasks::Tasks;
 use crate::canary::Canaries;
 use crate::scan::doorway::Doorway;
@@ -27,6 +33,13 @@ pub(crate) struct Watched {
     pub(crate) every: Option<Duration>,
 }
 
+impl Watched {
+    /// `None`: there is nothing to look at, or nobody wants it looked at.
+    fn every(&self) -> Option<Duration> {
+        self.every.filter(|_| !self.doorways.is_empty())
+    }
+}
+
 /// Begins a minute after the start.
 pub(super) fn spawn(
     tasks: &mut Tasks,
@@ -37,26 +50,32 @@ pub(super) fn spawn(
     let authority = authority.map(|authority| {
         AdminClient::in_process(admin::router(Arc::clone(authority)), Actor::Authority)
     });
-    let checks = check(watched, authority, metrics.clone());
+    let standing = Standing::default();
+    let shown = standing.clone();
+    metrics.watch_enforcement(move || shown.figures(Instant::now()));
+    let look = move |doorways: Vec<Doorway>| {
+        let authority = authority.clone();
+        async move { look(&doorways, authority.as_ref()).await }
+    };
+    let checks = check(watched, look, standing, Pace::USUAL);
     tasks.spawn_endless("the check of what is enforced", checks);
 }
 
-async fn check(
+async fn check<L>(
     mut watched: watch::Receiver<Watched>,
-    authority: Option<AdminClient>,
-    metrics: Metrics,
-) {
-    let first = watched
-        .borrow()
-        .every
-        .map_or(FIRST, |every| every.min(FIRST));
-    let mut due = Instant::now() + first;
-    let mut looked_at = None;
+    look: impl Fn(Vec<Doorway>) -> L,
+    standing: Standing,
+    pace: Pace,
+) where
+    L: Future<Output = Option<bool>> + Send + 'static,
+{
+    let mut every = watched.borrow_and_update().every();
+    let mut schedule = Schedule::new(pace, every, Instant::now());
+    standing.await_one(every, pace.longest, Instant::now());
     loop {
-        let every = watched.borrow_and_update().every;
         let wait = async {
             match every {
-                Some(_) => sleep_until(due).await,
+                Some(_) => sleep_until(schedule.due()).await,
                 None => std::future::pending().await,
             }
         };
@@ -66,28 +85,31 @@ async fn check(
                 if changed.is_err() {
                     return std::future::pending().await;
                 }
-                // What was just changed is looked at soon, and not at each of many changes.
-                let soon = Instant::now() + SETTLED;
-                let not_before = looked_at.map_or(soon, |last: Instant| last + LEAST);
-                due = due.min(soon.max(not_before));
+                let before = every;
+                every = watched.borrow_and_update().every();
+                if every != before {
+                    standing.await_one(every, pace.longest, Instant::now());
+                }
+                schedule.changed(Instant::now());
                 continue;
             }
         }
-        let doorways = watched.borrow().doorways.clone();
-        let authority = authority.clone();
-        let look = tokio::spawn(async move { look(&doorways, authority.as_ref()).await });
+        let begun = Instant::now();
+        let look = tokio::spawn(look(watched.borrow().doorways.clone()));
         let unfinished = look.abort_handle();
-        let told = timeout(LONGEST, look).await;
+        let told = timeout(pace.longest, look).await;
         unfinished.abort();
-        looked_at = Some(Instant::now());
-        due = Instant::now() + every.unwrap_or(FIRST);
-        if watched.has_changed().unwrap_or(false) {
-            // It may have spoken of listeners that are no more.
-            due = Instant::now() + LEAST;
-            continue;
-        }
+        let ended = Instant::now();
+        // What changed since may have opened listeners that it did not see, and closed those of which it speaks.
+        let is_of_the_past = watched.has_changed().unwrap_or(false);
+        schedule.looked(ended, every, is_of_the_past);
         match told {
-            Ok(Ok(Some(is_shut))) => metrics.tell_enforcement(is_shut),
+            _ if is_of_the_past => {}
+            Ok(Ok(Some(is_shut))) => {
+                let life = every.map(|every| (every + (ended - begun)) * STANDS_FOR);
+                let counts_until = life.map_or(ended, |life| ended + life);
+                standing.found(is_shut, SystemClock.unix_seconds(), counts_until);
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::warn!(target: "self_check", %error, "the check broke off"),
             Err(_) => tracing::warn!(target: "self_check", "the check took too long"),
@@ -118,6 +140,14 @@ async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<b
         visits.extend(visit(doorway, canaries.as_ref()).await);
     }
     let is_shut = tell(&visits);
+    for visit in undecided(&visits) {
+        is_whole = false;
+        let Reception::Unclear(why) = &visit.reception else {
+            continue;
+        };
+        tracing::warn!(target: "self_check", door = visit.door.name, address = visit.door.address, visitor = visit.visitor.who(), answer = why,
+            "it cannot be told whether somebody is refused who has to be");
+    }
     (is_whole || !is_shut).then_some(is_shut)
 }
 
@@ -130,10 +160,18 @@ fn tell(visits: &[Visit]) -> bool {
         reception,
     } in visits
     {
-        if let Reception::Admitted(how) = reception {
-            is_shut = false;
-            tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
-                "somebody came in who has to be refused: `countersign scan --config FILE` shows it");
+        match reception {
+            Reception::Admitted(how) => {
+                is_shut = false;
+                tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
+                    "somebody came in who has to be refused: `countersign scan --config FILE` shows it");
+            }
+            Reception::RefusedBehind(how) => {
+                is_shut = false;
+                tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
+                    "somebody was refused only by what stands behind TLS: `countersign scan --config FILE` shows it");
+            }
+            Reception::Refused(_) | Reception::Unclear(_) => {}
         }
     }
     for door in silent(visits) {
@@ -143,21 +181,15 @@ fn tell(visits: &[Visit]) -> bool {
     is_shut
 }
 
-/// Whoever starts in a row of starts is not looked at in each.
-const FIRST: Duration = Duration::from_mins(1);
-
-/// After a change listeners are bound anew.
-const SETTLED: Duration = Duration::from_secs(5);
-
-/// Between a look and one for a change.
-const LEAST: Duration = Duration::from_mins(1);
-
-/// Some hundred doors that each answer nobody.
-const LONGEST: Duration = Duration::from_mins(30);
+/// One look may be missed for a restart of the authority, and a second one while somebody finds out.
+const STANDS_FOR: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use countersign_diagnose::scan::{Door, Visitor};
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -186,5 +218,68 @@ mod tests {
         let admitted = Reception::Admitted("HTTP 200".to_owned());
         let open = visit("b", "127.0.0.1:1", Visitor::Unnamed, admitted);
         assert!(!tell(&[&of_one[..], &[open]].concat()));
+        let behind = Reception::RefusedBehind("HTTP 403".to_owned());
+        let taken = visit("a", "127.0.0.1:1", Visitor::Stranger, behind);
+        assert!(!tell(&[&of_one[..], &[taken]].concat()));
+    }
+
+    /// Says when the look that holds it is ended.
+    struct Ends(mpsc::UnboundedSender<&'static str>);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let _ = self.0.send("ended");
+        }
+    }
+
+    #[tokio::test]
+    async fn look_that_takes_too_long_is_ended_before_the_next_begins_and_says_nothing() {
+        let pace = Pace {
+            first: Duration::ZERO,
+            settled: Duration::ZERO,
+            least: Duration::ZERO,
+            longest: Duration::from_millis(20),
+        };
+        let configuration = "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\n\
+            [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
+        let configuration = toml::from_str(configuration).expect("TOML");
+        let loaded = crate::configuration::Loaded::in_memory(configuration);
+        let (doorways, _) = crate::scan::doorway::doorways(&loaded);
+        let (_sender, watched) = watch::channel(Watched {
+            doorways,
+            every: Some(Duration::ZERO),
+        });
+        let (sender, mut seen) = mpsc::unbounded_channel();
+        let standing = Standing::default();
+        let looks = Arc::new(AtomicUsize::new(0));
+        let look = move |_| {
+            let (sender, looks) = (sender.clone(), Arc::clone(&looks));
+            async move {
+                let _ends = Ends(sender.clone());
+                let _ = sender.send("begun");
+                if looks.fetch_add(1, Ordering::Relaxed) == 2 {
+                    return Some(true);
+                }
+                std::future::pending().await
+            }
+        };
+        let checks = tokio::spawn(check(watched, look, standing.clone(), pace));
+        let mut told = Vec::new();
+        for _ in 0..7 {
+            told.push(seen.recv().await.expect("it goes on"));
+            if told.len() == 4 {
+                let figures = standing.figures(Instant::now());
+                assert!(!figures.is_some_and(|it| it.is_ok), "nothing was seen");
+            }
+        }
+        checks.abort();
+        assert_eq!(
+            told,
+            [
+                "begun", "ended", "begun", "ended", "begun", "ended", "begun"
+            ]
+        );
+        let figures = standing.figures(Instant::now()).expect("a whole look");
+        assert!(figures.last_check_unix_s.is_some());
     }
 }

@@ -7,10 +7,15 @@ mod form;
 mod keys;
 mod workshop;
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::thread;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 
 use self::workshop::{CA, CLIENT, Workshop};
-use crate::installation::countersign;
+use crate::installation::{Installation, countersign, text};
 use crate::json::array;
 use crate::peers::peer;
 
@@ -363,4 +368,27 @@ fn exit_codes_tell_usage_from_nothing_to_see() {
     let is_listed =
         |cause: &&Value| cause["cause"] == "rotation-half-applied" && cause["fix"].is_string();
     assert_eq!(array(&causes).iter().filter(is_listed).count(), 1);
+}
+
+#[test]
+fn log_may_be_a_pipe_and_one_that_nobody_writes_to_is_not_waited_for() {
+    let installation = Installation::empty();
+    let pipe = installation.path("pipe");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    let folder = installation.path("");
+    let log = ["doctor", "--log", text(&pipe), "--json"];
+    countersign(&folder, &log[..3]).assert_fault(2, &["nobody writes to this pipe"]);
+
+    let path = pipe.clone();
+    let writer = thread::spawn(move || {
+        let mut pipe = OpenOptions::new().write(true).open(path)?;
+        // In two parts, the second of which comes when the first was read.
+        pipe.write_all(&vec![b'\n'; 80_000])?;
+        pipe.write_all(
+            b"error:0A00045C:SSL routines:ssl3_read_bytes:tlsv13 alert certificate required\n",
+        )
+    });
+    let read = countersign(&folder, &log);
+    writer.join().expect("no panic").expect("writes");
+    assert!(read.stdout.contains("client-cert-not-sent"), "{read:#?}");
 }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use countersign_testkit::ephemeral;
 use countersign_testkit::process::Process;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::installation::{Installation, Issued, text};
+use crate::installation::{Installation, Issued, countersign, text};
 use crate::json::array;
 use crate::metrics::{metrics_address, plain_get};
+use crate::nginx::Nginx;
 use crate::peers::peer;
 
 const EVERYBODY: [&str; 7] = [
@@ -276,19 +278,140 @@ fn enforcement_ok(process: &Process) -> u8 {
     }
 }
 
+/// A change of the configuration, after which the gateway looks at itself soon, whatever `self_check` says.
+fn change(installation: &Installation, process: &Process, toml: &str) {
+    installation.write("countersign.toml", toml);
+    process.signal(Signal::HUP);
+}
+
 #[test]
 fn gateway_looks_at_itself_and_tells_what_it_found() {
     let installation = Installation::new();
-    let address = ephemeral::address();
-    let toml = configuration(address, &http("demo"))
-        .replace("[gateway]\n", "[gateway]\nself_check = \"1s\"\n");
+    let toml = configuration(ephemeral::address(), &http("demo"));
     let process = installation.serve(&toml);
+    let before = plain_get(metrics_address(&process), "/metrics", "");
+    assert!(!before.contains("enforcement_ok{} 1"), "{before}");
+    change(
+        &installation,
+        &process,
+        &format!("{toml}# and now\n").replace("[gateway]", "[gateway]\nself_check = \"2h\""),
+    );
     assert_eq!(enforcement_ok(&process), 1, "{}", process.log());
+    let metrics = plain_get(metrics_address(&process), "/metrics", "");
+    let at = metrics.lines().find_map(|line| {
+        line.strip_prefix("countersign_gateway_enforcement_last_check_seconds{} ")
+    });
+    assert!(at.is_some_and(|at| at.trim().len() == 10), "{metrics}");
     let canaries = installation.certificates(&["--profile", "canary"]);
     assert!(
         canaries.iter().any(|it| it["status"] == "revoked"),
         "{canaries:#?}"
     );
+}
+
+#[test]
+fn check_that_would_flood_the_inventory_is_refused_at_load() {
+    let installation = Installation::empty();
+    let check = |every: &str, code| {
+        let toml = configuration(ephemeral::address(), &http("demo"));
+        let toml = toml.replace("[gateway]", &format!("[gateway]\nself_check = \"{every}\""));
+        installation.write("countersign.toml", &toml);
+        let file = installation.path("countersign.toml");
+        let checked = countersign(&installation.path(""), &["config", "check", text(&file)]);
+        assert_eq!(checked.code, Some(code), "{every}: {checked:#?}");
+        checked
+    };
+    for every in ["1s", "59s"] {
+        let refused = check(every, 2);
+        for part in ["gateway.self_check", "shorter than 1m", "hint: "] {
+            assert!(refused.stderr.contains(part), "{every}: {}", refused.stderr);
+        }
+    }
+    check("1ms", 2);
+    for every in ["0s", "1m", "1h"] {
+        check(every, 0);
+    }
+}
+
+#[test]
+fn route_beside_a_more_specific_one_is_asked_for_what_is_its_own() {
+    let installation = Installation::new();
+    let upstream = service("127.0.0.1:0");
+    let route = |path: &str, allow: &str| {
+        format!(
+            "[[gateway.listener.route]]\npath = \"{path}\"\nupstream = \"http://{upstream}\"\nallow = [\"{allow}\"]\n"
+        )
+    };
+    // Whoever asked for `/a/any` or `/` would be let in there, as anybody may be.
+    let routes = [
+        route("/a/*", "any-trusted"),
+        route("/a/any", "anyone"),
+        route("/**", "any-trusted"),
+        route("/", "anyone"),
+    ]
+    .concat();
+    let toml = configuration(ephemeral::address(), "client_certificate = \"request\"\n") + &routes;
+    let toml = toml.replace(
+        "allow = [\"any-trusted\"]",
+        "client_certificate = \"require\"\nallow = [\"any-trusted\"]",
+    );
+    let _process = installation.serve(&toml);
+    let report = scan(&installation, 0);
+    let nobody: Vec<_> = receptions(&report)
+        .into_iter()
+        .filter(|(visitor, _)| *visitor == "nobody")
+        .collect();
+    assert_eq!(nobody, [("nobody", "refused"); 2], "{report:#}");
+}
+
+#[test]
+fn service_that_says_no_to_a_stranger_whom_tls_took_is_a_risk_of_its_own() {
+    let test = "service_that_says_no_to_a_stranger_whom_tls_took_is_a_risk_of_its_own";
+    let Some(program) = peer(test, "nginx") else {
+        return;
+    };
+    let installation = Installation::new();
+    let of = installation.issue("server", "localhost", &[]);
+    let nginx = |verify: &str| {
+        Nginx::start(&program, |address| {
+            format!(
+                "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {}; ssl_client_certificate {}; ssl_verify_client {verify};\nreturn 401; }}",
+                text(&of.certificate()),
+                text(&of.key()),
+                text(&of.ca())
+            )
+        })
+    };
+    // `optional_no_ca` takes every certificate; a password is asked for behind it.
+    let lax = nginx("optional_no_ca");
+    let host = lax.address().to_string();
+    let port = lax.address().port().to_string();
+    let report = scan_host(&installation, &[&host, "--port", &port], 0);
+    assert_eq!(
+        report["ports"][0]["stranger"]["reception"], "refused-behind",
+        "{report:#}"
+    );
+    assert_eq!(
+        report["ports"][0]["client_certificate"], "asked for",
+        "{report:#}"
+    );
+    let finding = &report["findings"][0];
+    assert_eq!(finding["severity"], "risk", "{report:#}");
+    assert_eq!(finding["cause"], "client-auth-not-enforced");
+    // What nginx itself says of certificates is a refusal.
+    let strict = nginx("on");
+    let host = strict.address().to_string();
+    let port = strict.address().port().to_string();
+    let report = scan_host(&installation, &[&host, "--port", &port], 0);
+    assert_eq!(
+        report["ports"][0]["stranger"]["reception"], "refused",
+        "{report:#}"
+    );
+    assert_eq!(
+        report["ports"][0]["client_certificate"], "required",
+        "{report:#}"
+    );
+    assert_eq!(array(&report["findings"]).len(), 0, "{report:#}");
 }
 
 #[test]

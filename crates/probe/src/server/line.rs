@@ -440,3 +440,71 @@ const AFTER_A_GREETING: Duration = Duration::from_millis(800);
 /// For the answer to a request.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PATIENCE_UNSURE: Duration = Duration::from_millis(700);
+
+#[cfg(test)]
+mod tests {
+    use countersign_diagnose::doctor::question::{Question, Target};
+    use countersign_pki::time::UnixTime;
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A port whose queue is full: whoever comes hears nothing. What it returns keeps it so.
+    async fn dead() -> (SocketAddr, (TcpListener, Vec<TcpStream>)) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind("127.0.0.1:0".parse().expect("an address"))
+            .expect("binds");
+        let listener = socket.listen(1).expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let mut held = Vec::new();
+        let unheard = Duration::from_millis(100);
+        while let Ok(connected) = timeout(unheard, TcpStream::connect(address)).await {
+            held.push(connected.expect("connects"));
+            assert!(held.len() < 100, "the queue never fills");
+        }
+        (address, (listener, held))
+    }
+
+    #[tokio::test]
+    async fn several_dead_addresses_leave_time_to_the_one_that_lives() {
+        let (mut addresses, mut kept) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (address, held) = dead().await;
+            addresses.push(address);
+            kept.push(held);
+        }
+        let alive = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let living = alive.local_addr().expect("an address");
+        addresses.push(living);
+        let target = Target::parse("several.example:443").expect("a target");
+        let wanted = Wanted {
+            question: Question {
+                target: Some(target.clone()),
+                ..Question::default()
+            },
+            identity: None,
+            issuers: Vec::new(),
+            anchors: Vec::new(),
+            now: UnixTime::from_seconds(1_800_000_000),
+            limits: Limits {
+                // One of them alone would use up everything.
+                connect: Duration::from_mins(1),
+                total: Duration::from_secs(2),
+                ..Limits::default()
+            },
+        };
+        let mut seen = TargetSeen::default();
+        let vouching = Vouching::new(&wanted, &target);
+        let mut line = Line::new(&wanted, vouching, addresses, Instant::now(), &mut seen);
+        let connected = line.connect(&mut seen).await;
+        assert_eq!(connected.map(|(_, address)| address), Some(living));
+        let opened: Vec<bool> = seen
+            .addresses
+            .iter()
+            .map(|it| it.tcp == Tcp::Open)
+            .collect();
+        assert_eq!(opened, [false, false, false, true]);
+    }
+}

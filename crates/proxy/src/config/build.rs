@@ -46,6 +46,7 @@ impl GatewayConfig {
         read: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<GatewayPlan, ConfigError> {
         check_distinct(&self.identity_headers)?;
+        self.check_self_check()?;
         let build = Build {
             config: self,
             verification: Arc::new(self.verification(&read)?),

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use countersign_diagnose::doctor::FileSeen;
 use countersign_diagnose::doctor::file::{Access, Role};
@@ -13,7 +15,7 @@ use countersign_pki::material::{self, Container, Material};
 use countersign_pki::password::Password;
 use countersign_pki::pkcs12;
 use countersign_pki::time::UnixTime;
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, fcntl_setfl};
 use zeroize::Zeroizing;
 
 use crate::certificate_file::fault;
@@ -71,7 +73,10 @@ pub(super) fn logs(
         let read = if path == Path::new("-") {
             io::stdin().lock().take(MAX_LOG).read_to_end(&mut text)
         } else {
-            opened(path).and_then(|file| file.take(MAX_LOG).read_to_end(&mut text))
+            opened(path).and_then(|file| {
+                text.extend(awaited(&file)?);
+                file.take(MAX_LOG).read_to_end(&mut text)
+            })
         };
         read.map_err(|error| {
             fault(path, &error).hint("`--log FILE` names a log, `--log -` reads standard input")
@@ -147,6 +152,37 @@ fn opened(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
+/// Of a pipe that somebody writes to, such as `<(journalctl …)`, what is there first; the rest is waited for as standard input is. One that
+/// nobody writes to is an error: it would never end.
+fn awaited(file: &File) -> io::Result<Vec<u8>> {
+    if !file.metadata()?.file_type().is_fifo() {
+        return Ok(Vec::new());
+    }
+    let mut first = [0; 4096];
+    let begun = Instant::now();
+    loop {
+        let mut reader = file;
+        match reader.read(&mut first) {
+            // A writer that was held up until somebody reads may still be about to open it.
+            Ok(0) if begun.elapsed() < OPENED_WITHIN => thread::sleep(BETWEEN_LOOKS),
+            Ok(0) => {
+                let why = "nobody writes to this pipe, and nothing is in it";
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, why));
+            }
+            Ok(read) => {
+                fcntl_setfl(file, OFlags::empty())?;
+                return Ok(first[..read].to_vec());
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                fcntl_setfl(file, OFlags::empty())?;
+                return Ok(Vec::new());
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn access(error: &io::Error) -> Access {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => Access::Missing,
@@ -154,6 +190,11 @@ fn access(error: &io::Error) -> Access {
         _ => Access::Failed(error.to_string()),
     }
 }
+
+/// A writer that waits for a reader opens at once.
+const OPENED_WITHIN: Duration = Duration::from_secs(1);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// As much as [`Material`] takes, and a byte that shows that there is more.
 const MAX_BYTES: u64 = material::MAX_BYTES as u64 + 1;

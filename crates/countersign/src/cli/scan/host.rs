@@ -10,7 +10,7 @@ use countersign_diagnose::doctor::target::{
     Attempt, HttpRequest, Preamble, Shown, Speech, TargetSeen, Tcp, Trial,
 };
 use countersign_diagnose::finding::{Finding, Side};
-use countersign_diagnose::scan::{Reception, Visitor, reception};
+use countersign_diagnose::scan::{Manner, Reception, Visitor, reception};
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::time::UnixTime;
 use countersign_probe::server::{Limits, Prober, Wanted};
@@ -248,10 +248,13 @@ impl PortSeen {
         let speaks_tls = nobody.is_some_and(|attempt| attempt.hello.is_some());
         let over_tls = |visitor, attempt: Option<&Attempt>| {
             // Without HTTP, whoever is not turned away is in.
-            let speaks_http = attempt.is_some_and(|it| it.http.is_some());
+            let manner = Manner {
+                speaks_http: attempt.is_some_and(|it| it.http.is_some()),
+                ..Manner::default()
+            };
             attempt
                 .filter(|_| speaks_tls)
-                .map(|attempt| reception(visitor, attempt, speaks_http))
+                .map(|attempt| reception(visitor, attempt, manner))
         };
         let speaks_plain = plain.is_some_and(|attempt| attempt.http.is_some());
         Some(Self {
@@ -282,9 +285,13 @@ impl PortSeen {
                         countersign_pki::certificate::Certificate::parse(&der.0).ok()?;
                     Some(Fingerprint::of(certificate.spki_der()).to_string())
                 }),
-            without_tls: plain
-                .filter(|_| speaks_plain)
-                .map(|attempt| reception(Visitor::Plaintext, attempt, true)),
+            without_tls: plain.filter(|_| speaks_plain).map(|attempt| {
+                let manner = Manner {
+                    speaks_http: true,
+                    ..Manner::default()
+                };
+                reception(Visitor::Plaintext, attempt, manner)
+            }),
             without_certificate: over_tls(Visitor::Nobody, nobody),
             stranger: over_tls(Visitor::Stranger, stranger),
             answers: [plain, nobody]
@@ -296,9 +303,11 @@ impl PortSeen {
         })
     }
 
-    /// Clients without a certificate are turned away.
+    /// Clients without a certificate are turned away, by TLS or by whoever reads of TLS that they had none.
     fn is_shut(&self) -> bool {
-        self.client_certificate == "required"
+        let asks = self.client_certificate == "asked for";
+        let is_refused = matches!(self.without_certificate, Some(Reception::RefusedBehind(_)));
+        self.client_certificate == "required" || asks && is_refused
     }
 
     pub(super) const HEADER: [&'static str; 5] = [
@@ -313,6 +322,7 @@ impl PortSeen {
         let told = |reception: &Option<Reception>| match reception {
             Some(Reception::Admitted(how)) => format!("LET IN ({how})"),
             Some(Reception::Refused(how)) => format!("refused ({how})"),
+            Some(Reception::RefusedBehind(how)) => format!("refused behind TLS ({how})"),
             Some(Reception::Unclear(how)) => format!("unclear ({how})"),
             None => String::new(),
         };
@@ -372,6 +382,11 @@ fn judge(host: &str, shut: Option<u16>, ports: &[PortSeen]) -> Vec<Finding> {
                 None => finding(format!("{at} answers clients without TLS; whether it is the same service cannot be told from here")).risk(),
             });
         }
+        if let (true, Some(how)) = (must_be_shut, behind(port.without_tls.as_ref())) {
+            let words = format!("{at} answers clients without TLS, although it says no: {how}");
+            let finding = Finding::fault(Cause::PlaintextAlsoAccepted, Side::Server, words);
+            findings.push(finding.with("port", port.port).risk());
+        }
         if admits(&port.without_certificate) {
             let finding = |words: String| {
                 let cause = if port.client_certificate == "not asked for" {
@@ -387,14 +402,19 @@ fn judge(host: &str, shut: Option<u16>, ports: &[PortSeen]) -> Vec<Finding> {
                 (false, None) => finding(format!("{at} serves clients without a certificate")).risk(),
             });
         } else if admits(&port.stranger) {
-            findings.push(
-                Finding::fault(
-                    Cause::ClientAuthNotEnforced,
-                    Side::Server,
-                    format!("{at} asks for a certificate and takes one that signed itself"),
-                )
-                .with("port", port.port),
-            );
+            findings.push(not_enforced(
+                port,
+                format!("{at} asks for a certificate and takes one that signed itself"),
+            ));
+        } else if let Some(how) = behind(port.stranger.as_ref()) {
+            findings.push(not_enforced(port, format!(
+                "{at} takes a certificate that signed itself, and only what stands behind TLS says no ({how}), for whatever reason"
+            )).risk());
+        } else if let (true, Some(how)) = (must_be_shut, behind(port.without_certificate.as_ref()))
+        {
+            findings.push(not_enforced(port, format!(
+                "{at} lets clients without a certificate through TLS, and only what stands behind it says no ({how}), for whatever reason"
+            )).risk());
         }
     }
     if shut.is_none() && !ports.iter().any(PortSeen::is_shut) && !ports.is_empty() {
@@ -406,6 +426,17 @@ fn judge(host: &str, shut: Option<u16>, ports: &[PortSeen]) -> Vec<Finding> {
     }
     findings.sort_by_key(|finding| finding.severity);
     findings
+}
+
+fn not_enforced(port: &PortSeen, words: String) -> Finding {
+    Finding::fault(Cause::ClientAuthNotEnforced, Side::Server, words).with("port", port.port)
+}
+
+fn behind(reception: Option<&Reception>) -> Option<&str> {
+    match reception {
+        Some(Reception::RefusedBehind(how)) => Some(how),
+        _ => None,
+    }
 }
 
 /// HTTP and HTTPS with their neighbours, databases and brokers as IANA and habit have them.
