@@ -117,6 +117,19 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
         ))
         .with("belongs_to", &other.path);
     }
+    if let Some(other) = own_key_elsewhere(party, leaf) {
+        let message = format!(
+            "the key {key_path} does not belong to the certificate {certificate_path} (not_before {}), and the key in {} does: one of the two was replaced",
+            leaf.not_before(),
+            other.path
+        );
+        return facts(Finding::fault(
+            Cause::RotationHalfApplied,
+            party.side(),
+            message,
+        ))
+        .with("other_key", &other.path);
+    }
     if let Some(finding) = by_times(party, leaf, file) {
         return facts(finding);
     }
@@ -135,6 +148,15 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
     ))
     .with_fix(format!("openssl pkey -in {} -pubout", quoted(key_path)))
     .with_fix("the two commands print the same for a pair")
+}
+
+/// The key that does belong to the certificate, in a file of no named use.
+fn own_key_elsewhere<'a>(party: &Party<'a>, leaf: &Certificate) -> Option<&'a FileSeen> {
+    let others = party.files.iter();
+    others.filter(|file| file.role == Role::Other).find(|file| {
+        let mut keys = file.material.keys.iter();
+        keys.any(|key| key.spki == Some(leaf.spki()))
+    })
 }
 
 /// Whether the file begins with its leaf all the same, and `own`, to which the key belongs, stands above it.
