@@ -95,6 +95,8 @@ impl Taking<'_> {
         let is_apart = before.contains(&b'\n') && behind.contains(&b'\n');
         if !is_apart && !body.trim_ascii().is_empty() {
             self.material.note(Oddity::OneLine { block: number });
+        } else if !behind.ends_with(b"\n") {
+            self.material.note(Oddity::Indented { block: number });
         }
         match decoded(body) {
             Ok(body) => {

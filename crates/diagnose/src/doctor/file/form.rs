@@ -144,7 +144,7 @@ impl Form<'_> {
                 Oddity::Indented { block } => self
                     .fault(
                         Cause::FileNotPem,
-                        &format!("has block {block} indented or behind other text: BEGIN must begin its line"),
+                        &format!("has block {block} indented or behind other text: BEGIN and END must begin their lines"),
                     )
                     .with("block", block)
                     .with_fix(format!("sed -i 's/^[ \\t]*//' {path}")),

@@ -257,6 +257,8 @@ fn refused(party: &Party<'_>, leaf: &Certificate, fault: &ChainFault, judgement:
                 .any(|piece| piece.read.is_err() || piece.flaw().is_some());
             if !is_told {
                 let is_lenient = LENIENT.iter().any(|lenient| why.contains(lenient));
+                // `-x509_strict` insists on it.
+                let is_lenient = is_lenient && !(party.question.strict && why.contains(LENIENT[0]));
                 judgement.find(if is_lenient {
                     finding().risk()
                 } else {
