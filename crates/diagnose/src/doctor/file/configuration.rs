@@ -70,6 +70,10 @@ enum Asking {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that a line says, or does not"
+)]
 struct Settings {
     server: Server,
     asking: Option<Asking>,
@@ -200,10 +204,8 @@ impl Settings {
         let values: Vec<&str> = words.collect();
         let first = values.first().copied().unwrap_or_default();
         match &*name {
-            "sslverifyclient" if self.in_paths > 0 => {
-                if first.eq_ignore_ascii_case("require") {
-                    self.asks_for_paths = Some(line.to_owned());
-                }
+            "sslverifyclient" if self.in_paths > 0 && first.eq_ignore_ascii_case("require") => {
+                self.asks_for_paths = Some(line.to_owned());
             }
             "sslverifyclient" => {
                 self.ask(match &*first.to_ascii_lowercase() {
