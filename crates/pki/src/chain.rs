@@ -31,7 +31,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use self::anchor::{Anchor, Anchors};
 pub(crate) use self::constraints::constraint_above;
-pub use self::constraints::permits_name;
+pub use self::constraints::{has_common_constraints, permits_name};
 pub use self::expected::{ExpectedName, InvalidExpectedName};
 pub use self::extensions::flaw_of_issuer;
 pub use self::fault::{ChainFault, ChainFaultKind, CrlFault, NameFault};

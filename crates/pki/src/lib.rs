@@ -17,6 +17,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod inspect;
 pub mod jks;
+mod legacy;
 pub mod lint;
 pub mod material;
 pub mod name;

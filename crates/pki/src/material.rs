@@ -37,6 +37,8 @@ pub struct Material {
     pub others: Vec<OtherPiece>,
     /// Of a keystore (PKCS#12, JKS): whether its password is known.
     pub keystore: Option<Lock>,
+    /// Of a PKCS#12 file that was opened: the scheme in it that current libraries refuse, if there is one.
+    pub legacy: Option<&'static str>,
     pieces: usize,
     /// How many of the certificates stand in PKCS#7.
     in_pkcs7: usize,
@@ -89,6 +91,11 @@ impl Container {
 /// What is unusual about a file. Blocks are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Oddity {
+    /// An empty line within the base64 of a block, where OpenSSL stops reading.
+    BlankLine {
+        /// Which.
+        block: usize,
+    },
     /// UTF-8's mark stands before the first BEGIN line, so that it is none to OpenSSL.
     ByteOrderMark,
     /// UTF-8's mark stands before text that nobody reads.
@@ -117,6 +124,11 @@ pub enum Oddity {
     },
     /// BEGIN does not stand at the beginning of its line, as in YAML.
     Indented {
+        /// Which.
+        block: usize,
+    },
+    /// Dashes, blanks or letters that are not ASCII where PEM has ASCII: what word processors and web pages make of it.
+    NotAscii {
         /// Which.
         block: usize,
     },

@@ -1,5 +1,5 @@
 //! Encryption under a password: PBES2 (RFC 8018 §6.2) with PBKDF2 and AES-CBC, as PKCS#8 and PKCS#12 files have it since
-//! OpenSSL 3, Java 8u301 and Windows 10. The older schemes (RC2, DES, triple DES under SHA-1) are named and not read.
+//! OpenSSL 3, Java 8u301 and Windows 10. The older schemes (RC2, DES, triple DES) are named; only evidence is read through them.
 //!
 //! What a file asks for is paid by whoever opens it, before anything in it is known to be genuine: a budget bounds
 //! the rounds of key derivation.
@@ -17,6 +17,7 @@ use der::Tag;
 use zeroize::Zeroizing;
 
 use crate::asn1::{self, Cursor, Malformed, Tlv, dotted, sequence, tlv};
+use crate::legacy::{self, TRIPLE_DES_KEY};
 use crate::password::Password;
 
 /// Opens an `EncryptedPrivateKeyInfo` (RFC 5958 §3), DER in, PKCS#8 out.
@@ -75,11 +76,23 @@ impl From<Malformed> for Locked {
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: u64,
+    reads_legacy: bool,
 }
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self { left: MAX_ROUNDS }
+        Self {
+            left: MAX_ROUNDS,
+            reads_legacy: false,
+        }
+    }
+
+    /// Of a file that is read as evidence, old schemes and all.
+    pub(crate) fn of_evidence() -> Self {
+        Self {
+            reads_legacy: true,
+            ..Self::new()
+        }
     }
 
     /// Takes the rounds of one derivation of `blocks` blocks.
@@ -228,7 +241,10 @@ pub(crate) fn open(
 ) -> Result<Zeroizing<Vec<u8>>, Locked> {
     let (oid, parameters) = algorithm_identifier(algorithm, "the encryption's algorithm")?;
     if oid != PBES2 {
-        return Err(unsupported(oid));
+        let opened = budget
+            .reads_legacy
+            .then(|| legacy::open(oid, parameters.as_ref(), ciphertext, password, budget));
+        return opened.flatten().unwrap_or_else(|| Err(unsupported(oid)));
     }
     let parameters = parameters.ok_or_else(|| malformed("PBES2 has no parameters"))?;
     expect_tag(&parameters, Tag::Sequence, "PBES2's parameters")?;
@@ -237,6 +253,11 @@ pub(crate) fn open(
     let (cipher, iv) =
         algorithm_identifier(&fields.expect(Tag::Sequence, "the cipher")?, "the cipher")?;
     fields.finish("PBES2's parameters")?;
+    if cipher == TRIPLE_DES_CBC && budget.reads_legacy {
+        let key = derivation.derive(password, TRIPLE_DES_KEY, budget)?;
+        let iv = iv.map_or(&[][..], |iv| iv.content);
+        return legacy::open_triple_des(&key, iv, ciphertext);
+    }
     let (cipher, key_len) = cipher_of(cipher)?;
     let iv: [u8; IV_LEN] = iv
         .filter(|iv| iv.tag == Tag::OctetString)
@@ -252,13 +273,41 @@ pub(crate) fn open(
         return Err(malformed("the ciphertext is not whole blocks"));
     }
     let key = derivation.derive(password, key_len, budget)?;
-    let wrong = |_| Locked::WrongPassword;
-    let key = UnboundCipherKey::new(cipher, &key).expect("the key has the cipher's length");
+    decrypt(cipher, &key, iv, ciphertext)
+}
+
+/// AES-CBC with a key of one of its lengths.
+pub(crate) fn open_aes(
+    key: &[u8],
+    iv: &[u8],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Locked> {
+    let (cipher, _) = [AES_128_CBC, AES_192_CBC, AES_256_CBC]
+        .into_iter()
+        .filter_map(|oid| cipher_of(oid).ok())
+        .find(|(_, len)| *len == key.len())
+        .ok_or_else(|| malformed("the key has another length than AES's"))?;
+    let iv = iv
+        .try_into()
+        .map_err(|_| malformed("the initialisation vector is not 16 bytes"))?;
+    if ciphertext.is_empty() || !ciphertext.len().is_multiple_of(IV_LEN) {
+        return Err(malformed("the ciphertext is not whole blocks"));
+    }
+    decrypt(cipher, key, iv, ciphertext)
+}
+
+fn decrypt(
+    cipher: &'static Algorithm,
+    key: &[u8],
+    iv: [u8; IV_LEN],
+    ciphertext: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Locked> {
+    let key = UnboundCipherKey::new(cipher, key).expect("the key has the cipher's length");
     let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).expect("AES has the mode CBC");
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
     let plain_len = key
         .decrypt(&mut buffer, DecryptionContext::Iv128(FixedLength::from(iv)))
-        .map_err(wrong)?
+        .map_err(|_| Locked::WrongPassword)?
         .len();
     buffer.truncate(plain_len);
     Ok(buffer)
@@ -380,6 +429,8 @@ const AES_128_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.1
 const AES_192_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.22");
 const AES_256_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.42");
 
+const TRIPLE_DES_CBC: ObjectIdentifier = oid("1.2.840.113549.3.7");
+
 /// What older programs wrote: a sentence names it.
 const LEGACY: [(ObjectIdentifier, &str); 8] = [
     (oid("1.2.840.113549.1.12.1.1"), "128-bit RC4 under SHA-1"),
@@ -391,7 +442,7 @@ const LEGACY: [(ObjectIdentifier, &str); 8] = [
     (oid("1.2.840.113549.1.12.1.5"), "128-bit RC2 under SHA-1"),
     (oid("1.2.840.113549.1.12.1.6"), "40-bit RC2 under SHA-1"),
     (oid("1.2.840.113549.1.5.3"), "DES under MD5"),
-    (oid("1.2.840.113549.3.7"), "triple DES"),
+    (TRIPLE_DES_CBC, "triple DES"),
     (oid("1.3.6.1.4.1.11591.4.11"), "scrypt"),
 ];
 

@@ -137,7 +137,8 @@ impl DoctorCommand {
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         let passwords = self.passwords()?;
         let question = self.question();
-        let files = reading::files(&named, &passwords);
+        let mut files = reading::files(&named, &passwords);
+        files.extend(reading::beside(&files));
         let target = match question.target {
             Some(_) => Some(probing::look(&question, &files, self.timeout, now)?),
             None => None,

@@ -6,6 +6,7 @@
 mod baselines;
 mod chains;
 mod coverage;
+mod dialects;
 mod files;
 mod forge;
 mod healthy;
@@ -45,6 +46,7 @@ fn scenarios() -> Vec<&'static Scenario> {
         chains::SCENARIOS,
         files::SCENARIOS,
         names::SCENARIOS,
+        dialects::SCENARIOS,
         judged::SCENARIOS,
         live_client::SCENARIOS,
         live_server::SCENARIOS,

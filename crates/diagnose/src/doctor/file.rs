@@ -15,6 +15,7 @@ mod policy;
 mod revocation;
 mod size;
 mod trust;
+mod words;
 
 use std::sync::Arc;
 

@@ -252,6 +252,11 @@ pub(super) static MONGODB: Table = Table {
         mark("\"ctx\":\"conn", Server),
         mark("Error receiving request from client:", Server),
         row(
+            "Could not find user {name} for db {db}",
+            &meaning::NOT_ALLOWED,
+            "mongodb src/mongo/db/auth/authz_manager_external_state_local.cpp",
+        ),
+        row(
             "no SSL certificate provided by peer",
             &meaning::NO_CLIENT_CERT,
             MONGO,

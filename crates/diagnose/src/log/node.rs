@@ -105,6 +105,12 @@ pub(super) static TABLE: Table = Table {
             CODES,
         ),
         row(
+            "Error: mac verify failure",
+            &file::LEGACY_OR_PASSWORD,
+            CODES,
+        ),
+        row("'ERR_CRYPTO_UNSUPPORTED_OPERATION'", &file::LEGACY, CODES),
+        row(
             "ERR_CRYPTO_UNSUPPORTED_OPERATION: Unsupported PKCS12 PFX data",
             &file::LEGACY,
             CODES,

@@ -2,6 +2,7 @@
 
 use super::meaning::{self, alert, file, revocation, transport};
 use super::message::{Product, Table, row};
+use super::verify::CRITICAL;
 
 pub(super) static TABLE: Table = Table {
     product: Product::Rustls,
@@ -191,6 +192,7 @@ pub(super) static TABLE: Table = Table {
         row("MaximumPathBuildCallsExceeded", &meaning::TOO_DEEP, WEBPKI),
         row("UnsupportedCertVersion", &meaning::VERSION_ONE, WEBPKI),
         row("InvalidSerialNumber", &meaning::SERIAL, WEBPKI),
+        row("UnsupportedCriticalExtension", &CRITICAL, WEBPKI),
         row(
             "UnsupportedSignatureAlgorithmForPublicKey",
             &meaning::SIGALG,

@@ -83,7 +83,7 @@ verify_errors! {
     78 "cert info signature and signature algorithm mismatch" meaning::MALFORMED;
     79 "invalid CA certificate" meaning::NOT_A_CA;
     80 "path length invalid for non CA cert" meaning::NOT_A_CA;
-    81 "path length given without key usage keyCertSign" meaning::CANNOT_SIGN;
+    81 "path length given without key usage keyCertSign" meaning::EXTENSIONS;
     82 "key usage keyCertSign invalid for non CA cert" meaning::EXTENSIONS;
     83 "issuer name empty" meaning::MALFORMED;
     84 "subject name empty" meaning::MALFORMED;
@@ -91,9 +91,12 @@ verify_errors! {
     86 "missing subject key identifier" meaning::EXTENSIONS;
     87 "empty subject alternative name extension" meaning::MALFORMED;
     88 "subject empty and subject alt name extension not critical" meaning::EXTENSIONS;
-    89 "CA cert does not include key usage extension" meaning::EXTENSIONS;
-    90 "using cert extension requires at least X509v3" meaning::VERSION_ONE;
-    91 "certificate public key has explicit ECC parameters" meaning::WEAK_KEY;
+    89 "basic constraints of CA cert not marked critical" meaning::EXTENSIONS;
+    90 "authority key identifier marked critical" meaning::EXTENSIONS;
+    91 "subject key identifier marked critical" meaning::EXTENSIONS;
+    92 "CA cert does not include key usage extension" meaning::EXTENSIONS;
+    93 "using cert extension requires at least X509v3" meaning::VERSION_ONE;
+    94 "certificate public key has explicit ECC parameters" meaning::SIGALG;
 }
 
 /// Only a leaf was sent, and its issuer is not held.
@@ -115,7 +118,7 @@ static REJECTED: Meaning = Meaning::new(
     &[client(Cause::ClientCaNotTrusted).likely()],
 );
 
-static CRITICAL: Meaning = Meaning::same(
+pub(super) static CRITICAL: Meaning = Meaning::same(
     "{peer}'s chain has a critical extension that {self} does not know",
     &[
         either(Cause::MalformedCertificate).likely(),

@@ -12,6 +12,7 @@ use super::judge::{Case, SignedPath};
 use super::outline::{NameConstraints, Outline};
 use crate::asn1::{Cursor, Malformed, primitive};
 use crate::certificate::Certificate;
+use crate::dn::DistinguishedName;
 use crate::name::TypedName;
 
 /// The topmost issuer whose constraints refuse a certificate below it.
@@ -198,14 +199,13 @@ impl Subtrees<'_> {
             .iter()
             .filter(|base| base.form == name.form)
             .peekable();
-        let is_judged = matches!(name.form, DNS_NAME | IP_ADDRESS);
-        let is_outside = permitted.peek().is_some() && !permitted.any(|base| base.covers(name));
-        is_judged
-            && (is_outside
-                || self
-                    .excluded
-                    .iter()
-                    .any(|base| base.form == name.form && base.covers(name)))
+        let is_outside =
+            permitted.peek().is_some() && permitted.all(|base| base.covers(name) == Some(false));
+        is_outside
+            || self
+                .excluded
+                .iter()
+                .any(|base| base.form == name.form && base.covers(name) == Some(true))
     }
 
     /// webpki refuses wherever a constraint and a name share a form that it does not compare.
@@ -221,28 +221,96 @@ impl Subtrees<'_> {
 }
 
 impl Name<'_> {
-    /// Whether this constraint's base covers `name`, of the same form.
-    fn covers(&self, name: &Name<'_>) -> bool {
-        if self.form == IP_ADDRESS {
-            let (address, mask) = self.content.split_at(self.content.len() / 2);
-            return address.len() == name.content.len()
-                && address
-                    .iter()
-                    .zip(mask)
-                    .zip(name.content)
-                    .all(|((base, mask), byte)| base & mask == byte & mask);
-        }
-        let (base, name) = (
+    /// Whether this constraint's base covers `name`, of the same form. `None`: nobody compares names of the form, or this one
+    /// has nothing in it to compare.
+    fn covers(&self, name: &Name<'_>) -> Option<bool> {
+        let (base, content) = (
             self.content.to_ascii_lowercase(),
             name.content.to_ascii_lowercase(),
         );
-        let base = base.strip_prefix(b".").unwrap_or(&base);
-        name == base
-            || base.is_empty()
-            || name
-                .strip_suffix(base)
-                .is_some_and(|rest| rest.ends_with(b"."))
+        match self.form {
+            IP_ADDRESS => {
+                let (address, mask) = self.content.split_at(self.content.len() / 2);
+                let mut bytes = address.iter().zip(mask).zip(name.content);
+                Some(
+                    address.len() == name.content.len()
+                        && bytes.all(|((base, mask), byte)| base & mask == byte & mask),
+                )
+            }
+            DNS_NAME => {
+                let base = base.strip_prefix(b".").unwrap_or(&base);
+                let rest = content.strip_suffix(base);
+                Some(base.is_empty() || rest.is_some_and(|it| it.is_empty() || it.ends_with(b".")))
+            }
+            RFC822_NAME => {
+                let at = content.iter().rposition(|&byte| byte == b'@')?;
+                let is_address = base.contains(&b'@');
+                Some(if is_address {
+                    base == content
+                } else {
+                    covers_host(&base, &content[at + 1..])
+                })
+            }
+            URI => Some(covers_host(&base, host_of(&content)?)),
+            DIRECTORY_NAME => {
+                let base = folded(self.content)?;
+                let name = folded(name.content)?;
+                // RFC 5280 §4.2.1.10: of a subject, where it is not empty.
+                (!name.is_empty()).then(|| name.starts_with(&base))
+            }
+            _ => None,
+        }
     }
+}
+
+/// RFC 5280 §4.2.1.10, of addresses and URIs: `.example` is what stands below it, `example` that host alone.
+fn covers_host(base: &[u8], host: &[u8]) -> bool {
+    if base.starts_with(b".") {
+        host.ends_with(base)
+    } else {
+        base == host
+    }
+}
+
+/// The host in a URI's authority; `None`: it has none.
+fn host_of(uri: &[u8]) -> Option<&[u8]> {
+    let scheme = uri.windows(3).position(|window| window == b"://")?;
+    let authority = uri[scheme + 3..]
+        .split(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .next()?;
+    let host = authority.rsplit(|&byte| byte == b'@').next()?;
+    let host = host.split(|&byte| byte == b':').next()?;
+    (!host.is_empty()).then_some(host)
+}
+
+/// The attributes of a DER `Name`, without what RFC 5280 §7.1 does not compare.
+fn folded(name: &[u8]) -> Option<Vec<(String, String)>> {
+    let name = DistinguishedName::from_der(name).ok()?;
+    let attributes = name.attributes().iter();
+    Some(
+        attributes
+            .map(|it| (it.kind(), it.value().trim().to_lowercase()))
+            .collect(),
+    )
+}
+
+/// Whether the name constraints of `issuer` are of types that most verifiers compare, if not this one.
+pub fn has_common_constraints(issuer: &Certificate) -> bool {
+    let Ok(issuer) = Outline::parse(issuer.der()) else {
+        return false;
+    };
+    let Some(constraints) = issuer.name_constraints else {
+        return true;
+    };
+    let subtrees = subtrees(constraints);
+    subtrees
+        .permitted
+        .iter()
+        .chain(&subtrees.excluded)
+        .all(|base| {
+            let forms = [RFC822_NAME, DNS_NAME, DIRECTORY_NAME, URI, IP_ADDRESS];
+            forms.contains(&base.form)
+        })
 }
 
 /// A subject counts as one directoryName, whatever it says: webpki compares none.

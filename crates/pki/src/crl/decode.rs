@@ -139,6 +139,24 @@ impl ParsedCrl {
                 ),
             });
         }
+        self.may_be_of(issuer)?;
+        self.verify_signature(issuer.spki_der())
+    }
+
+    /// Whether `issuer` made it, be it with SHA-1, and whatever its extensions mean: evidence, and nothing to rely on.
+    pub fn is_made_by(&self, issuer: &Certificate) -> bool {
+        let outline = &self.outline;
+        let verified = || {
+            let key = PublicKey::from_der(issuer.spki_der())?;
+            let algorithm =
+                Cursor::new(&self.der[outline.algorithm.clone()]).any("the signature algorithm")?;
+            let signed = &self.der[outline.to_be_signed.clone()];
+            key.verify_forgeable(&algorithm, signed, &self.der[outline.signature.clone()])
+        };
+        self.may_be_of(issuer).is_ok() && verified().is_ok()
+    }
+
+    fn may_be_of(&self, issuer: &Certificate) -> Result<(), InvalidCrl> {
         if !self.is_issued_by(issuer.subject_der()) {
             return Err(InvalidCrl {
                 why: format!("its issuer is {}, not {}", self.issuer, issuer.subject()),
@@ -159,7 +177,7 @@ impl ParsedCrl {
                 ),
             });
         }
-        self.verify_signature(issuer.spki_der())
+        Ok(())
     }
 }
 

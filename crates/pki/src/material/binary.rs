@@ -13,6 +13,7 @@ use crate::certificate::{Certificate, KeyAlgorithm};
 use crate::crl::ParsedCrl;
 use crate::fingerprint::Fingerprint;
 use crate::jks;
+use crate::legacy;
 use crate::password::Password;
 use crate::pbes2::{self, Budget, Locked};
 use crate::pkcs12;
@@ -30,12 +31,8 @@ impl<'a> Passwords<'a> {
         Self {
             all,
             tries: 0,
-            budget: Budget::new(),
+            budget: Budget::of_evidence(),
         }
-    }
-
-    pub(super) fn are_none(&self) -> bool {
-        self.all.is_empty()
     }
 
     /// The first password that opens something; else what stands in the way.
@@ -224,6 +221,20 @@ pub(super) fn key(
     true
 }
 
+/// Which of the traditional forms an open key has: their labels tell them apart, and programs go by the label.
+pub(super) fn traditional(der: &[u8]) -> Option<KeyFormat> {
+    let read = || {
+        let mut fields = Cursor::new(der).expect(Tag::Sequence, "")?.cursor();
+        fields.expect(Tag::Integer, "")?;
+        Ok::<_, Malformed>(fields.any("")?.tag)
+    };
+    match read().ok()? {
+        Tag::Integer => Some(KeyFormat::Pkcs1),
+        Tag::OctetString => Some(KeyFormat::Sec1),
+        _ => None,
+    }
+}
+
 fn encrypted_key(place: usize, der: &[u8], passwords: &mut Passwords<'_>) -> KeyPiece {
     let opened = passwords.open(None, |password, budget| {
         let pkcs8 = pbes2::open_private_key_within(der, password, budget)?;
@@ -231,6 +242,25 @@ fn encrypted_key(place: usize, der: &[u8], passwords: &mut Passwords<'_>) -> Key
         KeyPiece::open(place, KeyFormat::Pkcs8, &pkcs8).ok_or(Locked::WrongPassword)
     });
     opened.unwrap_or_else(|lock| KeyPiece::shut(place, KeyFormat::Pkcs8, lock))
+}
+
+/// A key under the header of traditional PEM.
+pub(super) fn traditional_key(
+    material: &mut Material,
+    format: KeyFormat,
+    info: &str,
+    der: &[u8],
+    passwords: &mut Passwords<'_>,
+) {
+    let Some(place) = material.next_place() else {
+        return;
+    };
+    let opened = passwords.open(None, |password, _| {
+        let plain = legacy::open_traditional(info, der, password)?;
+        KeyPiece::open(place, format, &plain).ok_or(Locked::WrongPassword)
+    });
+    let piece = opened.unwrap_or_else(|lock| KeyPiece::shut(place, format, lock));
+    material.keys.push(piece);
 }
 
 /// `EncryptedPrivateKeyInfo` (RFC 5958 §3): an algorithm with parameters and an OCTET STRING.
@@ -300,6 +330,7 @@ fn key_store(material: &mut Material, der: &[u8], passwords: &mut Passwords<'_>)
     match opened {
         Ok(contents) => {
             material.keystore = Some(Lock::Open);
+            material.legacy = legacy;
             for key in &contents.keys {
                 let Some(place) = material.next_place() else {
                     return;

@@ -56,6 +56,10 @@ fn with_line_feeds(mut text: Text, oddities: &mut Vec<Oddity>) -> Text {
         return text;
     }
     let has_line_feeds = text.contains(&b'\n');
+    // What is compressed or encrypted has one by chance.
+    if text.contains(&0) {
+        return text;
+    }
     oddities.push(if has_line_feeds {
         Oddity::CrLf
     } else {

@@ -242,16 +242,113 @@ fn java_keystores_are_read_and_their_password_is_told_from_others() {
     }
 }
 
+/// What OpenSSL made of one key: traditional PEM under triple DES, AES, DES and RC2; PKCS#8 under each scheme of PKCS#12 and PKCS#5
+/// that it writes, and under PBES2 with triple DES.
+const OLD_KEYS: &str = include_str!("tests/old-keys.pem");
+
+fn old_keys() -> Vec<String> {
+    let blocks = OLD_KEYS.split("-----BEGIN ").skip(1);
+    blocks.map(|block| format!("-----BEGIN {block}")).collect()
+}
+
 #[test]
-fn old_encrypted_keys_are_known_by_their_headers() {
-    let text = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,0011223344556677\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
-    let material = Material::read(text.as_bytes(), &[]);
-    assert_eq!(material.keys[0].lock, Lock::NeedsPassword);
-    let material = Material::read(text.as_bytes(), &[password("x")]);
-    assert!(matches!(
-        &material.keys[0].lock,
-        Lock::Unread { scheme, is_legacy: false } if scheme.starts_with("DES-EDE3-CBC")
-    ));
+fn keys_under_old_encryption_open_with_their_password_and_no_other() {
+    let keys = old_keys();
+    assert_eq!(keys.len(), 12);
+    let mut halves = Vec::new();
+    for key in &keys {
+        let shut = Material::read(key.as_bytes(), &[]);
+        assert_eq!(shut.keys[0].lock, Lock::NeedsPassword, "{key}");
+        let wrong = Material::read(key.as_bytes(), &[password("Sesame")]);
+        assert_eq!(wrong.keys[0].lock, Lock::WrongPassword, "{key}");
+        assert_eq!(wrong.keys[0].spki, None);
+        let open = Material::read(key.as_bytes(), &[password("sesame")]);
+        assert_eq!(open.keys[0].lock, Lock::Open, "{key}");
+        halves.extend(open.keys[0].spki);
+    }
+    halves.dedup();
+    assert_eq!(halves.len(), 1, "all of them are one key");
+}
+
+#[test]
+fn whoever_takes_keys_into_use_opens_nothing_old() {
+    let sesame = password("sesame");
+    let blocks = old_keys();
+    let pkcs8 = blocks.iter().filter(|key| key.contains("BEGIN ENCRYPTED"));
+    for key in pkcs8 {
+        let der = pem::decode_all(key.as_bytes()).expect("PEM").remove(0).der;
+        assert!(matches!(
+            crate::pbes2::open_private_key(&der, &sesame),
+            Err(crate::pbes2::Locked::Unsupported { .. })
+        ));
+    }
+}
+
+#[test]
+fn malformed_headers_of_old_keys_open_nothing() {
+    for (info, is_scheme) in [
+        ("DES-EDE3-CBC,0011223344556677", false),
+        ("DES-EDE3-CBC,00112233445566zz", false),
+        ("DES-EDE3-CBC,0011", false),
+        ("DES-EDE3-CBC", false),
+        ("AES-256-CBC,0011223344556677", false),
+        ("CAMELLIA-128-CBC,00112233445566770011223344556677", true),
+    ] {
+        let text = format!(
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: {info}\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"
+        );
+        let material = Material::read(text.as_bytes(), &[password("x")]);
+        let lock = &material.keys[0].lock;
+        let is_unread = matches!(
+            lock,
+            Lock::Unread {
+                is_legacy: false,
+                ..
+            }
+        );
+        let is_unreadable = matches!(lock, Lock::Unreadable { .. });
+        assert_eq!(
+            (is_unread, is_unreadable),
+            (is_scheme, !is_scheme),
+            "{info}"
+        );
+    }
+}
+
+#[test]
+fn an_old_keystore_is_opened_and_told_to_be_old() {
+    let store = include_bytes!("../../tests/it/pkcs12/cert-rc2-key-3des.p12");
+    let material = Material::read(store, &[password("cryptography")]);
+    assert_eq!(material.keystore, Some(Lock::Open));
+    assert!(material.legacy.is_some_and(|scheme| scheme.contains("RC2")));
+    assert_eq!((material.keys.len(), material.certificates.len()), (1, 1));
+    let wrong = Material::read(store, &[password("Cryptography")]);
+    assert_eq!(wrong.keystore, Some(Lock::WrongPassword));
+}
+
+#[test]
+fn what_only_looks_like_pem_is_told_apart() {
+    let pem = pem_of("CN=a");
+    let odd = |text: &str| Material::read(text.as_bytes(), &[]).oddities;
+    let blank = Oddity::BlankLine { block: 1 };
+    for text in [
+        pem.replace("-----END", "\n-----END"),
+        pem.replacen('\n', "\n\n", 3),
+    ] {
+        assert_eq!(odd(&text), std::slice::from_ref(&blank));
+    }
+    assert_eq!(odd(&pem.replacen('\n', "\n\n", 1)), []);
+    assert_eq!(odd(&pem.replace("-----BEGIN", "\n\n-----BEGIN")), []);
+    let indented = Oddity::Indented { block: 1 };
+    assert_eq!(odd(&pem.replace("-----END", "  -----END")), [indented]);
+    let dashes = pem.replace("-----", "\u{2013}\u{2013}---");
+    assert_eq!(odd(&dashes), [Oddity::NotAscii { block: 1 }]);
+    let joined = format!("{pem}\u{feff}{pem}");
+    assert_eq!(odd(&joined), [Oddity::ByteOrderMark]);
+    let foreign = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQENBFcX\n=abcd\n-----END PGP PUBLIC KEY BLOCK-----\n";
+    let material = Material::read(foreign.as_bytes(), &[]);
+    assert_eq!(material.oddities, []);
+    assert_eq!(material.others[0].label, "PGP PUBLIC KEY BLOCK");
 }
 
 #[test]

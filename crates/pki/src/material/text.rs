@@ -55,8 +55,11 @@ impl Taking<'_> {
         };
         let line = line_of(label_at);
         let Some(label_len) = find(line, b"-----").filter(|len| *len <= MAX_LABEL) else {
-            let oddity = damaged("", "its BEGIN line is malformed");
-            self.material.note(oddity);
+            self.material.note(if line.is_ascii() {
+                damaged("", BAD_BEGIN)
+            } else {
+                Oddity::NotAscii { block: number }
+            });
             return label_at;
         };
         let label = String::from_utf8_lossy(&line[..label_len])
@@ -81,10 +84,7 @@ impl Taking<'_> {
         let block_end = block_end.min(text.len());
         match ending {
             Some(ending) if ending == label.as_bytes() => {}
-            Some(_) => self.material.note(damaged(
-                &label,
-                "its END line does not match its BEGIN line",
-            )),
+            Some(_) => self.material.note(damaged(&label, BAD_END)),
             None => self
                 .material
                 .note(damaged(&label, "its END line is malformed")),
@@ -95,9 +95,20 @@ impl Taking<'_> {
         let is_apart = before.contains(&b'\n') && behind.contains(&b'\n');
         if !is_apart && !body.trim_ascii().is_empty() {
             self.material.note(Oddity::OneLine { block: number });
+        } else if !behind.ends_with(b"\n") {
+            self.material.note(Oddity::Indented { block: number });
         }
         match decoded(body) {
-            Ok(Body { headers, der }) => self.piece(&label, headers, &der, number),
+            Ok(body) => {
+                if body.has_blank_line {
+                    self.material.note(Oddity::BlankLine { block: number });
+                }
+                self.piece(&label, body.headers, &body.der, number);
+            }
+            Err(_) if !is_of_tls(&label) => {
+                self.something_else(&label, &[]);
+            }
+            Err(_) if !body.is_ascii() => self.material.note(Oddity::NotAscii { block: number }),
             Err(why) => self.material.note(damaged(&label, why)),
         }
         block_end
@@ -111,6 +122,9 @@ impl Taking<'_> {
             .map(|at| after + at + 1);
         match line_start {
             None if number > 1 => self.material.note(Oddity::Glued { block: number }),
+            start if text[start.unwrap_or(after)..begin] == *BYTE_ORDER_MARK => {
+                self.material.note(Oddity::ByteOrderMark);
+            }
             start if start.unwrap_or(after) < begin => {
                 self.material.note(Oddity::Indented { block: number });
             }
@@ -134,18 +148,20 @@ impl Taking<'_> {
                 self.shut_key(KeyFormat::OpenSsh, lock)
             }
             Some(format) if headers.is_some() => {
-                let scheme = headers.unwrap_or_default();
-                let lock = if self.passwords.are_none() {
-                    Lock::NeedsPassword
-                } else {
-                    Lock::Unread {
-                        scheme,
-                        is_legacy: false,
-                    }
-                };
-                self.shut_key(format, lock)
+                let info = headers.unwrap_or_default();
+                binary::traditional_key(self.material, format, &info, der, &mut self.passwords);
+                true
             }
-            Some(format) => binary::key(self.material, format, der, &mut self.passwords),
+            Some(format) => {
+                let is_taken = binary::key(self.material, format, der, &mut self.passwords);
+                if is_taken && binary::traditional(der).is_some_and(|told| told != format) {
+                    self.material.note(Oddity::Mislabelled {
+                        block: number,
+                        label: label.to_owned(),
+                    });
+                }
+                is_taken
+            }
             None => self.other(label, der),
         };
         if is_taken {
@@ -161,6 +177,8 @@ impl Taking<'_> {
         }
         if label.ends_with("CERTIFICATE") {
             binary::certificate(self.material, der, false);
+        } else if !is_of_tls(label) {
+            self.something_else(label, der);
         } else if !is_known_other(label) {
             self.material.note(Oddity::Damaged {
                 block: number,
@@ -193,20 +211,21 @@ impl Taking<'_> {
             }
             "X509 CRL" => binary::list(self.material, der),
             "PKCS7" | "CMS" => binary::pkcs7(self.material, der),
-            _ if is_known_other(label) => {
-                if let Some(place) = self.material.next_place() {
-                    let spki =
-                        (label == "PUBLIC KEY").then(|| crate::fingerprint::Fingerprint::of(der));
-                    self.material.others.push(OtherPiece {
-                        place,
-                        label: label.to_owned(),
-                        spki,
-                    });
-                }
-                true
-            }
+            _ if is_known_other(label) => self.something_else(label, der),
             _ => false,
         }
+    }
+
+    fn something_else(&mut self, label: &str, der: &[u8]) -> bool {
+        if let Some(place) = self.material.next_place() {
+            let spki = (label == "PUBLIC KEY").then(|| crate::fingerprint::Fingerprint::of(der));
+            self.material.others.push(OtherPiece {
+                place,
+                label: label.to_owned(),
+                spki,
+            });
+        }
+        true
     }
 
     fn without_blocks(&mut self, text: &[u8]) {
@@ -229,11 +248,19 @@ impl Taking<'_> {
             () if is_text => Container::Text,
             () => Container::Binary,
         };
-        if is_text && (contains(trimmed, b"BEGIN CERT") || contains(trimmed, b"PRIVATE KEY-")) {
-            self.material.note(Oddity::Damaged {
-                block: 1,
-                label: String::new(),
-                why: "its BEGIN line is malformed",
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let begins = |line: &&[u8]| {
+            contains(line, b"BEGIN") && (contains(line, b"CERT") || contains(line, b"PRIVATE"))
+        };
+        if let Some(line) = lines.find(begins).filter(|_| is_text) {
+            self.material.note(if line.is_ascii() {
+                Oddity::Damaged {
+                    block: 1,
+                    label: String::new(),
+                    why: BAD_BEGIN,
+                }
+            } else {
+                Oddity::NotAscii { block: 1 }
             });
         }
     }
@@ -247,7 +274,22 @@ fn is_known_other(label: &str) -> bool {
         )
 }
 
+/// Whether a label is one of what TLS programs are given.
+fn is_of_tls(label: &str) -> bool {
+    let kinds = [
+        "CERTIFICATE",
+        "CERTIFICATE REQUEST",
+        "PRIVATE KEY",
+        "X509 CRL",
+        "PKCS7",
+        "CMS",
+    ];
+    is_known_other(label) || kinds.iter().any(|kind| label.ends_with(kind))
+}
+
 struct Body {
+    /// Within the base64.
+    has_blank_line: bool,
     /// What RFC 1421 §4.6 headers say of an encryption.
     headers: Option<String>,
     der: Zeroizing<Vec<u8>>,
@@ -256,6 +298,7 @@ struct Body {
 fn decoded(body: &[u8]) -> Result<Body, &'static str> {
     let mut headers = None;
     let mut in_headers = true;
+    let (mut blank_lines, mut was_blank, mut has_blank_line) = (0, false, false);
     let mut compact = Zeroizing::new(Vec::with_capacity(body.len()));
     for line in body.split(|&byte| byte == b'\n') {
         let line = line.trim_ascii();
@@ -268,6 +311,12 @@ fn decoded(body: &[u8]) -> Result<Body, &'static str> {
             continue;
         }
         in_headers &= line.is_empty();
+        if !compact.is_empty() {
+            blank_lines = if line.is_empty() { blank_lines + 1 } else { 0 };
+            // What follows the last line break is empty in any case.
+            has_blank_line |= blank_lines > 1 || (was_blank && !line.is_empty());
+            was_blank = line.is_empty();
+        }
         let kept = line
             .iter()
             .filter(|byte| !matches!(byte, b' ' | b'\t' | b'"' | b'\'' | b'\\' | b','));
@@ -280,6 +329,7 @@ fn decoded(body: &[u8]) -> Result<Body, &'static str> {
         .decode(&*compact)
         .map_err(|_| "its base64 is broken")?;
     Ok(Body {
+        has_blank_line,
         headers,
         der: Zeroizing::new(der),
     })
@@ -302,6 +352,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+const BAD_BEGIN: &str = "its BEGIN line is malformed";
+const BAD_END: &str = "its END line does not match its BEGIN line";
 
 /// As in [`crate::pem`].
 const MAX_LABEL: usize = 64;

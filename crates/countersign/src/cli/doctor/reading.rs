@@ -1,5 +1,6 @@
 //! Reads the files that were named: bounded, and never waiting for a pipe.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -33,6 +34,65 @@ pub(super) fn files(named: &[(Role, &Path)], passwords: &[Password]) -> Vec<File
         }
     }
     seen
+}
+
+/// Certificates that a key belongs to, beside it or beside the certificate that it does not belong to: what was left of the other
+/// half of a renewal.
+pub(super) fn beside(seen: &[FileSeen]) -> Vec<FileSeen> {
+    let pairs = [
+        (Role::ClientCertificate, Role::ClientKey),
+        (Role::ServerCertificate, Role::ServerKey),
+    ];
+    let of = |role: Role| seen.iter().find(|file| file.role == role);
+    let mut found: Vec<FileSeen> = Vec::new();
+    for (certificate, key) in pairs {
+        let (Some(certificate), Some(key)) = (of(certificate), of(key)) else {
+            continue;
+        };
+        let Some(wanted) = key.material.keys.first().and_then(|key| key.spki) else {
+            continue;
+        };
+        let is_of_key = |file: &FileSeen| {
+            let mut certificates = file.material.certificates.iter();
+            certificates.any(|piece| piece.certificate().is_some_and(|it| it.spki() == wanted))
+        };
+        if seen.iter().any(is_of_key) {
+            continue;
+        }
+        let folders: BTreeSet<&Path> = [certificate, key]
+            .into_iter()
+            .filter_map(|file| Path::new(&file.path).parent())
+            .collect();
+        let siblings = folders.into_iter().flat_map(siblings);
+        found.extend(siblings.filter(is_of_key));
+    }
+    found
+}
+
+/// The files of a folder that are small enough to be certificates.
+fn siblings(folder: &Path) -> Vec<FileSeen> {
+    let here = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let Ok(entries) = fs::read_dir(here) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .take(MAX_ENTRIES)
+        .filter(|entry| {
+            let metadata = entry.metadata();
+            metadata.is_ok_and(|it| it.is_file() && it.len() <= MAX_SIBLING)
+        })
+        .map(|entry| folder.join(entry.file_name()))
+        .filter(|path| !is_keystore(path))
+        .collect();
+    paths.sort();
+    paths.truncate(MAX_SIBLINGS);
+    let files = paths.iter().map(|path| file(Role::Other, path, &[]));
+    files.collect()
 }
 
 /// A folder such as `/etc/ssl/certs`: each certificate once, whatever links lead to it.
@@ -106,7 +166,8 @@ fn file(role: Role, path: &Path, passwords: &[Password]) -> FileSeen {
         Ok(bytes) if bytes.is_empty() => seen.access = Access::Empty,
         Ok(bytes) => {
             let material = Material::read(&bytes, passwords);
-            if role == Role::Other && material.container == Container::Text {
+            let is_text = matches!(material.container, Container::Html | Container::Text);
+            if role == Role::Other && is_text {
                 let text = &bytes[..bytes.len().min(MAX_TEXT)];
                 seen.text = Some(Arc::from(String::from_utf8_lossy(text)));
             }
@@ -204,6 +265,12 @@ const MAX_LOG: u64 = (16 << 20) + 1;
 
 /// A configuration, or the beginning of a log.
 const MAX_TEXT: usize = 4 << 20;
+
+/// A chain, with its text.
+const MAX_SIBLING: u64 = 64 << 10;
+
+/// An archive of certbot's keeps as many renewals as five years have.
+const MAX_SIBLINGS: usize = 256;
 
 /// The system's folder of roots has some 300 names.
 const MAX_ENTRIES: usize = 2048;

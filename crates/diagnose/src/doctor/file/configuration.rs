@@ -1,8 +1,9 @@
-//! What a server's configuration says of client certificates: nginx, Apache, `HAProxy` and Envoy, a line at a time.
+//! What a server's configuration says of client certificates: nginx, Apache, `HAProxy`, Envoy and others, a line at a time.
 //!
 //! Only what stands there plainly is judged: variables, includes and conditions are not followed.
 
 mod nginx;
+mod others;
 
 use countersign_pki::chain::Purpose;
 
@@ -43,6 +44,7 @@ enum Server {
     Envoy,
     HaProxy,
     Nginx,
+    Other(&'static str),
 }
 
 impl Server {
@@ -52,6 +54,7 @@ impl Server {
             Self::Envoy => "Envoy",
             Self::HaProxy => "HAProxy",
             Self::Nginx => "nginx",
+            Self::Other(name) => name,
         }
     }
 }
@@ -61,10 +64,16 @@ impl Server {
 enum Asking {
     No,
     Optional(String),
+    /// Over TLS, and without it nothing.
+    OrPlaintext(String),
     Required,
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that a line says, or does not"
+)]
 struct Settings {
     server: Server,
     asking: Option<Asking>,
@@ -74,6 +83,16 @@ struct Settings {
     /// Whether it passes requests on, and names of the header lines that carry the identity.
     proxies: bool,
     sets_identity: bool,
+    /// It names whom to trust for clients, which is of no other use.
+    names_cas: bool,
+    /// A rule of its own turns away whom the handshake lets in.
+    checks_by_rule: bool,
+    /// How errors of verification are passed over.
+    ignores: Option<String>,
+    /// Apache asks for some paths, after the handshake.
+    asks_for_paths: Option<String>,
+    /// Within a section for some paths.
+    in_paths: usize,
 }
 
 impl Settings {
@@ -107,33 +126,51 @@ impl Settings {
             }
             () if starts("bind ") && has(" ssl") => Server::HaProxy,
             () if has("common_tls_context") || has("require_client_certificate") => Server::Envoy,
-            () => return None,
+            () => {
+                let (name, asking) = others::read(&lines)?;
+                return Some(Self {
+                    asking: Some(asking),
+                    ..Self::of(Server::Other(name))
+                });
+            }
         };
-        let mut settings = Self {
-            server,
-            asking: None,
-            depth: None,
-            versions: None,
-            proxies: false,
-            sets_identity: false,
-        };
+        let mut settings = Self::of(server);
         for line in &lines {
             match server {
                 Server::Nginx => settings.nginx(line),
                 Server::Apache => settings.apache(line),
                 Server::HaProxy => settings.haproxy(line),
                 Server::Envoy => settings.envoy(line),
+                Server::Other(_) => {}
             }
         }
         settings.defaults();
         Some(settings)
     }
 
+    fn of(server: Server) -> Self {
+        Self {
+            server,
+            asking: None,
+            depth: None,
+            versions: None,
+            proxies: false,
+            sets_identity: false,
+            names_cas: false,
+            checks_by_rule: false,
+            ignores: None,
+            asks_for_paths: None,
+            in_paths: 0,
+        }
+    }
+
     fn nginx(&mut self, line: &str) {
         for directive in line.split(';') {
             let mut words = directive
                 .split_whitespace()
-                .skip_while(|word| matches!(*word, "{" | "server" | "http" | "}"));
+                .skip_while(|word| matches!(*word, "{" | "server" | "http" | "}"))
+                .skip_while(|word| *word == "location" || word.starts_with('/'))
+                .skip_while(|word| *word == "{");
             let Some(name) = words.next() else { continue };
             let values: Vec<&str> = words.collect();
             let first = values.first().copied().unwrap_or_default();
@@ -149,6 +186,8 @@ impl Settings {
                 "ssl_verify_depth" => {
                     self.let_through(first, directive.trim());
                 }
+                "ssl_client_certificate" => self.names_cas = true,
+                "if" | "map" => self.checks_by_rule |= directive.contains("$ssl_client_verify"),
                 "ssl_protocols" => self.speak(versions(&values, directive)),
                 "proxy_pass" | "grpc_pass" => self.proxies = true,
                 "proxy_set_header" | "grpc_set_header" | "fastcgi_param" | "uwsgi_param" => {
@@ -165,6 +204,9 @@ impl Settings {
         let values: Vec<&str> = words.collect();
         let first = values.first().copied().unwrap_or_default();
         match &*name {
+            "sslverifyclient" if self.in_paths > 0 && first.eq_ignore_ascii_case("require") => {
+                self.asks_for_paths = Some(line.to_owned());
+            }
             "sslverifyclient" => {
                 self.ask(match &*first.to_ascii_lowercase() {
                     "require" => Asking::Required,
@@ -176,6 +218,18 @@ impl Settings {
                 self.let_through(first, line);
             }
             "sslprotocol" => self.speak(apache_versions(&values, line)),
+            "require" | "sslrequire" => {
+                let line = line.to_ascii_lowercase();
+                self.checks_by_rule |=
+                    line.contains("ssl-verify-client") || line.contains("ssl_client_verify");
+            }
+            section if PATHS.iter().any(|path| section.starts_with(path)) => self.in_paths += 1,
+            section if section.starts_with("</") => {
+                let is_of_paths = PATHS
+                    .iter()
+                    .any(|path| section[2..].starts_with(&path[1..]));
+                self.in_paths = self.in_paths.saturating_sub(usize::from(is_of_paths));
+            }
             "proxypass" => self.proxies = true,
             "requestheader" => self.sets_identity |= line.contains("SSL_CLIENT_"),
             _ => {}
@@ -183,6 +237,11 @@ impl Settings {
     }
 
     fn haproxy(&mut self, line: &str) {
+        let is_rule = line.contains(" deny") || line.contains(" reject");
+        self.checks_by_rule |= is_rule
+            && ["ssl_c_", "ssl_fc_has_crt"]
+                .iter()
+                .any(|it| line.contains(it));
         if !line.starts_with("bind ") || !line.contains(" ssl") {
             return;
         }
@@ -196,6 +255,12 @@ impl Settings {
             Some("optional") => Asking::Optional("verify optional".to_owned()),
             _ => Asking::No,
         });
+        self.names_cas |= after("ca-file").is_some() && after("verify").is_none();
+        for name in ["ca-ignore-err", "crt-ignore-err"] {
+            if after(name) == Some("all") {
+                self.ignores = Some(format!("{name} all"));
+            }
+        }
         let lowest = after("ssl-min-ver").and_then(TlsVersion::parse);
         let highest = after("ssl-max-ver").and_then(TlsVersion::parse);
         if lowest.is_some() || highest.is_some() {
@@ -221,6 +286,9 @@ impl Settings {
                     Asking::Optional("require_client_certificate: false".to_owned())
                 });
             }
+            "trust_chain_verification" if value == "ACCEPT_UNTRUSTED" => {
+                self.ignores = Some(line.to_owned());
+            }
             // Envoy hands it to OpenSSL's depth, which counts intermediates.
             "max_verify_depth" => {
                 self.let_through(value, line);
@@ -233,7 +301,7 @@ impl Settings {
     fn ask(&mut self, asking: Asking) {
         let strength = |asking: &Asking| match asking {
             Asking::No => 0,
-            Asking::Optional(_) => 1,
+            Asking::Optional(_) | Asking::OrPlaintext(_) => 1,
             Asking::Required => 2,
         };
         if self
@@ -289,9 +357,27 @@ impl Settings {
         }
         if self.asking.is_none() {
             self.asking = Some(Asking::No);
+        } else {
+            // What is said is meant.
+            self.names_cas &= self.server == Server::HaProxy;
+        }
+        match (&self.asking, &self.ignores) {
+            (Some(Asking::Optional(_)), _) if self.checks_by_rule => {
+                self.asking = Some(Asking::Required);
+            }
+            (Some(Asking::Required), Some(how)) if !self.checks_by_rule => {
+                self.asking = Some(Asking::Optional(how.clone()));
+            }
+            _ => {}
+        }
+        if self.asks_for_paths.is_some() && self.asking != Some(Asking::No) {
+            self.asks_for_paths = None;
         }
     }
 }
+
+/// Apache's sections for some paths of a host.
+const PATHS: [&str; 3] = ["<location", "<directory", "<files"];
 
 fn versions(words: &[&str], written: &str) -> Option<(Vec<TlsVersion>, String)> {
     let versions: Vec<_> = words
@@ -378,9 +464,26 @@ impl Reading<'_> {
             .any(|file| file.role == Role::ClientCertificate);
         let is_expected = question.expect_enforced;
         match &self.settings.asking {
+            Some(Asking::No) if self.settings.asks_for_paths.is_some() => self.paths(judgement),
             Some(Asking::No) if is_expected || has_certificate => {
-                let what = "does not ask for client certificates";
+                let is_meant = self.settings.names_cas;
+                let what = if is_meant {
+                    "names whom to trust for clients, and does not ask them for certificates"
+                } else {
+                    "does not ask for client certificates"
+                };
                 let finding = self.fault(Cause::ClientCertNotRequested, what);
+                judgement.find(if is_expected || is_meant {
+                    finding
+                } else {
+                    finding.risk()
+                });
+            }
+            Some(Asking::OrPlaintext(written)) => {
+                let what = format!("takes clients without TLS as well ({written})");
+                let finding = self
+                    .fault(Cause::PlaintextAlsoAccepted, &what)
+                    .with("setting", written);
                 judgement.find(if is_expected { finding } else { finding.risk() });
             }
             Some(Asking::Optional(written)) if is_expected => {
@@ -393,6 +496,24 @@ impl Reading<'_> {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// Up to TLS 1.2 Apache renegotiates; since then a client has to have said that it may be asked later, and few do.
+    fn paths(&self, judgement: &mut Judgement) {
+        let Some(written) = &self.settings.asks_for_paths else {
+            return;
+        };
+        let served = self.settings.versions.as_ref();
+        let offered = self.observations.question.max_tls;
+        let speaks_it = served.is_none_or(|(versions, _)| versions.contains(&TlsVersion::Tls13))
+            && offered.is_none_or(|highest| highest >= TlsVersion::Tls13);
+        if speaks_it {
+            let what = format!(
+                "asks for client certificates below some paths alone ({written}), which TLS 1.3 allows only to clients that announce it"
+            );
+            let finding = self.fault(Cause::PostHandshakeAuthUnavailable, &what);
+            judgement.find(finding.with("setting", written));
         }
     }
 

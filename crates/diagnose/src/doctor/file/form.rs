@@ -94,9 +94,9 @@ impl Form<'_> {
                 Oddity::ByteOrderMark => self
                     .fault(
                         Cause::FileEncoding,
-                        "starts with a byte order mark, so that its first BEGIN line is none",
+                        "has a byte order mark before a BEGIN line, so that it is none",
                     )
-                    .with_fix(format!(r"sed -i '1s/^\xef\xbb\xbf//' {path}")),
+                    .with_fix(format!(r"sed -i 's/\xef\xbb\xbf//' {path}")),
                 Oddity::Utf16 => self
                     .fault(Cause::FileEncoding, "is UTF-16, two bytes a character")
                     .with_fix(format!("iconv -f UTF-16 -t ASCII {path} > ascii.pem")),
@@ -106,6 +106,27 @@ impl Form<'_> {
                         "ends its lines with carriage returns alone, so that all of it is one line",
                     )
                     .with_fix(format!(r"tr '\r' '\n' < {path} > unix.pem")),
+                Oddity::NotAscii { block } => self
+                    .fault(
+                        Cause::FileEncoding,
+                        &format!("has characters in block {block} that only look like those of PEM, as word processors and web pages put them"),
+                    )
+                    .with("block", block)
+                    .with_fix(format!("grep -nP '[^\\x00-\\x7F]' {path}")),
+                Oddity::BlankLine { block } => self
+                    .fault(
+                        Cause::FileNotPem,
+                        &format!("has an empty line within block {block}, where OpenSSL stops reading"),
+                    )
+                    .with("block", block)
+                    .with_fix(format!("sed -i '/^[[:space:]]*$/d' {path}")),
+                Oddity::Mislabelled { block, label } if self.has_use_for_mislabelled() => self
+                    .fault(
+                        Cause::FileNotPem,
+                        &format!("has something else in block {block} than its label {label} says, and programs go by the label"),
+                    )
+                    .with("block", block)
+                    .with("label", label),
                 Oddity::Glued { block } => self
                     .fault(
                         Cause::PemGlued,
@@ -123,7 +144,7 @@ impl Form<'_> {
                 Oddity::Indented { block } => self
                     .fault(
                         Cause::FileNotPem,
-                        &format!("has block {block} indented or behind other text: BEGIN must begin its line"),
+                        &format!("has block {block} indented or behind other text: BEGIN and END must begin their lines"),
                     )
                     .with("block", block)
                     .with_fix(format!("sed -i 's/^[ \\t]*//' {path}")),
@@ -143,13 +164,27 @@ impl Form<'_> {
         }
     }
 
+    /// Whether a program looks for what stands under a wrong label.
+    fn has_use_for_mislabelled(&self) -> bool {
+        let material = self.material();
+        let role = self.file.role;
+        if !role.is_trust() {
+            return role != Role::Crl;
+        }
+        let wrong = material.oddities.iter();
+        let wrong = wrong.filter(|it| matches!(it, Oddity::Mislabelled { .. }));
+        wrong.count() >= material.certificates.len()
+    }
+
     fn damage(&self, judgement: &mut Judgement) {
         for oddity in &self.material().oddities {
             let Oddity::Damaged { block, label, why } = oddity else {
                 continue;
             };
             let is_key = label.ends_with("PRIVATE KEY") || self.file.role.is_key();
-            let cause = if is_key {
+            // What frames a block is no certificate's.
+            let is_frame = why.contains(" line ") && !why.contains("before its");
+            let cause = if is_key || is_frame {
                 Cause::FileNotPem
             } else {
                 Cause::MalformedCertificate
@@ -313,7 +348,10 @@ impl Form<'_> {
 
     fn list(&self) -> Option<Finding> {
         let material = self.material();
-        (material.lists.is_empty() && !self.is_explained()).then(|| {
+        if !material.lists.is_empty() {
+            return self.not_pem("crl");
+        }
+        (!self.is_explained()).then(|| {
             self.fault(
                 Cause::CrlMissing,
                 &format!("holds no CRL: it is {}", self.contents()),
@@ -324,7 +362,6 @@ impl Form<'_> {
     /// A keystore that could not be opened, or one that others could not.
     fn shut_store(&self) -> Option<Finding> {
         let material = self.material();
-        let path = quoted(&self.file.path);
         let kind = material.container.as_str();
         match material.keystore.as_ref()? {
             // Certificates of JKS can be read without it.
@@ -343,22 +380,26 @@ impl Form<'_> {
             Lock::Unread {
                 scheme,
                 is_legacy: true,
-            } => Some(
-                self.fault(
-                    Cause::Pkcs12Legacy,
-                    &format!("is PKCS#12 protected by {scheme}"),
-                )
-                .with("scheme", scheme)
-                .with_fix(format!(
-                    "openssl pkcs12 -legacy -in {path} -nodes | openssl pkcs12 -export -out new.p12"
-                )),
-            ),
-            Lock::Open | Lock::Unread { .. } => None,
+            } => Some(self.legacy(scheme)),
+            Lock::Open => material.legacy.map(|scheme| self.legacy(scheme)),
+            Lock::Unread { .. } => None,
             Lock::Unreadable { why } => Some(self.fault(
                 Cause::FileNotPem,
                 &format!("is {kind} that cannot be read: {why}"),
             )),
         }
+    }
+
+    fn legacy(&self, scheme: &str) -> Finding {
+        let path = quoted(&self.file.path);
+        self.fault(
+            Cause::Pkcs12Legacy,
+            &format!("is PKCS#12 protected by {scheme}"),
+        )
+        .with("scheme", scheme)
+        .with_fix(format!(
+            "openssl pkcs12 -legacy -in {path} -nodes | openssl pkcs12 -export -out new.p12"
+        ))
     }
 
     /// A keystore or key of which only its password was told.

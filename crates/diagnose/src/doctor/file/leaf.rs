@@ -4,7 +4,7 @@
 //! both see it; one finding per cause remains.
 
 use countersign_pki::certificate::{Certificate, Flaw};
-use countersign_pki::chain::{ChainFault, ChainFaultKind, ExpectedName, Purpose};
+use countersign_pki::chain::{ChainFault, ChainFaultKind, ExpectedName, NameFault, Purpose};
 use countersign_pki::material::CertificatePiece;
 use countersign_pki::time::spoken;
 
@@ -166,7 +166,7 @@ impl Leaf<'_, '_> {
             if !leaf.has_alt_names() && leaf.subject().common_name().is_some() {
                 let finding = self.told(ChainFaultKind::NameMismatch {
                     expected: leaf.subject().common_name().unwrap_or_default().to_owned(),
-                    fault: countersign_pki::chain::NameFault::SanMissing,
+                    fault: NameFault::SanMissing,
                 });
                 judgement.find(finding);
             }
@@ -180,8 +180,33 @@ impl Leaf<'_, '_> {
                 let because = format!("the server's certificate holds {host}");
                 judgement.rule_out(RuledOut::new(Cause::NameMismatch, because));
             }
+            Err(ChainFaultKind::NameMismatch { expected, fault })
+                if fault == NameFault::Other && self.is_under_a_bad_wildcard(&host) =>
+            {
+                let fault = NameFault::Wildcard;
+                judgement.find(self.told(ChainFaultKind::NameMismatch { expected, fault }));
+            }
             Err(kind) => judgement.find(self.told(kind)),
         }
+    }
+
+    /// `*.*.example.com`, which is no name, and is meant to be one.
+    fn is_under_a_bad_wildcard(&self, host: &str) -> bool {
+        let flaw = self.party.chain.first().and_then(|piece| piece.flaw());
+        let Some(Flaw::Name(why)) = flaw else {
+            return false;
+        };
+        let meant = why.split('`').nth(1).unwrap_or_default();
+        let (mut labels, mut wanted) = (host.split('.'), meant.split('.'));
+        meant.contains('*')
+            && loop {
+                match (labels.next(), wanted.next()) {
+                    (None, None) => break true,
+                    (Some(_), Some("*")) => {}
+                    (Some(label), Some(same)) if label.eq_ignore_ascii_case(same) => {}
+                    _ => break false,
+                }
+            }
     }
 }
 

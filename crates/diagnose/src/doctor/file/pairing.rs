@@ -79,43 +79,21 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
             message,
         ));
     }
-    let elsewhere = party
-        .elsewhere()
-        .find(|(_, piece)| belongs(piece))
-        .and_then(|(other, piece)| Some((other, piece.certificate()?)));
-    if let Some((other, certificate)) = elsewhere {
-        let is_same_holder = is_same_holder(leaf, certificate);
-        if is_same_holder && other.role == Role::Other {
-            let (older, newer) = if certificate.not_before() <= leaf.not_before() {
-                ("new", "the older one")
-            } else {
-                ("old", "the newer one")
-            };
-            let message = format!(
-                "the certificate {certificate_path} is {older} (not_before {}), and the key {key_path} belongs to {newer} in {} (not_before {})",
-                leaf.not_before(),
-                other.path,
-                certificate.not_before()
-            );
-            return facts(Finding::fault(
-                Cause::RotationHalfApplied,
-                party.side(),
-                message,
-            ))
-            .with("other_certificate", &other.path);
-        }
+    if let Some(finding) = of_another(party, leaf, file, key) {
+        return facts(finding);
+    }
+    if let Some(other) = own_key_elsewhere(party, leaf) {
         let message = format!(
-            "the key {key_path} does not belong to {certificate_path} (subject {}), but to {} (subject {})",
-            leaf.subject(),
-            other.path,
-            certificate.subject()
+            "the key {key_path} does not belong to the certificate {certificate_path} (not_before {}), and the key in {} does: one of the two was replaced",
+            leaf.not_before(),
+            other.path
         );
         return facts(Finding::fault(
-            Cause::KeyCertMismatch,
+            Cause::RotationHalfApplied,
             party.side(),
             message,
         ))
-        .with("belongs_to", &other.path);
+        .with("other_key", &other.path);
     }
     if let Some(finding) = by_times(party, leaf, file) {
         return facts(finding);
@@ -135,6 +113,52 @@ fn mismatch(party: &Party<'_>, leaf: &Certificate, file: &FileSeen, key: &KeyPie
     ))
     .with_fix(format!("openssl pkey -in {} -pubout", quoted(key_path)))
     .with_fix("the two commands print the same for a pair")
+}
+
+/// Where the certificate that the key belongs to lies elsewhere.
+fn of_another(
+    party: &Party<'_>,
+    leaf: &Certificate,
+    file: &FileSeen,
+    key: &KeyPiece,
+) -> Option<Finding> {
+    let (certificate_path, key_path) = (&party.file.path, &file.path);
+    let (other, certificate) = party.elsewhere().find_map(|(other, piece)| {
+        let certificate = piece.certificate()?;
+        (Some(certificate.spki()) == key.spki).then_some((other, certificate))
+    })?;
+    if is_same_holder(leaf, certificate) && other.role == Role::Other {
+        let (older, newer) = if certificate.not_before() <= leaf.not_before() {
+            ("new", "the older one")
+        } else {
+            ("old", "the newer one")
+        };
+        let message = format!(
+            "the certificate {certificate_path} is {older} (not_before {}), and the key {key_path} belongs to {newer} in {} (not_before {})",
+            leaf.not_before(),
+            other.path,
+            certificate.not_before()
+        );
+        let finding = Finding::fault(Cause::RotationHalfApplied, party.side(), message);
+        return Some(finding.with("other_certificate", &other.path));
+    }
+    let message = format!(
+        "the key {key_path} does not belong to {certificate_path} (subject {}), but to {} (subject {})",
+        leaf.subject(),
+        other.path,
+        certificate.subject()
+    );
+    let finding = Finding::fault(Cause::KeyCertMismatch, party.side(), message);
+    Some(finding.with("belongs_to", &other.path))
+}
+
+/// The key that does belong to the certificate, in a file of no named use.
+fn own_key_elsewhere<'a>(party: &Party<'a>, leaf: &Certificate) -> Option<&'a FileSeen> {
+    let others = party.files.iter();
+    others.filter(|file| file.role == Role::Other).find(|file| {
+        let mut keys = file.material.keys.iter();
+        keys.any(|key| key.spki == Some(leaf.spki()))
+    })
 }
 
 /// Whether the file begins with its leaf all the same, and `own`, to which the key belongs, stands above it.

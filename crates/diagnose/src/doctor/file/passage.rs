@@ -5,7 +5,7 @@
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{
-    ChainFault, ChainFaultKind, Purpose, Rules, Strictness, flaw_of_issuer,
+    self, ChainFault, ChainFaultKind, Purpose, Rules, Strictness, flaw_of_issuer,
 };
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::material::CertificatePiece;
@@ -257,6 +257,8 @@ fn refused(party: &Party<'_>, leaf: &Certificate, fault: &ChainFault, judgement:
                 .any(|piece| piece.read.is_err() || piece.flaw().is_some());
             if !is_told {
                 let is_lenient = LENIENT.iter().any(|lenient| why.contains(lenient));
+                // `-x509_strict` insists on it.
+                let is_lenient = is_lenient && !(party.question.strict && why.contains(LENIENT[0]));
                 judgement.find(if is_lenient {
                     finding().risk()
                 } else {
@@ -270,7 +272,9 @@ fn refused(party: &Party<'_>, leaf: &Certificate, fault: &ChainFault, judgement:
         }
         ChainFaultKind::CaUsedAsEndEntity if !leaf.is_ca() => judgement.find(finding().risk()),
         ChainFaultKind::UnsupportedAlgorithm { .. } => judgement.find(finding().risk()),
-        ChainFaultKind::NameConstraintsUnsupported { .. } if has_leading_period(party) => {
+        ChainFaultKind::NameConstraintsUnsupported { subject }
+            if has_leading_period(party) || has_common_constraints(party, subject) =>
+        {
             judgement.find(finding().risk());
         }
         ChainFaultKind::IssuerNotACa { subject } => {
@@ -300,6 +304,13 @@ fn every<'a>(party: &'a Party<'_>) -> impl Iterator<Item = &'a Certificate> {
 
 fn has_leading_period(party: &Party<'_>) -> bool {
     every(party).any(|it| flaw_of_issuer(it).is_some_and(|flaw| flaw.contains("leading period")))
+}
+
+/// Whether OpenSSL, and more, would have compared the constraints of an issuer, and taken the names below it.
+fn has_common_constraints(party: &Party<'_>, subject: &str) -> bool {
+    every(party)
+        .find(|it| it.subject().to_string() == *subject)
+        .is_some_and(chain::has_common_constraints)
 }
 
 /// Why no path leads to an anchor, if none does.
@@ -346,7 +357,8 @@ fn structure(party: &Party<'_>, judgement: &mut Judgement) {
             judgement.find(of_fault(party, &fault).risk());
         }
         ChainFaultKind::MissingDigitalSignature if party.purpose == Purpose::ServerAuth => {}
-        ChainFaultKind::NameConstraintsUnsupported { .. } if has_leading_period(party) => {}
+        ChainFaultKind::NameConstraintsUnsupported { subject }
+            if has_leading_period(party) || has_common_constraints(party, subject) => {}
         // Said by the leaf itself, or not to be known without the receiver's anchors.
         ChainFaultKind::BadSignature { .. }
         | ChainFaultKind::Malformed { .. }

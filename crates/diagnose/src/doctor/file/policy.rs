@@ -168,5 +168,27 @@ fn is_same_name(written: &str, subject: &DistinguishedName) -> bool {
         all.sort();
         all
     };
-    DistinguishedName::parse(text).is_ok_and(|name| folded(&name) == folded(subject))
+    DistinguishedName::parse(&with_standard_types(text))
+        .is_ok_and(|name| folded(&name) == folded(subject))
+}
+
+/// As other products abbreviate attribute types: Windows and .NET `S=`, many `E=`.
+fn with_standard_types(text: &str) -> String {
+    let separator = if text.starts_with('/') { '/' } else { ',' };
+    let parts = text.split(separator).map(|part| {
+        let (kind, value) = part.split_once('=')?;
+        let standard = match &*kind.trim().to_ascii_uppercase() {
+            "S" | "SP" => "ST",
+            "E" | "EMAIL" => "emailAddress",
+            "SERIALNUMBER" => "serialNumber",
+            "USERID" => "UID",
+            _ => return None,
+        };
+        Some(format!("{standard}={}", value.trim()))
+    });
+    let parts: Vec<String> = parts
+        .zip(text.split(separator))
+        .map(|(standard, part)| standard.unwrap_or_else(|| part.to_owned()))
+        .collect();
+    parts.join(&separator.to_string())
 }

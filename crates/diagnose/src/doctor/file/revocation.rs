@@ -171,10 +171,11 @@ impl Check<'_, '_> {
         let of_issuer: Vec<_> = lists
             .iter()
             .filter(|(_, list)| list.issuer() == issuer.subject())
+            .filter(|(_, list)| list.scope().is_none_or(|scope| scope.covers(below)))
             .collect();
         if of_issuer.is_empty() {
             let message = format!(
-                "no CRL of {} is at hand, which would say whether the certificate of {} is revoked; \
+                "no CRL of {} is at hand that would say whether the certificate of {} is revoked; \
                  OpenSSL's CRL_CHECK_ALL (nginx, HAProxy, PostgreSQL) wants one of every issuer",
                 issuer.subject(),
                 below.subject()
@@ -190,13 +191,14 @@ impl Check<'_, '_> {
         }
         let (good, bad): (Vec<_>, Vec<_>) = of_issuer
             .into_iter()
-            .partition(|(_, list)| list.verify(issuer).is_ok());
+            .partition(|(_, list)| list.is_made_by(issuer));
         if let (true, Some((file, list))) = (good.is_empty(), bad.first()) {
             judgement.find(self.unverified(file, list));
             return;
         }
         let now = self.party.now;
-        for (file, list) in &good {
+        let is_processed = |list: &ParsedCrl| list.unknown_critical_extensions().is_empty();
+        for (file, list) in good.iter().filter(|(_, list)| is_processed(list)) {
             let entry = list.entries().iter().find(|it| it.serial == below.serial());
             if let Some(entry) = entry {
                 let message = format!(
@@ -217,8 +219,9 @@ impl Check<'_, '_> {
             }
         }
         let is_current = |list: &ParsedCrl| list.next_update().is_none_or(|end| now <= end);
-        let current = good.iter().find(|(_, list)| is_current(list));
-        let Some((file, list)) = current else {
+        let mut current = good.iter().filter(|(_, list)| is_current(list));
+        let first = current.clone().next();
+        let Some((file, list)) = current.find(|(_, list)| is_processed(list)).or(first) else {
             if let Some((file, list)) = good.first() {
                 let end = list.next_update().unwrap_or(now);
                 let message = format!(
@@ -274,7 +277,7 @@ impl Check<'_, '_> {
         let signed_elsewhere = others.any(|piece| {
             piece
                 .certificate()
-                .is_some_and(|other| list.verify(other).is_ok())
+                .is_some_and(|other| list.is_made_by(other))
         });
         if is_another_key || signed_elsewhere {
             let message = format!(

@@ -1,6 +1,5 @@
 //! Why the other side trusts none of the issuers: the wrong CA, another generation of it, or one that was left out on the way.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use countersign_pki::certificate::{Certificate, Flaw};
@@ -9,6 +8,7 @@ use countersign_pki::material::CertificatePiece;
 
 use super::pairing::is_same_holder;
 use super::passage::not_trusted;
+use super::words::Words;
 use super::{FileSeen, Judgement, Party, Role};
 use crate::cause::Cause;
 use crate::doctor::shell_word::quoted;
@@ -320,10 +320,9 @@ impl<'a> Case<'_, 'a> {
     fn rotated_by_name(&self) -> Option<Finding> {
         let issuer = self.issuer()?;
         let wanted = Words::of(issuer);
-        let anchor = self.anchors().find(|anchor| {
-            let held = Words::of(anchor.subject());
-            held.in_order == wanted.in_order && held.generation != wanted.generation
-        })?;
+        let anchor = self
+            .anchors()
+            .find(|anchor| wanted.is_another_generation_of(&Words::of(anchor.subject())))?;
         Some(self.rotated(format!(
             "the bundle {} holds {}, and {issuer} signed: another generation of the same CA",
             bundle_text(self.party),
@@ -338,13 +337,10 @@ impl<'a> Case<'_, 'a> {
         }
         let issuer = self.issuer()?;
         let wanted = Words::of(issuer);
-        let anchor = self.anchors().find(|anchor| {
-            let held = Words::of(anchor.subject());
-            let is_kin = !wanted.own.is_disjoint(&held.own);
-            let both_bare = wanted.own.is_empty() && held.own.is_empty();
-            (wanted.is_intermediate && (is_kin || both_bare))
-                || (is_kin && held.is_root && !wanted.is_root && wanted.own == held.own)
-        })?;
+        let anchor = self
+            .anchors()
+            .filter(|anchor| anchor.path_len() != Some(0))
+            .find(|anchor| wanted.stands_under(&Words::of(anchor.subject())))?;
         Some(self.missing(format!(
             "the {}'s file {} stops before {issuer}, which by its name stands under {} in the bundle {}",
             self.party.called(),
@@ -377,82 +373,6 @@ impl<'a> Case<'_, 'a> {
         self.finding(not_trusted(party), party.other_side(), message)
     }
 }
-
-/// The words of a CA's name, taken apart.
-struct Words {
-    /// In order, without what tells generations apart.
-    in_order: Vec<String>,
-    /// What does.
-    generation: Vec<String>,
-    /// Those that say whose CA it is.
-    own: BTreeSet<String>,
-    is_intermediate: bool,
-    is_root: bool,
-}
-
-impl Words {
-    fn of(name: &DistinguishedName) -> Self {
-        let text: Vec<String> = name
-            .attributes()
-            .iter()
-            .map(|attribute| attribute.value().to_lowercase())
-            .collect();
-        let text = text.join(" ");
-        let mut it = Self {
-            in_order: Vec::new(),
-            generation: Vec::new(),
-            own: BTreeSet::new(),
-            is_intermediate: false,
-            is_root: false,
-        };
-        for word in text
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-        {
-            if is_generation(word) {
-                it.generation.push(word.to_owned());
-                continue;
-            }
-            it.in_order.push(word.to_owned());
-            it.is_intermediate |= INTERMEDIATE.contains(&word);
-            it.is_root |= word == "root";
-            if !INTERMEDIATE.contains(&word) && !STRUCTURE.contains(&word) {
-                it.own.insert(word.to_owned());
-            }
-        }
-        it
-    }
-}
-
-/// `2`, `g2`, `v3`, `2026`, `r1`, `new`.
-fn is_generation(word: &str) -> bool {
-    let digits = word.trim_start_matches(['g', 'v', 'r', 'x', 'e']);
-    let is_number = !digits.is_empty()
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && word.len() - digits.len() <= 1;
-    is_number || matches!(word, "new" | "old" | "next" | "previous" | "current")
-}
-
-const INTERMEDIATE: [&str; 8] = [
-    "intermediate",
-    "issuing",
-    "issuer",
-    "sub",
-    "subca",
-    "subordinate",
-    "ica",
-    "int",
-];
-const STRUCTURE: [&str; 8] = [
-    "ca",
-    "root",
-    "authority",
-    "certificate",
-    "certification",
-    "the",
-    "of",
-    "signing",
-];
 
 /// webpki follows six.
 const MAX_CLIMB: usize = 10;
