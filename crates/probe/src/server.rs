@@ -6,6 +6,7 @@
 
 mod conversation;
 mod http;
+mod http2;
 mod line;
 pub mod plan;
 pub mod raw;

@@ -305,6 +305,12 @@ pub struct HttpAnswer {
         serialize_with = "optional_line"
     )]
     pub location: Option<String>,
+    /// `WWW-Authenticate`.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
+    pub challenge: Option<String>,
     /// The beginning of the body.
     #[serde(serialize_with = "line")]
     pub body: String,

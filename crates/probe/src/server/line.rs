@@ -211,8 +211,13 @@ impl Line {
         let request = trial
             .request
             .as_ref()
-            .map(|request| (http::get(request), self.patience));
-        let told = conversation::hold(stream, config, name, Afterwards { request, deadline }).await;
+            .map(|request| (request.clone(), self.patience));
+        let afterwards = Afterwards {
+            request,
+            witness: Arc::clone(&witness),
+            deadline,
+        };
+        let told = conversation::hold(stream, config, name, afterwards).await;
         let mut notes = std::mem::take(&mut *witness.notes());
         attempt.chain = notes.chain;
         attempt.ocsp = notes.ocsp;
