@@ -11,6 +11,7 @@ mod negotiation;
 mod reach;
 mod refusal;
 mod served;
+mod staple;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -319,6 +320,12 @@ pub struct HttpAnswer {
 /// DER of a peer; in JSON its PEM.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Der(pub Vec<u8>);
+
+impl Der {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+}
 
 impl std::fmt::Debug for Der {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -57,6 +57,7 @@ fn http(status: u16, body: &str) -> HttpAnswer {
         reason: "Reason".to_owned(),
         server: None,
         clock_ahead_s: Some(0),
+        challenge: None,
         location: None,
         body: body.to_owned(),
     }

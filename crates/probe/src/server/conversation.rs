@@ -150,7 +150,7 @@ impl Conversation<'_> {
                 }
                 // A server that refused us may have closed already: what it said before is still to be read.
                 let _ = self.flush().await;
-                let until = Instant::now() + patience;
+                let until = Instant::now() + self.patience(patience, took);
                 self.read_until(until, |bytes| speech.is_whole(bytes)).await
             }
         };
@@ -161,6 +161,14 @@ impl Conversation<'_> {
             return self.read_until(until, is_said).await;
         }
         end
+    }
+
+    /// Whoever agreed to speak HTTP will, and whoever is far away takes longer.
+    fn patience(&self, least: Duration, took: Duration) -> Duration {
+        if self.tls.alpn_protocol().is_some() {
+            return least.max(LONGEST_DECISION);
+        }
+        least.max((took * 2).min(LONGEST_DECISION))
     }
 
     /// What HTTP is spoken in, as agreed.

@@ -46,7 +46,7 @@ impl Line {
         wanted: &Wanted,
         vouching: Vouching,
         addresses: Vec<SocketAddr>,
-        begun: Instant,
+        end: Instant,
         seen: &mut TargetSeen,
     ) -> Self {
         let own = wanted.identity.as_ref().and_then(|identity| {
@@ -81,7 +81,7 @@ impl Line {
         let is_said = target.is_some_and(|target| target.scheme.is_some());
         Self {
             limits: wanted.limits,
-            end: begun + wanted.limits.total,
+            end,
             vouching: Arc::new(vouching),
             addresses,
             chosen: None,
