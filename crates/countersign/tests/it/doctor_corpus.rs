@@ -12,6 +12,7 @@ mod healthy;
 mod judged;
 mod live_client;
 mod live_healthy;
+mod live_pages;
 mod live_ports;
 mod live_server;
 mod logs;
@@ -48,6 +49,7 @@ fn scenarios() -> Vec<&'static Scenario> {
         live_client::SCENARIOS,
         live_server::SCENARIOS,
         live_ports::SCENARIOS,
+        live_pages::SCENARIOS,
         logs::SCENARIOS,
         healthy::SCENARIOS,
         live_healthy::SCENARIOS,

@@ -170,7 +170,10 @@ impl Judgement {
 /// What the other side has against the certificates alone.
 pub(super) fn judge_certificates(observations: &Observations) -> Vec<Finding> {
     let mut judgement = Judgement::default();
-    for party in Party::all(observations).iter().filter(|party| party.knows_trust()) {
+    for party in Party::all(observations)
+        .iter()
+        .filter(|party| party.knows_trust())
+    {
         passage::judge(party, &mut judgement);
         leaf::judge(party, &mut judgement);
     }
