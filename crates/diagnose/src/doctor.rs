@@ -60,7 +60,10 @@ pub fn diagnose(observations: &Observations) -> Diagnosis {
         .target
         .as_ref()
         .map_or_else(Diagnosis::default, |seen| {
-            let known = bridge::known(&observations.files);
+            let known = target::Known {
+                flaws_of_served: flaws_of_served(observations, seen),
+                ..bridge::known(&observations.files)
+            };
             target::judge(seen, &observations.question, &known, observations.now)
         });
     of_target.findings.splice(0..0, of_sources);
@@ -72,6 +75,24 @@ pub fn diagnose(observations: &Observations) -> Diagnosis {
         ruled_out: ranking::remaining(ruled_out, &findings),
         findings,
     }
+}
+
+/// What a client with these files has against what the server shows.
+fn flaws_of_served(observations: &Observations, seen: &TargetSeen) -> Vec<Finding> {
+    let Some(served) = bridge::served(seen) else {
+        return Vec::new();
+    };
+    let is_the_clients = |file: &&FileSeen| matches!(file.role, file::Role::Ca | file::Role::Other);
+    let files = observations.files.iter().filter(is_the_clients).cloned();
+    let as_files = Observations {
+        now: observations.now,
+        question: observations.question.clone(),
+        files: files.chain([served]).collect(),
+        sources: None,
+        target: None,
+        logs: Vec::new(),
+    };
+    ranking::ranked(file::judge_certificates(&as_files))
 }
 
 impl Diagnosis {

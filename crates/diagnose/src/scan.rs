@@ -435,6 +435,7 @@ mod tests {
                 reason: String::new(),
                 server: None,
                 clock_ahead_s: None,
+                challenge: None,
                 location: None,
                 body: String::new(),
             }),

@@ -6,6 +6,7 @@
 
 mod conversation;
 mod http;
+mod http2;
 mod line;
 pub mod plan;
 pub mod raw;
@@ -127,7 +128,9 @@ impl Prober {
             }
         };
         let vouching = Vouching::new(wanted, target);
-        let mut line = Line::new(wanted, vouching, addresses, begun, &mut seen);
+        // Where names take their time, or the processor does, one look is still owed.
+        let deadline = deadline.max(Instant::now() + SHORTEST_LOOK);
+        let mut line = Line::new(wanted, vouching, addresses, deadline, &mut seen);
         while seen.attempts.len() < wanted.limits.connections && Instant::now() < deadline {
             let Some(trial) = next(&seen) else {
                 break;
@@ -145,3 +148,6 @@ impl Prober {
         seen
     }
 }
+
+/// Less is no time in which anybody could be called silent.
+const SHORTEST_LOOK: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ mod healthy;
 mod judged;
 mod live_client;
 mod live_healthy;
+mod live_pages;
 mod live_ports;
 mod live_server;
 mod logs;
@@ -51,6 +52,7 @@ fn scenarios() -> Vec<&'static Scenario> {
         live_client::SCENARIOS,
         live_server::SCENARIOS,
         live_ports::SCENARIOS,
+        live_pages::SCENARIOS,
         logs::SCENARIOS,
         revocation::SCENARIOS,
         healthy::SCENARIOS,

@@ -1,10 +1,11 @@
 //! From files to what the probe's judge knows, and from a log to findings.
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::material::Container;
+use countersign_pki::material::{Container, Material};
+use countersign_pki::pem;
 
 use super::file::{FileSeen, Role};
-use super::target::Known;
+use super::target::{Known, TargetSeen};
 use crate::finding::{Finding, Side};
 use crate::log::{Accused, Candidate, Confidence, LogReading};
 
@@ -33,7 +34,22 @@ pub(super) fn known(files: &[FileSeen]) -> Known {
         client_ca: ders(Role::ClientCa),
         issuers: issuers.map(|piece| piece.der.clone()).collect(),
         crls: lists.map(|list| list.der.clone()).collect(),
+        flaws_of_served: Vec::new(),
     }
+}
+
+/// What the server shows, as if it were the file that was named as its own; `None`: it shows nothing.
+pub(super) fn served(seen: &TargetSeen) -> Option<FileSeen> {
+    let mut attempts = seen.attempts.iter();
+    let attempt = attempts.find(|attempt| !attempt.chain.is_empty())?;
+    let pem: String = attempt
+        .chain
+        .iter()
+        .map(|der| pem::encode("CERTIFICATE", &der.0))
+        .collect();
+    let path = format!("what {} shows", seen.target);
+    let material = Material::read(pem.as_bytes(), &[]);
+    Some(FileSeen::read(Role::ServerCertificate, path, material))
 }
 
 /// The certificates of a file, in its order but that the one of its key goes first in a keystore, which has none.

@@ -169,6 +169,19 @@ impl Judgement {
     }
 }
 
+/// What the other side has against the certificates alone.
+pub(super) fn judge_certificates(observations: &Observations) -> Vec<Finding> {
+    let mut judgement = Judgement::default();
+    for party in Party::all(observations)
+        .iter()
+        .filter(|party| party.knows_trust())
+    {
+        passage::judge(party, &mut judgement);
+        leaf::judge(party, &mut judgement);
+    }
+    judgement.findings
+}
+
 /// What follows from the files alone.
 pub(super) fn judge(observations: &Observations) -> Judgement {
     let mut judgement = Judgement::default();

@@ -316,6 +316,12 @@ pub struct HttpAnswer {
         serialize_with = "optional_line"
     )]
     pub location: Option<String>,
+    /// `WWW-Authenticate`.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "optional_line"
+    )]
+    pub challenge: Option<String>,
     /// The beginning of the body.
     #[serde(serialize_with = "line")]
     pub body: String,
@@ -324,6 +330,12 @@ pub struct HttpAnswer {
 /// DER of a peer; in JSON its PEM.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Der(pub Vec<u8>);
+
+impl Der {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+}
 
 impl std::fmt::Debug for Der {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

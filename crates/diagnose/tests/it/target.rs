@@ -57,6 +57,7 @@ fn http(status: u16, body: &str) -> HttpAnswer {
         reason: "Reason".to_owned(),
         server: None,
         clock_ahead_s: Some(0),
+        challenge: None,
         location: None,
         body: body.to_owned(),
     }
@@ -700,4 +701,66 @@ fn session_of_another_name_counts_where_it_opens_what_is_guarded() {
     check(true, End::Closed, None, None);
     check(true, End::Open, Some(403), None);
     check(true, End::Open, Some(421), None);
+}
+
+#[test]
+fn who_denies_everybody_in_the_same_words_has_judged_no_rights() {
+    let denied = |scene: Scene| {
+        scene
+            .own_ends(&End::Alert(49))
+            .with(Shown::Stranger, |stranger| stranger.end = End::Alert(49))
+    };
+    denied(Scene::new()).check(Some(Cause::IdentityNotAllowed));
+    let mut strange = Scene::new();
+    strange.known.client_chain = ders(&TestCa::new("elsewhere").issue(Leaf::client("you")));
+    denied(strange).check(Some(Cause::ClientCaNotTrusted));
+    let expired = Scene::new().client(Leaf::client("you").valid(-7200, -3600));
+    denied(expired).check(Some(Cause::LeafExpired));
+}
+
+#[test]
+fn server_that_parts_in_peace_from_who_it_would_tell_has_let_it_in() {
+    Scene::new().own_ends(&End::Closed).check(None);
+    // Cut off is not let go, and whom nobody is told anything by is not known to be let in.
+    let is_fault = |scene: Scene| {
+        let diagnosis = judge(&scene.seen, &scene.question, &scene.known, now());
+        assert!(!diagnosis.is_healthy(), "{diagnosis:#?}");
+    };
+    is_fault(Scene::new().own_ends(&End::Reset));
+    let mute = Scene::new().with(Shown::Stranger, |stranger| stranger.end = End::Closed);
+    is_fault(mute.own_ends(&End::Closed));
+}
+
+#[test]
+fn clock_of_the_server_explains_a_refusal_where_by_it_the_certificate_is_over() {
+    let page = |ahead_s: i64| {
+        Scene::new().with(Shown::Own, move |own| {
+            own.http = Some(HttpAnswer {
+                clock_ahead_s: Some(ahead_s),
+                ..http(400, "The SSL certificate error")
+            });
+        })
+    };
+    for ahead_s in [3 * 365 * 86_400, -3 * 365 * 86_400] {
+        page(ahead_s).check(Some(Cause::ClockSkewLocal));
+    }
+    for ahead_s in [0, 400] {
+        page(ahead_s).check(Some(Cause::CertificateRevoked));
+    }
+}
+
+#[test]
+fn server_that_stalls_behind_its_request_for_a_certificate_has_refused_nobody() {
+    let stalled = |attempt: &mut Attempt| {
+        attempt.end = End::TimedOut;
+        attempt.finished = false;
+        attempt.at = Stage::InHandshake;
+        attempt.http = None;
+    };
+    let scene = Scene::new().with(Shown::None, stalled);
+    scene
+        .with(Shown::Own, stalled)
+        .check(Some(Cause::HandshakeTimeout));
+    // It waits for ever for a certificate, and goes on with one.
+    Scene::new().with(Shown::None, stalled).check(None);
 }

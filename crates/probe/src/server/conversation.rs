@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_diagnose::doctor::question::TlsVersion;
-use countersign_diagnose::doctor::target::{End, HelloSeen, HttpAnswer, Stage};
+use countersign_diagnose::doctor::target::{End, HelloSeen, HttpAnswer, HttpRequest, Stage};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, InvalidMessage, ProtocolVersion,
 };
@@ -14,13 +14,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::http;
+use super::witness::Witness;
+use super::{http, http2};
 
 /// What is done behind the handshake.
 #[derive(Debug)]
 pub(super) struct Afterwards {
-    /// Bytes to send, and how long an answer may take; `None`: only wait whether it ends.
-    pub(super) request: Option<(Vec<u8>, Duration)>,
+    /// What to ask for, and how long an answer may take; `None`: only wait whether it ends.
+    pub(super) request: Option<(HttpRequest, Duration)>,
+    /// Says whether the server asked for a certificate.
+    pub(super) witness: Arc<Witness>,
     /// The end of everything.
     pub(super) deadline: Instant,
 }
@@ -83,6 +86,29 @@ impl Told {
     }
 }
 
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speech {
+    Http1,
+    Http2,
+}
+
+impl Speech {
+    fn get(self, request: &HttpRequest) -> Vec<u8> {
+        match self {
+            Self::Http1 => http::get(request),
+            Self::Http2 => http2::get(request),
+        }
+    }
+
+    fn is_whole(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Http1 => http::is_whole(bytes),
+            Self::Http2 => http2::is_whole(bytes),
+        }
+    }
+}
+
 struct Conversation<'s> {
     stream: &'s mut TcpStream,
     tls: ClientConnection,
@@ -109,21 +135,57 @@ impl Conversation<'_> {
         if let Some(end) = self.settle(took).await {
             return end;
         }
-        let speaks_http = self
-            .tls
-            .alpn_protocol()
-            .is_none_or(|name| name.starts_with(b"http/1"));
-        let Some((request, patience)) = afterwards.request.as_ref().filter(|_| speaks_http) else {
-            let limit = (took * 4).clamp(SHORTEST_WAIT, LONGEST_WAIT);
-            return self.read_until(Instant::now() + limit, |_| false).await;
+        let asked = match &afterwards.request {
+            Some((request, patience)) => self.speech().map(|speech| (speech, request, *patience)),
+            None => None,
         };
-        if self.tls.writer().write_all(request).is_err() {
-            return End::Malformed("it takes no request".to_owned());
+        let end = match asked {
+            None => {
+                let limit = (took * 4).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+                self.read_until(Instant::now() + limit, |_| false).await
+            }
+            Some((speech, request, patience)) => {
+                if self.tls.writer().write_all(&speech.get(request)).is_err() {
+                    return End::Malformed("it takes no request".to_owned());
+                }
+                // A server that refused us may have closed already: what it said before is still to be read.
+                let _ = self.flush().await;
+                let until = Instant::now() + self.patience(patience, took);
+                self.read_until(until, |bytes| speech.is_whole(bytes)).await
+            }
+        };
+        let is_asked_for = afterwards.witness.notes().asked.is_some();
+        if end == End::Open && is_asked_for && self.is_undecided() {
+            let is_said = |bytes: &[u8]| !bytes.is_empty();
+            let until = Instant::now() + LONGEST_DECISION;
+            return self.read_until(until, is_said).await;
         }
-        // A server that refused us may have closed already: what it said before is still to be read.
-        let _ = self.flush().await;
-        self.read_until(Instant::now() + *patience, http::is_whole)
-            .await
+        end
+    }
+
+    /// Whoever agreed to speak HTTP will, and whoever is far away takes longer.
+    fn patience(&self, least: Duration, took: Duration) -> Duration {
+        if self.tls.alpn_protocol().is_some() {
+            return least.max(LONGEST_DECISION);
+        }
+        least.max((took * 2).min(LONGEST_DECISION))
+    }
+
+    /// What HTTP is spoken in, as agreed.
+    fn speech(&self) -> Option<Speech> {
+        match self.tls.alpn_protocol() {
+            Some(b"h2") => Some(Speech::Http2),
+            Some(name) if !name.starts_with(b"http/1") => None,
+            _ => Some(Speech::Http1),
+        }
+    }
+
+    /// Whether the server can still be at judging our certificate: in TLS 1.3 nothing says that it is through with it but a
+    /// session, or an answer.
+    fn is_undecided(&self) -> bool {
+        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && self.tls.tls13_tickets_received() == 0
+            && self.answer.is_empty()
     }
 
     /// In TLS 1.3 the server judges our certificate when our half is done. What we send in the meantime can cost us its
@@ -133,7 +195,7 @@ impl Conversation<'_> {
             return None;
         }
         let until = Instant::now() + (took * 2).clamp(SHORTEST_SETTLING, LONGEST_SETTLING);
-        while self.tls.tls13_tickets_received() == 0 && self.answer.is_empty() {
+        while self.is_undecided() {
             match self.turn(until.min(self.deadline), End::Open).await {
                 Ok(()) => {}
                 Err(End::Open) => return None,
@@ -256,7 +318,10 @@ impl Conversation<'_> {
             (Some(_), false) => Stage::InHandshake,
             (None, false) => Stage::BeforeServerHello,
         };
-        let http = http::parse(&self.answer);
+        let http = match self.speech() {
+            Some(Speech::Http2) => http2::parse(&self.answer),
+            _ => http::parse(&self.answer),
+        };
         let resumed = self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         let has_ticket = self.tls.tls13_tickets_received() > 0;
         let is_plaintext = hello.is_none() && !looks_like_tls(&self.first_bytes);
@@ -318,3 +383,6 @@ const LONGEST_SETTLING: Duration = Duration::from_millis(400);
 /// The same where nothing is sent afterwards that would provoke an answer.
 const SHORTEST_WAIT: Duration = Duration::from_millis(150);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// For a refusal that may still come: what looking at an OCSP responder or a directory takes.
+const LONGEST_DECISION: Duration = Duration::from_secs(3);

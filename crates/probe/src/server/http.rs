@@ -6,17 +6,19 @@ use countersign_diagnose::doctor::target::{HttpAnswer, HttpRequest};
 
 /// The bytes of a GET.
 pub(super) fn get(request: &HttpRequest) -> Vec<u8> {
-    let safe = |text: &str| -> String {
-        text.chars()
-            .filter(|c| !c.is_control() && *c != ' ')
-            .collect()
-    };
     format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: countersign-doctor\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         safe(&request.path),
         safe(&request.host)
     )
     .into_bytes()
+}
+
+/// Of a text that somebody typed, what does not end a line or a word.
+pub(super) fn safe(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && *c != ' ')
+        .collect()
 }
 
 /// Whether there is nothing to wait for any more.
@@ -66,6 +68,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<HttpAnswer> {
         server: value("server").as_deref().map(cut),
         clock_ahead_s: date.and_then(ahead),
         location: value("location").as_deref().map(cut),
+        challenge: value("www-authenticate").as_deref().map(cut),
         body: String::from_utf8_lossy(&body[..body.len().min(MAX_EXCERPT_BYTES)]).into_owned(),
     })
 }
@@ -108,7 +111,7 @@ fn header(head: &[u8], name: &str) -> Option<String> {
 /// Refusals are short pages; what is larger is somebody's content.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_BODY_BYTES: usize = 48 * 1024;
-const MAX_EXCERPT_BYTES: usize = 2048;
+pub(super) const MAX_EXCERPT_BYTES: usize = 2048;
 const MAX_FIELD_CHARS: usize = 200;
 
 #[cfg(test)]

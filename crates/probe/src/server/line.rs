@@ -46,7 +46,7 @@ impl Line {
         wanted: &Wanted,
         vouching: Vouching,
         addresses: Vec<SocketAddr>,
-        begun: Instant,
+        end: Instant,
         seen: &mut TargetSeen,
     ) -> Self {
         let own = wanted.identity.as_ref().and_then(|identity| {
@@ -81,7 +81,7 @@ impl Line {
         let is_said = target.is_some_and(|target| target.scheme.is_some());
         Self {
             limits: wanted.limits,
-            end: begun + wanted.limits.total,
+            end,
             vouching: Arc::new(vouching),
             addresses,
             chosen: None,
@@ -211,8 +211,13 @@ impl Line {
         let request = trial
             .request
             .as_ref()
-            .map(|request| (http::get(request), self.patience));
-        let told = conversation::hold(stream, config, name, Afterwards { request, deadline }).await;
+            .map(|request| (request.clone(), self.patience));
+        let afterwards = Afterwards {
+            request,
+            witness: Arc::clone(&witness),
+            deadline,
+        };
+        let told = conversation::hold(stream, config, name, afterwards).await;
         let mut notes = std::mem::take(&mut *witness.notes());
         attempt.chain = notes.chain;
         attempt.ocsp = notes.ocsp;

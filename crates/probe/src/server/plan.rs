@@ -102,8 +102,14 @@ impl Aim {
 
     /// As the client comes, but without a certificate.
     fn as_the_client(&self) -> Trial {
+        // Of what is older than TLS 1.2 only the first words are spoken here.
+        let speech = if self.max < TlsVersion::Tls12 {
+            Speech::RawHello
+        } else {
+            Speech::Tls
+        };
         Trial {
-            speech: Speech::Tls,
+            speech,
             preamble: self.preamble,
             sni: self.sni.clone(),
             certificate: Shown::None,
@@ -172,7 +178,7 @@ impl Plan<'_> {
         };
         if attempt.hello.is_none() {
             self.without_tls(attempt, &mut steps);
-        } else {
+        } else if first.speech == Speech::Tls {
             self.with_tls(attempt, &mut steps);
         }
         steps
@@ -302,6 +308,12 @@ impl Plan<'_> {
             steps.push(first.clone());
         }
         let asks = attempt.asked.is_some();
+        if asks
+            && !self.aim.has_identity
+            && attempt.http.as_ref().is_some_and(|http| http.status == 403)
+        {
+            steps.extend(to_no_page(&first));
+        }
         let may_be_shown =
             !matches!(self.seen.vouched, Vouched::Nobody(_)) && !self.seen.key_is_anothers;
         if self.aim.has_identity && may_be_shown {
@@ -411,19 +423,21 @@ impl Plan<'_> {
             }
         }
         // A page may be forbidden to everybody. One that does not exist is forbidden only to whom everything is.
-        if attempt.http.as_ref().is_some_and(|http| http.status == 403)
-            && let Some(request) = &first.request
-        {
-            let request = HttpRequest {
-                path: NO_PAGE.to_owned(),
-                ..request.clone()
-            };
-            steps.push(Trial {
-                request: Some(request),
-                ..own
-            });
+        if attempt.http.as_ref().is_some_and(|http| http.status == 403) {
+            steps.extend(to_no_page(&own));
         }
     }
+}
+
+fn to_no_page(trial: &Trial) -> Option<Trial> {
+    let request = HttpRequest {
+        path: NO_PAGE.to_owned(),
+        ..trial.request.clone()?
+    };
+    Some(Trial {
+        request: Some(request),
+        ..trial.clone()
+    })
 }
 
 /// Whoever does not answer a request is not asked again: waiting for it takes longest of all.

@@ -55,7 +55,14 @@ impl Talk<'_> {
             Starttls::Smtp => {
                 self.lines(|line| line.starts_with("220 ")).await?;
                 self.send(b"EHLO countersign-doctor.invalid\r\n").await?;
-                self.lines(|line| line.starts_with("250 ")).await?;
+                let greeted = self.lines(|line| line.starts_with("250 ")).await;
+                greeted.map_err(|end| match end {
+                    // It is not STARTTLS that is refused.
+                    End::PreambleRefused(words) => {
+                        End::Malformed(format!("it does not know EHLO: {words}"))
+                    }
+                    other => other,
+                })?;
                 self.send(b"STARTTLS\r\n").await?;
                 self.lines(|line| line.starts_with("220 ")).await
             }

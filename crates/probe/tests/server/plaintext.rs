@@ -68,21 +68,30 @@ async fn greeting_of_a_protocol_that_has_a_command_for_tls_wants_starttls_and_ta
 #[tokio::test]
 async fn who_greets_and_refuses_the_command_is_not_tls() {
     let world = World::new();
-    for (greeting, answer) in [
-        (&b"220 mail.example ESMTP\r\n"[..], &b"502 no\r\n"[..]),
-        (b"* OK IMAP4rev1 ready\r\n", b"a1 NO\r\n"),
-        (b"+OK POP3 ready\r\n", b"-ERR\r\n"),
+    let smtp = &b"220 mail.example ESMTP\r\n"[..];
+    let hello = &b"250 mail.example\r\n"[..];
+    let no = &b"502 no\r\n"[..];
+    for (greeting, answers, cause) in [
+        (smtp, [hello, no], Cause::PeerNotTls),
+        (
+            b"* OK IMAP4rev1 ready\r\n",
+            [b"a1 NO\r\n"; 2],
+            Cause::PeerNotTls,
+        ),
+        (b"+OK POP3 ready\r\n", [b"-ERR\r\n"; 2], Cause::PeerNotTls),
+        // Whoever does not know EHLO was not asked for TLS yet.
+        (smtp, [no, no], Cause::StarttlsRequired),
     ] {
         let service = Service::start(move |mut conversation| {
             conversation.send(greeting);
-            while conversation.line().is_some() {
+            for answer in answers {
+                if conversation.line().is_none() {
+                    return;
+                }
                 conversation.send(answer);
             }
         });
-        world
-            .asks(service.address())
-            .check(Some(Cause::PeerNotTls))
-            .await;
+        world.asks(service.address()).check(Some(cause)).await;
     }
 }
 

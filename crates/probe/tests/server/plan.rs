@@ -94,6 +94,7 @@ fn requires(attempt: &mut Attempt, lets_own_in: bool) {
         reason: "OK".to_owned(),
         server: None,
         clock_ahead_s: None,
+        challenge: None,
         location: None,
         body: String::new(),
     });

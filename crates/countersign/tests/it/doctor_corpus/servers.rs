@@ -262,5 +262,32 @@ pub(crate) fn carry(client: TcpStream, server: SocketAddr, at_most: u64) {
     }
 }
 
+/// Carries bytes both ways; what the server says behind its first flight arrives late.
+pub(crate) fn carry_slowly(client: TcpStream, server: SocketAddr) {
+    let Ok(mut upstream) = TcpStream::connect(server) else {
+        return;
+    };
+    let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), upstream.try_clone())
+    else {
+        return;
+    };
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(std::net::Shutdown::Write);
+    });
+    let mut to_client = &client;
+    let mut buffer = [0; 16384];
+    let mut is_first = true;
+    while let Ok(read @ 1..) = upstream.read(&mut buffer) {
+        if !std::mem::take(&mut is_first) {
+            std::thread::sleep(Duration::from_millis(1600));
+        }
+        if to_client.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}
+
 /// Only catches a hang.
 const HANG: Duration = Duration::from_secs(20);

@@ -45,10 +45,18 @@ pub(super) fn judge(case: &Case<'_>, server_is_good: bool, out: &mut Verdict) {
         Cause::ClientCertNotRequested,
         format!("the server asks for a certificate (it names {ca_names} CAs)"),
     );
-    let without = outcome(none);
     let own = own.filter(|own| !matches!(own.end, End::Withheld(_)));
+    if none.end == End::TimedOut && !none.finished && own.is_none_or(|own| !own.finished) {
+        out.find_all(ended(case, none));
+        return;
+    }
+    let without = if is_turned_away(case, none, own) {
+        Outcome::Refused
+    } else {
+        outcome(none)
+    };
     match own {
-        Some(own) => with_own(case, own, without, out),
+        Some(own) => with_own(case, own, out),
         None if has_certificate => not_shown(case, server_is_good, without, out),
         None => with_none(case, none, without, out),
     }
@@ -75,6 +83,51 @@ pub(in crate::doctor) fn admits_client(
     };
     case.shown(Shown::Own)
         .is_some_and(|own| own.sent_certificate && outcome(own) == Outcome::Admitted)
+}
+
+/// Whether the server lets the handshake pass without a certificate, and nobody without one behind it.
+fn is_turned_away(case: &Case<'_>, none: &Attempt, own: Option<&Attempt>) -> bool {
+    let Some(http) = &none.http else {
+        let is_cut = matches!(none.end, End::Alert(_) | End::Closed | End::Reset);
+        let is_web = none
+            .hello
+            .as_ref()
+            .and_then(|hello| hello.alpn.as_deref())
+            .is_some_and(|name| name == "h2" || name.starts_with("http/1"));
+        return is_cut
+            && none.finished
+            && none.trial.request.is_some()
+            && own.map_or(is_web, |own| own.http.is_some());
+    };
+    let is_no = match http.status {
+        401 => http.challenge.is_none(),
+        403 => true,
+        _ => false,
+    };
+    if !is_no {
+        return false;
+    }
+    match own {
+        Some(own) => outcome(own) == Outcome::Admitted,
+        None => says_certificate(http) || is_said_to_every_path(case, none),
+    }
+}
+
+/// Of a page that nobody named, many a server says no to everybody; of one that does not exist only to whom it lets nowhere.
+fn is_said_to_every_path(case: &Case<'_>, none: &Attempt) -> bool {
+    let is_named = |attempt: &Attempt| {
+        let request = attempt.trial.request.as_ref();
+        request.is_some_and(|request| request.path != "/")
+    };
+    let status = |attempt: &Attempt| attempt.http.as_ref().map(|http| http.status);
+    is_named(none)
+        || status(none) == Some(401)
+        || case.attempts(Speech::Tls).any(|other| {
+            other.trial.certificate == Shown::None
+                && other.trial.sni == none.trial.sni
+                && is_named(other)
+                && status(other) == status(none)
+        })
 }
 
 /// A session that was made by another name, for nobody, opens this one.
@@ -174,11 +227,14 @@ fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &m
         }
         return;
     }
-    let wants_one = none
-        .http
-        .as_ref()
-        .is_some_and(|http| of_http(http) == Outcome::Refused);
-    if is_post_handshake(case, none)
+    let wants_one = none.http.as_ref().is_some_and(|http| {
+        of_http(http) == Outcome::Refused
+            || (matches!(http.status, 401 | 403) && says_certificate(http))
+    });
+    // It answers for another host than was asked for, which `answer` tells.
+    let is_misdirected = none.http.as_ref().is_some_and(|http| http.status == 421);
+    if is_misdirected
+        || is_post_handshake(case, none)
         || !(has_certificate || case.question.expect_enforced || wants_one)
     {
         return;
@@ -321,16 +377,20 @@ pub(super) fn is_post_handshake(case: &Case<'_>, attempt: &Attempt) -> bool {
     says_so || broke_off
 }
 
-fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict) {
-    match outcome(own) {
+fn with_own(case: &Case<'_>, own: &Attempt, out: &mut Verdict) {
+    let outcome = if is_let_go(case, own) {
+        Outcome::Admitted
+    } else {
+        outcome(own)
+    };
+    match outcome {
         Outcome::Refused => {
             out.find(
                 admitted_by_another_name(case, own).unwrap_or_else(|| refusal::explain(case, own)),
             );
         }
-        Outcome::Forbidden if without == Outcome::Forbidden && !own.sent_certificate => {}
-        // What forbids it is told by `answer`.
-        Outcome::Forbidden => {}
+        // A right that its holder lacks is told by `answer`.
+        Outcome::Forbidden => out.find_all(refusal::behind_a_page(case, own)),
         Outcome::Admitted => {
             if !own.sent_certificate {
                 out.find(refusal::no_scheme(case, own));
@@ -349,6 +409,17 @@ fn with_own(case: &Case<'_>, own: &Attempt, without: Outcome, out: &mut Verdict)
             }
         }
     }
+}
+
+/// Whom it refuses the server tells so; from this one it parts in peace, having nothing to say.
+fn is_let_go(case: &Case<'_>, own: &Attempt) -> bool {
+    let told = |attempt: &Attempt| matches!(attempt.end, End::Alert(_));
+    own.finished
+        && own.sent_certificate
+        && own.end == End::Closed
+        && own.http.is_none()
+        && case.shown(Shown::Stranger).is_some_and(told)
+        && refusal::has_nothing_against_it(case, own)
 }
 
 /// A list at hand names the certificate, and the server lets it in.
@@ -502,8 +573,9 @@ fn enforcement(case: &Case<'_>, without: Outcome, own: Option<Outcome>, out: &mu
     .with("without_certificate", "let in")
     .with_fix(fix);
     // Whether that is wrong is the operator's to say; a stranger's certificate is nobody's wish.
-    let is_fault =
-        case.question.expect_enforced || (lets_strangers_in && own == Some(Outcome::Admitted));
+    let is_served = |attempt: &Attempt| attempt.http.is_some() || attempt.other_data;
+    let is_fault = case.question.expect_enforced
+        || (lets_strangers_in && own == Some(Outcome::Admitted) && stranger.is_some_and(is_served));
     out.find(if is_fault { finding } else { finding.risk() });
 }
 

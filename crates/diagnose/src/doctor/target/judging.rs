@@ -14,10 +14,12 @@ use crate::finding::{Finding, RuledOut, Severity};
 
 /// What follows from what was seen of a server.
 pub fn judge(seen: &TargetSeen, question: &Question, known: &Known, now: UnixTime) -> Diagnosis {
+    // The CA that issues to servers often issues to clients, too.
+    let known = known.with_issuers_of(seen);
     let case = Case {
         seen,
         question,
-        known,
+        known: &known,
         now,
     };
     let mut verdict = Verdict::default();
@@ -130,12 +132,17 @@ impl<'c> Case<'c> {
 
 impl Verdict {
     pub(super) fn find(&mut self, finding: Finding) {
-        if self
-            .findings
-            .iter()
-            .all(|known| known.cause != finding.cause || known.side != finding.side)
-        {
-            self.findings.push(finding);
+        let mut findings = self.findings.iter_mut();
+        match findings.find(|known| known.cause == finding.cause && known.side == finding.side) {
+            None => self.findings.push(finding),
+            Some(known) if finding.severity < known.severity => *known = finding,
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn find_all(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            self.find(finding);
         }
     }
 

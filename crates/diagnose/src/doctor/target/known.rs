@@ -6,6 +6,9 @@ use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::time::UnixTime;
 use countersign_pki::verification::Verification;
 
+use super::TargetSeen;
+use crate::finding::Finding;
+
 /// Certificates of both sides, each in DER, a chain leaf first. Empty: not at hand.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -23,9 +26,24 @@ pub struct Known {
     pub issuers: Vec<Vec<u8>>,
     /// `--crl`.
     pub crls: Vec<Vec<u8>>,
+    /// What is wrong with what the server shows, judged as its file would be; the root cause first.
+    pub flaws_of_served: Vec<Finding>,
 }
 
 impl Known {
+    /// With the CA certificates that the server sent above its own.
+    pub(super) fn with_issuers_of(&self, seen: &TargetSeen) -> Self {
+        let mut known = self.clone();
+        let sent = seen.attempts.iter().flat_map(|attempt| &attempt.chain);
+        for der in sent {
+            let is_new = !known.issuers.contains(&der.0);
+            if is_new && Certificate::parse_anchor(&der.0).is_ok_and(|it| it.is_ca()) {
+                known.issuers.push(der.bytes());
+            }
+        }
+        known
+    }
+
     /// Every CA certificate at hand, whoever's file it stands in.
     pub(super) fn every_issuer(&self) -> Vec<Vec<u8>> {
         let above = |chain: &[Vec<u8>]| chain.iter().skip(1).cloned().collect::<Vec<_>>();

@@ -2,7 +2,7 @@
 
 use super::judging::{Case, Verdict};
 use super::reach::end_text;
-use super::{Attempt, End, Speech, Stage};
+use super::{Attempt, End, HelloSeen, Speech, Stage};
 use crate::cause::Cause;
 use crate::doctor::question::TlsVersion;
 use crate::doctor::shell_word::quoted;
@@ -143,6 +143,10 @@ fn refused(case: &Case<'_>, first: &Attempt) -> Option<Finding> {
             case,
             format!("{target} {said} a ClientHello with {}", range(first)),
         ),
+        _ if first.trial.max < TlsVersion::Tls12 => version_mismatch(
+            case,
+            format!("{target} {said} a ClientHello with {}", range(first)),
+        ),
         HANDSHAKE_FAILURE | INSUFFICIENT_SECURITY => {
             if other_name(case, first).is_some() {
                 sni_unknown(case, first)
@@ -182,16 +186,41 @@ fn version_or_suite(case: &Case<'_>, first: &Attempt) -> Option<Finding> {
         );
         return Some(version_mismatch(case, message).with("server_version", version));
     }
-    let suite = cipher(None, hello.cipher);
-    Some(
-        Finding::fault(
-            Cause::NoSharedCipher,
-            Side::Server,
-            format!("{target} takes only old cipher suites: it chooses {suite} ({version}) when everything is offered, and nothing of what current clients offer"),
-        )
-        .with("server_suite", suite)
-        .with("server_version", version)
-        .with_fix("nginx: ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:…; HAProxy: ssl-default-bind-ciphers the same"),
+    Some(old_suite(case, hello))
+}
+
+/// TLS came about for whoever offers everything, in a version that the client speaks.
+fn old_suite(case: &Case<'_>, hello: &HelloSeen) -> Finding {
+    let target = &case.seen.target;
+    let (version, suite) = (hello.version, cipher(None, hello.cipher));
+    let finding = |message: String| {
+        Finding::fault(Cause::NoSharedCipher, Side::Server, message)
+            .with("server_suite", &suite)
+            .with("server_version", version)
+            .with_fix("nginx: ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:…; HAProxy: ssl-default-bind-ciphers the same")
+    };
+    if is_modern(hello.cipher) {
+        return finding(format!(
+            "{target} chooses {suite} ({version}) when everything is offered, and nothing for who knows only X25519, P-256 and P-384 and no RSA-PSS keys, as rustls: OpenSSL may get through, with P-521, X448, a finite field or such a key"
+        ))
+        .risk();
+    }
+    if OPENSSL_OFFERS.contains(&hello.cipher) {
+        return finding(format!(
+            "{target} takes only old cipher suites: it chooses {suite} ({version}) when everything is offered; OpenSSL and Java offer that still, rustls does not"
+        ))
+        .risk();
+    }
+    finding(format!(
+        "{target} takes only old cipher suites: it chooses {suite} ({version}) when everything is offered, and nothing of what current clients offer"
+    ))
+}
+
+/// TLS 1.3, and with it what rustls offers in TLS 1.2.
+fn is_modern(suite: u16) -> bool {
+    matches!(
+        suite,
+        0x1301..=0x1305 | 0xc02b | 0xc02c | 0xc02f | 0xc030 | 0xcca8 | 0xcca9
     )
 }
 
@@ -343,6 +372,12 @@ const PROTOCOL_VERSION: u8 = 70;
 const INSUFFICIENT_SECURITY: u8 = 71;
 const UNRECOGNIZED_NAME: u8 = 112;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// In `openssl ciphers DEFAULT` (3.0) and not in rustls, with forward secrecy: AES with DHE, and in CBC with ECDHE.
+const OPENSSL_OFFERS: &[u16] = &[
+    0x0033, 0x0039, 0x0067, 0x006b, 0x009e, 0x009f, 0xc009, 0xc00a, 0xc013, 0xc014, 0xc023, 0xc024,
+    0xc027, 0xc028, 0xccaa,
+];
 
 /// What servers choose that take nothing newer, by OpenSSL's names.
 const OLD_SUITES: &[(u16, &str)] = &[

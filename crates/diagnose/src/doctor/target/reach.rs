@@ -165,6 +165,17 @@ fn not_as_the_client_comes(case: &Case<'_>, verdict: &mut Verdict) {
             .with("answer", said)
             .with_fix(format!("curl https://{target}/")),
         );
+    } else if plain.http.as_ref().is_some_and(goes_to_https) {
+        verdict.find(
+            Finding::fault(
+                Cause::PlainHttpToTlsPort,
+                Side::Client,
+                format!("the client speaks plaintext HTTP to {target}, which is a TLS port, and is told to come back by https://"),
+            )
+            .risk()
+            .with("answer", said)
+            .with_fix(format!("curl https://{target}/")),
+        );
     }
 }
 

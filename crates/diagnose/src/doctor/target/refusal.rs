@@ -3,6 +3,7 @@
 
 mod flaw;
 mod lineage;
+mod page;
 mod scheme;
 
 use countersign_pki::chain::{ChainFault, ChainFaultKind, Purpose};
@@ -10,12 +11,13 @@ use countersign_pki::dn::DistinguishedName;
 
 use self::lineage::names;
 pub(super) use self::lineage::{Lineage, names_text};
+pub(super) use self::page::{behind_a_page, has_nothing_against_it};
 pub(super) use self::scheme::no_scheme;
 use super::admission::{Outcome, is_self_signed, outcome};
 use super::judging::Case;
 use super::known::{is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
 use super::reach::end_text;
-use super::served::{clock, looks_like_an_intermediate};
+use super::served::looks_like_an_intermediate;
 use super::{Attempt, CertificateRequest, End, Shown, TlsVersion, Vouched};
 use crate::cause::Cause;
 use crate::chain;
@@ -27,10 +29,9 @@ pub(super) fn explain(case: &Case<'_>, own: &Attempt) -> Finding {
         return no_scheme(case, own);
     }
     let said = Said::of(own);
-    let Some(lineage) = Lineage::of(case.known) else {
+    let Some(look) = Look::at(case, own) else {
         return plain(case, own, said.alone());
     };
-    let look = Look { case, own, lineage };
     if let Some(revoked) = look.lineage.revocation(case.known, case.now)
         && matches!(said, Said::Generic | Said::Revoked)
     {
@@ -56,6 +57,21 @@ pub(super) fn explain(case: &Case<'_>, own: &Attempt) -> Finding {
         && said.fits(cause)
     {
         return finding;
+    }
+    if matches!(said, Said::Expired | Said::Generic)
+        && let Some(finding) = look.by_their_clock()
+    {
+        return finding;
+    }
+    // Who denies a stranger in the same words has not got as far as anybody's rights (GnuTLS).
+    let is_said_to_all = case
+        .shown(Shown::Stranger)
+        .is_some_and(|stranger| stranger.end == own.end);
+    if said == Said::Denied && is_said_to_all {
+        let finding = look.flaw().map(|(_, finding)| finding);
+        if let Some(finding) = finding.or_else(|| look.stranger_to_the_list()) {
+            return finding;
+        }
     }
     look.beyond_flaws(said)
 }
@@ -147,6 +163,14 @@ struct Look<'l, 'c> {
     case: &'l Case<'c>,
     own: &'l Attempt,
     lineage: Lineage,
+}
+
+impl<'l, 'c> Look<'l, 'c> {
+    /// `None`: there is no certificate that can be read.
+    fn at(case: &'l Case<'c>, own: &'l Attempt) -> Option<Self> {
+        let lineage = Lineage::of(case.known)?;
+        Some(Self { case, own, lineage })
+    }
 }
 
 impl Look<'_, '_> {
@@ -241,21 +265,9 @@ impl Look<'_, '_> {
         }
     }
 
-    /// It is valid here, and over there: the server's clock, its list, or its copy of an issuer.
+    /// It is valid here and by the server's clock: its list, or its copy of an issuer.
     fn expired_there(&self) -> Finding {
         let leaf = self.lineage.leaf();
-        if let Some(ahead) = clock(self.case).filter(|ahead| *ahead > 300) {
-            let theirs = self
-                .case
-                .now
-                .plus(std::time::Duration::from_secs(ahead.unsigned_abs()));
-            if theirs > leaf.not_after() {
-                return self.found(
-                    Cause::ClockSkewLocal,
-                    &format!("its clock says {theirs}, this machine's {}", self.case.now),
-                );
-            }
-        }
         self.found(
             Cause::CrlExpired,
             &format!(
@@ -396,14 +408,7 @@ impl Look<'_, '_> {
             );
         }
         if lineage.intermediates() >= 2 {
-            return self.found(
-                Cause::VerifyDepthTooSmall,
-                &format!(
-                    "it names {} and has the whole chain, which has {} intermediates: more than its depth limit allows (nginx and Apache: 1 unless told otherwise)",
-                    root.subject(),
-                    lineage.intermediates()
-                ),
-            );
+            return self.too_deep();
         }
         if self.is_vouched_by_the_same_ca(at) {
             return self.found(
@@ -414,6 +419,17 @@ impl Look<'_, '_> {
         self.found(
             Cause::SameNameDifferentKeyCa,
             &format!("it names {}, the client's issuer, and does not find it above the certificate: its CA of that name has another key", lineage.path[at].issuer()),
+        )
+    }
+
+    fn too_deep(&self) -> Finding {
+        self.found(
+            Cause::VerifyDepthTooSmall,
+            &format!(
+                "it trusts {} and has the whole chain, which has {} intermediates: more than its depth limit allows (nginx and Apache: 1 unless told otherwise)",
+                self.lineage.top().subject(),
+                self.lineage.intermediates()
+            ),
         )
     }
 
@@ -440,6 +456,10 @@ impl Look<'_, '_> {
         }
         if is_self_signed(self.case) {
             return self.unknown_ca();
+        }
+        // Apache stops at its limit without a word of why.
+        if matches!(self.own.end, End::Alert(INTERNAL_ERROR)) && self.lineage.intermediates() >= 2 {
+            return self.too_deep();
         }
         let is_told_apart = stranger.is_some_and(|stranger| {
             matches!((&stranger.end, &self.own.end), (End::Alert(theirs), End::Alert(ours)) if theirs != ours)
@@ -570,6 +590,8 @@ fn with_commands(finding: Finding, slug: Cause) -> Finding {
         _ => finding,
     }
 }
+
+const INTERNAL_ERROR: u8 = 80;
 
 /// `jdk.tls.maxHandshakeMessageSize`.
 const JAVAS_LIMIT_BYTES: usize = 32 * 1024;

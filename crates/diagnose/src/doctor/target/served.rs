@@ -21,6 +21,7 @@ pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) -> bool {
     };
     let chain = der(&attempt.chain);
     let fault = fault(case, &chain, &case.expected(), case.now);
+    let fault = as_a_file(case, fault);
     let skew = clock(case);
     let root = fault.as_ref().and_then(|fault| root(case, fault, skew));
     let not_reloaded = not_reloaded(case, &chain);
@@ -50,6 +51,21 @@ pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) -> bool {
         None => out.find(fault),
     }
     !is_fault
+}
+
+/// What is wrong with it in the eyes of who judges files: they see more than a verifier that stops at the first thing.
+fn as_a_file(case: &Case<'_>, fault: Option<Finding>) -> Option<Finding> {
+    match fault {
+        Some(fault) if fault.cause != Cause::MalformedCertificate => Some(fault),
+        other => {
+            let mut flaws = case.known.flaws_of_served.iter();
+            let worst = flaws.find(|flaw| flaw.severity == Severity::Fault);
+            worst
+                .cloned()
+                .map(|flaw| flaw.with("target", &case.seen.target))
+                .or(other)
+        }
+    }
 }
 
 fn der(chain: &[Der]) -> Vec<Vec<u8>> {
