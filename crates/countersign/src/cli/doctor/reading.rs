@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use countersign_diagnose::doctor::FileSeen;
 use countersign_diagnose::doctor::file::{Access, Role};
 use countersign_diagnose::log::{self, LogReading};
+use countersign_pki::certificate::Certificate;
 use countersign_pki::material::{self, Container, Material};
 use countersign_pki::password::Password;
 use countersign_pki::pkcs12;
@@ -52,19 +53,31 @@ pub(super) fn beside(seen: &[FileSeen]) -> Vec<FileSeen> {
         let Some(wanted) = key.material.keys.first().and_then(|key| key.spki) else {
             continue;
         };
-        let is_of_key = |file: &FileSeen| {
-            let mut certificates = file.material.certificates.iter();
-            certificates.any(|piece| piece.certificate().is_some_and(|it| it.spki() == wanted))
+        let of_key = |file: &FileSeen| {
+            let certificates = file.material.certificates.iter();
+            let mut certificates = certificates.filter_map(|piece| piece.certificate());
+            certificates
+                .find(|it| it.spki() == wanted)
+                .map(Certificate::not_before)
         };
-        if seen.iter().any(is_of_key) {
+        let renewed = certificate.material.certificates.first();
+        let Some(renewed) = renewed.and_then(|piece| piece.certificate()) else {
+            continue;
+        };
+        if seen.iter().any(|file| of_key(file).is_some()) {
             continue;
         }
+        let is_other_half = |file: &FileSeen| {
+            of_key(file).is_some_and(|made| {
+                made.seconds().abs_diff(renewed.not_before().seconds()) >= RENEWAL.as_secs()
+            })
+        };
         let folders: BTreeSet<&Path> = [certificate, key]
             .into_iter()
             .filter_map(|file| Path::new(&file.path).parent())
             .collect();
         let siblings = folders.into_iter().flat_map(siblings);
-        found.extend(siblings.filter(is_of_key));
+        found.extend(siblings.filter(is_other_half));
     }
     found
 }
@@ -265,6 +278,9 @@ const MAX_LOG: u64 = (16 << 20) + 1;
 
 /// A configuration, or the beginning of a log.
 const MAX_TEXT: usize = 4 << 20;
+
+/// Two that were made together are two clients, not one and its renewal.
+const RENEWAL: Duration = Duration::from_hours(1);
 
 /// A chain, with its text.
 const MAX_SIBLING: u64 = 64 << 10;

@@ -331,7 +331,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "server staples an answer of last month",
         source: "https://github.com/h2o/h2o/issues/1102",
-        expect: Risk(Cause::OcspStale),
+        expect: Root(&[Cause::OcspStale]),
         build: |w| {
             let draft = must_staple(forge::server(&["localhost"]));
             w.server(&draft);

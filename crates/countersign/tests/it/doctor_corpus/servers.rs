@@ -263,7 +263,7 @@ pub(crate) fn carry(client: TcpStream, server: SocketAddr, at_most: u64) {
 }
 
 /// Carries bytes both ways; what the server says behind its first flight arrives late.
-pub(crate) fn carry_slowly(client: TcpStream, server: SocketAddr) {
+pub(crate) fn carry_slowly(client: &TcpStream, server: SocketAddr) {
     let Ok(mut upstream) = TcpStream::connect(server) else {
         return;
     };
@@ -275,7 +275,7 @@ pub(crate) fn carry_slowly(client: TcpStream, server: SocketAddr) {
         let _ = std::io::copy(&mut from_client, &mut to_server);
         let _ = to_server.shutdown(std::net::Shutdown::Write);
     });
-    let mut to_client = &client;
+    let mut to_client = client;
     let mut buffer = [0; 16384];
     let mut is_first = true;
     while let Ok(read @ 1..) = upstream.read(&mut buffer) {

@@ -63,7 +63,7 @@ fn files_in_the_wrong_form_are_told_from_those_that_only_look_unusual() {
         (
             "dashes.pem",
             pem.replace("-----BEGIN", "----BEGIN").into_bytes(),
-            "malformed-certificate",
+            "file-not-pem",
         ),
         (
             "star.pem",

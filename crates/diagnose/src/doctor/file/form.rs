@@ -120,13 +120,21 @@ impl Form<'_> {
                     )
                     .with("block", block)
                     .with_fix(format!("sed -i '/^[[:space:]]*$/d' {path}")),
-                Oddity::Mislabelled { block, label } if self.has_use_for_mislabelled() => self
-                    .fault(
-                        Cause::FileNotPem,
-                        &format!("has something else in block {block} than its label {label} says, and programs go by the label"),
-                    )
-                    .with("block", block)
-                    .with("label", label),
+                Oddity::Mislabelled { block, label } if self.has_use_for_mislabelled() => {
+                    let finding = self
+                        .fault(
+                            Cause::FileNotPem,
+                            &format!("has something else in block {block} than its label {label} says, and programs go by the label"),
+                        )
+                        .with("block", block)
+                        .with("label", label);
+                    // OpenSSL goes by what a key is; Java, Go and rustls by what it is called.
+                    if label.ends_with("PRIVATE KEY") && !self.material().keys.is_empty() {
+                        finding.risk()
+                    } else {
+                        finding
+                    }
+                }
                 Oddity::Glued { block } => self
                     .fault(
                         Cause::PemGlued,
@@ -349,7 +357,8 @@ impl Form<'_> {
     fn list(&self) -> Option<Finding> {
         let material = self.material();
         if !material.lists.is_empty() {
-            return self.not_pem("crl");
+            // Authorities publish them so (RFC 5280 §5); nginx, HAProxy and PostgreSQL want PEM.
+            return self.not_pem("crl").map(Finding::risk);
         }
         (!self.is_explained()).then(|| {
             self.fault(

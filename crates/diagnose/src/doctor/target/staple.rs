@@ -10,8 +10,8 @@ use crate::cause::Cause;
 use crate::doctor::source::{AnswerHeard, Heard};
 use crate::finding::{Finding, Side};
 
-/// What clients that look at it would find. Most look at none: what is wrong with it is a risk, but for a certificate that its own
-/// server says is revoked.
+/// What clients that look at it would find: an answer that says no, or that is over, is a fault of the server's, although most clients
+/// look at none; what cannot be judged is a risk.
 pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) {
     let path = served_path(case.seen, case.known);
     let Some(leaf) = path.first() else { return };
@@ -69,7 +69,9 @@ fn told(case: &Case<'_>, leaf: &Certificate, heard: Heard, out: &mut Verdict) {
             } else {
                 message
             };
-            out.find(about(Finding::fault(slug, Side::Server, message)).risk());
+            let finding = about(Finding::fault(slug, Side::Server, message));
+            let is_said = matches!(slug, Cause::OcspStale | Cause::OcspUnknown);
+            out.find(if is_said { finding } else { finding.risk() });
         }
         Heard::Revoked(revocation) => {
             let message = format!(
