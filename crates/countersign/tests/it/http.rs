@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use rustls::crypto::SupportedKxGroup;
 use rustls::{HandshakeKind, NamedGroup};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// What requests carry.
 pub(crate) type Sent = BoxBody<Bytes, Infallible>;
@@ -44,6 +45,30 @@ pub(crate) struct Handshake {
 enum Sender {
     Http1(http1::SendRequest<Sent>),
     Http2(http2::SendRequest<Sent>),
+}
+
+impl Sender {
+    async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+
+    async fn send(&mut self, request: Request<Sent>) -> hyper::Result<Response<Incoming>> {
+        self.ready().await?;
+        match self {
+            Self::Http1(sender) => sender.send_request(in_origin_form(request)).await,
+            Self::Http2(sender) => sender.send_request(request).await,
+        }
+    }
+}
+
+/// Waits until the connection's task has ended.
+async fn over(driver: &JoinHandle<hyper::Result<()>>) {
+    while !driver.is_finished() {
+        sleep(LAST_WORD / 20).await;
+    }
 }
 
 impl Connection {
@@ -97,19 +122,20 @@ impl Connection {
         &mut self,
         request: Request<Sent>,
     ) -> hyper::Result<Response<Incoming>> {
-        let answer = async {
-            match &mut self.sender {
-                Sender::Http1(sender) => {
-                    sender.ready().await?;
-                    sender.send_request(in_origin_form(request)).await
-                }
-                Sender::Http2(sender) => {
-                    sender.ready().await?;
-                    sender.send_request(request).await
-                }
+        let Self { sender, driver, .. } = self;
+        let answered = {
+            let mut answer = pin!(sender.send(request));
+            tokio::select! {
+                biased;
+                answered = in_time("an answer", &mut answer) => Some(answered),
+                () = over(driver) => timeout(LAST_WORD, answer).await.ok(),
             }
         };
-        in_time("an answer", answer).await
+        match answered {
+            Some(answered) => answered,
+            // hyper can lose a request that one thread hands over while the connection ends on another.
+            None => Err(sender.ready().await.expect_err("its connection is over")),
+        }
     }
 
     /// GET: status and body, or how it failed.
@@ -168,7 +194,7 @@ pub(crate) fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Sent) {
 
 /// Fails the test when `what` does not come; nothing else depends on the time.
 pub(crate) async fn in_time<T>(what: &str, event: impl Future<Output = T>) -> T {
-    tokio::time::timeout(HANG, event)
+    timeout(HANG, event)
         .await
         .unwrap_or_else(|_| panic!("{what} did not come within {HANG:?}"))
 }
@@ -210,6 +236,9 @@ impl Body for Pieces {
         self.0.poll_recv(context).map(|frame| frame.map(Ok))
     }
 }
+
+/// What was answered before the end is there by then.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// Only catches a hang.
 const HANG: Duration = Duration::from_secs(30);
