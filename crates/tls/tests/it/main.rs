@@ -15,3 +15,4 @@ mod site;
 mod staleness;
 mod told;
 mod withdrawal;
+mod writing;
