@@ -25,6 +25,7 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_diagnose::request::{Malformed, malformed};
+use countersign_pki::time::UnixTime;
 use countersign_tls::acceptor::{Connection, Session};
 use countersign_tls::refused_stream::RefusedStream;
 use hyper::rt::{Executor, Read, Write};
@@ -136,8 +137,16 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         read_ahead: BytesMut::new(),
     };
     match caller.listener.protocol {
-        Protocol::Bytes => return Box::pin(relay::serve(observed, caller)).await,
-        Protocol::Postgresql => return Box::pin(login::serve(observed, caller)).await,
+        Protocol::Bytes => {
+            let served = Rc::clone(&caller);
+            Box::pin(relay::serve(observed, served)).await;
+            return note_age(&caller);
+        }
+        Protocol::Postgresql => {
+            let served = Rc::clone(&caller);
+            Box::pin(login::serve(observed, served)).await;
+            return note_age(&caller);
+        }
         Protocol::Http => {}
     }
     if caller.listener.acceptor.is_none() {
@@ -152,9 +161,23 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
     let io = TokioIo::new(observed);
     if caller.is_h2() {
-        Box::pin(serve_h2(io, caller)).await;
+        Box::pin(serve_h2(io, Rc::clone(&caller))).await;
     } else {
-        serve_h1(io, caller).await;
+        serve_h1(io, Rc::clone(&caller)).await;
+    }
+    note_age(&caller);
+}
+
+/// Tells of a connection that was ended because its certificate has: whoever asks why it broke off finds it.
+fn note_age(caller: &Caller) {
+    let session = &caller.session;
+    let now = caller.listener.enforcement.now();
+    let Some(peer) = session.peer.as_ref().filter(|peer| peer.not_after() < now) else {
+        return;
+    };
+    if session.lifeline.is_cut() {
+        let refusal = too_old(&peer.principal().to_string(), peer.not_after(), now);
+        caller.listener.refuse_request(refusal, session, None);
     }
 }
 
@@ -421,6 +444,19 @@ fn note_end(ended: &Ended, caller: &Caller) {
     caller
         .listener
         .refuse_request(refusal, &caller.session, None);
+}
+
+fn too_old(principal: &str, not_after: UnixTime, now: UnixTime) -> Refusal {
+    let sentence = format!(
+        "the connection of {principal} was ended with its certificate or an issuer's (not_after {not_after}, now {now})"
+    );
+    let evidence = Evidence::new()
+        .with("principal", principal)
+        .with("not_after", not_after)
+        .with("now", now);
+    Refusal::new(Cause::ConnectionTooOld, sentence, evidence).with_fix(
+        "Renew the certificate, and connect anew with it: no connection outlives the certificate that it was opened with.",
+    )
 }
 
 fn note_abandoning(abandoned: u64, caller: &Caller) {

@@ -26,6 +26,7 @@ mod haproxy_tls;
 mod hearing;
 mod http;
 mod http2;
+mod inspect_files;
 mod inspect_server;
 mod installation;
 mod interop;
