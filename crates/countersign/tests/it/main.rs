@@ -70,6 +70,7 @@ mod terminal;
 mod tokens;
 mod told;
 mod verify;
+mod verify_paths;
 mod watched_files;
 mod websocket;
 mod websockets;
