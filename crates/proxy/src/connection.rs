@@ -3,6 +3,7 @@
 //! It ends when the client or its last request ends it, when it idles or dawdles, when the process drains, and at once
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
+mod age;
 mod login;
 mod passing;
 mod preface;
@@ -25,7 +26,6 @@ use countersign_diagnose::cause::Cause;
 use countersign_diagnose::evidence::Evidence;
 use countersign_diagnose::refusal::{Refusal, RefusalId};
 use countersign_diagnose::request::{Malformed, malformed};
-use countersign_pki::time::UnixTime;
 use countersign_tls::acceptor::{Connection, Session};
 use countersign_tls::refused_stream::RefusedStream;
 use hyper::rt::{Executor, Read, Write};
@@ -140,12 +140,12 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         Protocol::Bytes => {
             let served = Rc::clone(&caller);
             Box::pin(relay::serve(observed, served)).await;
-            return note_age(&caller);
+            return age::note(&caller);
         }
         Protocol::Postgresql => {
             let served = Rc::clone(&caller);
             Box::pin(login::serve(observed, served)).await;
-            return note_age(&caller);
+            return age::note(&caller);
         }
         Protocol::Http => {}
     }
@@ -165,20 +165,7 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     } else {
         serve_h1(io, Rc::clone(&caller)).await;
     }
-    note_age(&caller);
-}
-
-/// Tells of a connection that was ended because its certificate has: whoever asks why it broke off finds it.
-fn note_age(caller: &Caller) {
-    let session = &caller.session;
-    let now = caller.listener.enforcement.now();
-    let Some(peer) = session.peer.as_ref().filter(|peer| peer.not_after() < now) else {
-        return;
-    };
-    if session.lifeline.is_cut() {
-        let refusal = too_old(&peer.principal().to_string(), peer.not_after(), now);
-        caller.listener.refuse_request(refusal, session, None);
-    }
+    age::note(&caller);
 }
 
 type Io<S> = TokioIo<Observed<S>>;
@@ -444,19 +431,6 @@ fn note_end(ended: &Ended, caller: &Caller) {
     caller
         .listener
         .refuse_request(refusal, &caller.session, None);
-}
-
-fn too_old(principal: &str, not_after: UnixTime, now: UnixTime) -> Refusal {
-    let sentence = format!(
-        "the connection of {principal} was ended with its certificate or an issuer's (not_after {not_after}, now {now})"
-    );
-    let evidence = Evidence::new()
-        .with("principal", principal)
-        .with("not_after", not_after)
-        .with("now", now);
-    Refusal::new(Cause::ConnectionTooOld, sentence, evidence).with_fix(
-        "Renew the certificate, and connect anew with it: no connection outlives the certificate that it was opened with.",
-    )
 }
 
 fn note_abandoning(abandoned: u64, caller: &Caller) {
