@@ -142,7 +142,7 @@ fn paths_not_taken_are_told_with_their_cause() {
         "-out",
         "cross.csr",
     ]);
-    at.openssl("ca -batch -config ca.cnf -cert root.pem -keyfile root.key -in cross.csr -out cross.pem -notext -extensions issuing -startdate 20200101000000Z -enddate 20210101000000Z");
+    at.openssl("ca -batch -preserveDN -config ca.cnf -cert root.pem -keyfile root.key -in cross.csr -out cross.pem -notext -extensions issuing -startdate 20200101000000Z -enddate 20210101000000Z");
     at.issue("of-new", "/O=Acme/CN=of-new", "new", CLIENT);
     at.join(&["root.pem", "new.pem"], "both.pem");
     let crossed = Case::client("of-new.pem", "both.pem").with("cross.pem");
