@@ -32,6 +32,11 @@ pub(crate) fn read(path: &Path) -> Result<Contents, Fault> {
     ))
 }
 
+/// A file's bytes, whatever they are.
+pub(crate) fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    read_at_most(MAX_BYTES, path)
+}
+
 fn read_at_most(max_bytes: u64, path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let unreadable = |error| fault(path, &error);
     let file = File::open(path).map_err(unreadable)?;

@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod export;
 mod filters;
+mod findings;
 mod import;
 mod init;
 mod inspect;

@@ -1,5 +1,5 @@
 //! The environment, read here and nowhere else: `COUNTERSIGN_STATE`, `COUNTERSIGN_AS`, `COUNTERSIGN_AUTHORITY`,
-//! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COUNTERSIGN_LOG`, and what a service manager says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
+//! `XDG_STATE_HOME`, `HOME`, `NO_COLOR`, `COLUMNS`, `COUNTERSIGN_LOG`, and what a service manager says: `NOTIFY_SOCKET`, `WATCHDOG_USEC`,
 //! `CREDENTIALS_DIRECTORY`, `WATCHDOG_PID`, `LISTEN_PID`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
 use std::ffi::OsString;
@@ -31,6 +31,8 @@ pub(crate) struct Environment {
     socket_names: Vec<String>,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub(crate) no_colour: bool,
+    /// `COLUMNS`: how wide the terminal is meant to be.
+    pub(crate) columns: Option<usize>,
     /// Directives for the log, such as `info,countersign_tls=debug`.
     pub(crate) log_filter: Option<String>,
 }
@@ -73,6 +75,7 @@ impl Environment {
             authority: variable("COUNTERSIGN_AUTHORITY")
                 .map(|url| url.to_string_lossy().into_owned()),
             no_colour: variable("NO_COLOR").is_some(),
+            columns: text("COLUMNS").and_then(|columns| columns.parse().ok()),
             log_filter: variable("COUNTERSIGN_LOG")
                 .map(|filter| filter.to_string_lossy().into_owned()),
         }

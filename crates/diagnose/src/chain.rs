@@ -57,6 +57,7 @@ pub fn cause(kind: &ChainFaultKind, side: Purpose) -> Cause {
         ChainFaultKind::NameMismatch { fault, .. } => match fault {
             NameFault::IpSanMissing => Cause::IpSanMissing,
             NameFault::Other => Cause::NameMismatch,
+            NameFault::Pin => Cause::PinMismatch,
             NameFault::SanMissing => Cause::SanMissing,
             NameFault::Wildcard => Cause::WildcardMismatch,
         },
@@ -521,6 +522,21 @@ mod tests {
             },
             Cause::ServerCaNotTrusted,
             "no trust bundle holds CN=Root, the topmost issuer of certificate of order.example.com (2 sent)",
+        );
+    }
+
+    #[test]
+    fn a_pinned_key_is_told_beside_the_one_that_was_shown() {
+        let fault = fault(ChainFaultKind::NameMismatch {
+            expected: text("00ff"),
+            fault: NameFault::Pin,
+        });
+        let key = fault.leaf.clone().expect("a leaf").spki();
+        let refusal = refusal(&fault, Purpose::ServerAuth);
+        assert_eq!(refusal.cause, Cause::PinMismatch);
+        assert_eq!(
+            refusal.sentence(),
+            format!("certificate of order.example.com has the key {key}, not the pinned one 00ff")
         );
     }
 

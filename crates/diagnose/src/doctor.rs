@@ -77,6 +77,31 @@ pub fn diagnose(observations: &Observations) -> Diagnosis {
     }
 }
 
+/// What is remarkable about files by themselves, whatever they are for: of the question only the name counts that a server is asked for.
+pub fn remarks(observations: &Observations) -> Diagnosis {
+    let judgement = file::judge_alone(observations);
+    let findings = ranking::ranked(judgement.findings);
+    Diagnosis {
+        ruled_out: ranking::remaining(judgement.ruled_out, &findings),
+        findings,
+    }
+}
+
+/// What is remarkable about what a server shows.
+pub fn remarks_on_server(seen: &TargetSeen, question: &Question, now: UnixTime) -> Diagnosis {
+    let Some(served) = bridge::served(seen) else {
+        return Diagnosis::default();
+    };
+    remarks(&Observations {
+        now,
+        question: question.clone(),
+        files: vec![served],
+        target: None,
+        logs: Vec::new(),
+        sources: None,
+    })
+}
+
 /// What a client with these files has against what the server shows.
 fn flaws_of_served(observations: &Observations, seen: &TargetSeen) -> Vec<Finding> {
     let Some(served) = bridge::served(seen) else {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::cause::Cause;
-use crate::evidence::{Evidence, printable};
+use crate::evidence::{Evidence, printable, printable_again};
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -104,6 +104,20 @@ impl Finding {
             fix: vec![cause.fix().to_owned()],
             follows_from: None,
         }
+    }
+
+    /// A fault whose message was escaped and cut where it was first said.
+    pub(crate) fn retold(cause: Cause, side: Side, message: &str) -> Self {
+        Self {
+            message: printable_again(message, MAX_TEXT_BYTES),
+            ..Self::fault(cause, side, "")
+        }
+    }
+
+    /// With one more line of the fix that was escaped and cut already.
+    pub(crate) fn with_fix_retold(mut self, line: &str) -> Self {
+        self.fix.push(printable_again(line, MAX_TEXT_BYTES));
+        self
     }
 
     /// The same as a risk.

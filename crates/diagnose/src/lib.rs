@@ -7,6 +7,7 @@
 //!
 //! Read [`refusal::Refusal`] first.
 
+pub mod blame;
 pub mod cause;
 pub mod chain;
 pub mod connecting;
@@ -19,3 +20,4 @@ pub mod log;
 pub mod refusal;
 pub mod request;
 pub mod scan;
+pub mod verification;

@@ -57,8 +57,6 @@ pub struct CertificateView {
     pub fingerprint: String,
     /// SHA-256 of the public key.
     pub spki: String,
-    /// What a strict verifier would dislike of the certificate by itself.
-    pub warnings: Vec<String>,
     #[serde(skip)]
     remaining: String,
 }
@@ -153,18 +151,6 @@ pub fn certificate(certificate: &Certificate, now: UnixTime) -> CertificateView 
         ),
         () => (Validity::Valid, format!("{} left", spoken(end.since(now)))),
     };
-    let weak_key = certificate
-        .weak_key()
-        .map(|key| format!("{key} is a weak key"));
-    let weak_signature = certificate
-        .weak_signature()
-        .map(|algorithm| format!("{algorithm} is a weak signature"));
-    let unknown = certificate.unknown_critical_extensions();
-    let unknown = unknown
-        .iter()
-        .map(|oid| format!("critical extension {oid} is not known: verifiers must refuse it"));
-    let old = (certificate.version() != 3)
-        .then(|| format!("version {} is refused", certificate.version()));
     CertificateView {
         subject: certificate.subject().to_string(),
         issuer: certificate.issuer().to_string(),
@@ -201,12 +187,6 @@ pub fn certificate(certificate: &Certificate, now: UnixTime) -> CertificateView 
             .collect(),
         fingerprint: certificate.fingerprint().to_string(),
         spki: certificate.spki().to_string(),
-        warnings: weak_key
-            .into_iter()
-            .chain(weak_signature)
-            .chain(unknown)
-            .chain(old)
-            .collect(),
         remaining,
     }
 }
@@ -307,8 +287,7 @@ impl fmt::Display for CertificateView {
         let extensions: Vec<String> = self.extensions.iter().map(ToString::to_string).collect();
         some_row(f, "extensions", &extensions.join(", "))?;
         row(f, "sha-256", &self.fingerprint)?;
-        row(f, "spki", &self.spki)?;
-        rows(f, "warning", &self.warnings)
+        row(f, "spki", &self.spki)
     }
 }
 

@@ -17,6 +17,7 @@ pub use self::piece::{
     CertificatePiece, CrlPiece, KeyFormat, KeyPiece, Lock, OtherPiece, RequestPiece,
 };
 use crate::password::Password;
+use crate::pkcs12::Integrity;
 
 /// A file's contents.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Material {
     pub keystore: Option<Lock>,
     /// Of a PKCS#12 file that was opened: the scheme in it that current libraries refuse, if there is one.
     pub legacy: Option<&'static str>,
+    /// Of a PKCS#12 file that was opened: what shows that it was not changed.
+    pub integrity: Option<Integrity>,
     pieces: usize,
     /// How many of the certificates stand in PKCS#7.
     in_pkcs7: usize,

@@ -3,6 +3,7 @@
 //! It ends when the client or its last request ends it, when it idles or dawdles, when the process drains, and at once
 //! when access is withdrawn: then the connection's future is dropped with everything in it, answers in flight too.
 
+mod age;
 mod login;
 mod passing;
 mod preface;
@@ -136,8 +137,16 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         read_ahead: BytesMut::new(),
     };
     match caller.listener.protocol {
-        Protocol::Bytes => return Box::pin(relay::serve(observed, caller)).await,
-        Protocol::Postgresql => return Box::pin(login::serve(observed, caller)).await,
+        Protocol::Bytes => {
+            let served = Rc::clone(&caller);
+            Box::pin(relay::serve(observed, served)).await;
+            return age::note(&caller);
+        }
+        Protocol::Postgresql => {
+            let served = Rc::clone(&caller);
+            Box::pin(login::serve(observed, served)).await;
+            return age::note(&caller);
+        }
         Protocol::Http => {}
     }
     if caller.listener.acceptor.is_none() {
@@ -152,10 +161,11 @@ async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
     let io = TokioIo::new(observed);
     if caller.is_h2() {
-        Box::pin(serve_h2(io, caller)).await;
+        Box::pin(serve_h2(io, Rc::clone(&caller))).await;
     } else {
-        serve_h1(io, caller).await;
+        serve_h1(io, Rc::clone(&caller)).await;
     }
+    age::note(&caller);
 }
 
 type Io<S> = TokioIo<Observed<S>>;

@@ -27,6 +27,7 @@ use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
 use crate::cli::arguments::{Globals, duration, starttls};
+use crate::cli::findings::Look;
 use crate::fault::{Answer, Fault};
 use crate::output::print;
 use crate::password::PasswordSource;
@@ -125,7 +126,10 @@ impl DoctorCommand {
                 .iter()
                 .map(|&cause| CauseRow::of(cause))
                 .collect();
-            globals.output().answer(&rows, |rows| causes_text(rows))?;
+            let look = Look::of(&globals.environment);
+            globals
+                .output()
+                .answer(&rows, |rows| causes_text(rows, look))?;
             return Ok(Answer::Yes);
         }
         let named = self.named();
@@ -171,8 +175,8 @@ impl DoctorCommand {
         if globals.json {
             globals.output().answer(&answer, |_| String::new())?;
         } else {
-            let style = report::Style::of(globals.environment.no_colour);
-            print(&report::text(&answer, &observations, self.verbose, style))?;
+            let look = Look::of(&globals.environment);
+            print(&report::text(&answer, &observations, self.verbose, look))?;
         }
         Ok(Answer::from_bool(answer.healthy))
     }
@@ -271,10 +275,10 @@ impl CauseRow {
     }
 }
 
-fn causes_text(rows: &[CauseRow]) -> String {
+fn causes_text(rows: &[CauseRow], look: Look) -> String {
     let lines = rows.iter().map(|row| {
-        let means = report::wrapped(row.means, "    ");
-        let fix = report::wrapped(&format!("Fix: {}", row.fix), "    ");
+        let means = look.hung("    ", row.means);
+        let fix = look.hung("    Fix: ", row.fix);
         format!("{}\n{means}\n{fix}\n", row.cause)
     });
     lines.collect()

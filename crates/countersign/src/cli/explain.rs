@@ -1,19 +1,24 @@
 //! `countersign explain`: why somebody was turned away. Read from the state's files, whether or not a gateway runs.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
 use countersign_authority::state::StateFolder;
+use countersign_diagnose::blame;
+use countersign_diagnose::finding::Finding;
 use countersign_diagnose::refusal::RefusalId;
+use countersign_pki::chain::Purpose;
 use countersign_pki::time::UnixTime;
-use countersign_proxy::refusals::{Query, StoredRefusal, search};
+use countersign_proxy::refusals::{Phase, Query, StoredRefusal, search};
 use countersign_runtime::clock::{Clock, SystemClock};
+use serde::Serialize;
 
 use crate::cli::arguments::{Globals, StateArgument, duration};
+use crate::cli::findings::{Look, body, verdict};
 use crate::fault::{Answer, Fault};
+use crate::output::print;
 
 /// Explain why a connection or request was refused, by its id or by source address and time
 #[derive(Debug, Args)]
@@ -33,6 +38,14 @@ pub(crate) struct ExplainCommand {
     since: Duration,
     #[command(flatten)]
     state: StateArgument,
+}
+
+/// A refusal, and what the doctor would say of it.
+#[derive(Clone, Debug, Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    stored: StoredRefusal,
+    finding: Finding,
 }
 
 impl ExplainCommand {
@@ -64,9 +77,16 @@ impl ExplainCommand {
             return Err(Fault::denied(format_args!("{asked} is not kept in {}", path.display()))
                 .hint("a gateway keeps its own refusals: ask where it runs, or name its folder with `--state DIR`"));
         }
-        globals.output().answer(&found, |found| {
-            found.iter().map(text).collect::<Vec<_>>().join("\n")
-        })?;
+        let mut found: Vec<Explained> = found.into_iter().map(Explained::of).collect();
+        // As the doctor ranks: what is at fault first, then in the order of time.
+        found.sort_by_key(|it| it.finding.severity);
+        if globals.json {
+            globals.output().answer(&found, |_| String::new())?;
+        } else {
+            let look = Look::of(&globals.environment);
+            let texts: Vec<String> = found.iter().map(|it| it.text(look)).collect();
+            print(&texts.join("\n"))?;
+        }
         Ok(Answer::Yes)
     }
 }
@@ -80,46 +100,49 @@ fn find(path: &Path, query: &Query) -> Result<Vec<StoredRefusal>, Fault> {
         .map_err(|error| Fault::world(format_args!("cannot read {}: {error}", refusals.display())))
 }
 
-fn text(stored: &StoredRefusal) -> String {
-    let refusal = &stored.refusal;
-    let (first, last) = (
-        UnixTime::from_seconds(stored.first_unix_s),
-        UnixTime::from_seconds(stored.last_unix_s),
-    );
-    let when = match stored.count {
-        0 | 1 => first.to_string(),
-        count => format!("{count} times from {first} to {last}"),
-    };
-    let request = stored
-        .request
-        .as_ref()
-        .map(|it| format!("{} {}{}", it.method, it.host, it.path));
-    let mut rows = vec![
-        ("means", refusal.cause.meaning().to_owned()),
-        ("fix", refusal.fix().to_owned()),
-        ("more", refusal.cause.page().to_owned()),
-        ("when", when),
-        ("from", stored.source.to_string()),
-        ("listener", stored.listener.clone()),
-    ];
-    rows.extend(stored.sni.clone().map(|sni| ("sni", sni)));
-    rows.extend(stored.principal.clone().map(|principal| ("who", principal)));
-    rows.extend(request.map(|request| ("request", request)));
-    rows.extend(
-        refusal
-            .evidence
-            .iter()
-            .map(|(name, value)| (name, value.to_owned())),
-    );
-    let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    let head = format!(
-        "{}  {}  {}\n",
-        stored.id,
-        refusal.cause.slug(),
-        refusal.sentence()
-    );
-    rows.iter().fold(head, |mut text, (label, value)| {
-        writeln!(text, "  {label:<width$}  {value}").expect("a String takes everything");
-        text
-    })
+impl Explained {
+    fn of(stored: StoredRefusal) -> Self {
+        // Behind the gateway it is the upstream that shows its certificate.
+        let presenter = match stored.phase {
+            Phase::Handshake | Phase::Request => Purpose::ClientAuth,
+            Phase::Upstream => Purpose::ServerAuth,
+        };
+        Self {
+            finding: blame::finding(&stored.refusal, presenter),
+            stored,
+        }
+    }
+
+    fn text(&self, look: Look) -> String {
+        let stored = &self.stored;
+        let (first, last) = (
+            UnixTime::from_seconds(stored.first_unix_s),
+            UnixTime::from_seconds(stored.last_unix_s),
+        );
+        let when = match stored.count {
+            0 | 1 => first.to_string(),
+            count => format!("{count} times from {first} to {last}"),
+        };
+        let request = stored
+            .request
+            .as_ref()
+            .map(|it| format!("{} {}{}", it.method, it.host, it.path));
+        let source = stored.source.to_string();
+        let rows = [
+            ("means", Some(stored.refusal.cause.meaning())),
+            ("when", Some(&*when)),
+            ("from", Some(&*source)),
+            ("listener", Some(&*stored.listener)),
+            ("sni", stored.sni.as_deref()),
+            ("who", stored.principal.as_deref()),
+            ("request", request.as_deref()),
+        ];
+        let rows = rows.into_iter();
+        let rows = rows.filter_map(|(label, value)| Some((label, value?)));
+        let (head, body) = (
+            verdict(&self.finding, look),
+            body(&self.finding, usize::MAX, look),
+        );
+        format!("{}\n{}{head}{body}", stored.id, look.facts(rows))
+    }
 }

@@ -1,34 +1,41 @@
-//! `countersign inspect`: what is in a file, or what a server shows, decoded. Of a key it shows the kind and the public half's hash, never more.
+//! `countersign inspect`: what is in a file, or what a server shows, decoded, and what is remarkable about it.
+//!
+//! Of a key it shows the kind and the public half's hash, never more. The remarks are `diagnose`'s findings, as the doctor's are.
 
+mod items;
 mod server;
 
-use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_diagnose::doctor::file::Role;
 use countersign_diagnose::doctor::question::Starttls;
-use countersign_pki::certificate::{Certificate, KeyAlgorithm};
-use countersign_pki::crl::ParsedCrl;
-use countersign_pki::fingerprint::Fingerprint;
-use countersign_pki::inspect::{self, CertificateView, CrlView, RequestView};
+use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations, Question, remarks};
+use countersign_diagnose::finding::Severity;
+use countersign_pki::material::{Lock, Material, Oddity};
+use countersign_pki::password::Password;
 use countersign_pki::pkcs12;
-use countersign_pki::request::CertificateRequest;
 use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, SystemClock};
-use serde::Serialize;
 
-use self::server::{ServerView, UnreadableView};
-use crate::certificate_file::{self, Contents, fault};
+use self::items::{FileView, FindingsView, Item};
+use crate::certificate_file::{self, fault};
 use crate::cli::arguments::{Globals, starttls};
+use crate::cli::findings::{Look, SHOWN_FACTS, told};
 use crate::fault::{Answer, Fault};
-use crate::output::escaped;
+use crate::output::{print, shown, tell};
 use crate::password::PasswordSource;
-use crate::private_key::{PrivateKey, locked};
+use crate::private_key::locked;
 
-/// Decode a certificate, a chain, a certificate request, a CRL, a key or PKCS#12, or what a server shows; key material is never shown
+/// Decode whatever PKI file it is, or what a server shows, and say what is remarkable about it; key material is never shown
+///
+/// Certificates, chains, requests, CRLs, keys, PKCS#7, PKCS#12, Java keystores, in PEM or DER and whatever is around them; of a folder every
+/// file that holds such.
 #[derive(Debug, Args)]
 pub(crate) struct InspectCommand {
-    /// PEM or DER; or a server, HOST:PORT or a URL, where no file is called so
+    /// A file or a folder; or a server, HOST:PORT or a URL, where no file is called so
     #[arg(value_name = "FILE|HOST:PORT")]
     file: PathBuf,
     /// The name to ask a server for (SNI) [default: its host]
@@ -37,62 +44,9 @@ pub(crate) struct InspectCommand {
     /// What a server speaks before TLS: smtp, imap, pop3, ftp, ldap, xmpp, postgres, mysql
     #[arg(long, value_name = "PROTOCOL", value_parser = starttls)]
     starttls: Option<Starttls>,
-    /// File with the password of a PKCS#12 file [default: it is asked for]
-    #[arg(long, value_name = "FILE")]
+    /// File with the password of a keystore or key, one line [default: that of PKCS#12 is asked for]
+    #[arg(long, visible_alias = "password-file", value_name = "FILE")]
     in_password_file: Option<PathBuf>,
-}
-
-/// One thing in a file, or of a server.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-enum Item {
-    Certificate(Box<CertificateView>),
-    Request(RequestView),
-    Crl(CrlView),
-    Key(KeyView),
-    Pkcs12(Pkcs12View),
-    Server(Box<ServerView>),
-    Unreadable(UnreadableView),
-}
-
-/// A PKCS#12 file; its keys and certificates follow, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename = "pkcs12")]
-struct Pkcs12View {
-    /// What shows that it was not changed.
-    integrity: String,
-    entries: Vec<EntryView>,
-}
-
-/// One part of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct EntryView {
-    /// `certificate`, `key` or `trusted-certificate`.
-    kind: &'static str,
-    /// Its friendly name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alias: Option<String>,
-    /// SHA-256 of the public key, if it is of a kind that is known here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spki: Option<String>,
-}
-
-/// What may be said of a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename = "key")]
-struct KeyView {
-    /// The PEM label's form: `PKCS#8`, `SEC 1`, …
-    format: &'static str,
-    /// A private key, not only its public half.
-    private: bool,
-    /// Under a passphrase, so that nothing else can be said.
-    encrypted: bool,
-    /// Kind and size, if they are known here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    algorithm: Option<String>,
-    /// SHA-256 of the public key: a certificate of this key shows the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spki: Option<String>,
 }
 
 impl InspectCommand {
@@ -100,7 +54,7 @@ impl InspectCommand {
     pub(crate) fn run(self, globals: &Globals) -> Result<Answer, Fault> {
         let now = UnixTime::from_seconds(SystemClock.unix_seconds());
         let server = server::Asked::of(&self.file, self.name.as_deref(), self.starttls);
-        let items = match server {
+        let (mut items, diagnosis) = match server {
             Some(server) => server.items(now)?,
             None if self.name.is_some() || self.starttls.is_some() => {
                 return Err(fault(
@@ -108,207 +62,175 @@ impl InspectCommand {
                     &"--name and --starttls are for servers, and this is neither HOST:PORT nor a URL",
                 ));
             }
-            None => {
-                let password = PasswordSource::of(self.in_password_file.as_deref());
-                items(&self.file, &password, now)?
-            }
+            None => self.read(now)?,
         };
-        globals.output().answer(&items, |items| {
-            items.iter().map(Item::text).collect::<Vec<_>>().join("\n")
-        })?;
+        if globals.json {
+            if !diagnosis.findings.is_empty() {
+                items.push(Item::Findings(FindingsView {
+                    healthy: diagnosis.is_healthy(),
+                    findings: diagnosis.findings,
+                }));
+            }
+            globals.output().answer(&items, |_| String::new())?;
+        } else {
+            print(&text(&items, &diagnosis, Look::of(&globals.environment)))?;
+        }
         Ok(Answer::Yes)
     }
+
+    fn read(&self, now: UnixTime) -> Result<(Vec<Item>, Diagnosis), Fault> {
+        let password = PasswordSource::of(self.in_password_file.as_deref());
+        let mut passwords = Vec::new();
+        if self.in_password_file.is_some() {
+            passwords.push(password.get(&self.file)?);
+        }
+        if self.file.is_dir() {
+            return folder(&self.file, &passwords, now);
+        }
+        file(&self.file, &password, passwords, now)
+    }
 }
 
-fn items(path: &Path, password: &PasswordSource, now: UnixTime) -> Result<Vec<Item>, Fault> {
-    let blocks = match certificate_file::read(path)? {
-        Contents::Der(der) if pkcs12::Contents::is_one(&der) => {
-            let password = password.get(path)?;
-            let contents =
-                pkcs12::Contents::open(&der, &password).map_err(|error| locked(path, &error))?;
-            return Ok(pkcs12_items(&contents, now));
+/// One file, read whatever it is: a pipe as well.
+fn file(
+    path: &Path,
+    password: &PasswordSource,
+    mut passwords: Vec<Password>,
+    now: UnixTime,
+) -> Result<(Vec<Item>, Diagnosis), Fault> {
+    let bytes = certificate_file::bytes(path)?;
+    let mut material = Material::read(&bytes, &passwords);
+    // Certificates of a Java keystore are read without.
+    if pkcs12::Contents::is_one(&bytes) && !is_open(&material) {
+        if passwords.is_empty() {
+            passwords.push(password.get(path)?);
+            material = Material::read(&bytes, &passwords);
         }
-        Contents::Der(der) => {
-            let item = item_of_der(&der, now)
-                .ok_or_else(|| fault(path, &"neither certificate, request, CRL nor key in DER"))?;
-            return Ok(vec![item]);
+        if let (Some(password), false) = (passwords.first(), is_open(&material)) {
+            pkcs12::Contents::open(&bytes, password).map_err(|error| locked(path, &error))?;
         }
-        Contents::Pem(blocks) => blocks,
-    };
-    let item = |block: &countersign_pki::pem::Block| {
-        let der = &block.der;
-        let damaged =
-            |error: &dyn std::fmt::Display| fault(path, &format_args!("{}: {error}", block.label));
-        match block.label.as_str() {
-            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
-                certificate(der, now).map_err(|error| damaged(&error))
-            }
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-                request(der).map_err(|error| damaged(&error))
-            }
-            "X509 CRL" => crl(der, now).map_err(|error| damaged(&error)),
-            "PRIVATE KEY" => Ok(Item::Key(KeyView::private("PKCS#8", der))),
-            "EC PRIVATE KEY" => Ok(Item::Key(KeyView::private("SEC 1", der))),
-            "RSA PRIVATE KEY" => Ok(Item::Key(KeyView::private("PKCS#1", der))),
-            "ENCRYPTED PRIVATE KEY" => Ok(Item::Key(KeyView::encrypted())),
-            "PUBLIC KEY" => Ok(Item::Key(KeyView::public(der))),
-            other => Err(fault(
+    }
+    let seen = seen(path, material);
+    if seen.material.oddities.contains(&Oddity::Cut) {
+        tell(&format!(
+            "note: {}: only its beginning is read",
+            path.display()
+        ));
+    }
+    let items = items::of_material(&seen.material, now);
+    let container = seen.material.container.as_str();
+    let diagnosis = remarks(&observations(vec![seen], now));
+    if items.is_empty() {
+        let why = diagnosis
+            .findings
+            .iter()
+            .find(|it| it.severity == Severity::Fault);
+        return Err(match why {
+            Some(why) => fault(path, &format_args!("{} ({})", why.message(), why.cause))
+                .hint(why.fix().last().cloned().unwrap_or_default()),
+            None => fault(
                 path,
-                &format_args!("{other} is nothing that can be inspected here"),
-            )),
-        }
-    };
-    blocks.iter().map(item).collect()
-}
-
-fn pkcs12_items(contents: &pkcs12::Contents, now: UnixTime) -> Vec<Item> {
-    let keys: Vec<KeyView> = contents
-        .keys
-        .iter()
-        .map(|key| KeyView::private("PKCS#8", &key.pkcs8))
-        .collect();
-    let key_entries = contents
-        .keys
-        .iter()
-        .zip(&keys)
-        .map(|(key, view)| EntryView {
-            kind: "key",
-            alias: key.friendly_name.clone(),
-            spki: view.spki.clone(),
+                &format_args!("neither certificate, request, CRL nor key: it is {container}"),
+            )
+            .hint("inspect reads PEM, DER, PKCS#7, PKCS#12 and Java keystores"),
         });
-    let certificates = contents.certificates.iter();
-    let certificate_entries = certificates.clone().map(|entry| EntryView {
-        kind: if entry.is_trusted {
-            "trusted-certificate"
-        } else {
-            "certificate"
-        },
-        alias: entry.friendly_name.clone(),
-        spki: Some(entry.certificate.spki().to_string()),
-    });
-    let file = Item::Pkcs12(Pkcs12View {
-        integrity: contents.integrity.to_string(),
-        entries: key_entries.chain(certificate_entries).collect(),
-    });
-    let views = certificates
-        .map(|entry| Item::Certificate(Box::new(inspect::certificate(&entry.certificate, now))));
-    [file]
-        .into_iter()
-        .chain(keys.iter().cloned().map(Item::Key))
-        .chain(views)
-        .collect()
-}
-
-fn item_of_der(der: &[u8], now: UnixTime) -> Option<Item> {
-    let key = || KeyView::private("PKCS#8", der);
-    certificate(der, now)
-        .ok()
-        .or_else(|| request(der).ok())
-        .or_else(|| crl(der, now).ok())
-        .or_else(|| Some(Item::Key(key())).filter(|_| PrivateKey::of_der(der).is_some()))
-}
-
-fn certificate(der: &[u8], now: UnixTime) -> Result<Item, impl std::fmt::Display + use<>> {
-    Certificate::parse(der).map(|it| Item::Certificate(Box::new(inspect::certificate(&it, now))))
-}
-
-fn request(der: &[u8]) -> Result<Item, impl std::fmt::Display + use<>> {
-    CertificateRequest::parse(der).map(|it| Item::Request(inspect::request(&it)))
-}
-
-fn crl(der: &[u8], now: UnixTime) -> Result<Item, impl std::fmt::Display + use<>> {
-    ParsedCrl::parse(der).map(|it| Item::Crl(inspect::crl(&it, now)))
-}
-
-impl Item {
-    fn text(&self) -> String {
-        match self {
-            Self::Certificate(view) => view.to_string(),
-            Self::Request(view) => view.to_string(),
-            Self::Crl(view) => view.to_string(),
-            Self::Key(view) => view.text(),
-            Self::Pkcs12(view) => view.text(),
-            Self::Server(view) => view.text(),
-            Self::Unreadable(view) => view.text(),
-        }
     }
+    Ok((items, diagnosis))
 }
 
-impl Pkcs12View {
-    fn text(&self) -> String {
-        let mut text = format!("PKCS#12      integrity: {}\n", self.integrity);
-        for entry in &self.entries {
-            let alias = entry.alias.as_deref().map(escaped).unwrap_or_default();
-            let line = format!("  {:<20} {alias}", entry.kind);
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
-    }
+fn is_open(store: &Material) -> bool {
+    store.keystore == Some(Lock::Open)
 }
 
-impl KeyView {
-    fn private(format: &'static str, der: &[u8]) -> Self {
-        let key = PrivateKey::of_der(der);
-        let spki = key.as_ref().map(PrivateKey::spki_der);
-        let algorithm = spki.and_then(KeyAlgorithm::of).map(|kind| kind.to_string());
-        let spki = spki.map(|spki| Fingerprint::of(spki).to_string());
-        Self {
-            format,
-            private: true,
-            encrypted: false,
-            algorithm,
-            spki,
-        }
-    }
-
-    fn encrypted() -> Self {
-        Self {
-            format: "PKCS#8",
-            private: true,
-            encrypted: true,
-            algorithm: None,
-            spki: None,
-        }
-    }
-
-    fn public(der: &[u8]) -> Self {
-        Self {
-            format: "SubjectPublicKeyInfo",
-            private: false,
-            encrypted: false,
-            algorithm: KeyAlgorithm::of(der).map(|kind| kind.to_string()),
-            spki: Some(Fingerprint::of(der).to_string()),
-        }
-    }
-
-    fn text(&self) -> String {
-        let what = match (self.private, self.encrypted) {
-            (true, true) => "private, encrypted",
-            (true, false) => "private, not encrypted",
-            (false, _) => "public",
+/// Every file of a folder that holds anything.
+fn folder(
+    path: &Path,
+    passwords: &[Password],
+    now: UnixTime,
+) -> Result<(Vec<Item>, Diagnosis), Fault> {
+    let entries = fs::read_dir(path).map_err(|error| fault(path, &error))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .take(MAX_ENTRIES)
+        .collect();
+    paths.sort();
+    let (mut items, mut files) = (Vec::new(), Vec::new());
+    for path in paths {
+        let Ok(bytes) = certificate_file::bytes(&path) else {
+            tell(&format!("note: {} cannot be read", path.display()));
+            continue;
         };
-        let mut text = format!("{:<12} {what} ({})\n", "key", self.format);
-        for (label, value) in [("kind", &self.algorithm), ("spki", &self.spki)] {
-            if let Some(value) = value {
-                writeln!(text, "{label:<12} {value}").expect("a String takes everything");
-            }
+        let seen = seen(&path, Material::read(&bytes, passwords));
+        if seen.material.is_nothing() && seen.material.keystore.is_none() {
+            continue;
         }
-        text
+        items.push(Item::File(FileView::new(
+            &seen.path,
+            seen.material.container,
+        )));
+        items.extend(items::of_material(&seen.material, now));
+        files.push(seen);
+    }
+    if items.is_empty() {
+        return Err(fault(
+            path,
+            &"no file of this folder holds a certificate, request, CRL or key",
+        )
+        .hint("folders within it are not looked into: name the one that is meant"));
+    }
+    let diagnosis = remarks(&observations(files, now));
+    Ok((items, diagnosis))
+}
+
+fn seen(path: &Path, material: Material) -> FileSeen {
+    let mut seen = FileSeen::read(Role::Other, path.to_string_lossy(), material);
+    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file);
+    seen.mode = metadata.map(|it| it.mode());
+    seen
+}
+
+fn observations(files: Vec<FileSeen>, now: UnixTime) -> Observations {
+    Observations {
+        now,
+        question: Question::default(),
+        files,
+        target: None,
+        logs: Vec::new(),
+        sources: None,
     }
 }
+
+fn text(items: &[Item], diagnosis: &Diagnosis, look: Look) -> String {
+    let parts = items
+        .iter()
+        .map(|item| look.rows(&shown(&item.text()), LABEL));
+    let findings = diagnosis.findings.iter();
+    let parts = parts.chain(findings.map(|finding| told(finding, SHOWN_FACTS, look)));
+    parts.collect::<Vec<_>>().join("\n")
+}
+
+/// Of `pki::inspect`: twelve columns, and a blank.
+const LABEL: usize = 13;
+
+/// As many as the doctor reads of a folder.
+const MAX_ENTRIES: usize = 2048;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_pki::fingerprint::Fingerprint;
+
     use crate::leaf_key::{KeyKind, LeafKey};
 
     fn inspect(bytes: &[u8]) -> Result<String, Fault> {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), bytes).expect("written");
-        let items = items(
+        fs::write(file.path(), bytes).expect("written");
+        let (items, _) = super::file(
             file.path(),
             &PasswordSource::Terminal,
+            Vec::new(),
             UnixTime::from_seconds(0),
         )?;
         Ok(serde_json::to_string(&items).expect("JSON"))

@@ -2,7 +2,6 @@
 
 mod host;
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -16,9 +15,10 @@ use serde::Serialize;
 use crate::backend::{Backend, block_on};
 use crate::canary::Canaries;
 use crate::cli::arguments::{AuthorityArguments, Globals};
+use crate::cli::findings::{Look, SHOWN_FACTS, told};
 use crate::configuration::Loaded;
 use crate::fault::{Answer, Fault};
-use crate::output::{escaped, table, tell};
+use crate::output::{print, table, tell};
 use crate::scan::doorway::{self, Doorway};
 use crate::scan::{is_open_to_all, listening, visit};
 
@@ -74,7 +74,11 @@ impl ScanCommand {
         };
         let faults = |finding: &Finding| finding.severity == Severity::Fault;
         report.healthy = !report.findings.iter().any(faults);
-        globals.output().answer(&report, Report::text)?;
+        if globals.json {
+            globals.output().answer(&report, |_| String::new())?;
+        } else {
+            print(&report.text(Look::of(&globals.environment)))?;
+        }
         Ok(Answer::from_bool(report.healthy))
     }
 
@@ -191,7 +195,7 @@ fn plaintext(upstream: &str) -> Option<&str> {
 }
 
 impl Report {
-    fn text(&self) -> String {
+    fn text(&self, look: Look) -> String {
         let faults = self
             .findings
             .iter()
@@ -206,19 +210,9 @@ impl Report {
             1 => "1 way round was found\n".to_owned(),
             more => format!("{more} ways round were found\n"),
         };
-        let mut line = |words: std::fmt::Arguments<'_>| {
-            writeln!(text, "{words}").expect("a String takes everything");
-        };
         for finding in &self.findings {
-            line(format_args!(
-                "\n{} {}: {}",
-                finding.severity,
-                finding.cause,
-                escaped(finding.message())
-            ));
-            for fix in finding.fix() {
-                line(format_args!("  fix: {}", escaped(fix)));
-            }
+            text.push('\n');
+            text.push_str(&told(finding, SHOWN_FACTS, look));
         }
         if !self.visits.is_empty() {
             let rows: Vec<Vec<String>> = self
@@ -239,20 +233,29 @@ impl Report {
                     ]
                 })
                 .collect();
-            line(format_args!(
-                "\n{}",
-                table(&["door", "visitor", "", "how"], &rows)
-            ));
+            text.push('\n');
+            text.push_str(&columns(&["door", "visitor", "result", "how"], &rows, look));
         }
         if !self.ports.is_empty() {
             let rows: Vec<Vec<String>> = self.ports.iter().map(host::PortSeen::row).collect();
-            line(format_args!("\n{}", table(&host::PortSeen::HEADER, &rows)));
+            text.push('\n');
+            text.push_str(&columns(&host::PortSeen::HEADER, &rows, look));
         }
         for left in &self.left_out {
-            line(format_args!("not looked at: {}", escaped(left)));
+            text.push_str(&look.hung("not looked at: ", left));
+            text.push('\n');
         }
         text
     }
+}
+
+/// A table whose last column is wrapped, where the others leave room for it.
+fn columns(header: &[&str], rows: &[Vec<String>], look: Look) -> String {
+    let text = table(header, rows) + "\n";
+    let last = header.last().copied().unwrap_or_default();
+    let first_line = text.lines().next().unwrap_or_default();
+    let hang = first_line.len().saturating_sub(last.len());
+    look.rows(&text, hang)
 }
 
 #[cfg(test)]

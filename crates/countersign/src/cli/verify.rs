@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use countersign_diagnose::blame;
 use countersign_diagnose::chain::refusal;
+use countersign_diagnose::finding::Finding;
 use countersign_diagnose::refusal::Refusal;
+use countersign_diagnose::verification::{Account, Asked, OtherPath, Step, account};
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ExpectedName, Purpose, Rules, Strictness};
-use countersign_pki::fingerprint::Fingerprint;
+use countersign_pki::crl::ParsedCrl;
 use countersign_pki::identity::{BundleName, VerifiedPeer};
 use countersign_pki::inspect::escaped;
 use countersign_pki::name::TypedName;
@@ -18,8 +21,9 @@ use serde::Serialize;
 
 use crate::certificate_file::{self, Contents, fault};
 use crate::cli::arguments::Globals;
+use crate::cli::findings::{Look, SHOWN_FACTS, told};
 use crate::fault::{Answer, Fault};
-use crate::output::tell;
+use crate::output::{print, tell};
 
 /// Verify a certificate chain against trust anchors: the path, or the cause and the fix
 #[derive(Debug, Args)]
@@ -83,6 +87,8 @@ struct Verdict {
     revocation_checked: bool,
     #[serde(flatten)]
     outcome: Outcome,
+    #[serde(flatten)]
+    account: Account,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -93,25 +99,15 @@ enum Outcome {
         names: Vec<TypedName>,
         /// The earliest end in the path.
         not_after: String,
-        /// From the leaf to the anchor.
-        path: Vec<Step>,
     },
     Refused {
         #[serde(flatten)]
         refusal: Refusal,
         means: &'static str,
         fix: String,
+        /// The same in the shape of the doctor's.
+        findings: Vec<Finding>,
     },
-}
-
-/// A certificate of the path.
-#[derive(Clone, Debug, Serialize)]
-struct Step {
-    subject: String,
-    serial: String,
-    not_after: String,
-    fingerprint: String,
-    anchor: bool,
 }
 
 impl VerifyCommand {
@@ -122,7 +118,11 @@ impl VerifyCommand {
         for note in &notes {
             tell(note);
         }
-        globals.output().answer(&verdict, Verdict::text)?;
+        if globals.json {
+            globals.output().answer(&verdict, |_| String::new())?;
+        } else {
+            print(&verdict.text(Look::of(&globals.environment)))?;
+        }
         Ok(Answer::from_bool(verdict.valid))
     }
 
@@ -131,8 +131,11 @@ impl VerifyCommand {
         let (purpose, at) = (Purpose::from(self.side), self.at.unwrap_or(now));
         let names = self.expected_names(purpose)?;
         let anchors = ders(&self.trust, "CERTIFICATE")?;
-        let crls = self.crls.iter().map(|path| ders(path, "X509 CRL"));
-        let crls = crls.collect::<Result<Vec<_>, _>>()?.concat();
+        let mut crls = Vec::new();
+        for path in &self.crls {
+            let of_file = ders(path, "X509 CRL")?.into_iter();
+            crls.extend(of_file.map(|der| (path.display().to_string(), der)));
+        }
         let mut chain = ders(&self.cert, "CERTIFICATE")?;
         if let Some(untrusted) = &self.untrusted {
             chain.extend(ders(untrusted, "CERTIFICATE")?);
@@ -153,7 +156,8 @@ impl VerifyCommand {
             .map(|id| id.trust_domain().clone());
         let is_domain_known = trust_domain.is_some();
         let bundle = BundleName::parse("trust").map_err(Fault::bug)?;
-        let verification = Verification::new(bundle, trust_domain, &anchors, &crls, rules)
+        let lists: Vec<Vec<u8>> = crls.iter().map(|(_, der)| der.clone()).collect();
+        let verification = Verification::new(bundle, trust_domain.clone(), &anchors, &lists, rules)
             .map_err(|error| self.unusable(&error))?;
 
         let mut notes: Vec<String> = verification
@@ -165,22 +169,42 @@ impl VerifyCommand {
                 format!("note: {path}: certificate {place} is left out: {why}")
             })
             .collect();
-        let outcome = match verification.verify(&chain, purpose, &names, at) {
+        let judged = verification.verify(&chain, purpose, &names, at);
+        let parsed = crls
+            .iter()
+            .filter_map(|(file, der)| Some((file.clone(), ParsedCrl::parse(der).ok()?)));
+        let asked = Asked {
+            chain: &chain,
+            anchors: verification.anchors(),
+            trust_domain: trust_domain.as_ref(),
+            lists: &parsed.collect::<Vec<_>>(),
+            purpose,
+            names: &names,
+            rules,
+            at,
+        };
+        let account = account(&asked, &judged);
+        let outcome = match &judged {
             Ok(peer) => {
-                if !is_domain_known && holds_spiffe_id(&peer) {
+                if !is_domain_known && holds_spiffe_id(peer) {
                     notes.push(
                         "note: the certificate holds a SPIFFE ID, which counts only under its own trust domain's bundle: \
                          `--name spiffe://…` says that the trust file is that"
                             .to_owned(),
                     );
                 }
-                accepted(&peer, verification.anchors())
+                Outcome::Accepted {
+                    principal: peer.principal().name.clone(),
+                    names: peer.names().to_vec(),
+                    not_after: peer.not_after().to_string(),
+                }
             }
             Err(fault) => {
-                let refusal = refusal(&fault, purpose);
+                let refusal = refusal(fault, purpose);
                 Outcome::Refused {
                     means: refusal.cause.meaning(),
                     fix: refusal.fix().to_owned(),
+                    findings: vec![blame::finding(&refusal, purpose)],
                     refusal,
                 }
             }
@@ -192,6 +216,7 @@ impl VerifyCommand {
             strict: self.strict,
             revocation_checked: !crls.is_empty(),
             outcome,
+            account,
         };
         Ok((verdict, notes))
     }
@@ -229,40 +254,6 @@ fn holds_spiffe_id(peer: &VerifiedPeer) -> bool {
     })
 }
 
-fn accepted(peer: &VerifiedPeer, anchors: &[Certificate]) -> Outcome {
-    let mut path = Vec::with_capacity(peer.chain().len() + 1);
-    for (der, element) in peer.chain().iter().zip(peer.path()) {
-        // An issuer is judged by what a path needs of it. The rest, such as its own alternative names, may be unreadable.
-        let subject = Certificate::parse(der).map_or_else(
-            |_| "an issuer that cannot be read in full".to_owned(),
-            |certificate| certificate.subject().to_string(),
-        );
-        path.push(Step {
-            subject,
-            serial: element.serial.to_string(),
-            not_after: element.not_after.to_string(),
-            fingerprint: Fingerprint::of(der).to_string(),
-            anchor: false,
-        });
-    }
-    let anchor = anchors
-        .iter()
-        .find(|anchor| anchor.fingerprint() == peer.anchor());
-    path.extend(anchor.map(|anchor| Step {
-        subject: anchor.subject().to_string(),
-        serial: anchor.serial().to_string(),
-        not_after: anchor.not_after().to_string(),
-        fingerprint: anchor.fingerprint().to_string(),
-        anchor: true,
-    }));
-    Outcome::Accepted {
-        principal: peer.principal().name.clone(),
-        names: peer.names().to_vec(),
-        not_after: peer.not_after().to_string(),
-        path,
-    }
-}
-
 /// Every certificate, or every CRL, of a file; what else it holds (a key beside its certificate) is passed over.
 fn ders(path: &Path, label: &str) -> Result<Vec<Vec<u8>>, Fault> {
     let contents = certificate_file::read(path)
@@ -283,72 +274,113 @@ fn ders(path: &Path, label: &str) -> Result<Vec<Vec<u8>>, Fault> {
 }
 
 impl Verdict {
-    fn text(&self) -> String {
+    fn text(&self, look: Look) -> String {
         let side = match self.side {
             Side::Client => "client",
             Side::Server => "server",
         };
-        let rules = if self.strict { "strict" } else { "usual" };
-        let revocation = if self.revocation_checked {
-            "checked against the CRLs"
-        } else {
-            "not checked (no --crl)"
-        };
-        let mut rows: Vec<(&str, String)> = vec![("as", side.to_owned()), ("at", self.at.clone())];
+        let mut rows: Vec<(String, String)> = vec![
+            ("as".to_owned(), side.to_owned()),
+            ("at".to_owned(), self.at.clone()),
+        ];
         let head = match &self.outcome {
             Outcome::Accepted {
                 principal,
                 names,
                 not_after,
-                path,
             } => {
-                let names = names.iter().map(|name| escaped(&name.to_string()));
-                rows.extend(names.map(|name| ("name", name)));
-                rows.push(("until", not_after.clone()));
-                rows.extend(path.iter().map(Step::row));
-                format!("valid  {}\n", escaped(&principal.to_string()))
+                let names = names.iter().map(ToString::to_string);
+                rows.extend(names.map(|name| ("name".to_owned(), name)));
+                rows.push(("until".to_owned(), not_after.clone()));
+                look.hung("valid  ", &principal.to_string())
             }
-            Outcome::Refused {
-                refusal,
-                means,
-                fix,
-            } => {
-                rows.push(("means", (*means).to_owned()));
-                rows.push(("fix", fix.clone()));
-                let evidence = refusal.evidence.iter();
-                rows.extend(evidence.map(|(name, value)| (name, value.to_owned())));
-                format!(
-                    "refused  {}  {}\n",
-                    refusal.cause.slug(),
-                    refusal.sentence()
-                )
+            Outcome::Refused { refusal, means, .. } => {
+                rows.push(("means".to_owned(), (*means).to_owned()));
+                let label = format!("refused  {}  ", refusal.cause.slug());
+                look.hung(&label, refusal.sentence())
             }
         };
-        rows.extend([
-            ("rules", rules.to_owned()),
-            ("revocation", revocation.to_owned()),
-        ]);
-        let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-        let lines = rows
-            .iter()
-            .map(|(label, value)| format!("  {label:<width$}  {value}\n"));
-        [head].into_iter().chain(lines).collect()
+        let mut text = head + "\n" + &look.facts(pairs(&rows));
+        text.push_str(&self.path(look));
+        if let Outcome::Refused { findings, .. } = &self.outcome {
+            for finding in findings {
+                text.push('\n');
+                text.push_str(&told(finding, SHOWN_FACTS, look));
+            }
+        }
+        text
+    }
+
+    fn path(&self, look: Look) -> String {
+        let Account {
+            path,
+            checks,
+            other_paths,
+        } = &self.account;
+        let mut text = String::new();
+        if !path.is_empty() {
+            text.push_str("\npath\n");
+            text.push_str(&look.facts(pairs(&steps(path))));
+        }
+        if !checks.is_empty() {
+            text.push_str("\nchecks\n");
+            let rows = checks.iter().map(|check| {
+                let detail = match check.detail.as_str() {
+                    "" => check.result.as_str().to_owned(),
+                    detail => format!("{}: {detail}", check.result.as_str()),
+                };
+                (check.check.to_owned(), detail)
+            });
+            text.push_str(&look.facts(pairs(&rows.collect::<Vec<_>>())));
+        }
+        for OtherPath { path, finding } in other_paths {
+            text.push_str("\nanother path\n");
+            let mut rows = steps(path);
+            rows.push(match finding {
+                Some(finding) => (
+                    "refused".to_owned(),
+                    format!("{}: {}", finding.cause, finding.message()),
+                ),
+                None => (
+                    "valid".to_owned(),
+                    "it would have been accepted as well".to_owned(),
+                ),
+            });
+            text.push_str(&look.facts(pairs(&rows)));
+        }
+        text
     }
 }
 
-impl Step {
-    fn row(&self) -> (&str, String) {
-        let subject = match self.subject.as_str() {
-            "" => "(empty subject)",
-            subject => subject,
+fn pairs(rows: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    rows.iter()
+        .map(|(label, value)| (label.as_str(), value.as_str()))
+}
+
+/// From the leaf upwards.
+fn steps(path: &[Step]) -> Vec<(String, String)> {
+    let named = |name: &str| match name {
+        "" => "(empty subject)".to_owned(),
+        name => name.to_owned(),
+    };
+    let row = |(at, step): (usize, &Step)| {
+        let label = match (at, step.anchor) {
+            (_, true) => "anchor",
+            (0, false) => "leaf",
+            _ => "issuer",
         };
-        let label = if self.anchor { "anchor" } else { "path" };
+        let Step {
+            serial,
+            not_before,
+            not_after,
+            ..
+        } = step;
         let value = format!(
-            "{}, serial {}, until {}",
-            escaped(subject),
-            self.serial,
-            self.not_after
+            "{}, by {}, serial {serial}, {not_before} to {not_after}",
+            named(&step.subject),
+            named(&step.issuer)
         );
-        (label, value)
-    }
+        (label.to_owned(), value)
+    };
+    path.iter().enumerate().map(row).collect()
 }

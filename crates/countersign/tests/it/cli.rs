@@ -275,6 +275,11 @@ async fn refusals_are_explained_by_id_and_by_source_before_and_after_a_restart()
             ["client-cert-not-sent", "identity-not-allowed"],
             "{from}"
         );
+        let finding = &from[1]["finding"];
+        assert_eq!(finding["cause"], "identity-not-allowed", "{from}");
+        assert_eq!(finding["side"], "policy", "{from}");
+        assert_eq!(finding["severity"], "fault", "{from}");
+        assert_eq!(from[0]["finding"]["side"], "client", "{from}");
         snapshot("explain", &installation, &explained);
     };
     // Written off the data plane: the restart is what makes sure that it is on disk.

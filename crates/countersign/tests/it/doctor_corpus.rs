@@ -9,6 +9,7 @@ mod coverage;
 mod dialects;
 mod files;
 mod forge;
+mod headers;
 mod healthy;
 mod judged;
 mod live_client;
@@ -54,6 +55,7 @@ fn scenarios() -> Vec<&'static Scenario> {
         live_ports::SCENARIOS,
         live_pages::SCENARIOS,
         logs::SCENARIOS,
+        headers::SCENARIOS,
         revocation::SCENARIOS,
         healthy::SCENARIOS,
         live_healthy::SCENARIOS,

@@ -232,5 +232,5 @@ fn path_is_told_with_the_anchor_that_counted_and_an_issuer_that_is_read_in_part(
         ]
     );
     assert_eq!(path[0]["subject"], "CN=api");
-    assert_eq!(path[1]["subject"], "an issuer that cannot be read in full");
+    assert_eq!(path[1]["subject"], "CN=Issuer");
 }

@@ -1,7 +1,7 @@
 //! What is wrong with a chain, in a sentence with its values.
 
 use countersign_pki::certificate::Certificate;
-use countersign_pki::chain::{ChainFault, ChainFaultKind, CrlFault, Purpose};
+use countersign_pki::chain::{ChainFault, ChainFaultKind, CrlFault, NameFault, Purpose};
 use countersign_pki::name::{NameKind, TypedName};
 use countersign_pki::ocsp::OcspFault;
 use countersign_pki::time::{UnixTime, spoken};
@@ -91,6 +91,14 @@ pub(super) fn sentence(fault: &ChainFault, side: Purpose) -> String {
                 "{leaf} holds a name that issuer {subject} is not permitted (names {})",
                 names_text(fault.leaf.as_deref())
             )
+        }
+        ChainFaultKind::NameMismatch {
+            expected,
+            fault: NameFault::Pin,
+        } => {
+            let key = fault.leaf.as_ref().map(|leaf| leaf.spki().to_string());
+            let key = key.unwrap_or_else(|| "another".to_owned());
+            format!("{leaf} has the key {key}, not the pinned one {expected}")
         }
         ChainFaultKind::NameMismatch { expected, .. } => {
             let names = names_text(fault.leaf.as_deref());

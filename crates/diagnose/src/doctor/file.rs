@@ -4,6 +4,7 @@
 //! (`pairing`), then whether the other side would accept its chain (`passage`), then what the certificate says of itself, the CRLs,
 //! the policy and the servers' configurations. Whatever cannot be seen from what is there is not guessed.
 
+mod alone;
 mod bundle;
 mod configuration;
 mod form;
@@ -197,6 +198,13 @@ pub(super) fn judge(observations: &Observations) -> Judgement {
     bundle::judge(observations, &mut judgement);
     policy::judge(observations, &parties, &mut judgement);
     configuration::judge(observations, &parties, &mut judgement);
+    judgement
+}
+
+/// What is remarkable about each file by itself.
+pub(super) fn judge_alone(observations: &Observations) -> Judgement {
+    let mut judgement = Judgement::default();
+    alone::judge(observations, &mut judgement);
     judgement
 }
 

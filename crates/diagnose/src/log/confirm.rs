@@ -168,6 +168,9 @@ pub(super) const fn of(cause: Cause, accused: Accused) -> &'static str {
         Cause::ClientClosedEarly => {
             "The client's log of the same moment: it refused us, or was a scanner or health check."
         }
+        Cause::ConnectionTooOld => {
+            "the server's maximum connection age (grpc-go MaxConnectionAge, Envoy max_connection_duration) against when the connection was opened"
+        }
         Cause::PinMismatch => {
             "`openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64` against the pin."
         }

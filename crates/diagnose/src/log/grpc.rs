@@ -47,6 +47,7 @@ pub(super) static TABLE: Table = Table {
             &transport::FAILED,
             TSI,
         ),
+        row("debug data: \"max_age\"", &transport::TOO_OLD, AGE),
         row(
             "Unauthenticated: peer certificate is missing",
             &meaning::NO_PEER_CERT,
@@ -58,3 +59,4 @@ pub(super) static TABLE: Table = Table {
 const SECURITY: &str =
     "grpc src/core/credentials/transport/tls, security/security_connector/ssl_utils.cc";
 const TSI: &str = "grpc src/core/tsi/ssl_transport_security.cc";
+const AGE: &str = "grpc-go internal/transport/http2_server.go, http2_client.go";

@@ -107,6 +107,7 @@ impl ExpectedName {
                 NameFault::SanMissing
             }
             Expected::Same(TypedName::Ip(_)) => NameFault::IpSanMissing,
+            Expected::Same(TypedName::Spki(_)) => NameFault::Pin,
             Expected::Host(host) if leaf.names().iter().any(|name| is_under(host, name)) => {
                 NameFault::Wildcard
             }

@@ -258,6 +258,8 @@ pub enum NameFault {
     IpSanMissing,
     /// It has other names.
     Other,
+    /// It has another key than the one that is pinned.
+    Pin,
     /// It has no subjectAltName, and a CN is no server's name.
     SanMissing,
     /// A wildcard of it stands for one label; the name has more, or none.

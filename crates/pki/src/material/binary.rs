@@ -191,11 +191,13 @@ fn list_if_one(material: &mut Material, der: &[u8]) -> bool {
 }
 
 fn public_key(material: &mut Material, der: &[u8]) -> bool {
-    let is_one = KeyAlgorithm::of(der).is_some();
+    let algorithm = KeyAlgorithm::of(der);
+    let is_one = algorithm.is_some();
     if is_one && let Some(place) = material.next_place() {
         material.others.push(OtherPiece {
             place,
             label: "PUBLIC KEY".to_owned(),
+            algorithm,
             spki: Some(Fingerprint::of(der)),
         });
     }
@@ -241,7 +243,10 @@ fn encrypted_key(place: usize, der: &[u8], passwords: &mut Passwords<'_>) -> Key
         // CBC proves nothing genuine: what a wrong password makes of it is no key.
         KeyPiece::open(place, KeyFormat::Pkcs8, &pkcs8).ok_or(Locked::WrongPassword)
     });
-    opened.unwrap_or_else(|lock| KeyPiece::shut(place, KeyFormat::Pkcs8, lock))
+    opened.map_or_else(
+        |lock| KeyPiece::shut(place, KeyFormat::Pkcs8, lock),
+        KeyPiece::unsealed,
+    )
 }
 
 /// A key under the header of traditional PEM.
@@ -259,7 +264,10 @@ pub(super) fn traditional_key(
         let plain = legacy::open_traditional(info, der, password)?;
         KeyPiece::open(place, format, &plain).ok_or(Locked::WrongPassword)
     });
-    let piece = opened.unwrap_or_else(|lock| KeyPiece::shut(place, format, lock));
+    let piece = opened.map_or_else(
+        |lock| KeyPiece::shut(place, format, lock),
+        KeyPiece::unsealed,
+    );
     material.keys.push(piece);
 }
 
@@ -331,6 +339,7 @@ fn key_store(material: &mut Material, der: &[u8], passwords: &mut Passwords<'_>)
         Ok(contents) => {
             material.keystore = Some(Lock::Open);
             material.legacy = legacy;
+            material.integrity = Some(contents.integrity);
             for key in &contents.keys {
                 let Some(place) = material.next_place() else {
                     return;

@@ -62,6 +62,7 @@ pub struct KeyPiece {
     pub spki: Option<Fingerprint>,
     /// Its alias in a keystore.
     pub alias: Option<String>,
+    was_sealed: bool,
     pkcs8: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -80,8 +81,26 @@ impl KeyPiece {
             algorithm: spki_der.and_then(|spki| KeyAlgorithm::of(spki)),
             spki: spki_der.map(|spki| Fingerprint::of(spki)),
             alias: None,
+            was_sealed: false,
             pkcs8: Some(Zeroizing::new(der.to_vec())),
         })
+    }
+
+    /// Whether it lies encrypted in its file, opened here or not.
+    pub fn is_encrypted(&self) -> bool {
+        let is_shut = matches!(
+            self.lock,
+            Lock::NeedsPassword | Lock::Unread { .. } | Lock::WrongPassword
+        );
+        self.was_sealed || is_shut
+    }
+
+    /// The same, taken out of an encryption of its own.
+    pub(super) fn unsealed(self) -> Self {
+        Self {
+            was_sealed: true,
+            ..self
+        }
     }
 
     /// One that is shut.
@@ -93,6 +112,7 @@ impl KeyPiece {
             algorithm: None,
             spki: None,
             alias: None,
+            was_sealed: false,
             pkcs8: None,
         }
     }
@@ -194,6 +214,8 @@ pub struct OtherPiece {
     pub place: usize,
     /// What its BEGIN line says, or what it was recognised as.
     pub label: String,
+    /// The kind of a public key, where known.
+    pub algorithm: Option<KeyAlgorithm>,
     /// SHA-256 of it where it is a public key.
     pub spki: Option<Fingerprint>,
 }

@@ -9,6 +9,8 @@ use super::binary::{self, Passwords};
 use super::encoding::{BEGIN, END, contains, find};
 use super::piece::{KeyFormat, KeyPiece, Lock, OtherPiece};
 use super::{Container, Material, Oddity};
+use crate::certificate::KeyAlgorithm;
+use crate::fingerprint::Fingerprint;
 use crate::password::Password;
 
 /// Takes every block of a text.
@@ -218,11 +220,12 @@ impl Taking<'_> {
 
     fn something_else(&mut self, label: &str, der: &[u8]) -> bool {
         if let Some(place) = self.material.next_place() {
-            let spki = (label == "PUBLIC KEY").then(|| crate::fingerprint::Fingerprint::of(der));
+            let public_key = Some(der).filter(|_| label == "PUBLIC KEY");
             self.material.others.push(OtherPiece {
                 place,
                 label: label.to_owned(),
-                spki,
+                algorithm: public_key.and_then(KeyAlgorithm::of),
+                spki: public_key.map(Fingerprint::of),
             });
         }
         true

@@ -163,7 +163,7 @@ async fn whoever_is_not_the_upstream_gets_no_request() {
         // Of the same name, as both are made alike.
         Cause::SameNameDifferentKeyCa,
         Cause::NameMismatch,
-        Cause::NameMismatch,
+        Cause::PinMismatch,
         Cause::NameMismatch,
         Cause::ClientCertNotSent,
     ];

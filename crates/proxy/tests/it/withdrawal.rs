@@ -1,8 +1,10 @@
 //! Access that is taken away ends what is open; a drain ends it in good order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use countersign_diagnose::cause::Cause;
 use countersign_testkit::bypass::Protocol;
+use countersign_testkit::pki::Leaf;
 use countersign_testkit::service::Service;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -141,9 +143,7 @@ async fn reload_ends_those_whom_the_new_rules_do_not_admit_and_no_others() {
         service.address()
     );
     let gateway = Harness::start("", &both);
-    let other = gateway
-        .ca
-        .issue(countersign_testkit::pki::Leaf::client("billing"));
+    let other = gateway.ca.issue(Leaf::client("billing"));
     let other = countersign_testkit::client::Client::new(
         gateway.ca.root.der(),
         Some(&other),
@@ -345,4 +345,49 @@ async fn drain_answers_what_is_in_flight_and_closes_the_rest() {
     ends(idle).await;
     ends(slow).await;
     ends(both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_ends_with_its_certificate_is_told_of_and_a_withdrawn_one_is_not() {
+    let service = service();
+    let mut gateway = Harness::start("", &to(service.address()));
+    gateway.client = gateway
+        .ca
+        .issue(Leaf::client("order-service").valid(-60, 3));
+    let (http1, http2) = (
+        gateway.client(Protocol::Http1Tls13),
+        gateway.client(Protocol::Http2Tls13),
+    );
+    let first = http1.connect(gateway.address()).await;
+    let second = http2.connect(gateway.address()).await;
+    ends(first.expect("a connection")).await;
+    ends(second.expect("a connection")).await;
+    let told = |gateway: &Harness| {
+        let refusals = gateway.refusals().into_iter();
+        let old = refusals.filter(|it| it.refusal.cause == Cause::ConnectionTooOld);
+        old.map(|it| it.count).sum::<u64>()
+    };
+    // The record follows the end of the connection.
+    let given_up = Instant::now() + Duration::from_secs(10);
+    while told(&gateway) == 0 {
+        assert!(Instant::now() < given_up, "{:?}", gateway.refusals());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut refusals = gateway.refusals().into_iter();
+    let told_first = refusals.find(|it| it.refusal.cause == Cause::ConnectionTooOld);
+    let told_first = told_first.expect("told of");
+    let sentence = told_first.refusal.sentence();
+    assert!(
+        sentence.contains("was ended with its certificate"),
+        "{sentence}"
+    );
+    assert!(told_first.principal.is_some(), "{told_first:?}");
+
+    let gateway = Harness::start("", &to(service.address()));
+    let mut open = gateway.connect().await;
+    open.write_all(GET).await.expect("open");
+    read_until(&mut open, "ok").await;
+    gateway.enforcement.withdraw(|_, _| false).await;
+    ends(open).await;
+    assert_eq!(told(&gateway), 0, "{:?}", gateway.refusals());
 }

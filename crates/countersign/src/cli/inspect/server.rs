@@ -2,21 +2,18 @@
 
 use std::path::Path;
 
-use countersign_diagnose::doctor::Question;
 use countersign_diagnose::doctor::question::{Scheme, Starttls, Target, TlsVersion};
 use countersign_diagnose::doctor::target::{
     Attempt, End, Known, Preamble, Shown, Speech, TargetSeen, Trial, judge,
 };
+use countersign_diagnose::doctor::{Diagnosis, Question, remarks_on_server};
 use countersign_diagnose::handshake::alert_name;
-use countersign_pki::certificate::Certificate;
 use countersign_pki::dn::DistinguishedName;
-use countersign_pki::inspect;
-use countersign_pki::pem;
 use countersign_pki::time::UnixTime;
 use countersign_probe::server::{Limits, Prober, Wanted};
 use serde::Serialize;
 
-use super::Item;
+use super::items::{Item, of_der};
 use crate::backend::block_on;
 use crate::fault::Fault;
 use crate::output::escaped;
@@ -58,14 +55,6 @@ pub(super) struct ServerView {
     certificates: usize,
 }
 
-/// A certificate that is none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename = "unreadable-certificate")]
-pub(super) struct UnreadableView {
-    why: String,
-    pem: String,
-}
-
 impl Asked {
     /// What `text` means if it is no file: `HOST:PORT` or a URL. A bare word is the name of a file that does not exist.
     pub(super) fn of(text: &Path, name: Option<&str>, starttls: Option<Starttls>) -> Option<Self> {
@@ -83,8 +72,8 @@ impl Asked {
         })
     }
 
-    /// The server, and its certificates.
-    pub(super) fn items(&self, now: UnixTime) -> Result<Vec<Item>, Fault> {
+    /// The server, its certificates, and what is remarkable about them.
+    pub(super) fn items(&self, now: UnixTime) -> Result<(Vec<Item>, Diagnosis), Fault> {
         let mut seen = self.look(&self.trial(Speech::Tls), now)?;
         if seen.attempts.iter().all(|attempt| attempt.hello.is_none()) {
             // What no current library speaks to shows its certificates in clear.
@@ -98,7 +87,8 @@ impl Asked {
         let certificates = attempt.chain.iter().map(|der| of_der(&der.0, now));
         let mut items = vec![Item::Server(Box::new(self.view(attempt)))];
         items.extend(certificates);
-        Ok(items)
+        let diagnosis = remarks_on_server(&seen, &self.question(), now);
+        Ok((items, diagnosis))
     }
 
     fn question(&self) -> Question {
@@ -191,16 +181,6 @@ impl Asked {
     }
 }
 
-fn of_der(der: &[u8], now: UnixTime) -> Item {
-    match Certificate::parse(der) {
-        Ok(certificate) => Item::Certificate(Box::new(inspect::certificate(&certificate, now))),
-        Err(why) => Item::Unreadable(UnreadableView {
-            why: why.to_string(),
-            pem: pem::encode("CERTIFICATE", der),
-        }),
-    }
-}
-
 impl ServerView {
     pub(super) fn text(&self) -> String {
         let sni = self.sni.as_deref().unwrap_or("none");
@@ -237,12 +217,6 @@ impl ServerView {
         lines
             .filter_map(|(label, value)| Some(format!("{label:<12} {}\n", escaped(&value?))))
             .collect()
-    }
-}
-
-impl UnreadableView {
-    pub(super) fn text(&self) -> String {
-        format!("{:<12} {}\n{}", "unreadable", escaped(&self.why), self.pem)
     }
 }
 

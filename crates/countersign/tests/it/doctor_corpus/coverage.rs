@@ -113,7 +113,9 @@ const HERE: &[(Cause, Shown)] = here! {
     HandshakeTimeout: "port that takes everything and says nothing";
     SniUnknown: "one of two virtual hosts, asked for by name";
     ClientClosedEarly: "log of curl -v that succeeds";
-    PinMismatch: "log of curl -v that succeeds";
+    PinMismatch: "log of Countersign: an upstream has another name";
+    ConnectionTooOld: "log of a gRPC client: server stops in good order";
+    IdentityHeaderSpoofable: "HAProxy sets the identity under a condition, behind del-header";
     ProxyHeaderMissing: "connection reset on the first bytes";
     OcspUnknown: "log of nginx without anything wrong";
     OcspStale: "log of nginx: responder does not know it";
@@ -131,7 +133,6 @@ const ELSEWHERE: &[(Cause, Shown)] = elsewhere! {
     Healthy: "it is no finding; the scenarios that expect no fault stand for it";
     StalePooledConnection: "a connection that is opened now is never the old one; its holder's age alone tells";
     IdentityHeaderMissing: INSIDE;
-    IdentityHeaderSpoofable: INSIDE;
     ChainTooDeep: "a limit of the gateway's own, far above what other verifiers have; its refusal says it";
     CertificateTooLarge: "a limit of the gateway's own; its refusal says it";
     RateLimited: GATEWAY;
@@ -153,6 +154,5 @@ const ELSEWHERE: &[(Cause, Shown)] = elsewhere! {
     TooManyPending: GATEWAY;
     MalformedRequest: GATEWAY;
     RequestLimit: GATEWAY;
-    ConnectionTooOld: GATEWAY;
     ProxyHeaderUntrusted: GATEWAY;
 };

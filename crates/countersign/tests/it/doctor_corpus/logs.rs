@@ -336,4 +336,24 @@ logs! {
         "https://curl.se/docs/manpage.html",
         Healthy,
         "* Connected to localhost (127.0.0.1) port 8443 (#0)\n* TLSv1.3 (OUT), TLS handshake, Client hello (1):\n* TLSv1.3 (IN), TLS handshake, Server hello (2):\n* TLSv1.3 (IN), TLS handshake, Request CERT (13):\n* SSL connection using TLSv1.3 / TLS_AES_256_GCM_SHA384\n*  subjectAltName: host \"localhost\" matched cert's \"localhost\"\n*  SSL certificate verify ok.\n< HTTP/1.1 200 OK\n";
+    "log of Countersign: an upstream's key is not the pinned one",
+        "https://www.rfc-editor.org/rfc/rfc7858#section-4.2",
+        Root(&[Cause::PinMismatch]),
+        "2026-05-04T09:12:33.120412Z  WARN refusal: refused refusal_id=7f3a9c-000004 cause=\"pin-mismatch\" src.addr=192.0.2.7:51844 src.id=\"cn:order-service (internal)\" listener=\"api\" sentence=\"certificate of db.example.com has the key 9f2c51d0a7, not the pinned one 17aa0c9e21\" fix=\"Update the pin, or find out who replaced the key.\"\n";
+    "log of Countersign: an upstream has another name",
+        "https://www.rfc-editor.org/rfc/rfc9525#section-6.3",
+        Root(&[Cause::NameMismatch]),
+        "2026-05-04T09:12:33.120412Z  WARN refusal: refused refusal_id=7f3a9c-000005 cause=\"name-mismatch\" src.addr=192.0.2.7:51844 listener=\"api\" sentence=\"certificate of db.example.com does not hold the name orders.example.com (names dns:db.example.com)\"\n";
+    "log of Countersign: connection ended with its certificate",
+        "https://www.rfc-editor.org/rfc/rfc5280#section-4.1.2.5",
+        Root(&[Cause::ConnectionTooOld]),
+        "2026-05-04T10:00:01.004410Z  WARN refusal: refused refusal_id=7f3a9c-000006 cause=\"connection-too-old\" src.addr=192.0.2.7:51844 src.id=\"cn:order-service (internal)\" listener=\"api\" sentence=\"the connection of cn:order-service was ended with its certificate or an issuer's (not_after 2026-05-04T10:00:00Z, now 2026-05-04T10:00:01Z)\"\n";
+    "log of a gRPC client: maximum age",
+        "https://github.com/grpc/grpc-go/issues/5358",
+        Root(&[Cause::ConnectionTooOld]),
+        "2024/06/11 14:02:11 rpc error: code = Unavailable desc = closing transport due to: connection error: desc = \"error reading from server: EOF\", received prior goaway: code: NO_ERROR, debug data: \"max_age\"\n";
+    "log of a gRPC client: server stops in good order",
+        "https://github.com/grpc/grpc-go/issues/5358",
+        Healthy,
+        "2024/06/11 14:02:11 INFO: [transport] [client-transport 0xc000] Closing: received GOAWAY, code: NO_ERROR, debug data: \"graceful_stop\"\n";
 }

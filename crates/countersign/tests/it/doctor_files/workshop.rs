@@ -11,22 +11,22 @@ use crate::installation::countersign;
 use crate::json::array;
 
 /// Extensions of a CA.
-pub(super) const CA: &str =
+pub(crate) const CA: &str =
     "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n";
 /// Extensions of a client.
-pub(super) const CLIENT: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.example\n";
+pub(crate) const CLIENT: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:client.example\n";
 /// Extensions of a server.
-pub(super) const SERVER: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\nsubjectAltName=DNS:api.example,DNS:*.w.example,IP:10.0.0.1,IP:::1\n";
+pub(crate) const SERVER: &str = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\nsubjectAltName=DNS:api.example,DNS:*.w.example,IP:10.0.0.1,IP:::1\n";
 
 /// The folder, gone with the value, with a root `root`, an intermediate `inter` below it, another root `other`, a client and a server of
 /// the root (`client`, `server`), and a client of the intermediate (`leaf`, with its chain in `chain.pem`).
-pub(super) struct Workshop {
+pub(crate) struct Workshop {
     folder: TempDir,
     openssl: PathBuf,
 }
 
 impl Workshop {
-    pub(super) fn new(openssl: PathBuf) -> Self {
+    pub(crate) fn new(openssl: PathBuf) -> Self {
         let workshop = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             openssl,
@@ -41,18 +41,18 @@ impl Workshop {
         workshop
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// `openssl WORDS`, which must succeed.
     #[track_caller]
-    pub(super) fn openssl(&self, line: &str) {
+    pub(crate) fn openssl(&self, line: &str) {
         self.openssl_words(&line.split_whitespace().collect::<Vec<_>>());
     }
 
     #[track_caller]
-    pub(super) fn openssl_words(&self, words: &[&str]) {
+    pub(crate) fn openssl_words(&self, words: &[&str]) {
         let output = Command::new(&self.openssl)
             .args(words)
             .current_dir(self.path())
@@ -64,7 +64,7 @@ impl Workshop {
     }
 
     /// A self-signed CA.
-    pub(super) fn root(&self, name: &str, subject: &str) {
+    pub(crate) fn root(&self, name: &str, subject: &str) {
         let usage = "keyUsage=critical,keyCertSign,cRLSign";
         self.self_signed(
             name,
@@ -74,7 +74,7 @@ impl Workshop {
         );
     }
 
-    pub(super) fn self_signed(&self, name: &str, subject: &str, key: &str, extensions: &[&str]) {
+    pub(crate) fn self_signed(&self, name: &str, subject: &str, key: &str, extensions: &[&str]) {
         self.key(name, key);
         let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
         let mut words = vec![
@@ -87,7 +87,7 @@ impl Workshop {
     }
 
     /// A new key in PKCS#8: `ec:P-256`, `rsa:1024`.
-    pub(super) fn key(&self, name: &str, kind: &str) {
+    pub(crate) fn key(&self, name: &str, kind: &str) {
         let (algorithm, size) = kind.split_once(':').expect("a kind and a size");
         let option = match algorithm {
             "rsa" => format!("RSA -pkeyopt rsa_keygen_bits:{size}"),
@@ -97,13 +97,13 @@ impl Workshop {
     }
 
     /// A certificate with a new key on P-256.
-    pub(super) fn issue(&self, name: &str, subject: &str, issuer: &str, extensions: &str) {
+    pub(crate) fn issue(&self, name: &str, subject: &str, issuer: &str, extensions: &str) {
         self.key(name, "ec:P-256");
         self.certify(name, subject, issuer, extensions, "-days 365");
     }
 
     /// A certificate of a key that is there.
-    pub(super) fn certify(
+    pub(crate) fn certify(
         &self,
         name: &str,
         subject: &str,
@@ -129,7 +129,7 @@ impl Workshop {
     }
 
     /// A certificate of these times (`YYYYMMDDHHMMSSZ`).
-    pub(super) fn dated(
+    pub(crate) fn dated(
         &self,
         name: &str,
         subject: &str,
@@ -152,7 +152,7 @@ impl Workshop {
     }
 
     /// A CRL of `issuer`; `revoked` is a certificate of it.
-    pub(super) fn list(&self, name: &str, issuer: &str, revoked: Option<&str>, options: &str) {
+    pub(crate) fn list(&self, name: &str, issuer: &str, revoked: Option<&str>, options: &str) {
         self.authority();
         self.write("index.txt", "");
         let signer = format!("-config ca.cnf -cert {issuer}.pem -keyfile {issuer}.key");
@@ -171,27 +171,27 @@ impl Workshop {
         }
     }
 
-    pub(super) fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
         fs::write(self.path().join(name), contents).expect("the folder is writable");
     }
 
-    pub(super) fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).expect("a file that was made")
     }
 
-    pub(super) fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         String::from_utf8(self.bytes(name)).expect("PEM")
     }
 
     /// One file after the other.
-    pub(super) fn join(&self, names: &[&str], out: &str) {
+    pub(crate) fn join(&self, names: &[&str], out: &str) {
         let all: Vec<Vec<u8>> = names.iter().map(|name| self.bytes(name)).collect();
         self.write(out, all.concat());
     }
 
     /// What the doctor says of these arguments.
     #[track_caller]
-    pub(super) fn answer(&self, line: &[&str]) -> (Option<i32>, Value) {
+    pub(crate) fn answer(&self, line: &[&str]) -> (Option<i32>, Value) {
         let answer = countersign(self.path(), &[&["doctor", "--json"], line].concat());
         let value = serde_json::from_str(&answer.stdout);
         (
@@ -202,12 +202,12 @@ impl Workshop {
 
     /// The root cause is `cause`, as a fault.
     #[track_caller]
-    pub(super) fn fault(&self, line: &str, cause: &str) {
+    pub(crate) fn fault(&self, line: &str, cause: &str) {
         self.fault_of(&line.split_whitespace().collect::<Vec<_>>(), cause);
     }
 
     #[track_caller]
-    pub(super) fn fault_of(&self, line: &[&str], cause: &str) {
+    pub(crate) fn fault_of(&self, line: &[&str], cause: &str) {
         let (code, answer) = self.answer(line);
         let first = &answer["findings"][0];
         let told = (
@@ -230,12 +230,12 @@ impl Workshop {
 
     /// No fault; whatever else is there to know is `risks`.
     #[track_caller]
-    pub(super) fn healthy(&self, line: &str) {
+    pub(crate) fn healthy(&self, line: &str) {
         self.healthy_of(&line.split_whitespace().collect::<Vec<_>>());
     }
 
     #[track_caller]
-    pub(super) fn healthy_of(&self, line: &[&str]) {
+    pub(crate) fn healthy_of(&self, line: &[&str]) {
         let (code, answer) = self.answer(line);
         assert_eq!(
             (code, answer["healthy"].as_bool()),
@@ -246,13 +246,13 @@ impl Workshop {
 
     /// No fault, and `cause` as a risk.
     #[track_caller]
-    pub(super) fn risk(&self, line: &str, cause: &str) {
+    pub(crate) fn risk(&self, line: &str, cause: &str) {
         self.sound(line, cause, "risk");
     }
 
     /// No fault, and `cause` as a note.
     #[track_caller]
-    pub(super) fn note(&self, line: &str, cause: &str) {
+    pub(crate) fn note(&self, line: &str, cause: &str) {
         self.sound(line, cause, "note");
     }
 

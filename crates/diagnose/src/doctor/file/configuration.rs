@@ -2,6 +2,8 @@
 //!
 //! Only what stands there plainly is judged: variables, includes and conditions are not followed.
 
+mod envoy;
+mod haproxy;
 mod nginx;
 mod others;
 
@@ -19,11 +21,17 @@ pub(super) fn judge(observations: &Observations, parties: &[Party<'_>], judgemen
         let Some(text) = file.text.as_deref().filter(|_| file.role == Role::Other) else {
             continue;
         };
+        // A listener without TLS has nothing else that tells it.
+        if text.contains("forward_client_cert_details") {
+            envoy::judge(file, text, judgement);
+        }
         let Some(settings) = Settings::read(text) else {
             continue;
         };
-        if settings.server == Server::Nginx {
-            nginx::judge(file, text, judgement);
+        match settings.server {
+            Server::HaProxy => haproxy::judge(file, text, judgement),
+            Server::Nginx => nginx::judge(file, text, judgement),
+            _ => {}
         }
         let reading = Reading {
             file,

@@ -36,6 +36,31 @@ pub(super) fn judge(observations: &Observations, judgement: &mut Judgement) {
     }
 }
 
+/// What is wrong with a file that can be read, whatever it is for.
+pub(super) fn alone(file: &FileSeen, observations: &Observations, judgement: &mut Judgement) {
+    let form = Form { file, observations };
+    form.encoding(judgement);
+    form.damage(judgement);
+    let material = &file.material;
+    let shut = match material.keystore {
+        Some(_) => form.shut_store(),
+        None => material.keys.iter().find_map(|key| form.shut_key(key)),
+    };
+    if let Some(finding) = shut {
+        // That a key is under a password is as it should be.
+        let is_kept = finding.cause == Cause::KeyEncrypted;
+        judgement.find(if is_kept { finding.note() } else { finding });
+    }
+    if material.container == Container::Base64
+        && let Some(finding) = form.not_pem("x509")
+    {
+        judgement.find(finding);
+    }
+    if material.keys.iter().any(|key| !key.is_encrypted()) && material.keystore.is_none() {
+        form.permissions(false, judgement);
+    }
+}
+
 struct Form<'a> {
     file: &'a FileSeen,
     observations: &'a Observations,

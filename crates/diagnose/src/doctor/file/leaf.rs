@@ -9,6 +9,7 @@ use countersign_pki::material::CertificatePiece;
 use countersign_pki::time::spoken;
 
 use super::{Judgement, Party};
+use crate::blame;
 use crate::cause::Cause;
 use crate::chain::refusal;
 use crate::doctor::shell_word::quoted;
@@ -30,7 +31,12 @@ pub(super) fn judge(party: &Party<'_>, judgement: &mut Judgement) {
 }
 
 /// What could not be read, or only by looking away.
-fn flaws(party: &Party<'_>, at: usize, piece: &CertificatePiece, judgement: &mut Judgement) {
+pub(super) fn flaws(
+    party: &Party<'_>,
+    at: usize,
+    piece: &CertificatePiece,
+    judgement: &mut Judgement,
+) {
     let path = &party.file.path;
     let whose = |certificate: &Certificate| match at {
         0 => format!("the {}'s certificate {path}", party.called()),
@@ -223,35 +229,6 @@ pub(super) fn told(party: &Party<'_>, leaf: &Certificate, kind: ChainFaultKind) 
 
 /// The same, judged already.
 pub(super) fn of_fault(party: &Party<'_>, fault: &ChainFault) -> Finding {
-    let refusal = refusal(fault, party.purpose);
-    let side = side_of(refusal.cause, party);
-    let evidence = refusal.evidence.clone().with("file", &party.file.path);
-    // Escaped already, and escaping is not undone by doing it again: backslashes of names are rare.
-    Finding::fault(refusal.cause, side, refusal.sentence()).with_evidence(evidence)
-}
-
-/// Whose turn it is.
-fn side_of(cause: Cause, party: &Party<'_>) -> Side {
-    match cause {
-        Cause::IssuerNotACa
-        | Cause::IssuerCannotSign
-        | Cause::IssuerEkuExcludesPurpose
-        | Cause::PathlenExceeded
-        | Cause::NameConstraintsViolated
-        | Cause::NameConstraintsUnsupported
-        | Cause::AkiMismatch
-        | Cause::CaExtensionsIncomplete
-        | Cause::MalformedCertificate
-        | Cause::BadSerial
-        | Cause::WeakSignature
-        | Cause::CrlExpired => Side::Ca,
-        Cause::ClientCaNotTrusted
-        | Cause::ServerCaNotTrusted
-        | Cause::SameNameDifferentKeyCa
-        | Cause::CaRotatedWithoutOverlap
-        | Cause::TrustAnchorIsIntermediate
-        | Cause::RootExpired
-        | Cause::VerifyDepthTooSmall => party.other_side(),
-        _ => party.side(),
-    }
+    let finding = blame::finding(&refusal(fault, party.purpose), party.purpose);
+    finding.with("file", &party.file.path)
 }

@@ -68,6 +68,28 @@ impl<'a> Party<'a> {
         sides.into_iter().filter_map(party).collect()
     }
 
+    /// Whoever presents the certificate of a file that nobody's side was named of.
+    pub(super) fn alone(
+        file: &'a FileSeen,
+        observations: &'a Observations,
+        purpose: Purpose,
+    ) -> Option<Self> {
+        if file.material.certificates.is_empty() {
+            return None;
+        }
+        let keys: Vec<_> = keys_of(file).collect();
+        Some(Self {
+            purpose,
+            file,
+            chain: chain(file, &keys),
+            keys,
+            trust: Vec::new(),
+            files: std::slice::from_ref(file),
+            question: &observations.question,
+            now: observations.now,
+        })
+    }
+
     pub(super) fn side(&self) -> Side {
         match self.purpose {
             Purpose::ClientAuth => Side::Client,

@@ -163,3 +163,8 @@ pub(in crate::log) static REQUEST_LIMIT: Meaning = Meaning::same(
     "the request is larger than the server takes",
     &[client(Cause::RequestLimit).possible()],
 );
+
+pub(in crate::log) static TOO_OLD: Meaning = Meaning::same(
+    "the connection reached the age that the server allows, and the client has to connect anew",
+    &[either(Cause::ConnectionTooOld)],
+);

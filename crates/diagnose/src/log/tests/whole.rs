@@ -229,7 +229,6 @@ fn every_cause_that_a_log_shows_has_a_message() {
         Cause::TrustDataStale,
         Cause::BreakGlassShut,
         Cause::TooManyPending,
-        Cause::ConnectionTooOld,
         Cause::ProxyHeaderUntrusted,
     ];
     let mut shown: BTreeSet<Cause> = BTreeSet::from([Cause::WildcardMismatch]);
