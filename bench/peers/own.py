@@ -1,8 +1,8 @@
 """What is about Countersign alone: the same build with much and with little, in turns."""
-import json, os, shutil, statistics, subprocess, time
+import shutil, statistics, subprocess, time
 from pathlib import Path
 
-from processes import LOAD_CORE, PKI, RUN, SERVER_CORE, load, measured, note, start, stop, threads_cpu, wait_port
+from processes import LOAD_CORE, RUN, SERVER_CORE, measured, note, start, stop, threads_cpu, wait_port
 
 HANDSHAKES = ["handshakes", "--conns", "32"]
 REQUESTS = ["requests", "--conns", "64"]
@@ -27,7 +27,7 @@ class Own:
         self.binary, self.environment, self.configuration = binary, environment, configuration
         self.backend, self.o = backend, options
 
-    def per_unit(self, variants, args, extra=None):
+    def per_unit(self, variants, args):
         """CPU seconds of the server a unit, of each variant, in turns."""
         runs = {v.name: [] for v in variants}
         for round_ in range(self.o.rounds):
@@ -48,9 +48,8 @@ class Own:
         return {"figure": b, "unit": f"CPU µs/{unit}", "against": a, "ratio": b / a, "runs": runs}
 
     def revoked(self):
-        lists = lambda n: f'"{PKI}/crl-{n}.pem"'
-        return self.compared(Variant(self, "revoked-none", lists=""), Variant(self, "revoked-many", lists=lists(self.o.revoked)),
-                             HANDSHAKES, "handshake")
+        none, many = Variant(self, "revoked-none", revoked=0), Variant(self, "revoked-many", revoked=self.o.revoked)
+        return self.compared(none, many, HANDSHAKES, "handshake")
 
     def rules(self):
         return self.compared(Variant(self, "rules-few", rules=10), Variant(self, "rules-many", rules=self.o.rules), REQUESTS,

@@ -1,7 +1,7 @@
 //! Makes the test PKI of the benches: ECDSA P-256, root → intermediate → leaves.
 //!
 //! Files: root.pem, intermediate.{pem,key}, server.{pem,key} and client.{pem,key} (leaf + intermediate), rogue.{pem,key}
-//! (another root), server-combined.pem (chain + key, for HAProxy), and crl-N.pem for each N of
+//! (another root), server-combined.pem (chain + key, for HAProxy), and crl-N.der for each N of
 //! `--revoked`: the intermediate's list with so many serial numbers, none of which any of them has.
 use anyhow::Result;
 use clap::Parser;
@@ -40,7 +40,7 @@ fn serial(number: u64) -> SerialNumber {
     SerialNumber::from(bytes)
 }
 
-fn list(issuer: &Issuer<'_, KeyPair>, revoked: u64) -> Result<String> {
+fn list(issuer: &Issuer<'_, KeyPair>, revoked: u64) -> Result<Vec<u8>> {
     let now = time::OffsetDateTime::now_utc();
     let revoked = (0..revoked).map(|number| RevokedCertParams {
         serial_number: serial(number),
@@ -56,12 +56,12 @@ fn list(issuer: &Issuer<'_, KeyPair>, revoked: u64) -> Result<String> {
         revoked_certs: revoked.collect(),
         key_identifier_method: KeyIdMethod::Sha256,
     };
-    Ok(list.signed_by(issuer)?.pem()?)
+    Ok(list.signed_by(issuer)?.der().to_vec())
 }
 
 fn main() -> Result<()> {
     let Args { dir, revoked } = Args::parse();
-    fs::create_dir_all(dir)?;
+    fs::create_dir_all(&dir)?;
     let write = |name: &str, text: String| fs::write(dir.join(name), text);
 
     let (root_key, int_key, rogue_key) = (
@@ -78,7 +78,10 @@ fn main() -> Result<()> {
     let int_key_pem = int_key.serialize_pem();
     let intermediate = Issuer::new(int_params, int_key);
     for count in revoked {
-        write(&format!("crl-{count}.pem"), list(&intermediate, count)?)?;
+        fs::write(
+            dir.join(format!("crl-{count}.der")),
+            list(&intermediate, count)?,
+        )?;
     }
     let rogue = Issuer::new(ca("Rogue Root", 1)?, rogue_key);
 
