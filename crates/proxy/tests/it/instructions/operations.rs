@@ -234,5 +234,5 @@ fn now() -> UnixTime {
 
 const WARM_UP: u64 = 5;
 const HANDSHAKES: u64 = 20;
-const REQUESTS: u64 = 100;
-const DECISIONS: u64 = 200;
+const REQUESTS: u64 = 200;
+const DECISIONS: u64 = 1000;
