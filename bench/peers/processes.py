@@ -13,6 +13,20 @@ NICE = 0                                                      # set by --nice
 STARTED = []
 
 
+def taken(addr):
+    """Whether somebody else listens there, who would be measured in place of what is started."""
+    try:
+        socket.create_connection(split(addr), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+def split(addr):
+    host, port = addr.split(":")
+    return host, int(port)
+
+
 def start(command, core, name, env=None, stdout=None):
     log = open(RUN / f"{name}.log", "w")
     p = subprocess.Popen(["taskset", "-c", core, *command], stdout=stdout or log, stderr=log, start_new_session=True,
@@ -43,14 +57,11 @@ def stop(*processes):
 
 
 def wait_port(addr, p, seconds=60):
-    host, port = addr.split(":")
     end = time.time() + seconds
     while time.time() < end and p.poll() is None:
-        try:
-            socket.create_connection((host, int(port)), 1).close()
+        if taken(addr):
             return True
-        except OSError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     return False
 
 

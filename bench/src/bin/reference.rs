@@ -1,6 +1,7 @@
 //! The naive Rust peer: mTLS-terminating proxy on tokio + rustls, nothing tuned.
 //!
-//! A hyper server and hyper-util's pooled client for requests, `copy_bidirectional` for bytes, and no access log.
+//! A hyper server and hyper-util's pooled client for requests, `copy_bidirectional` for bytes.
+//! The access log goes to standard output, a line a request or connection.
 //! It shows what a first straightforward version reaches, not what Rust can reach.
 use anyhow::Result;
 use bytes::Bytes;
@@ -82,7 +83,7 @@ async fn accept(
     service: Service,
 ) -> Result<()> {
     loop {
-        let (tcp, _) = listener.accept().await?;
+        let (tcp, source) = listener.accept().await?;
         tcp.set_nodelay(true)?;
         let (acceptor, service) = (acceptor.clone(), service.clone());
         tokio::spawn(async move {
@@ -91,7 +92,8 @@ async fn accept(
             };
             match service {
                 Service::Requests(pool) => {
-                    let service = service_fn(move |req| forward(pool.clone(), backend, req));
+                    let service =
+                        service_fn(move |req| forward(pool.clone(), source, backend, req));
                     let server = auto::Builder::new(TokioExecutor::new());
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 }
@@ -101,7 +103,8 @@ async fn accept(
                     };
                     let _ = upstream.set_nodelay(true);
                     let (a, b) = (&mut stream, &mut upstream);
-                    let _ = copy_bidirectional_with_sizes(a, b, buffer, buffer).await;
+                    let copied = copy_bidirectional_with_sizes(a, b, buffer, buffer).await;
+                    println!("{source} {copied:?}");
                 }
             }
         });
@@ -125,16 +128,19 @@ type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 
 async fn forward(
     pool: Pool,
+    source: SocketAddr,
     backend: SocketAddr,
     mut req: Request<Incoming>,
 ) -> Result<Reply, std::convert::Infallible> {
     let path = req.uri().path_and_query().map_or("/", |p| p.as_str());
     let uri: Option<Uri> = format!("http://{backend}{path}").parse().ok();
+    let asked = format!("{source} {} {path}", req.method());
     if let Some(uri) = uri {
         *req.uri_mut() = uri;
         *req.version_mut() = http::Version::HTTP_11;
         req.headers_mut().remove("connection");
         if let Ok(reply) = pool.request(req).await {
+            println!("{asked} {}", reply.status().as_u16());
             return Ok(reply.map(|b| b.boxed()));
         }
     }

@@ -276,7 +276,7 @@ fn total(file: &Path) -> u64 {
         .unwrap_or_else(|| panic!("{} has no total", file.display()))
 }
 
-/// In per cent. What differs between two counts of the same source is far below one.
+/// In per cent. Counts of the same source differ by less than one.
 const TOLERANCE: u64 = 5;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/instructions.toml");
 const WORKLOAD: &str = "COUNTERSIGN_INSTRUCTIONS_WORKLOAD";
