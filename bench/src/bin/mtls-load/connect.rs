@@ -1,7 +1,7 @@
 //! Opening a (mutual-TLS or plain) connection to the server under test.
 use crate::Common;
 use anyhow::{Context, Result};
-use countersign_bench::tls::{self, ClientTls};
+use countersign_bench::tls::{self, ClientTls, Minting};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::cell::Cell;
@@ -43,7 +43,14 @@ impl Target {
                 identity,
                 kx: c.kx.clone(),
                 suite: c.suite.clone(),
+                alpn: Vec::new(),
                 resumption: false,
+                minting: c
+                    .new_clients
+                    .as_deref()
+                    .map(Minting::load)
+                    .transpose()?
+                    .map(Arc::new),
             },
             plain: c.plain,
             sources: c.sources.clamp(1, 250),
@@ -52,7 +59,7 @@ impl Target {
     }
 
     /// A TLS configuration with an own session store.
-    pub fn config(&self, resumption: bool) -> Result<Arc<ClientConfig>> {
+    pub fn config(&self, alpn: &[&[u8]], resumption: bool) -> Result<Arc<ClientConfig>> {
         let tls = ClientTls {
             roots: self.tls.roots.clone(),
             identity: self
@@ -62,7 +69,9 @@ impl Target {
                 .map(|(c, k)| (c.clone(), k.clone_key())),
             kx: self.tls.kx.clone(),
             suite: self.tls.suite.clone(),
+            alpn: alpn.iter().map(|a| a.to_vec()).collect(),
             resumption,
+            minting: self.tls.minting.clone(),
         };
         tls.config()
     }

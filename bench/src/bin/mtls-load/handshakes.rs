@@ -42,7 +42,7 @@ pub async fn run(c: &Common, target: Rc<Target>, o: Options, resume: bool) -> Re
     for _ in 0..c.conns {
         let (shared, counts, target, max) =
             (shared.clone(), counts.clone(), target.clone(), c.max_count);
-        let config = target.config(resume)?;
+        let config = target.config(&[], resume)?;
         workers.push(tokio::task::spawn_local(async move {
             let mut primed = !resume;
             while !shared.stop.get() {

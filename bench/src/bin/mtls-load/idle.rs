@@ -27,7 +27,7 @@ pub struct Options {
 
 pub async fn run(c: &Common, target: Rc<Target>, o: Options) -> Result<Value> {
     let pid = c.pid.context("idle needs --pid")?;
-    let config = target.config(false)?;
+    let config = target.config(&[], false)?;
     // A few connections first, so that lazily allocated pools do not count.
     open(&target, &config, 64, 16, o.get).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -2,7 +2,9 @@
 mod connect;
 mod handshakes;
 mod idle;
+mod openloop;
 mod requests;
+mod throughput;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -50,6 +52,9 @@ pub struct Common {
     /// default, aes128, aes256 or chacha20.
     #[arg(long, global = true, default_value = "aes128")]
     pub suite: String,
+    /// Folder of `mkpki` whose intermediate gives each connection a leaf and a key of its own.
+    #[arg(long, global = true)]
+    pub new_clients: Option<PathBuf>,
     /// Connections (or concurrent handshakes).
     #[arg(long, global = true, default_value_t = 32)]
     pub conns: usize,
@@ -76,8 +81,12 @@ enum Mode {
     Resumed(handshakes::Options),
     /// Closed-loop requests over kept-alive connections.
     Requests(requests::Options),
+    /// Bulk bytes: GET /bytes/N or POST of N bytes.
+    Throughput(throughput::Options),
     /// Opens connections, holds them, samples the server's memory.
     Idle(idle::Options),
+    /// Fixed-rate GETs; latency counts from the intended start (no coordinated omission).
+    Openloop(openloop::Options),
 }
 
 /// What the workers of a run share: phase flags and counters.
@@ -137,7 +146,9 @@ fn main() -> Result<()> {
             Mode::Handshakes(o) => handshakes::run(&c, target, o, false).await,
             Mode::Resumed(o) => handshakes::run(&c, target, o, true).await,
             Mode::Requests(o) => requests::run(&c, target, o).await,
+            Mode::Throughput(o) => throughput::run(&c, target, o).await,
             Mode::Idle(o) => idle::run(&c, target, o).await,
+            Mode::Openloop(o) => openloop::run(&c, target, o).await,
         }
     })?;
     println!("{result}");

@@ -12,6 +12,7 @@ mod grpc;
 mod harness;
 mod health;
 mod http2;
+mod instructions;
 mod limits;
 mod negotiation;
 mod postgresql;
