@@ -9,16 +9,16 @@ mod passing;
 mod preface;
 mod refused;
 mod relay;
+mod rest;
 mod stream;
 mod tunnel;
 
 use std::future::poll_fn;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -32,11 +32,12 @@ use hyper::rt::{Executor, Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 pub(crate) use self::relay::open_one_of;
+use self::rest::rest;
 pub(crate) use self::stream::{ClientStream, StreamEnd};
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
@@ -56,17 +57,36 @@ pub(crate) struct Kit {
     pub(crate) recorder: Rc<Recorder>,
 }
 
+/// What a connection is from its handshake to its end. On the heap, so that each kind takes the room that it needs while it rests, and
+/// nothing of what led to it.
+type Serving = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Takes a socket through its handshake and serves what comes.
-pub(crate) async fn serve(
+pub(crate) fn serve(
     listener: Arc<Listener>,
     kit: Kit,
     socket: TcpStream,
     source: SocketAddr,
-) {
+) -> impl Future<Output = ()> {
+    let entering = Box::pin(enter(listener, kit, socket, source));
+    async {
+        if let Some(serving) = entering.await {
+            serving.await;
+        }
+    }
+}
+
+/// Takes a socket through its handshake. `None`: it leads to nothing.
+async fn enter(
+    listener: Arc<Listener>,
+    kit: Kit,
+    socket: TcpStream,
+    source: SocketAddr,
+) -> Option<Serving> {
     keepalive::watch(&socket);
     let Some(acceptor) = &listener.acceptor else {
         let session = Session::plaintext(&listener.enforcement, &listener.name, source);
-        return Box::pin(serve_session(socket, session, listener, kit)).await;
+        return Some(serving(socket, session, listener, kit));
     };
     let entered = match listener
         .break_glass
@@ -75,7 +95,7 @@ pub(crate) async fn serve(
     {
         Some((glass, Err(shut))) => {
             listener.refuse_socket(shut.refusal(glass.name()), source);
-            return;
+            return None;
         }
         Some((glass, Ok(live))) => Some((Arc::clone(glass), live)),
         None => None,
@@ -88,26 +108,26 @@ pub(crate) async fn serve(
             // It was not let in under any arming, and none has to wait for it.
             drop(entered);
             if let Some(stream) = stream {
-                Box::pin(part(stream, listener.protocol, cause, &id)).await;
+                part(stream, listener.protocol, cause, &id).await;
             }
-            return;
+            return None;
         }
     };
     if let Some((glass, live)) = entered
-        && let Err(shut) = Box::pin(glass.admit(&live, &session)).await
+        && let Err(shut) = glass.admit(&live, &session).await
     {
         let refusal = shut.refusal(glass.name());
         listener.refuse_request(refusal, &session, None);
-        return;
+        return None;
     }
-    serve_session(stream, session, listener, kit).await;
+    Some(serving(stream, session, listener, kit))
 }
 
 /// Serves a program of this host that came by a Unix socket. It is told of as 127.0.0.1, port 0.
-pub(crate) async fn serve_local(listener: Arc<Listener>, kit: Kit, socket: UnixStream) {
+pub(crate) fn serve_local(listener: Arc<Listener>, kit: Kit, socket: UnixStream) -> Serving {
     let source = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let session = Session::plaintext(&listener.enforcement, &listener.name, source);
-    Box::pin(serve_session(socket, session, listener, kit)).await;
+    serving(socket, session, listener, kit)
 }
 
 /// Tells whoever is refused so in the protocol that it speaks.
@@ -119,47 +139,64 @@ async fn part(stream: RefusedStream, protocol: Protocol, cause: Cause, id: &Refu
     }
 }
 
-async fn serve_session<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+fn serving<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     stream: S,
     session: Session,
     listener: Arc<Listener>,
     kit: Kit,
-) {
+) -> Serving {
     listener.metrics.accepted(session.resumed);
-    let _without = listener.note_client(&session, &kit.recorder);
-    let _open = listener.metrics.open();
+    let without = listener.note_client(&session, &kit.recorder);
+    let open = listener.metrics.open();
     let activity = Activity::new();
-    let caller = Caller::new(session, listener, kit, Rc::clone(&activity));
-    let mut caller = Rc::new(caller);
-    let mut observed = Observed {
+    let caller = Rc::new(Caller::new(session, listener, kit, Rc::clone(&activity)));
+    let client = Observed {
         stream,
         activity,
         read_ahead: BytesMut::new(),
     };
     match caller.listener.protocol {
-        Protocol::Bytes => {
-            let served = Rc::clone(&caller);
-            Box::pin(relay::serve(observed, served)).await;
-            return age::note(&caller);
-        }
-        Protocol::Postgresql => {
-            let served = Rc::clone(&caller);
-            Box::pin(login::serve(observed, served)).await;
-            return age::note(&caller);
-        }
-        Protocol::Http => {}
+        Protocol::Bytes => Box::pin(async move {
+            let _held = (without, open);
+            relay::serve(client, Rc::clone(&caller)).await;
+            age::note(&caller);
+        }),
+        Protocol::Postgresql => Box::pin(async move {
+            let _held = (without, open);
+            login::serve(client, Rc::clone(&caller)).await;
+            age::note(&caller);
+        }),
+        Protocol::Http if caller.listener.acceptor.is_none() => Box::pin(async move {
+            let _held = (without, open);
+            serve_plaintext(client, caller).await;
+        }),
+        Protocol::Http if caller.is_h2() => Box::pin(async move {
+            let _held = (without, open);
+            serve_h2(TokioIo::new(client), Rc::clone(&caller)).await;
+            age::note(&caller);
+        }),
+        Protocol::Http => Box::pin(async move {
+            let _held = (without, open);
+            serve_h1(TokioIo::new(client), Rc::clone(&caller)).await;
+            age::note(&caller);
+        }),
     }
-    if caller.listener.acceptor.is_none() {
-        let mut read = BytesMut::new();
-        let Some(is_http2) = preface::is_http2(&mut observed, &mut read, &caller).await else {
-            return;
-        };
-        observed.read_ahead = read;
-        if is_http2 && let Some(caller) = Rc::get_mut(&mut caller) {
-            caller.session.alpn = Some((*b"h2").into());
-        }
+}
+
+/// Programs of this host agree on no protocol before they speak.
+async fn serve_plaintext<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    mut client: Observed<S>,
+    mut caller: Rc<Caller>,
+) {
+    let mut read = BytesMut::new();
+    let Some(is_http2) = preface::is_http2(&mut client, &mut read, &caller).await else {
+        return;
+    };
+    client.read_ahead = read;
+    if is_http2 && let Some(caller) = Rc::get_mut(&mut caller) {
+        caller.session.alpn = Some((*b"h2").into());
     }
-    let io = TokioIo::new(observed);
+    let io = TokioIo::new(client);
     if caller.is_h2() {
         Box::pin(serve_h2(io, Rc::clone(&caller))).await;
     } else {
@@ -217,51 +254,12 @@ async fn serve_h1_until_quiet<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     }
     if let Some(tunnel) = caller.take_tunnel() {
         tunnel
-            .run(parts.io.into_inner(), parts.read_buf, &caller)
+            .run(parts.io.inner_mut(), parts.read_buf, &caller)
             .await;
     } else if caller.is_parting() {
         caller.unless_cut(relay::close(parts.io.into_inner())).await;
     }
     None
-}
-
-/// Holds a quiet connection without hyper, whose two buffers are most of what it costs, until something happens to it:
-/// bytes, its end, the idle limit, the drain, or access withdrawn. What it was is left to `drive` to find out, but for
-/// errors: those come only once.
-async fn rest<S: AsyncRead + AsyncWrite + Unpin>(
-    io: &mut Observed<S>,
-    caller: &Caller,
-) -> io::Result<()> {
-    if !io.read_ahead.is_empty() {
-        return Ok(());
-    }
-    let mut withdrawn = pin!(caller.session.lifeline.cut());
-    let mut draining = pin!(caller.listener.drain.draining());
-    let idle_limit = caller.listener.serving.load().idle_timeout;
-    let mut overdue = pin!(sleep_until(caller.activity.idle_until(idle_limit)));
-    poll_fn(|cx| {
-        let has_ended = withdrawn.as_mut().poll(cx).is_ready()
-            || caller.poll_cut(cx).is_ready()
-            || draining.as_mut().poll(cx).is_ready()
-            || overdue.as_mut().poll(cx).is_ready();
-        if has_ended {
-            return Poll::Ready(Ok(()));
-        }
-        // What TLS has still to send, such as tickets.
-        if let Poll::Ready(Err(error)) = Pin::new(&mut io.stream).poll_flush(cx) {
-            return Poll::Ready(Err(error));
-        }
-        let mut bytes = [0; READ_AHEAD];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut io.stream).poll_read(cx, &mut buffer))?;
-        // Of nothing at all, which is the end, whoever reads next learns too.
-        if !buffer.filled().is_empty() {
-            io.activity.note_read();
-            io.read_ahead.extend_from_slice(buffer.filled());
-        }
-        Poll::Ready(Ok(()))
-    })
-    .await
 }
 
 async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller: Rc<Caller>) {
@@ -553,9 +551,6 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How often a connection that is under way is looked at, which wakes it: long answers are many.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The most that is read of a request before hyper is there again: a small head. On the stack, nothing is kept of it.
-const READ_AHEAD: usize = 512;
-
 /// Twice what nginx takes in all by default. The number of HTTP/1.1 headers is hyper's own limit of 100, not set here:
 /// hyper then parses into a buffer of the heap.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -581,3 +576,34 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
 /// An idle connection only has a GOAWAY or a close alert to send.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use countersign_tls::acceptor::Stream;
+
+    use super::*;
+
+    fn size_of_two<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_four<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A future has room for all that it may ever await at once, and each connection that rests holds one: what is awaited once and is
+    /// large belongs on the heap.
+    #[test]
+    fn connection_that_rests_takes_little_room() {
+        let sizes = [
+            ("a task", size_of_four(serve), 64),
+            ("HTTP/1.1", size_of_two(serve_h1::<Stream>), 560),
+            ("bytes", size_of_two(relay::serve::<Stream>), 920),
+            ("its caller", size_of::<Caller>(), 400),
+            ("its stream", size_of::<Stream>(), 8),
+        ];
+        for (what, size, limit) in sizes {
+            assert!(size <= limit, "{what}: {size} bytes, and not {limit}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,9 +100,11 @@ pub struct ConnectionPermit {
 async fn accept_from<A, T, F, Fut>(accept: A, limit: ConnectionLimit, drain: Drain, serve: F)
 where
     A: AsyncFn() -> io::Result<T>,
-    F: Fn(T, ConnectionPermit) -> Fut,
+    T: 'static,
+    F: Fn(T, ConnectionPermit) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
+    let serve = Rc::new(serve);
     let mut connections = JoinSet::new();
     // Without it the drain could end between the accept of a connection and the guard of that connection.
     let accepting = drain.guard();
@@ -117,10 +120,11 @@ where
                 (accepted, permit) = &mut next => {
                     next.set(next_connection(&accept, &limit));
                     let guard = drain.guard();
-                    let serving = serve(accepted, permit);
+                    let serve = Rc::clone(&serve);
                     connections.spawn_local(async move {
                         let _guard = guard;
-                        serving.await;
+                        // Made in here: a future that is moved into another one has its room there twice.
+                        serve(accepted, permit).await;
                     });
                 }
             }

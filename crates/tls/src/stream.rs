@@ -15,24 +15,26 @@ use crate::sources::Place;
 ///
 /// Once access is withdrawn it reads no more: whatever a task does about its lifeline, nothing that the client sends
 /// afterwards gets through. A farewell can still be written.
-pub struct Stream {
-    // Boxed: the tasks that hold it move it about, and its handshake state is large.
-    tls: Box<TlsStream<Socket>>,
+// Boxed: the tasks that hold it move it about, each time with room for it in their future, and the state of TLS is large.
+pub struct Stream(Box<Open>);
+
+struct Open {
+    tls: TlsStream<Socket>,
     lifeline: Lifeline,
     _place: Place,
 }
 
 impl Stream {
     pub(crate) fn new(tls: TlsStream<Socket>, lifeline: Lifeline, place: Place) -> Self {
-        Self {
-            tls: Box::new(tls),
+        Self(Box::new(Open {
+            tls,
             lifeline,
             _place: place,
-        }
+        }))
     }
 
     fn tls(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Socket>> {
-        Pin::new(&mut self.get_mut().tls)
+        Pin::new(&mut self.get_mut().0.tls)
     }
 }
 
@@ -42,7 +44,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.lifeline.is_cut() {
+        if self.0.lifeline.is_cut() {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "access was withdrawn",
@@ -103,7 +105,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tls.is_write_vectored()
+        self.0.tls.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

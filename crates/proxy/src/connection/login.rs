@@ -54,7 +54,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             match caller.unless_cut(open(&caller, &address)).await {
                 Some(Ok(upstream)) => {
                     let tunnel = Tunnel::new(upstream, place);
-                    tunnel.run(client, bytes, &caller).await;
+                    tunnel.run(&mut client, bytes, &caller).await;
                 }
                 Some(Err(fault)) => {
                     unreached(&caller, &address, fault);

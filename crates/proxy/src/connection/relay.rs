@@ -22,25 +22,38 @@ use crate::problem;
 use crate::upstream::{Address, Choice, Switched, Upstream, UpstreamFault};
 
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    client: Observed<S>,
+    mut client: Observed<S>,
     caller: Rc<Caller>,
 ) {
-    match admitted(&caller) {
-        Some((mut choice, address, asking)) => {
-            let place = caller.in_flight.enter(&caller, asking);
-            // From here on a reload that takes the admission away finds it.
-            // As many as the listener has clients, each of which has one.
-            let opened = open_one_of(&caller, &mut choice, address, &place, usize::MAX);
-            match caller.unless_cut(opened).await {
-                Some(Ok(upstream)) => {
-                    let tunnel = Tunnel::new(upstream, place);
-                    tunnel.run(client, Bytes::new(), &caller).await;
-                }
-                Some(Err(_)) => close(client).await,
-                None => {}
-            }
-        }
-        None => close(client).await,
+    // On the heap, and gone while bytes pass.
+    let tunnel = match Box::pin(open_tunnel(&caller)).await {
+        Opened::Tunnel(tunnel) => tunnel,
+        Opened::Nothing => return Box::pin(close(client)).await,
+        Opened::Cut => return,
+    };
+    tunnel.run(&mut client, Bytes::new(), &caller).await;
+}
+
+enum Opened {
+    /// Access was withdrawn meanwhile.
+    Cut,
+    /// Not admitted, or not reached.
+    Nothing,
+    Tunnel(Tunnel),
+}
+
+async fn open_tunnel(caller: &Rc<Caller>) -> Opened {
+    let Some((mut choice, address, asking)) = admitted(caller) else {
+        return Opened::Nothing;
+    };
+    let place = caller.in_flight.enter(caller, asking);
+    // From here on a reload that takes the admission away finds it.
+    // As many as the listener has clients, each of which has one.
+    let opened = open_one_of(caller, &mut choice, address, &place, usize::MAX);
+    match caller.unless_cut(opened).await {
+        Some(Ok(upstream)) => Opened::Tunnel(Tunnel::new(upstream, place)),
+        Some(Err(_)) => Opened::Nothing,
+        None => Opened::Cut,
     }
 }
 

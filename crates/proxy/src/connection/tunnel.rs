@@ -16,8 +16,10 @@ use crate::exchange::Caller;
 use crate::in_flight::Place;
 use crate::upstream::{Switched, UpstreamFault};
 
-/// The upstream's half.
-pub(crate) struct Tunnel {
+/// The upstream's half. On the heap: a connection that has none carries no room for it, and whoever runs it holds it but once.
+pub(crate) struct Tunnel(Box<Half>);
+
+struct Half {
     upstream: Switched,
     /// What was asked for is in flight for as long as it lasts.
     place: Place,
@@ -25,19 +27,21 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     pub(crate) fn new(upstream: Switched, place: Place) -> Self {
-        Self { upstream, place }
+        Self(Box::new(Half { upstream, place }))
     }
 
     /// `read` is what the client sent right behind its request. Whether both sides ended it.
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        mut self,
-        client: Observed<S>,
+        self,
+        client: &mut Observed<S>,
         read: Bytes,
         caller: &Caller,
     ) -> bool {
         let activity = Rc::clone(&client.activity);
-        let upstream_cut = match self.upstream.stream.vouched() {
-            Some(vouched) => Either::Left(vouched.cut()),
+        let Self(mut half) = self;
+        let upstream_cut = match half.upstream.stream.vouched() {
+            // Without TLS there is nothing to wait for, and no room is needed for it.
+            Some(vouched) => Either::Left(Box::pin(vouched.cut())),
             None => Either::Right(pending()),
         };
         let event = TunnelEvent::begin();
@@ -45,26 +49,26 @@ impl Tunnel {
             biased;
             () = caller.session.lifeline.cut() => TunnelEnd::Cut,
             () = upstream_cut => TunnelEnd::Cut,
-            () = self.place.cut() => TunnelEnd::Cut,
+            () = half.place.cut() => TunnelEnd::Cut,
             () = drained(caller) => TunnelEnd::Drained,
             () = abandoned(caller, &activity) => TunnelEnd::Idle,
-            passed = pass(&mut self.upstream, client, read) => match passed {
+            passed = pass(&mut half.upstream, client, read) => match passed {
                 Ok(()) => TunnelEnd::Ended,
                 Err(error) => {
-                    self.note_broken(&error, caller);
+                    half.note_broken(&error, caller);
                     TunnelEnd::Broken
                 }
             }
         };
         event.end(caller, end, &activity.passed);
         if end != TunnelEnd::Ended {
-            self.upstream.stream.reset_on_close();
+            half.upstream.stream.reset_on_close();
         }
         end == TunnelEnd::Ended
     }
 }
 
-impl Tunnel {
+impl Half {
     fn note_broken(&self, error: &io::Error, caller: &Caller) {
         tracing::debug!(src.addr = %caller.session.source, %error, "tunnel broke");
         // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
@@ -85,7 +89,7 @@ impl Tunnel {
 
 async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     upstream: &mut Switched,
-    mut client: Observed<S>,
+    client: &mut Observed<S>,
     read: Bytes,
 ) -> io::Result<()> {
     let Switched { stream, first, .. } = upstream;
@@ -93,14 +97,15 @@ async fn pass<S: AsyncRead + AsyncWrite + Unpin>(
     client.flush().await?;
     stream.write_all(&read).await?;
     stream.flush().await?;
-    pass_both_ways(&mut client, stream).await
+    pass_both_ways(client, stream).await
 }
 
 /// Resolves some time after a drain has begun: a tunnel has no end of its own to wait for, and clients of tunnels connect
 /// again.
 async fn drained(caller: &Caller) {
     caller.listener.drain.draining().await;
-    sleep(caller.pool.bounds.tunnel_grace).await;
+    // On the heap: what rests needs no room for it.
+    Box::pin(sleep(caller.pool.bounds.tunnel_grace)).await;
 }
 
 /// Resolves when no byte has passed for a while.

@@ -96,12 +96,12 @@ pub(super) async fn connect(
             tokio::task::spawn_local(async move {
                 let _busy = busy;
                 if let Ok(upgraded) = upgrade.await {
-                    let client = Observed {
+                    let mut client = Observed {
                         stream: ClientStream::new(TokioIo::new(upgraded), Rc::clone(&stream_end)),
                         activity: Activity::new(),
                         read_ahead: BytesMut::new(),
                     };
-                    if !tunnel.run(client, Bytes::new(), &caller).await {
+                    if !tunnel.run(&mut client, Bytes::new(), &caller).await {
                         stream_end.break_off();
                     }
                 }
