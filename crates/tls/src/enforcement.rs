@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::freshness::Freshness;
 use crate::live::{Cut, Lifeline, Registry, Side};
 use crate::ocsp::{Ocsp, OcspAsked, OcspFigures, OcspSettings, Settled, Verdict};
+use crate::peers::Peers;
 use crate::sessions::SessionStore;
 
 /// One per process, shared by every acceptor. Cheap to clone.
@@ -41,6 +42,7 @@ struct Shared {
     unlisted_ended: Mutex<UnixTime>,
     connections: Arc<Registry>,
     ocsp: Arc<Ocsp>,
+    peers: Peers,
 }
 
 /// Whether a peer may be let in, as far as revocation is concerned.
@@ -80,6 +82,7 @@ impl Enforcement {
                 unlisted_ended: Mutex::new(UnixTime::from_seconds(0)),
                 connections: Arc::default(),
                 ocsp: Arc::default(),
+                peers: Peers::default(),
             }),
         }
     }
@@ -87,6 +90,11 @@ impl Enforcement {
     /// What is revoked now.
     pub fn revocations(&self) -> Arc<RevocationIndex> {
         self.shared.revocations.load_full()
+    }
+
+    /// The same peer, held once for all its connections and sessions.
+    pub(crate) fn share(&self, peer: VerifiedPeer) -> Arc<VerifiedPeer> {
+        self.shared.peers.share(peer)
     }
 
     /// Adds these (union), then ends their sessions and connections, all before this returns; when the future is done

@@ -16,6 +16,7 @@ pub mod hello;
 mod judge;
 mod live;
 pub mod ocsp;
+mod peers;
 mod pending;
 mod preamble;
 mod provider;

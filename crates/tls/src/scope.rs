@@ -330,7 +330,7 @@ impl Scope {
         let peer = judged.map_err(|fault| Fault::Chain(Box::new(fault)))?;
         match enforcement.judge_ocsp(&peer) {
             // It goes on, and waits behind its handshake.
-            Verdict::Good(_) | Verdict::Awaited => Ok(Arc::new(peer)),
+            Verdict::Good(_) | Verdict::Awaited => Ok(enforcement.share(peer)),
             Verdict::Refused(kind) => Err(fault::of_peer(kind, &peer, now)),
         }
     }
