@@ -110,7 +110,7 @@ impl Judge {
     /// Makes the tickets good that the client was given.
     pub(crate) fn keep_tickets(&self, origin: &Origin) {
         for (key, value) in self.found().tickets.drain(..) {
-            self.scope.sessions.put(&key, value, origin.clone());
+            self.scope.sessions.put(&key, &value, origin.clone());
         }
     }
 
@@ -496,7 +496,7 @@ mod tests {
                 shown: None,
             };
             for (key, peer) in [([1; 32], Some(Arc::clone(&self.peer))), ([2; 32], None)] {
-                self.judge.scope.sessions.put(&key, vec![0], origin(peer));
+                self.judge.scope.sessions.put(&key, &[0], origin(peer));
             }
             self.clock.advance(later);
             let by_id = [[1; 32], [2; 32]].map(|key| self.judge.get(&key).is_some());

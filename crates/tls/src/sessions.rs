@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_pki::fingerprint::Fingerprint;
@@ -22,6 +23,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// What the peer showed and was verified by, from the leaf on.
+    fn chain(&self) -> &[Vec<u8>] {
+        self.peer.as_deref().map_or(&[], VerifiedPeer::chain)
+    }
+
     /// Whether `leaf` is the certificate that the first handshake showed and went on with.
     pub(crate) fn is_of(&self, leaf: Option<&[u8]>) -> bool {
         match (&self.peer, &self.shown) {
@@ -36,7 +42,8 @@ impl Origin {
 pub(crate) struct SessionStore {
     listener: Arc<str>,
     limits: Limits,
-    // Guards the map's own invariant: `by_key` and `by_age` hold the same sessions, `bytes` is the sum of their values.
+    // Guards the map's own invariant: `by_key` and `by_age` hold the same sessions, `bytes` is the sum of their values as rustls gave
+    // them: the peer, which holds what is not kept twice, may be held for a session alone.
     sessions: Mutex<Sessions>,
 }
 
@@ -49,9 +56,64 @@ struct Sessions {
 }
 
 struct Held {
-    value: Vec<u8>,
+    value: Kept,
     origin: Origin,
     age: u64,
+}
+
+/// What rustls gave, without the certificates of the peer that are in it: whoever is known has them already. Put together again it is
+/// what it was, to the byte.
+struct Kept {
+    rest: Box<[u8]>,
+    /// Where in `rest` each certificate of the peer's chain was, from the leaf on. Those behind a `None` are in `rest`, if anywhere.
+    cuts: [Option<NonZeroU32>; MAX_CUTS],
+    /// Of what rustls gave.
+    length: usize,
+}
+
+impl Kept {
+    fn new(value: &[u8], origin: &Origin) -> Self {
+        let length = value.len();
+        let mut rest = Vec::new();
+        let mut cuts = [None; MAX_CUTS];
+        let mut unread = value;
+        for (cut, certificate) in cuts.iter_mut().zip(origin.chain()) {
+            let found = (unread.windows(certificate.len().max(1)))
+                .position(|window| window == certificate.as_slice());
+            let Some(at) = found else { break };
+            let Ok(place) = u32::try_from(rest.len() + at) else {
+                break;
+            };
+            // Before a certificate there is its length at least.
+            let Some(place) = NonZeroU32::new(place) else {
+                break;
+            };
+            rest.extend_from_slice(&unread[..at]);
+            unread = &unread[at + certificate.len()..];
+            *cut = Some(place);
+        }
+        // Anew, since rustls has let `value` grow, and it is kept for up to an hour.
+        rest.extend_from_slice(unread);
+        Self {
+            rest: rest.into_boxed_slice(),
+            cuts,
+            length,
+        }
+    }
+
+    /// With the certificates of the origin it was kept with.
+    fn whole(&self, origin: &Origin) -> Vec<u8> {
+        let mut value = Vec::with_capacity(self.length);
+        let mut taken = 0;
+        for (cut, certificate) in self.cuts.iter().flatten().zip(origin.chain()) {
+            let cut = usize::try_from(cut.get()).expect("it is within the rest");
+            value.extend_from_slice(&self.rest[taken..cut]);
+            value.extend_from_slice(certificate);
+            taken = cut;
+        }
+        value.extend_from_slice(&self.rest[taken..]);
+        value
+    }
 }
 
 /// What rustls draws at random for TLS 1.2 session ids and TLS 1.3 tickets alike.
@@ -73,15 +135,14 @@ impl SessionStore {
         &self.listener
     }
 
-    pub(crate) fn put(&self, key: &[u8], mut value: Vec<u8>, origin: Origin) {
+    pub(crate) fn put(&self, key: &[u8], value: &[u8], origin: Origin) {
         let Ok(key) = Key::try_from(key) else { return };
-        // rustls has let it grow; it is kept for up to an hour.
-        value.shrink_to_fit();
+        let value = Kept::new(value, &origin);
         let mut sessions = self.lock();
         sessions.remove(&key);
         let age = sessions.next_age;
         sessions.next_age += 1;
-        sessions.bytes += value.len();
+        sessions.bytes += value.length;
         sessions.by_age.insert(age, key);
         sessions.by_key.insert(key, Held { value, origin, age });
         while sessions.by_key.len() > self.limits.entries || sessions.bytes > self.limits.bytes {
@@ -96,13 +157,13 @@ impl SessionStore {
     pub(crate) fn get(&self, key: &[u8]) -> Option<(Vec<u8>, Origin)> {
         let sessions = self.lock();
         let held = sessions.by_key.get(&Key::try_from(key).ok()?)?;
-        Some((held.value.clone(), held.origin.clone()))
+        Some((held.value.whole(&held.origin), held.origin.clone()))
     }
 
     /// The session, which is no longer there for anybody else.
     pub(crate) fn take(&self, key: &[u8]) -> Option<(Vec<u8>, Origin)> {
         let held = self.lock().remove(&Key::try_from(key).ok()?)?;
-        Some((held.value, held.origin))
+        Some((held.value.whole(&held.origin), held.origin))
     }
 
     /// Drops the sessions of those for whom `keep` says no; how many.
@@ -150,10 +211,13 @@ impl Sessions {
     fn remove(&mut self, key: &Key) -> Option<Held> {
         let held = self.by_key.remove(key)?;
         self.by_age.remove(&held.age);
-        self.bytes -= held.value.len();
+        self.bytes -= held.value.length;
         Some(held)
     }
 }
+
+/// A leaf and an intermediate, or two. Who shows more has the rest of them here twice.
+const MAX_CUTS: usize = 3;
 
 /// Two tickets for each of 16 Ki clients; with a leaf and an intermediate a session has about 1.5 KiB, so that entries
 /// run out before bytes do, unless chains are long.
@@ -164,6 +228,14 @@ const LIMITS: Limits = Limits {
 
 #[cfg(test)]
 mod tests {
+    use countersign_pki::bundle::TrustBundle;
+    use countersign_pki::certificate::Certificate;
+    use countersign_pki::chain::{Limits as ChainLimits, Purpose, Verifier};
+    use countersign_pki::identity::BundleName;
+    use countersign_pki::revocation::RevocationIndex;
+    use countersign_runtime::clock::{Clock, SystemClock};
+    use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
+
     use super::*;
 
     fn store(entries: usize, bytes: usize) -> SessionStore {
@@ -176,7 +248,7 @@ mod tests {
             shown: None,
             first_handshake: UnixTime::from_seconds(u64::from(key)),
         };
-        store.put(&[key; 32], vec![key; length], origin);
+        store.put(&[key; 32], &vec![key; length], origin);
     }
 
     fn held(store: &SessionStore) -> Vec<u8> {
@@ -227,5 +299,73 @@ mod tests {
         assert_eq!(store.retain(|peer| peer.is_some()), 4);
         assert_eq!(store.retain(|peer| peer.is_some()), 0);
         assert_eq!(held(&store), [] as [u8; 0]);
+    }
+    /// The peer that this CA's client is.
+    fn origin(ca: &TestCa, shown: &TestIdentity) -> Origin {
+        let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+        let root = Certificate::parse(ca.root.der()).expect("a certificate");
+        let bundle = TrustBundle::new(BundleName::internal(), None, vec![root], now);
+        let bundles = vec![Arc::new(bundle.expect("a bundle"))];
+        let verifier = Verifier::new(bundles, ChainLimits::default()).expect("a verifier");
+        let none = RevocationIndex::default();
+        let peer = verifier.verify(&shown.chain, Purpose::ClientAuth, &none, now);
+        Origin {
+            peer: Some(Arc::new(peer.expect("it verifies"))),
+            first_handshake: now,
+            shown: None,
+        }
+    }
+
+    #[test]
+    fn session_comes_back_to_the_byte_and_with_its_own_certificates() {
+        let ca = TestCa::new("internal");
+        let [one, other] = [(); 2].map(|()| origin(&ca, &ca.issue(Leaf::client("you"))));
+        let (chain, others) = (one.chain().to_vec(), other.chain().to_vec());
+        assert!(chain.len() > 1 && chain[0] != others[0]);
+        let values = [
+            [
+                b"before".as_slice(),
+                &chain[0],
+                b"between",
+                &chain[1],
+                b"behind",
+            ]
+            .concat(),
+            // Nowhere, somebody else's, in another order, twice, at the very beginning, not whole.
+            b"no certificate".to_vec(),
+            [b"before".as_slice(), &others[0], b"behind"].concat(),
+            [b"before".as_slice(), &chain[1], &chain[0], b"behind"].concat(),
+            [b"before".as_slice(), &chain[0], &chain[0], &chain[1]].concat(),
+            [chain[0].as_slice(), b"behind"].concat(),
+            [b"before".as_slice(), &chain[0][..chain[0].len() - 1]].concat(),
+            Vec::new(),
+        ];
+        let store = store(100, 1 << 20);
+        for (key, value) in (0..).zip(&values) {
+            store.put(&[key; 32], value, one.clone());
+        }
+        // What is another's stays another's, whatever of it is in common.
+        store.put(&[99; 32], &values[2], other.clone());
+        for (key, value) in (0..).zip(&values) {
+            let (looked_up, _) = store.get(&[key; 32]).expect("held");
+            let (taken, origin) = store.take(&[key; 32]).expect("held");
+            assert_eq!((&looked_up, &taken), (value, value), "{key}");
+            assert_eq!(origin.peer, one.peer);
+        }
+        let (value, origin) = store.take(&[99; 32]).expect("held");
+        assert_eq!((value, origin.peer), (values[2].clone(), other.peer));
+        assert_eq!(store.lock().bytes, 0);
+    }
+
+    #[test]
+    fn session_holds_no_certificate_that_its_peer_holds() {
+        let ca = TestCa::new("internal");
+        let origin = origin(&ca, &ca.issue(Leaf::client("you")));
+        let chain = origin.chain();
+        let value = [b"before".as_slice(), &chain[0], b"between", &chain[1]].concat();
+        let kept = Kept::new(&value, &origin);
+        assert_eq!(&*kept.rest, b"beforebetween");
+        // The peer is held for it, and counts for as much.
+        assert_eq!(kept.length, value.len());
     }
 }
