@@ -58,6 +58,40 @@ pub struct AccessPolicy {
     filed: Vec<FiledRoute>,
     /// The headers that some rule looks at, by the names that the rules give them.
     headers: BTreeSet<String>,
+    /// What some rule looks at, found once: to ask ten thousand rules for every request costs more than to decide it.
+    subjects: Vec<Subject>,
+}
+
+/// What a rule can look at, beside who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Path,
+    Header,
+    Time,
+    Factor(Factor),
+    Tunnel,
+}
+
+impl Subject {
+    const ALL: [Self; 6] = [
+        Self::Path,
+        Self::Header,
+        Self::Time,
+        Self::Factor(Factor::ApiKey),
+        Self::Factor(Factor::Token),
+        Self::Tunnel,
+    ];
+
+    fn is_looked_at(self, routes: &[Route]) -> bool {
+        let any = |looks: fn(&Condition) -> bool| conditions(routes).any(looks);
+        match self {
+            Self::Path => routes.iter().any(Route::looks_at_paths),
+            Self::Header => any(Condition::looks_at_headers),
+            Self::Time => any(Condition::looks_at_time),
+            Self::Factor(factor) => conditions(routes).any(|it| it.looks_at_factor(factor)),
+            Self::Tunnel => routes.iter().any(Route::is_of_tunnels),
+        }
+    }
 }
 
 /// One route: what it matches, whom it admits.
@@ -223,6 +257,10 @@ impl AccessPolicy {
                 .flat_map(Condition::headers)
                 .map(str::to_owned)
                 .collect(),
+            subjects: Subject::ALL
+                .into_iter()
+                .filter(|subject| subject.is_looked_at(&routes))
+                .collect(),
             routes,
         })
     }
@@ -325,7 +363,7 @@ impl AccessPolicy {
 
     /// Whether any route or rule looks at the path, so that ambiguous paths must be refused.
     pub fn looks_at_paths(&self) -> bool {
-        self.routes.iter().any(Route::looks_at_paths)
+        self.subjects.contains(&Subject::Path)
     }
 
     /// Entries that do nothing and are harmless.
@@ -335,17 +373,17 @@ impl AccessPolicy {
 
     /// Whether any route takes a CONNECT.
     pub fn opens_tunnels(&self) -> bool {
-        self.routes.iter().any(Route::is_of_tunnels)
+        self.subjects.contains(&Subject::Tunnel)
     }
 
     /// Whether any rule looks at headers.
     pub fn looks_at_headers(&self) -> bool {
-        self.conditions().any(Condition::looks_at_headers)
+        self.subjects.contains(&Subject::Header)
     }
 
     /// Whether any rule asks for this beside a certificate.
     pub fn looks_at_factor(&self, factor: Factor) -> bool {
-        self.conditions().any(|it| it.looks_at_factor(factor))
+        self.subjects.contains(&Subject::Factor(factor))
     }
 
     /// The issuers whose tokens, and the API keys by name, that rules ask for: the index of the route, the list, and the index in it stand
@@ -378,11 +416,7 @@ impl AccessPolicy {
 
     /// Whether what it admits now it may refuse later, all else being the same.
     pub fn looks_at_time(&self) -> bool {
-        self.conditions().any(Condition::looks_at_time)
-    }
-
-    fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        conditions(&self.routes)
+        self.subjects.contains(&Subject::Time)
     }
 
     /// The routes, in the order given.
