@@ -76,7 +76,7 @@ pub fn finding(refusal: &Refusal, presenter: Purpose) -> Finding {
     if refusal.fix() == refusal.cause.fix() {
         finding
     } else {
-        finding.with_fix_retold(refusal.fix())
+        finding.with_fix(refusal.fix())
     }
 }
 

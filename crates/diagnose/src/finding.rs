@@ -114,12 +114,6 @@ impl Finding {
         }
     }
 
-    /// With one more line of the fix that was escaped and cut already.
-    pub(crate) fn with_fix_retold(mut self, line: &str) -> Self {
-        self.fix.push(printable_again(line, MAX_TEXT_BYTES));
-        self
-    }
-
     /// The same as a risk.
     #[must_use]
     pub fn risk(self) -> Self {
@@ -152,10 +146,10 @@ impl Finding {
         self
     }
 
-    /// With one more line of the fix: a sentence, or a command to paste. Escaped and cut.
+    /// With one more line of the fix: a sentence, or a command to paste. Escaped and cut, but for backslashes: a shell reads them.
     #[must_use]
     pub fn with_fix(mut self, line: impl Into<String>) -> Self {
-        self.fix.push(printable(line.into(), MAX_TEXT_BYTES));
+        self.fix.push(printable_again(&line.into(), MAX_TEXT_BYTES));
         self
     }
 

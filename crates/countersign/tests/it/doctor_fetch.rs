@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +37,13 @@ fn draft(name: &str) -> CertificateParams {
     draft
 }
 
+fn authority(name: &str) -> CertificateParams {
+    let mut draft = draft(name);
+    draft.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    draft.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    draft
+}
+
 fn server() -> CertificateParams {
     let mut draft = draft("localhost");
     draft.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -55,10 +62,7 @@ fn listed_at(uris: &[String]) -> CertificateParams {
 
 impl Workshop {
     fn new(server: &CertificateParams) -> Self {
-        let mut root = draft("Root");
-        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let root = CertifiedIssuer::self_signed(root, key()).expect("a root");
+        let root = CertifiedIssuer::self_signed(authority("Root"), key()).expect("a root");
         let at = Self {
             folder: tempfile::tempdir().expect("a folder"),
             root,
@@ -186,33 +190,12 @@ fn certificate_of_a_server_that_nobody_vouches_for_sends_nobody_anywhere() {
     let (address, asked) = publisher(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", b"");
     let at = Workshop::new(&listed_at(&[format!("http://{address}/list.crl")]));
     let other = Workshop::new(&server());
-    let target = countersign_testkit::ephemeral::address();
-    let mut child = Command::new("openssl")
-        .args(["s_server", "-www", "-quiet", "-accept", &target.to_string()])
-        .args([
-            "-cert",
-            "server.pem",
-            "-key",
-            "server.key",
-            "-cert_chain",
-            "ca.pem",
-        ])
-        .current_dir(at.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .expect("openssl starts");
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(target).is_err() && begun.elapsed() < HANG {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let place = format!("localhost:{} --fetch", target.port());
+    let mut server = Server::start(&at);
+    let place = format!("localhost:{} --fetch", server.port);
     let (stranger, _) = other.doctor(&format!("{place} --ca ca.pem"));
     let unasked = asked.load(Ordering::SeqCst);
     let (known, _) = at.doctor(&format!("{place} --ca ca.pem"));
-    let _ = child.kill();
-    let _ = child.wait();
+    server.stop();
     assert_eq!(stranger["healthy"], false, "{stranger}");
     assert!(
         results(&stranger)[0].1.contains("nobody vouches"),
@@ -221,6 +204,78 @@ fn certificate_of_a_server_that_nobody_vouches_for_sends_nobody_anywhere() {
     assert_eq!(unasked, 0);
     assert_eq!(results(&known)[0].0, "unreachable", "{known}");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+/// Whoever may sign what he likes takes the name and the key of somebody's issuer, which are no secret.
+#[test]
+fn what_a_server_sends_beside_its_verified_path_sends_nobody_anywhere() {
+    let test = "what_a_server_sends_beside_its_verified_path";
+    if peer(test, "openssl").is_none() {
+        return;
+    }
+    let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    let ((place, asked), (inward, lured)) = (publisher(answer, b""), publisher(answer, b""));
+    let listed = |at: SocketAddr| {
+        let mut draft = authority("Issuing");
+        draft.crl_distribution_points = vec![CrlDistributionPoint {
+            uris: vec![format!("http://{at}/list.crl")],
+        }];
+        draft
+    };
+    let at = Workshop::new(&server());
+    let issuing = CertifiedIssuer::signed_by(listed(place), key(), &at.root).expect("a CA");
+    let evil = CertifiedIssuer::self_signed(authority("Evil"), key()).expect("a root");
+    let forged = listed(inward)
+        .signed_by(issuing.key(), &evil)
+        .expect("a CA");
+    let own = key();
+    let leaf = server().signed_by(&own, &issuing).expect("a leaf");
+    at.write("server.pem", &leaf.pem());
+    at.write("server.key", &own.serialize_pem());
+    let sent = [forged.pem(), issuing.pem(), evil.pem()].concat();
+    at.write("root.pem", &at.root.pem());
+    at.write("ca.pem", &sent);
+    let mut server = Server::start(&at);
+    let (answer, _) = at.doctor(&format!("localhost:{} --ca root.pem --fetch", server.port));
+    server.stop();
+    assert_eq!(answer["healthy"], true, "{answer}");
+    assert_eq!(lured.load(Ordering::SeqCst), 0, "{answer}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "{answer}");
+}
+
+/// `server.pem` with `ca.pem` behind it.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(at: &Workshop) -> Self {
+        let target = countersign_testkit::ephemeral::address();
+        let child = Command::new("openssl")
+            .args(["s_server", "-www", "-quiet", "-accept", &target.to_string()])
+            .args(["-cert", "server.pem", "-key", "server.key"])
+            .args(["-cert_chain", "ca.pem"])
+            .current_dir(at.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl starts");
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(target).is_err() && begun.elapsed() < HANG {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self {
+            child,
+            port: target.port(),
+        }
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]

@@ -13,6 +13,23 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::Cause;
+    use crate::finding::{Finding, Side};
+
+    /// Names in certificates are their maker's.
+    #[test]
+    fn what_is_quoted_stays_so_in_a_fix() {
+        for (text, word) in [
+            ("x';touch${IFS}/tmp/y;'", r"'x'\'';touch${IFS}/tmp/y;'\'''"),
+            (r"\", r"'\'"),
+            ("a\u{1b}'b", r"'a\u{1b}'\''b'"),
+        ] {
+            let finding = Finding::fault(Cause::FileMissing, Side::Client, "it is gone")
+                .with_fix(format!("ls {}", quoted(text)));
+            let printed = finding.fix().last().map(String::as_str);
+            assert_eq!(printed, Some(format!("ls {word}").as_str()));
+        }
+    }
 
     #[test]
     fn pasted_paths_survive_the_shell() {

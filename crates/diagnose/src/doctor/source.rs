@@ -15,7 +15,7 @@ use countersign_pki::ocsp::{OcspQuestion, QUESTION_NONCE_OCTETS};
 pub(super) use self::heard::{AnswerHeard, Heard};
 pub(super) use self::judging::judge;
 use super::file::paths_of_files;
-use super::target::{served_path, serving};
+use super::target::{serving, verified_path};
 use super::{Observations, bridge};
 use crate::finding::Side;
 
@@ -150,14 +150,20 @@ fn held(observations: &Observations) -> Vec<Held> {
     let Some(seen) = &observations.target else {
         return all;
     };
-    let path = served_path(seen, &bridge::known(&observations.files));
+    let by = (observations.now, observations.question.strict);
+    let path = verified_path(seen, &bridge::known(&observations.files), by);
     let is_known = all.iter().any(|held| {
         held.side == Side::Server
             && held.path.first().map(Certificate::der) == path.first().map(Certificate::der)
     });
-    if !is_known && serving(seen).is_some() {
-        let refrain = (!seen.vouched.is_by_somebody())
-            .then_some("nobody vouches for the server whose certificate names it");
+    if let Some(attempt) = serving(seen).filter(|_| !is_known) {
+        let refrain = if !seen.vouched.is_by_somebody() {
+            Some("nobody vouches for the server whose certificate names it")
+        } else if attempt.unproved.is_some() {
+            Some("the server whose certificate names it does not prove that it is its own")
+        } else {
+            None
+        };
         all.push(Held {
             side: Side::Server,
             path,

@@ -22,7 +22,7 @@ use serde::{Serialize, Serializer};
 pub(super) use self::admission::admits_client;
 pub use self::judging::judge;
 pub use self::known::Known;
-pub(super) use self::served::{served_evidence, served_path, serving};
+pub(super) use self::served::{served_evidence, serving, verified_path};
 pub(super) use self::staple::is_stapled;
 use super::question::{Starttls, TlsVersion};
 use crate::evidence::printable;

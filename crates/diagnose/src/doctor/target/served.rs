@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ChainFault, ChainFaultKind, ExpectedName, Purpose};
+use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::TypedName;
 use countersign_pki::time::{UnixTime, spoken};
 
@@ -81,6 +82,42 @@ pub(in crate::doctor) fn serving(seen: &TargetSeen) -> Option<&Attempt> {
 /// What the server shows, and the issuers above it as far as anything at hand leads.
 pub(in crate::doctor) fn served_path(seen: &TargetSeen, known: &Known) -> Vec<Certificate> {
     path(seen, known, parsed)
+}
+
+/// The server's certificate and its issuers as they were verified: what else it sends, whoever signed that, is not among them. Where nothing at
+/// hand verifies them, its certificate and an issuer alone.
+pub(in crate::doctor) fn verified_path(
+    seen: &TargetSeen,
+    known: &Known,
+    by: (UnixTime, bool),
+) -> Vec<Certificate> {
+    let chain = serving(seen).map(|attempt| der(&attempt.chain));
+    let chain = chain.unwrap_or_default();
+    let mut path = served_path(seen, known);
+    path.truncate(2);
+    let verified = verdict(&known.anchors, &[], &chain, Purpose::ServerAuth, &[], by);
+    let (Some(Ok(peer)), Some(leaf)) = (verified, path.first()) else {
+        return path;
+    };
+    let (sent, anchors) = (parsed(&chain), parsed(&known.anchors));
+    let is_signed_by = |it: &Certificate, key: Fingerprint| {
+        let mut issuers = sent.iter().chain(&anchors);
+        issuers.any(|issuer| issuer.spki() == key && is_issued_by(it, issuer))
+    };
+    let mut path = vec![leaf.clone()];
+    for (index, element) in peer.path().iter().enumerate() {
+        let issuer = match peer.path().get(index + 1) {
+            Some(above) => sent.iter().find(|it| {
+                it.spki() == element.issuer_key
+                    && it.serial() == above.serial
+                    && is_signed_by(it, above.issuer_key)
+            }),
+            None => anchors.iter().find(|it| it.fingerprint() == peer.anchor()),
+        };
+        let Some(issuer) = issuer else { break };
+        path.push(issuer.clone());
+    }
+    path
 }
 
 /// The same with certificates that nobody may be admitted by.
