@@ -78,6 +78,11 @@ impl Visitor {
         matches!(self, Self::Expired | Self::Revoked | Self::WrongPurpose)
     }
 
+    /// Whether each route decides for itself whether to refuse it: what one of them does says nothing of the next.
+    const fn is_for_routes(self) -> bool {
+        matches!(self, Self::Nobody | Self::OtherHost | Self::Unnamed)
+    }
+
     /// Whether it comes with a certificate that the server's own authority issued.
     pub const fn is_canary(self) -> bool {
         matches!(
@@ -306,15 +311,17 @@ pub fn findings(visits: &[Visit]) -> Vec<Finding> {
     told.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// Visits that say nothing, and that no other visit to the same address makes up for: nobody knows whether such a visitor is refused there.
+/// Visits that say nothing, and that no other visit to the same address makes up for, as it does where the listener decides: nobody knows
+/// whether such a visitor is refused there.
 pub fn undecided(visits: &[Visit]) -> Vec<&Visit> {
     let is_unclear = |visit: &Visit| matches!(visit.reception, Reception::Unclear(_));
     let is_made_up_for = |unclear: &Visit| {
-        visits.iter().any(|other| {
-            other.door.address == unclear.door.address
-                && other.visitor == unclear.visitor
-                && !is_unclear(other)
-        })
+        !unclear.visitor.is_for_routes()
+            && visits.iter().any(|other| {
+                other.door.address == unclear.door.address
+                    && other.visitor == unclear.visitor
+                    && !is_unclear(other)
+            })
     };
     visits
         .iter()
@@ -622,6 +629,38 @@ mod tests {
         assert_eq!(undecided(&visits).len(), 1);
         visits[2].door.address = "127.0.0.1:1".to_owned();
         assert_eq!(undecided(&visits).len(), 0);
+    }
+
+    #[test]
+    fn refusal_at_one_route_decides_nothing_at_the_next() {
+        let visit = |name: &str, visitor, answer: &Attempt| {
+            let manner = Manner {
+                speaks_http: true,
+                ..Manner::default()
+            };
+            Visit {
+                door: Door {
+                    name: name.to_owned(),
+                    address: "127.0.0.1:1".to_owned(),
+                },
+                visitor,
+                reception: reception(visitor, answer, manner),
+            }
+        };
+        for (visitor, unclear) in [
+            (Visitor::Nobody, 400),
+            (Visitor::OtherHost, 404),
+            (Visitor::Unnamed, 404),
+        ] {
+            let first = visit("listener-1 (/a)", visitor, &answered(403));
+            let second = visit("listener-1 (/b)", visitor, &answered(unclear));
+            let visits = [first.clone(), second.clone()];
+            assert_eq!(undecided(&visits), [&second], "{visitor:?}");
+            // Two routes may be called the same: for requests, and for CONNECT.
+            let mut same = second;
+            same.door = first.door.clone();
+            assert_eq!(undecided(&[first, same]).len(), 1, "{visitor:?}");
+        }
     }
 
     #[test]

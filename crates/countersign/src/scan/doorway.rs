@@ -38,6 +38,8 @@ pub(crate) struct Doorway {
     /// The TLS of the listener was looked at by another of its doors.
     is_further: bool,
     trusts_authority: bool,
+    /// The first door of its listener that trusts the authority: at one that does not, TLS refuses canaries for nothing that is wrong with them.
+    judges_canaries: bool,
     /// Whoever's certificate is refused gets an answer of HTTP.
     explains: bool,
 }
@@ -67,7 +69,7 @@ impl Doorway {
             }
             Visitor::Stranger => asks && !self.is_further,
             Visitor::WrongPurpose | Visitor::Expired | Visitor::Revoked => {
-                asks && self.trusts_authority && !self.is_further
+                asks && self.judges_canaries
             }
             Visitor::Unnamed => asks && self.trusts_authority,
             Visitor::OtherHost => asks && self.trusts_authority && self.other_host.is_some(),
@@ -106,6 +108,8 @@ pub(crate) fn doorways(loaded: &Loaded) -> (Vec<Doorway>, Vec<String>) {
             left_out.push(format!("{name} leads nowhere"));
         }
         doorways.extend(of_listener);
+        let here = doorways.get(first..).unwrap_or_default();
+        left_out.extend(without_canaries(&name, here));
         if doorways.len() > first + MAX_ROUTES {
             left_out.push(format!("routes of {name} behind its first {MAX_ROUTES}"));
             doorways.truncate(first + MAX_ROUTES);
@@ -132,6 +136,7 @@ fn of_listener(
         .and_then(|path| loaded.read_now(path).ok())
         .and_then(|bytes| countersign_pki::pem::decode_all(&bytes).ok())
         .unwrap_or_default();
+    let trusts_authority = trusts_authority(&listener.trust);
     let door = Doorway {
         door: Door {
             name: name.to_owned(),
@@ -159,7 +164,8 @@ fn of_listener(
         mode: listener.client_certificate,
         requires: listener.client_certificate == ClientCertificateMode::Require,
         is_further: false,
-        trusts_authority: listener.trust.iter().any(|bundle| bundle == "internal"),
+        trusts_authority,
+        judges_canaries: trusts_authority,
         explains: listener.on_refusal == RefusalMode::Explain,
     };
     if listener.upstream.is_some() {
@@ -200,7 +206,11 @@ fn of_routes(
             ));
             continue;
         };
-        let trusts = |bundles: &Vec<String>| bundles.iter().any(|bundle| bundle == "internal");
+        let trusts_authority = match &route.trust {
+            Some(narrowed) => trusts_authority(narrowed),
+            None => door.trusts_authority,
+        };
+        let trusts_as_well = |door: &Doorway| door.trusts_authority;
         routes.push(Doorway {
             door: Door {
                 name: label,
@@ -214,11 +224,33 @@ fn of_routes(
             upstreams: route.upstream.iter().map(str::to_owned).collect(),
             requires: door.requires || route.client_certificate.is_some(),
             is_further: !routes.is_empty(),
-            trusts_authority: route.trust.as_ref().map_or(door.trusts_authority, trusts),
+            trusts_authority,
+            judges_canaries: trusts_authority && !routes.iter().any(trusts_as_well),
             ..door.clone()
         });
     }
     routes
+}
+
+fn trusts_authority(bundles: &[String]) -> bool {
+    bundles.iter().any(|bundle| bundle == "internal")
+}
+
+/// The doors of a listener to which no canary is sent, in words.
+fn without_canaries(listener: &str, doors: &[Doorway]) -> Option<String> {
+    let names: Vec<&str> = doors
+        .iter()
+        .filter(|door| door.mode != ClientCertificateMode::Off && !door.trusts_authority)
+        .map(|door| &*door.door.name)
+        .collect();
+    let place = match names.len() {
+        0 => return None,
+        all if all == doors.len() => listener.to_owned(),
+        _ => names.join(", "),
+    };
+    Some(format!(
+        "certificates at {place}: this authority, which issues the canaries, is not trusted there"
+    ))
 }
 
 /// Where a listener on every address is reached from here.
@@ -300,8 +332,45 @@ mod tests {
     }
 
     #[test]
+    fn canaries_come_to_the_first_route_that_trusts_their_authority() {
+        let listener = "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\ntrust = [\"internal\", \"acme\"]\n";
+        let route = |path: &str, trust: &str| {
+            format!(
+                "[[gateway.listener.route]]\npath = \"{path}\"\n{trust}upstream = \"demo\"\nallow = [\"any-trusted\"]\n"
+            )
+        };
+        let (own, acme) = ("trust = [\"internal\"]\n", "trust = [\"acme\"]\n");
+        let check = |routes: [&str; 3], expected: [bool; 3], told: &[&str]| {
+            let places = ["/a", "/b", "/c"].into_iter().zip(routes);
+            let routes: String = places.map(|(path, trust)| route(path, trust)).collect();
+            let (doors, left_out) = doors(&format!("{listener}{routes}"));
+            for visitor in [Visitor::Expired, Visitor::Revoked, Visitor::WrongPurpose] {
+                let sent: Vec<bool> = doors.iter().map(|door| door.must_refuse(visitor)).collect();
+                assert_eq!(sent, expected, "{visitor:?} with {routes}");
+            }
+            // Whom TLS refuses for no trust at all comes to the first door, whoever is trusted there.
+            assert!(
+                doors[0].must_refuse(Visitor::Stranger) && doors[0].must_refuse(Visitor::Nobody)
+            );
+            assert_eq!(left_out, told);
+        };
+        check(["", "", ""], [true, false, false], &[]);
+        let words = |place: &str| {
+            format!(
+                "certificates at {place}: this authority, which issues the canaries, is not trusted there"
+            )
+        };
+        let first = words("listener-1 (/a)");
+        check([acme, "", own], [false, true, false], &[&first]);
+        let two = words("listener-1 (/a), listener-1 (/c)");
+        check([acme, own, acme], [false, true, false], &[&two]);
+        let all = words("listener-1");
+        check([acme, acme, acme], [false, false, false], &[&all]);
+    }
+
+    #[test]
     fn who_may_come_in_is_not_sent() {
-        let (doors, _) = doors(
+        let (doors, left_out) = doors(
             "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\nclient_certificate = \"request\"\n\
              [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"anyone\"]\n\
              [[gateway.listener]]\naddress = \"127.0.0.1:8444\"\nclient_certificate = \"off\"\n\
@@ -334,5 +403,8 @@ mod tests {
             refused(&doors[2]),
             [Visitor::Plaintext, Visitor::Nobody, Visitor::Stranger]
         );
+        // Where no certificate is asked for, nobody misses one.
+        assert_eq!(left_out.len(), 1, "{left_out:?}");
+        assert!(left_out[0].contains("listener-3"), "{left_out:?}");
     }
 }

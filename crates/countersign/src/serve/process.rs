@@ -89,7 +89,7 @@ impl Process {
         self.view.send_modify(|view| view.risks = risks(loaded));
         self.shortest_feed_life
             .send_replace(shortest_feed_life(loaded));
-        self.self_check.send_replace(watched(loaded));
+        replace(&self.self_check, watched(loaded));
     }
 
     /// Of the listeners, as it is now and after each reload.
@@ -133,7 +133,18 @@ fn watched(loaded: &Loaded) -> Watched {
     Watched {
         doorways,
         every: (!every.is_zero()).then_some(every),
+        configuration: loaded.configuration.clone(),
+        files: loaded.files(),
     }
+}
+
+/// Tells nobody of what is the same: a look that is under way counts on.
+fn replace(watched: &watch::Sender<Watched>, by: Watched) {
+    watched.send_if_modified(|before| {
+        let is_other = before.configuration != by.configuration || before.files != by.files;
+        *before = by;
+        is_other
+    });
 }
 
 fn shortest_feed_life(loaded: &Loaded) -> Duration {
@@ -242,6 +253,34 @@ fn leaves_the_host(upstream: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reload_that_changes_nothing_is_no_change_to_who_looks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, bundle) = (folder.path().join("it.toml"), folder.path().join("it.pem"));
+        let loaded = |allow: &str, pem: &str| {
+            let toml = format!(
+                "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\n\
+                 [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"{allow}\"]\n"
+            );
+            std::fs::write(&file, toml).expect("writes");
+            std::fs::write(&bundle, pem).expect("writes");
+            let loaded = Loaded::from_file(&file).expect("a configuration");
+            loaded.read(&bundle).expect("a file");
+            loaded
+        };
+        let sender = watch::Sender::new(watched(&loaded("any-trusted", "a")));
+        let mut receiver = sender.subscribe();
+        let mut check = |allow, pem, expected| {
+            replace(&sender, watched(&loaded(allow, pem)));
+            assert_eq!(receiver.has_changed().expect("a sender"), expected);
+            receiver.mark_unchanged();
+        };
+        check("any-trusted", "a", false);
+        check("anyone", "a", true);
+        check("anyone", "b", true);
+        check("anyone", "b", false);
+    }
 
     #[test]
     fn plaintext_off_loopback_is_noticed() {

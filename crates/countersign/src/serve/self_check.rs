@@ -10,7 +10,7 @@ use std::time::Duration;
 use countersign_authority::admin;
 use countersign_authority::authority::Authority;
 use countersign_authority::client::AdminClient;
-use countersign_diagnose::scan::{Reception, Visit, silent, undecided};
+use countersign_diagnose::scan::{Reception, Visit, Visitor, silent, undecided};
 use countersign_policy::issuance::Actor;
 use countersign_proxy::metrics::Metrics;
 use countersign_runtime::clock::{Clock as _, SystemClock};
@@ -21,6 +21,7 @@ use self::pace::{Pace, Schedule};
 use self::standing::Standing;
 use super::tasks::Tasks;
 use crate::canary::Canaries;
+use crate::configuration::{Configuration, Files};
 use crate::scan::doorway::Doorway;
 use crate::scan::visit;
 
@@ -31,12 +32,37 @@ pub(crate) struct Watched {
     pub(crate) doorways: Vec<Doorway>,
     /// `None`: never.
     pub(crate) every: Option<Duration>,
+    /// What is in force.
+    pub(crate) configuration: Configuration,
+    /// What was read for it.
+    pub(crate) files: Files,
 }
 
 impl Watched {
     /// `None`: there is nothing to look at, or nobody wants it looked at.
     fn every(&self) -> Option<Duration> {
         self.every.filter(|_| !self.doorways.is_empty())
+    }
+}
+
+/// What a look found.
+#[derive(Clone, Debug)]
+struct Found {
+    /// Everybody was refused who has to be, and every listener answered.
+    is_shut: bool,
+    /// Who was not refused, and at which address.
+    came_in: Vec<(Visitor, String)>,
+}
+
+impl Found {
+    /// Whether somebody came in who has to be refused by what is in force now.
+    fn is_open_still(&self, doorways: &[Doorway]) -> bool {
+        let has_to_be_refused = |(visitor, address): &(Visitor, String)| {
+            doorways
+                .iter()
+                .any(|it| it.door.address == *address && it.must_refuse(*visitor))
+        };
+        self.came_in.iter().any(has_to_be_refused)
     }
 }
 
@@ -67,7 +93,7 @@ async fn check<L>(
     standing: Standing,
     pace: Pace,
 ) where
-    L: Future<Output = Option<bool>> + Send + 'static,
+    L: Future<Output = Option<Found>> + Send + 'static,
 {
     let mut every = watched.borrow_and_update().every();
     let mut schedule = Schedule::new(pace, every, Instant::now());
@@ -103,14 +129,16 @@ async fn check<L>(
         // What changed since may have opened listeners that it did not see, and closed those of which it speaks.
         let is_of_the_past = watched.has_changed().unwrap_or(false);
         schedule.looked(ended, every, is_of_the_past);
+        let counts =
+            |found: &Found| !is_of_the_past || found.is_open_still(&watched.borrow().doorways);
         match told {
-            _ if is_of_the_past => {}
-            Ok(Ok(Some(is_shut))) => {
+            Ok(Ok(Some(found))) if counts(&found) => {
                 let life = every.map(|every| (every + (ended - begun)) * STANDS_FOR);
                 let counts_until = life.map_or(ended, |life| ended + life);
-                standing.found(is_shut, SystemClock.unix_seconds(), counts_until);
+                standing.found(found.is_shut, SystemClock.unix_seconds(), counts_until);
             }
-            Ok(Ok(None)) => {}
+            _ if is_of_the_past => {}
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(target: "self_check", %error, "the check broke off"),
             Err(_) => tracing::warn!(target: "self_check", "the check took too long"),
         }
@@ -118,7 +146,7 @@ async fn check<L>(
 }
 
 /// Whether everybody was refused who has to be; `None`: there is nothing to look at, or not everybody could be sent.
-async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<bool> {
+async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<Found> {
     if doorways.is_empty() {
         return None;
     }
@@ -139,7 +167,7 @@ async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<b
     for doorway in doorways {
         visits.extend(visit(doorway, canaries.as_ref()).await);
     }
-    let is_shut = tell(&visits);
+    let found = tell(&visits);
     for visit in undecided(&visits) {
         is_whole = false;
         let Reception::Unclear(why) = &visit.reception else {
@@ -148,12 +176,12 @@ async fn look(doorways: &[Doorway], authority: Option<&AdminClient>) -> Option<b
         tracing::warn!(target: "self_check", door = visit.door.name, address = visit.door.address, visitor = visit.visitor.who(), answer = why,
             "it cannot be told whether somebody is refused who has to be");
     }
-    (is_whole || !is_shut).then_some(is_shut)
+    (is_whole || !found.is_shut).then_some(found)
 }
 
-/// Whether nobody came in and every listener answered somebody; the log says who did, and which did not.
-fn tell(visits: &[Visit]) -> bool {
-    let mut is_shut = true;
+/// The log says who came in, and which listener answered nobody.
+fn tell(visits: &[Visit]) -> Found {
+    let mut came_in = Vec::new();
     for Visit {
         door,
         visitor,
@@ -162,23 +190,24 @@ fn tell(visits: &[Visit]) -> bool {
     {
         match reception {
             Reception::Admitted(how) => {
-                is_shut = false;
+                came_in.push((*visitor, door.address.clone()));
                 tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
                     "somebody came in who has to be refused: `countersign scan --config FILE` shows it");
             }
             Reception::RefusedBehind(how) => {
-                is_shut = false;
+                came_in.push((*visitor, door.address.clone()));
                 tracing::error!(target: "self_check", door = door.name, address = door.address, visitor = visitor.who(), answer = how,
                     "somebody was refused only by what stands behind TLS: `countersign scan --config FILE` shows it");
             }
             Reception::Refused(_) | Reception::Unclear(_) => {}
         }
     }
+    let mut is_shut = came_in.is_empty();
     for door in silent(visits) {
         is_shut = false;
         tracing::warn!(target: "self_check", door = door.name, address = door.address, "a listener answered nobody, so that nothing is known of it");
     }
-    is_shut
+    Found { is_shut, came_in }
 }
 
 /// One look may be missed for a restart of the authority, and a second one while somebody finds out.
@@ -212,15 +241,89 @@ mod tests {
             visit("a", "127.0.0.1:1", Visitor::Nobody, refused()),
             visit("b", "127.0.0.1:1", Visitor::Unnamed, unclear()),
         ];
-        assert!(tell(&of_one));
+        assert!(tell(&of_one).is_shut);
         let silent = visit("c", "127.0.0.1:2", Visitor::Nobody, unclear());
-        assert!(!tell(&[&of_one[..], &[silent]].concat()));
+        assert!(!tell(&[&of_one[..], &[silent]].concat()).is_shut);
         let admitted = Reception::Admitted("HTTP 200".to_owned());
         let open = visit("b", "127.0.0.1:1", Visitor::Unnamed, admitted);
-        assert!(!tell(&[&of_one[..], &[open]].concat()));
+        assert!(!tell(&[&of_one[..], &[open]].concat()).is_shut);
         let behind = Reception::RefusedBehind("HTTP 403".to_owned());
         let taken = visit("a", "127.0.0.1:1", Visitor::Stranger, behind);
-        assert!(!tell(&[&of_one[..], &[taken]].concat()));
+        assert!(!tell(&[&of_one[..], &[taken]].concat()).is_shut);
+    }
+
+    fn watched(address: &str, mode: &str) -> Watched {
+        let configuration = format!(
+            "[[gateway.listener]]\naddress = \"{address}\"\nclient_certificate = \"{mode}\"\n\
+             [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n"
+        );
+        let configuration: Configuration = toml::from_str(&configuration).expect("TOML");
+        let loaded = crate::configuration::Loaded::in_memory(configuration.clone());
+        let (doorways, _) = crate::scan::doorway::doorways(&loaded);
+        Watched {
+            doorways,
+            every: Some(Duration::ZERO),
+            configuration,
+            files: Files::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_came_in_counts_though_the_configuration_was_replaced_meanwhile() {
+        const HERE: &str = "127.0.0.1:8443";
+        let pace = Pace {
+            first: Duration::ZERO,
+            settled: Duration::ZERO,
+            least: Duration::ZERO,
+            longest: Duration::from_mins(1),
+        };
+        let found = |came_in: &[Visitor], is_shut| Found {
+            is_shut,
+            came_in: (came_in.iter())
+                .map(|visitor| (*visitor, HERE.to_owned()))
+                .collect(),
+        };
+        let case = async |found: Found, becomes: Watched, expected: Option<bool>| {
+            let (sender, receiver) = watch::channel(watched(HERE, "require"));
+            let (begun, mut looks) = mpsc::unbounded_channel();
+            let said = format!("{found:?} and {:?}", becomes.configuration.gateway.listener);
+            // The second look is one too many: the first was heard of by then.
+            let look = move |_| {
+                let (sender, found, becomes) = (sender.clone(), found.clone(), becomes.clone());
+                let _ = begun.send(());
+                async move {
+                    if sender.borrow().configuration == becomes.configuration {
+                        return std::future::pending().await;
+                    }
+                    sender.send_replace(becomes);
+                    Some(found)
+                }
+            };
+            let standing = Standing::default();
+            let checks = tokio::spawn(check(receiver, look, standing.clone(), pace));
+            for _ in 0..2 {
+                looks.recv().await.expect("it goes on");
+            }
+            checks.abort();
+            let figures = standing.figures(Instant::now());
+            let told = figures.filter(|it| it.last_check_unix_s.is_some());
+            assert_eq!(told.map(|it| it.is_ok), expected, "{said}");
+        };
+        let changed = || watched(HERE, "request");
+        let revoked = || found(&[Visitor::Revoked], false);
+        case(revoked(), changed(), Some(false)).await;
+        case(
+            found(&[Visitor::Nobody, Visitor::Revoked], false),
+            changed(),
+            Some(false),
+        )
+        .await;
+        // Gone is the listener, or the duty to refuse.
+        case(revoked(), watched("127.0.0.1:8444", "require"), None).await;
+        case(found(&[Visitor::Nobody], false), changed(), None).await;
+        // One that was not there yet, or is not any more, may well be silent; and nothing new was seen to be shut.
+        case(found(&[], false), changed(), None).await;
+        case(found(&[], true), changed(), None).await;
     }
 
     /// Says when the look that holds it is ended.
@@ -240,15 +343,7 @@ mod tests {
             least: Duration::ZERO,
             longest: Duration::from_millis(20),
         };
-        let configuration = "[[gateway.listener]]\naddress = \"127.0.0.1:8443\"\n\
-            [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [\"any-trusted\"]\n";
-        let configuration = toml::from_str(configuration).expect("TOML");
-        let loaded = crate::configuration::Loaded::in_memory(configuration);
-        let (doorways, _) = crate::scan::doorway::doorways(&loaded);
-        let (_sender, watched) = watch::channel(Watched {
-            doorways,
-            every: Some(Duration::ZERO),
-        });
+        let (_sender, watched) = watch::channel(watched("127.0.0.1:8443", "require"));
         let (sender, mut seen) = mpsc::unbounded_channel();
         let standing = Standing::default();
         let looks = Arc::new(AtomicUsize::new(0));
@@ -258,7 +353,10 @@ mod tests {
                 let _ends = Ends(sender.clone());
                 let _ = sender.send("begun");
                 if looks.fetch_add(1, Ordering::Relaxed) == 2 {
-                    return Some(true);
+                    return Some(Found {
+                        is_shut: true,
+                        came_in: Vec::new(),
+                    });
                 }
                 std::future::pending().await
             }

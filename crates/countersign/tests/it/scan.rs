@@ -176,6 +176,38 @@ fn other_host_than_the_sni_is_refused() {
 }
 
 #[test]
+fn canaries_are_judged_where_their_authority_is_trusted_though_the_first_route_is_for_others() {
+    let (installation, acme) = (Installation::new(), Installation::new());
+    let other = acme.issue("server", "localhost", &[]);
+    let route = |host: &str, trust: &str| {
+        format!(
+            "[[gateway.listener.route]]\nhost = \"{host}\"\n{trust}upstream = \"demo\"\nallow = [\"any-trusted\"]\n"
+        )
+    };
+    let toml = configuration(ephemeral::address(), "trust = [\"internal\", \"acme\"]\n")
+        + &route("a.test", "trust = [\"acme\"]\n")
+        + &route("b.test", "")
+        + &format!("[trust.acme]\nbundle = \"{}\"\n", text(&other.ca()));
+    let _process = installation.serve(&toml);
+    let report = scan(&installation, 0);
+    let judged: Vec<_> = array(&report["visits"])
+        .iter()
+        .filter(|visit| visit["visitor"] == "revoked")
+        .collect();
+    assert_eq!(judged.len(), 1, "{report:#}");
+    assert_eq!(judged[0]["door"]["name"], "listener-1 (b.test)");
+    // For what is wrong with it, not for whose it is.
+    let how = judged[0]["how"].as_str().expect("words");
+    assert!(how.contains("certificate_revoked"), "{report:#}");
+    assert!(
+        report["left_out"]
+            .to_string()
+            .contains("listener-1 (a.test)"),
+        "{report:#}"
+    );
+}
+
+#[test]
 fn service_that_others_reach_without_the_gateway_is_a_way_round() {
     let installation = Installation::new();
     let everywhere = service("0.0.0.0:0");
