@@ -4,8 +4,12 @@
 //! own words, so internal addresses are as good as any; what an answer says cannot lead to another host. Where a certificate names
 //! the place, [`Fetcher::of_foreign_places`] keeps away from addresses that no CA publishes at.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +26,9 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::ext::on_informational;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
@@ -332,7 +337,7 @@ impl Fetcher {
 
     /// The address that was judged is the one that is connected to: a name may have another one the next time.
     async fn socket(&self, url: &FetchUrl, target: &str) -> Result<TcpStream, FetchFault> {
-        let connect = |error: std::io::Error| FetchFault::Connect {
+        let connect = |error: io::Error| FetchFault::Connect {
             target: target.to_owned(),
             why: error.to_string(),
         };
@@ -432,13 +437,21 @@ fn request(url: &FetchUrl, held: &Validators) -> http::Result<Request<Full<Bytes
 /// The connection's own task ends with the connection: when the answer was read, or was let go.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-    request: Request<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
     target: String,
 ) -> Result<Response<Incoming>, FetchFault> {
     let broken = |error: hyper::Error| FetchFault::Broken {
         target: target.clone(),
         why: error.to_string(),
     };
+    let interim = Arc::new(AtomicUsize::new(0));
+    let stream = OfFewInterim {
+        stream,
+        interim: Arc::clone(&interim),
+    };
+    on_informational(&mut request, move |_| {
+        interim.fetch_add(1, Ordering::Relaxed);
+    });
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
@@ -449,6 +462,44 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let _ = connection.await;
     });
     sender.send_request(request).await.map_err(broken)
+}
+
+/// Answers of 1xx come before the one that counts, and hyper passes over however many there are: behind too many nothing is read.
+struct OfFewInterim<S> {
+    stream: S,
+    interim: Arc<AtomicUsize>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for OfFewInterim<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.interim.load(Ordering::Relaxed) > MAX_INTERIM {
+            let why = format!("it sent more than {MAX_INTERIM} interim answers (1xx)");
+            return Poll::Ready(Err(io::Error::other(why)));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for OfFewInterim<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 fn target(url: &FetchUrl) -> String {
@@ -470,6 +521,8 @@ const MAX_TIME: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 3;
 /// nginx's default for all of a request's headers, twice.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// 100, 102 while it works, 103 with hints: a server of lists sends none.
+const MAX_INTERIM: usize = 16;
 /// Of a header that is sent back.
 const MAX_VALIDATOR_BYTES: usize = 256;
 const MAX_SHOWN_CHARS: usize = 200;

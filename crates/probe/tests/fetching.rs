@@ -199,6 +199,49 @@ async fn answer_that_does_not_end_is_given_up_by_time_and_by_size() {
 }
 
 #[tokio::test]
+async fn server_that_never_comes_to_its_answer_is_left() {
+    const INTERIM: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let flood = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a client");
+        while socket
+            .write_all(INTERIM.repeat(1000).as_bytes())
+            .await
+            .is_ok()
+        {}
+    });
+    let url = FetchUrl::parse(&format!("http://{address}/x")).expect("a URL");
+    let outcome = fetcher(Duration::from_secs(20))
+        .fetch(&url, None, &Validators::default())
+        .await;
+    assert!(
+        matches!(outcome, Err(FetchFault::Broken { .. })),
+        "{outcome:?}"
+    );
+    let ended = tokio::time::timeout(Duration::from_secs(20), flood).await;
+    ended.expect("the connection is closed").expect("no panic");
+}
+
+#[tokio::test]
+async fn few_interim_answers_may_come_first() {
+    let said = format!(
+        "{}{}",
+        answer("103 Early Hints\r\nLink: </>", "").repeat(16),
+        answer("200 OK\r\nContent-Length: 2", "ab")
+    );
+    let server = Server::start(vec![("/x", said, Then::Close)]).await;
+    let fetcher = fetcher(Duration::from_secs(20));
+    let outcome = fetcher
+        .fetch(&server.url("/x"), None, &Validators::default())
+        .await;
+    assert!(
+        matches!(&outcome, Ok(Fetched::Body(bytes, _)) if bytes == "ab"),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
 async fn whatever_is_no_whole_answer_of_this_place_is_none() {
     for said in [
         answer("200 OK\r\nContent-Length: 10", "half"),

@@ -316,7 +316,7 @@ pub struct HttpAnswer {
         serialize_with = "optional_line"
     )]
     pub location: Option<String>,
-    /// `WWW-Authenticate`.
+    /// `WWW-Authenticate`; of HTTP/2 empty where it is there, or may be.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "optional_line"

@@ -431,6 +431,29 @@ fn server_that_never_asks_is_a_fault_for_whom_it_should_ask() {
 }
 
 #[test]
+fn page_that_turns_away_who_has_no_certificate_must_mean_the_certificate() {
+    let answered = |status, body: &str, challenge: Option<&str>| {
+        let mut scene = Scene::new();
+        scene.known.client_chain.clear();
+        scene.seen.attempts.truncate(1);
+        scene.with(Shown::None, |none| {
+            none.end = End::Open;
+            none.http = Some(HttpAnswer {
+                challenge: challenge.map(str::to_owned),
+                ..http(status, body)
+            });
+        })
+    };
+    let page = "a client certificate is required";
+    answered(401, "", None).check(None);
+    answered(401, "", Some("")).check(None);
+    answered(401, page, Some("Basic realm=staff")).check(None);
+    answered(403, "", None).check(None);
+    answered(401, page, None).check(Some(Cause::ClientCertNotSent));
+    answered(403, page, None).check(Some(Cause::ClientCertNotSent));
+}
+
+#[test]
 fn rights_and_names_are_told_once_tls_has_let_the_client_in() {
     let answered =
         |status| Scene::new().with(Shown::Own, move |own| own.http = Some(http(status, "")));

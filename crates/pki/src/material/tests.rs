@@ -271,6 +271,25 @@ fn keys_under_old_encryption_open_with_their_password_and_no_other() {
 }
 
 #[test]
+fn what_is_too_large_under_an_old_cipher_stays_shut() {
+    for cipher in ["DES-CBC", "DES-EDE3-CBC", "RC2-CBC"] {
+        let lock_of = |len| {
+            let key = pem::encode("RSA PRIVATE KEY", &vec![0; len]);
+            let header = format!("Proc-Type: 4,ENCRYPTED\nDEK-Info: {cipher},0011223344556677\n\n");
+            let key = key.replacen("KEY-----\n", &format!("KEY-----\n{header}"), 1);
+            Material::read(key.as_bytes(), &[password("sesame")]).keys[0]
+                .lock
+                .clone()
+        };
+        assert_eq!(lock_of(1024), Lock::WrongPassword, "{cipher}");
+        let Lock::Unreadable { why } = lock_of(1024 * 1024 + 8) else {
+            panic!("{cipher}: it was decrypted");
+        };
+        assert!(why.contains("too large"), "{why}");
+    }
+}
+
+#[test]
 fn whoever_takes_keys_into_use_opens_nothing_old() {
     let sesame = password("sesame");
     let blocks = old_keys();

@@ -51,12 +51,15 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
 /// `None`: there is no answer to the request in it.
 pub(super) fn parse(bytes: &[u8]) -> Option<HttpAnswer> {
     let mut status = None;
+    let mut is_login = false;
     let mut body = Vec::new();
     for frame in Frames(bytes).filter(|frame| frame.stream == STREAM) {
         match frame.kind {
             // 103 and the like come before the answer.
             HEADERS if status.is_none_or(|status| status < 200) => {
-                status = self::status(frame.block()?).or(status);
+                let mut block = frame.block()?;
+                status = self::status(&mut block).or(status);
+                is_login = frame.flags & END_HEADERS == 0 || may_ask_for_login(block);
             }
             DATA if body.len() < MAX_EXCERPT_BYTES => body.extend(frame.unpadded()?),
             _ => {}
@@ -69,7 +72,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<HttpAnswer> {
         server: None,
         clock_ahead_s: None,
         location: None,
-        challenge: None,
+        // What it says is not decoded; that it is there says enough.
+        challenge: (is_login && status == Some(401)).then(String::new),
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }
@@ -118,41 +122,89 @@ impl<'b> Iterator for Frames<'b> {
     }
 }
 
-/// RFC 7541 §6. A response begins with its status (RFC 9113 §8.3), so that what follows is not read.
-fn status(mut block: &[u8]) -> Option<u16> {
+/// RFC 7541 §6. A response begins with its status (RFC 9113 §8.3).
+fn status(block: &mut &[u8]) -> Option<u16> {
     // Changes of the table's size come before anything else (§4.2).
     while block.first()? & 0xe0 == 0x20 {
-        number(&mut block, 5)?;
+        number(block, 5)?;
     }
     let first = *block.first()?;
     if first & 0x80 != 0 {
-        let index = number(&mut block, 7)?;
+        let index = number(block, 7)?;
         return STATUSES
             .iter()
             .find(|(known, _)| *known == index)
             .map(|&(_, status)| status);
     }
-    let index = number(&mut block, if first & 0x40 == 0 { 4 } else { 6 })?;
-    if index == 0 && string(&mut block)? != b":status" {
+    let index = number(block, if first & 0x40 == 0 { 4 } else { 6 })?;
+    if index == 0 && string(block)? != (Coding::Plain, b":status") {
         return None;
     }
     if index != 0 && !STATUSES.iter().any(|(known, _)| *known == index) {
         return None;
     }
-    let digits = string(&mut block)?;
+    let digits = match string(block)? {
+        (Coding::Plain, text) => text.to_vec(),
+        (Coding::Huffman, text) => digits(text)?,
+    };
     let status = std::str::from_utf8(&digits).ok()?.parse().ok()?;
     (100..1000).contains(&status).then_some(status)
 }
 
-/// RFC 7541 §5.2. Of Huffman's code the digits alone are known: a status has nothing else.
-fn string(block: &mut &[u8]) -> Option<Vec<u8>> {
-    let is_huffman = block.first()? & 0x80 != 0;
+/// Whether `WWW-Authenticate` is among the fields; of fields that cannot be read to their end it may be one.
+fn may_ask_for_login(mut block: &[u8]) -> bool {
+    while !block.is_empty() {
+        if is_challenge(&mut block) != Some(false) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Reads one field.
+fn is_challenge(block: &mut &[u8]) -> Option<bool> {
+    let first = *block.first()?;
+    let prefix = match first {
+        0x80.. => 7,
+        0x40.. => 6,
+        0x20.. => return None,
+        _ => 4,
+    };
+    let index = number(block, prefix)?;
+    if index > STATIC_ENTRIES || (index == 0 && prefix == 7) {
+        return None;
+    }
+    let is_named = match index {
+        0 => WWW_AUTHENTICATE_NAMES.contains(&string(block)?),
+        index => index == WWW_AUTHENTICATE,
+    };
+    if prefix != 7 {
+        string(block)?;
+    }
+    Some(is_named)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Huffman,
+    Plain,
+}
+
+/// RFC 7541 §5.2.
+fn string<'b>(block: &mut &'b [u8]) -> Option<(Coding, &'b [u8])> {
+    let coding = if block.first()? & 0x80 == 0 {
+        Coding::Plain
+    } else {
+        Coding::Huffman
+    };
     let length = number(block, 7)?;
     let (text, rest) = block.split_at_checked(length)?;
     *block = rest;
-    if !is_huffman {
-        return Some(text.to_vec());
-    }
+    Some((coding, text))
+}
+
+/// Of Huffman's code the digits alone are known: a status has nothing else.
+fn digits(text: &[u8]) -> Option<Vec<u8>> {
     let mut digits = Vec::new();
     let (mut code, mut bits) = (0u32, 0);
     for byte in text.iter().take(MAX_DIGITS) {
@@ -239,6 +291,8 @@ const AUTHORITY: usize = 1;
 const PATH: usize = 4;
 const ACCEPT: usize = 19;
 const USER_AGENT: usize = 58;
+const WWW_AUTHENTICATE: usize = 61;
+const STATIC_ENTRIES: usize = 61;
 const STATUSES: &[(usize, u16)] = &[
     (8, 200),
     (9, 204),
@@ -247,6 +301,17 @@ const STATUSES: &[(usize, u16)] = &[
     (12, 400),
     (13, 404),
     (14, 500),
+];
+
+/// A name has one form in each coding (RFC 7541 Appendix B).
+const WWW_AUTHENTICATE_NAMES: [(Coding, &[u8]); 2] = [
+    (Coding::Plain, b"www-authenticate"),
+    (
+        Coding::Huffman,
+        &[
+            0xf1, 0xe3, 0xc2, 0xc3, 0xb5, 0x33, 0x96, 0xa4, 0x98, 0x83, 0x49, 0x7f,
+        ],
+    ),
 ];
 
 /// What a frame holds unless its receiver says otherwise (RFC 9113 §4.2).
@@ -305,6 +370,63 @@ mod tests {
         }
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None);
+    }
+
+    fn is_login(block: &[u8]) -> bool {
+        let read = parse(&answer(block, b"")).expect("an answer");
+        read.challenge.is_some()
+    }
+
+    #[test]
+    fn login_is_seen_however_its_header_is_written() {
+        let huffman = [WWW_AUTHENTICATE_NAMES[1].1, b"\x81\x1f"].concat();
+        for fields in [
+            &b"\x0f\x2e\x05Basic"[..],
+            b"\x7d\x05Basic",
+            b"\x00\x10www-authenticate\x05Basic",
+            b"\x40\x10www-authenticate\x05Basic",
+            &[&b"\x00\x8c"[..], &huffman].concat(),
+            // Behind others: content-type, server.
+            &[&b"\x5f\x82\xff\xff\x76\x01x\x00\x8c"[..], &huffman].concat(),
+        ] {
+            let block = [b"\x08\x03401", fields].concat();
+            assert!(is_login(&block), "{block:02x?}");
+        }
+    }
+
+    #[test]
+    fn answer_without_the_header_is_no_login() {
+        for block in [
+            &b"\x08\x03401"[..],
+            b"\x08\x03401\x5f\x82\xff\xff\x76\x01x\x90",
+            b"\x08\x03401\x00\x01x\x10www-authenticate",
+            // Not 401.
+            b"\x88\x7d\x05Basic",
+            b"\x08\x03403\x7d\x05Basic",
+        ] {
+            assert!(!is_login(block), "{block:02x?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_cannot_be_read_to_their_end_may_ask_for_a_login() {
+        for fields in [
+            &b"\x80"[..],
+            b"\xbe",
+            b"\x7e\x01x",
+            b"\x20",
+            b"\x00",
+            b"\x00\x7fx",
+            b"\x76\x7fx",
+            b"\xff\xff\xff\xff\xff",
+        ] {
+            let block = [b"\x08\x03401", fields].concat();
+            assert!(is_login(&block), "{block:02x?}");
+        }
+        let mut continued = Vec::new();
+        push_frame(&mut continued, HEADERS, 0, STREAM, b"\x08\x03401");
+        push_frame(&mut continued, DATA, END_STREAM, STREAM, b"");
+        assert!(parse(&continued).unwrap().challenge.is_some());
     }
 
     #[test]

@@ -83,6 +83,45 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "HTTP/2 alone, the page wants a password, and a certificate may come with it",
+        source: "https://nginx.org/en/docs/http/ngx_http_core_module.html#satisfy",
+        expect: Healthy,
+        build: |w| {
+            let address = w.nginx(&login().replace("ADDRESS ssl", "ADDRESS ssl http2"));
+            w.connect_bare(address).with("--alpn h2").shows(
+                &format!("{CURL_WITHOUT} --http2 -i"),
+                "www-authenticate: Basic",
+            )
+        },
+    },
+    Scenario {
+        name: "HTTP/2 alone, the page wants a password of a client of another CA (optional_no_ca)",
+        source: "https://nginx.org/en/docs/http/ngx_http_core_module.html#satisfy",
+        expect: Healthy,
+        build: |w| {
+            stranger(w);
+            let site = login().replace("optional;", "optional_no_ca;");
+            let address = w.nginx(&site.replace("ADDRESS ssl", "ADDRESS ssl http2"));
+            w.connect(address)
+                .with("--alpn h2")
+                .shows(&format!("{CURL} --http2 -i"), "www-authenticate: Basic")
+        },
+    },
+    Scenario {
+        name: "the API wants a token and says so in its documents alone, and a certificate may come instead",
+        source: "https://kubernetes.io/docs/reference/access-authn-authz/authentication/",
+        expect: Healthy,
+        build: |w| {
+            let token = "if ($http_authorization = \"\") { return 401; }";
+            let address = w.nginx(&PLAIN_NGINX.replace(
+                "location / {",
+                &format!("ssl_client_certificate FOLDER/root.pem; ssl_verify_client optional; location / {{ {token}"),
+            ));
+            w.connect_bare(address)
+                .shows(CURL_WITHOUT, "401 Authorization Required")
+        },
+    },
+    Scenario {
         name: "HTTP/2 alone, client of another CA",
         source: "https://github.com/chromium/badssl.com/issues/546",
         expect: Root(&[Cause::ClientCaNotTrusted]),
@@ -281,6 +320,15 @@ fn asking(how: &str, otherwise: &str) -> String {
             "ssl_client_certificate FOLDER/root.pem; ssl_verify_client {how}; ssl_verify_depth 3; \
              location / {{ if ($ssl_client_verify != SUCCESS) {{ {otherwise}; }}"
         ),
+    )
+}
+
+/// nginx that asks for a certificate and insists on a password.
+fn login() -> String {
+    PLAIN_NGINX.replace(
+        "location / { return 200 ok; }",
+        "ssl_client_certificate FOLDER/root.pem; ssl_verify_client optional; \
+         auth_basic staff; auth_basic_user_file FOLDER/root.pem; root FOLDER;",
     )
 }
 

@@ -109,7 +109,8 @@ fn is_turned_away(case: &Case<'_>, none: &Attempt, own: Option<&Attempt>) -> boo
     }
     match own {
         Some(own) => outcome(own) == Outcome::Admitted,
-        None => says_certificate(http) || is_said_to_every_path(case, none),
+        // An API wants a token in just these words, and names it in its own documents.
+        None => says_certificate(http) || (http.status == 403 && is_said_to_every_path(case, none)),
     }
 }
 
@@ -121,7 +122,6 @@ fn is_said_to_every_path(case: &Case<'_>, none: &Attempt) -> bool {
     };
     let status = |attempt: &Attempt| attempt.http.as_ref().map(|http| http.status);
     is_named(none)
-        || status(none) == Some(401)
         || case.attempts(Speech::Tls).any(|other| {
             other.trial.certificate == Shown::None
                 && other.trial.sni == none.trial.sni
