@@ -56,7 +56,7 @@ impl Sight {
     #[must_use]
     pub fn is_same_file(&self, earlier: &Self) -> bool {
         match (self.0, earlier.0) {
-            (Some([now, ..]), Some([then, ..])) => now == then || now < 0 || then < 0,
+            (Some([now, ..]), Some([then, ..])) => now == then,
             _ => true,
         }
     }
@@ -84,12 +84,13 @@ impl Sight {
         (seen, read.map(|_| bytes))
     }
 
-    /// A file that was changed just now may change once more without another date: it is looked at again.
+    /// A file that was changed just now may change once more without another date: it is looked at again. Which file it was is known.
     fn settled(features: [i128; 4], now: SystemTime) -> Self {
         let [.., changed] = features;
         let age = nanoseconds(now).abs_diff(changed);
         if age < CLOCK_GRAIN.as_nanos() {
-            UNSEEN
+            let [file, ..] = features;
+            Self(Some([file, -1, -1, -1]))
         } else {
             Self(Some(features))
         }
@@ -188,9 +189,6 @@ fn nanoseconds(time: SystemTime) -> i128 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().cast_signed()
 }
-
-/// Unlike whatever can be seen, so that the first look finds a change.
-const UNSEEN: Sight = Sight(Some([-1; 4]));
 
 /// As often as an operator may be waited for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -312,8 +310,13 @@ mod tests {
     fn file_that_may_change_without_another_date_is_looked_at_again() {
         let features = [1, 2, 3, 5_000_000_000];
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        assert_eq!(Sight::settled(features, at(5_001)), UNSEEN);
         let settled = Sight(Some(features));
+        let fresh = Sight::settled(features, at(5_001));
+        assert_ne!(fresh, settled);
+        assert!(fresh.is_same_file(&settled), "which file it is can be told");
+        let [file, others @ ..] = features;
+        let other = Sight(Some([file + 1, others[0], others[1], others[2]]));
+        assert!(!other.is_same_file(&fresh) && !fresh.is_same_file(&other));
         assert_eq!(Sight::settled(features, at(5_011)), settled);
         // A clock elsewhere that is fast does not keep it unsettled for ever.
         assert_eq!(Sight::settled(features, at(1_000)), settled);
@@ -332,7 +335,6 @@ mod tests {
         fs::rename(at("next"), at("file")).expect("writable");
         assert!(!Sight::of(&at("file")).is_same_file(&before));
         // Changed just now: nobody can tell.
-        assert!(UNSEEN.is_same_file(&before) && before.is_same_file(&UNSEEN));
     }
 
     #[test]
