@@ -56,7 +56,8 @@ impl Known {
     }
 }
 
-/// At most twice as many are in the map as are held, and this many more; those are bounded by what holds them: connections and sessions.
+/// The map is swept at twice what was held at the last sweep, so that it has at most twice as many as were ever held at once, or this many; those
+/// are bounded by what holds them: connections and sessions.
 const MIN_SWEPT: usize = 64;
 
 #[cfg(test)]
