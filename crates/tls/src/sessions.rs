@@ -123,6 +123,8 @@ type Key = [u8; 32];
 struct Limits {
     entries: usize,
     bytes: usize,
+    /// Of one session: whoever has more shakes hands in full each time, and makes nobody else do so.
+    session_bytes: usize,
 }
 
 impl SessionStore {
@@ -137,6 +139,9 @@ impl SessionStore {
 
     pub(crate) fn put(&self, key: &[u8], value: &[u8], origin: Origin) {
         let Ok(key) = Key::try_from(key) else { return };
+        if value.len() > self.limits.session_bytes {
+            return;
+        }
         let value = Kept::new(value, &origin);
         let mut sessions = self.lock();
         sessions.remove(&key);
@@ -224,6 +229,7 @@ const MAX_CUTS: usize = 3;
 const LIMITS: Limits = Limits {
     entries: 32 * 1024,
     bytes: 64 * 1024 * 1024,
+    session_bytes: 16 * 1024,
 };
 
 #[cfg(test)]
@@ -239,7 +245,12 @@ mod tests {
     use super::*;
 
     fn store(entries: usize, bytes: usize) -> SessionStore {
-        SessionStore::with_limits("test".into(), Limits { entries, bytes })
+        let limits = Limits {
+            entries,
+            bytes,
+            session_bytes: 10_000,
+        };
+        SessionStore::with_limits("test".into(), limits)
     }
 
     fn put(store: &SessionStore, key: u8, length: usize) {
@@ -271,6 +282,14 @@ mod tests {
         assert_eq!(held(&store), [4, 5]);
         put(&store, 6, 2000);
         assert_eq!(held(&store), [] as [u8; 0]);
+    }
+
+    #[test]
+    fn session_that_is_too_large_is_not_kept_and_evicts_nobody() {
+        let store = store(100, 1000);
+        put(&store, 1, 400);
+        put(&store, 2, 10_001);
+        assert_eq!(held(&store), [1]);
     }
 
     #[test]
