@@ -1,6 +1,8 @@
 //! A gateway for as long as somebody wants to watch: reloads under load, handshakes that fail, floods. Here a few of each; `bench/gateway/*`
 //! asks for the figures of the README.
 
+mod resting;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -9,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_runtime::descriptors::raise_descriptor_limit;
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::Client;
 use countersign_testkit::ephemeral;
@@ -25,8 +26,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::http::Connection;
-use crate::installation::{Installation, Issued};
+use crate::installation::{Installation, Issued, text};
 use crate::metrics::{metrics_address, plain_get};
+use crate::service_manager::launched;
+
+use resting::{Resting, most_in_one_process};
 
 /// What the command line of a long run says, or what suits a test.
 fn count(variable: &str, otherwise: usize) -> usize {
@@ -406,30 +410,22 @@ async fn asked(stream: &mut TlsStream<TcpStream>) -> std::io::Result<()> {
 async fn flood_from_one_network_leaves_idle_and_new_clients_of_others_alone() {
     let idle = count("COUNTERSIGN_IDLE", 200);
     let asks = (idle / 20).clamp(30, 1000);
-    raise_descriptor_limit().expect("may be raised");
-    let installation = Installation::new();
-    let you = installation.issue("client", "you", &[]);
-    let address = ephemeral::address();
-    let process = installation.serve(&format!(
-        "[gateway]\nworkers = 1\nmetrics_address = \"{}\"\n\
-         [[gateway.listener]]\naddress = \"{address}\"\nidle_timeout = \"1h\"\n\
-         [gateway.listener.limits]\nhandshakes_per_second = 20\nnetwork_bits_ipv4 = 24\n\
-         [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [{{ cn = \"you\" }}]\n",
-        ephemeral::address()
-    ));
+    let parts = idle.div_ceil(most_in_one_process());
+    let part = idle.div_ceil(parts);
+    let (authority, address) = (Installation::new(), ephemeral::address());
+    let you = authority.issue("client", "you", &[]);
+    let server = authority.issue("server", "localhost", &[]);
+    // More connections than one process may have are had by several, which share an address.
+    let installations: Vec<Installation> = (0..parts).map(|_| Installation::new()).collect();
+    let processes: Vec<Process> = installations
+        .iter()
+        .map(|installation| limited(installation, &server, address, parts > 1))
+        .collect();
+    println!("{parts} gateways, {part} connections each");
+    let resting: Vec<Resting> = (0..parts)
+        .map(|number| Resting::start(number * part..idle.min((number + 1) * part), &you, address))
+        .collect();
     let client = you.client(Protocol::Http1Tls13);
-    let mut resting = Vec::with_capacity(idle);
-    for number in 0..idle {
-        // 15 of each network: below its rate, however fast they come.
-        let network = u32::try_from(number / 15).expect("few");
-        let host = u32::try_from(number % 15).expect("few") + 1;
-        let source = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 16, 0, 0)) + network * 256 + host);
-        let stream = connect_from(source, &client, address).await;
-        resting.push(stream.unwrap_or_else(|error| panic!("{source}: {error}")));
-        if resting.len() % (PROGRESS * 10) == 0 {
-            println!("{} of {idle} connections", resting.len());
-        }
-    }
     let ask = async |number: usize| {
         let network = u8::try_from(number % 250).expect("small");
         let source = Ipv4Addr::new(
@@ -470,8 +466,8 @@ async fn flood_from_one_network_leaves_idle_and_new_clients_of_others_alone() {
     while let Some(ended) = flood.join_next().await {
         ended.expect("no panic");
     }
-    for stream in resting.iter_mut().step_by((idle / 50).max(1)) {
-        asked(stream).await.expect("it was left alone");
+    for resting in resting {
+        resting.assert_alive();
     }
     // What repeats is told again when a window ends, and each window is twice as long as the one before.
     let ended = (begun.elapsed().as_secs() / FIRST_WINDOW_S + 1).ilog2();
@@ -479,11 +475,43 @@ async fn flood_from_one_network_leaves_idle_and_new_clients_of_others_alone() {
     println!(
         "{idle} idle connections; a new connection and its first answer took {quiet} before, {flooded} while one network tried {attempts} times"
     );
-    let metrics = plain_get(metrics_address(&process), "/metrics", "");
-    assert!(metrics.contains("cause=\"rate-limited\""), "{metrics}");
-    let lines = process.log().matches("rate-limited").count();
-    let bound = usize::from(FLOODERS) * (1 + ended as usize) + 10;
+    let (mut limited, mut lines) = (0, 0);
+    for process in &processes {
+        let metrics = plain_get(metrics_address(process), "/metrics", "");
+        limited += usize::from(metrics.contains("cause=\"rate-limited\""));
+        lines += process.log().matches("rate-limited").count();
+    }
+    // The system spreads the flood over the processes.
+    assert!(limited > 0, "nobody was limited");
+    let bound = parts * (usize::from(FLOODERS) * (1 + ended as usize) + 10);
     assert!(lines <= bound, "{lines} lines of a flood of {attempts}");
+}
+
+/// A gateway that admits `you` of the authority that its certificate is from, and twenty handshakes a second of each network.
+fn limited(
+    installation: &Installation,
+    server: &Issued,
+    address: SocketAddr,
+    is_shared: bool,
+) -> Process {
+    let toml = format!(
+        "[gateway]\nworkers = 1\nmetrics_address = \"{}\"\n\
+         [trust.clients]\nbundle = \"{}\"\n\
+         [[gateway.listener]]\nname = \"front\"\naddress = \"{address}\"\nidle_timeout = \"1h\"\n\
+         trust = [\"clients\"]\ncertificate = \"{}\"\nkey = \"{}\"\n\
+         [gateway.listener.limits]\nhandshakes_per_second = 20\nnetwork_bits_ipv4 = 24\n\
+         [[gateway.listener.route]]\nupstream = \"demo\"\nallow = [{{ cn = \"you\", bundle = \"clients\" }}]\n",
+        ephemeral::address(),
+        text(&server.ca()),
+        text(&server.certificate()),
+        text(&server.key()),
+    );
+    if !is_shared {
+        return installation.serve(&toml);
+    }
+    installation.write("countersign.toml", &toml);
+    Process::try_start_as(launched(installation, "shared", address, "front"))
+        .unwrap_or_else(|log| panic!("it does not start:\n{log}"))
 }
 
 /// Median and 99th percentile of so many asks, one after the other.

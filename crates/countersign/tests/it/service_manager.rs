@@ -168,8 +168,10 @@ for name in names.split(':'):
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == 'shared':
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((address, int(port) if not passed else 0))
-    if kind == 'listening':
+    if kind in ('listening', 'shared'):
         made.listen()
     passed.append(made)
 held = [os.dup2(os.dup(made.fileno()), 100 + index) for index, made in enumerate(passed)]
@@ -179,7 +181,13 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(passed)), LIST
 os.execv(sys.argv[5], sys.argv[5:])
 ";
 
-fn launched(installation: &Installation, kind: &str, address: SocketAddr, names: &str) -> Command {
+/// `countersign run -c countersign.toml` with a socket for each of `names`; the kind `shared` has one address with other processes.
+pub(crate) fn launched(
+    installation: &Installation,
+    kind: &str,
+    address: SocketAddr,
+    names: &str,
+) -> Command {
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
     let launcher = ["python3", "-c", LAUNCHER, kind, &ip, &port, names];
     run(installation, &launcher)
