@@ -1,7 +1,9 @@
 //! Access events: one a request, one a tunnel, at debug level in the target `access`. What is not asked for costs nothing.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
+use countersign_tls::acceptor::Session;
 use http::{Request, StatusCode, Uri};
 use tokio::time::Instant;
 
@@ -35,7 +37,7 @@ impl RequestEvent {
                 method: request.method().clone(),
                 host: host.map_or_else(
                     |_| String::new(),
-                    |host| printable(String::from_utf8_lossy(host)),
+                    |host| shown(&String::from_utf8_lossy(host)).into_owned(),
                 ),
                 uri: request.uri().clone(),
             }
@@ -43,25 +45,55 @@ impl RequestEvent {
     }
 
     pub(crate) fn end(self, caller: &Caller, status: StatusCode) {
-        let session = &caller.session;
+        let (session, view) = (&caller.session, caller.view());
+        let client = view.shown_client.get_or_init(|| ShownClient::new(session));
         tracing::debug!(
             target: "access",
             listener = caller.listener.name,
-            src.addr = %session.source,
+            src.addr = %client.source,
             src.front = session.front.map(tracing::field::display),
-            src.id = session.peer.as_ref().map(|peer| printable(peer.principal())),
+            src.id = client.id.as_deref(),
             tls = session.protocol,
             resumed = session.resumed,
             shadow.certificate = session.shadow.as_ref().map(printable),
             method = %self.method,
             host = self.host,
-            path = printable(self.uri.path()),
+            path = &*shown(self.uri.path()),
             status = status.as_u16(),
             duration_ms = milliseconds_since(self.begun),
             "request"
         );
     }
 }
+
+/// What the lines of a connection's requests have in common.
+pub(crate) struct ShownClient {
+    source: String,
+    id: Option<String>,
+}
+
+impl ShownClient {
+    fn new(session: &Session) -> Self {
+        let peer = session.peer.as_ref();
+        Self {
+            source: session.source.to_string(),
+            id: peer.map(|peer| printable(peer.principal())),
+        }
+    }
+}
+
+/// What [`printable`] makes of it, which of most is the same.
+fn shown(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte| matches!(byte, b' '..=b'~') && byte != b'\\';
+    if text.len() <= PLAIN_BYTES && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(printable(text))
+    }
+}
+
+/// Short enough for [`printable`] to cut nothing.
+const PLAIN_BYTES: usize = 256;
 
 /// How a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,4 +174,30 @@ fn add(sum: &Cell<u64>, count: usize) {
         sum.get()
             .saturating_add(u64::try_from(count).unwrap_or(u64::MAX)),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_is_what_is_printable() {
+        let long = "x".repeat(1000);
+        for text in [
+            "",
+            "/",
+            "/orders/1?a=\"b\"",
+            "a\\b",
+            "a\nb",
+            "a\u{1b}[2J",
+            "a\u{7f}b",
+            "\u{fc}",
+            "a\u{202e}b",
+            &long,
+            &long[..PLAIN_BYTES],
+            &long[..=PLAIN_BYTES],
+        ] {
+            assert_eq!(shown(text), printable(text), "{text:?}");
+        }
+    }
 }

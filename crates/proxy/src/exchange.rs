@@ -6,7 +6,7 @@ mod forwarding;
 mod glass;
 mod judging;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use hyper::body::{Body, Incoming};
 
 use self::forwarding::forward;
 use self::judging::refuse;
-use crate::access::RequestEvent;
+use crate::access::{RequestEvent, ShownClient};
 use crate::activity::Activity;
 use crate::body::ToClient;
 use crate::connection::{Kit, StreamEnd, Tunnel};
@@ -76,9 +76,11 @@ pub(crate) struct Caller {
 }
 
 /// What is served and what is said of the client, until a reload changes it.
-struct View {
+pub(crate) struct View {
     serving: Arc<Serving>,
     identity: IdentityHeaders,
+    /// In access lines, where somebody asks for them.
+    pub(crate) shown_client: OnceCell<ShownClient>,
 }
 
 pub(crate) struct ReadHost {
@@ -258,7 +260,7 @@ impl Caller {
         self.host.borrow_mut().take();
     }
 
-    fn view(&self) -> Rc<View> {
+    pub(crate) fn view(&self) -> Rc<View> {
         let serving = self.listener.serving.load();
         let mut view = self.view.borrow_mut();
         match &*view {
@@ -270,6 +272,7 @@ impl Caller {
                 let fresh = Rc::new(View {
                     serving: Arc::clone(&serving),
                     identity,
+                    shown_client: OnceCell::new(),
                 });
                 *view = Some(Rc::clone(&fresh));
                 fresh
@@ -332,7 +335,7 @@ pub(crate) async fn exchange(
     }
     let mut response = match glass::admit(&caller, &parts).await {
         Ok((view, admitted)) if is_connect => {
-            connecting::connect(&caller, &view, admitted, parts, busy).await
+            Box::pin(connecting::connect(&caller, &view, admitted, parts, busy)).await
         }
         Ok((view, admitted)) => forward(&caller, &view, admitted, parts, body, busy).await,
         Err(refusing) => refuse(&caller, refusing, &parts),

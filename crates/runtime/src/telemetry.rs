@@ -4,9 +4,11 @@
 //! finished line to a bounded queue, and one writer thread empties it. When the queue is full, lines are dropped and
 //! counted, and the count is logged as soon as there is room again.
 
+mod access;
+mod lines;
+
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +19,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+use self::access::AccessLines;
+use self::lines::{LineMaker, Lines};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -72,16 +77,15 @@ pub enum InitLoggingError {
 #[derive(Debug)]
 #[must_use = "dropped at once, it flushes nothing"]
 pub struct LogGuard {
-    queue: mpsc::Sender<Entry>,
+    lines: Arc<Lines>,
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let (done, flushed) = mpsc::sync_channel(1);
-        if self.queue.send(Entry::Flush(done)).is_ok() {
-            // Nobody is left to tell when it fails.
-            let _ = flushed.recv_timeout(FLUSH_LIMIT);
-        }
+        self.lines.flush(done);
+        // Nobody is left to tell when it fails.
+        let _ = flushed.recv_timeout(FLUSH_LIMIT);
     }
 }
 
@@ -95,135 +99,32 @@ fn logging_to(
         filter: filter.to_owned(),
         reason,
     })?;
-    let backlog = Arc::new(Backlog::default());
-    let (queue, entries) = mpsc::channel();
+    let lines = Arc::new(Lines::default());
     thread::Builder::new()
         .name("log-writer".to_owned())
         .spawn({
-            let backlog = Arc::clone(&backlog);
-            move || write_lines(&entries, &backlog, sink, format)
+            let lines = Arc::clone(&lines);
+            move || lines.write_to(sink, format)
         })
         .map_err(|reason| InitLoggingError::Thread { reason })?;
     let guard = LogGuard {
-        queue: queue.clone(),
+        lines: Arc::clone(&lines),
     };
-    let lines = Arc::new(LineQueue {
-        queue,
-        backlog,
-        colour,
-    });
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(parsed)
-        .with_writer(lines);
+        .with_writer(LineMaker { lines, colour });
     let dispatch = match format {
-        LogFormat::Json => subscriber.json().flatten_event(true).into(),
-        LogFormat::Text => subscriber.with_ansi(colour).into(),
+        LogFormat::Json => subscriber
+            .json()
+            .flatten_event(true)
+            .map_event_format(|other| AccessLines { format, other })
+            .into(),
+        LogFormat::Text => subscriber
+            .with_ansi(colour)
+            .map_event_format(|other| AccessLines { format, other })
+            .into(),
     };
     Ok((dispatch, guard))
-}
-
-#[derive(Debug)]
-enum Entry {
-    Flush(mpsc::SyncSender<()>),
-    Line(String),
-}
-
-/// What the threads that log share with the writer.
-#[derive(Debug, Default)]
-struct Backlog {
-    bytes: AtomicUsize,
-    dropped: AtomicU64,
-}
-
-/// The end of the queue that events are written to: one `write` per event.
-#[derive(Debug)]
-struct LineQueue {
-    queue: mpsc::Sender<Entry>,
-    backlog: Arc<Backlog>,
-    colour: bool,
-}
-
-impl Write for &LineQueue {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let line = one_line(&String::from_utf8_lossy(event), self.colour);
-        let bytes = line.len();
-        if self.backlog.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_QUEUED_BYTES {
-            self.backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.backlog.dropped.fetch_add(1, Ordering::Relaxed);
-        } else {
-            // Fails only when the writer thread is gone: then there is no log to complain to.
-            let _ = self.queue.send(Entry::Line(line));
-        }
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Escapes control characters inside the event: a line break that a peer put into a name must not begin a line of its
-/// own. The formatter escapes ESC in values; those left are its own colours. (JSON arrives escaped.)
-fn one_line(event: &str, colour: bool) -> String {
-    let event = event.strip_suffix('\n').unwrap_or(event);
-    let mut line = String::with_capacity(event.len() + 1);
-    for character in event.chars() {
-        if character.is_control() && character != '\t' && !(colour && character == '\x1b') {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line.push('\n');
-    line
-}
-
-fn write_lines(
-    entries: &mpsc::Receiver<Entry>,
-    backlog: &Backlog,
-    mut sink: impl Write,
-    format: LogFormat,
-) {
-    let mut unreported = 0;
-    while let Ok(first) = entries.recv() {
-        // Drops are reported when the queue was empty for once, or else each LINES_PER_REPORT lines: under lasting
-        // overload a report after each line would double it.
-        for entry in std::iter::once(first)
-            .chain(entries.try_iter())
-            .take(LINES_PER_REPORT)
-        {
-            match entry {
-                Entry::Flush(done) => {
-                    report_dropped(&mut unreported, backlog, &mut sink, format);
-                    // The guard may have stopped waiting.
-                    let _ = done.send(());
-                }
-                Entry::Line(line) => {
-                    backlog.bytes.fetch_sub(line.len(), Ordering::Relaxed);
-                    unreported += u64::from(sink.write_all(line.as_bytes()).is_err());
-                }
-            }
-        }
-        report_dropped(&mut unreported, backlog, &mut sink, format);
-    }
-}
-
-/// Writes how many lines were lost, and flushes. What cannot be reported now stays in `unreported`.
-fn report_dropped(
-    unreported: &mut u64,
-    backlog: &Backlog,
-    sink: &mut impl Write,
-    format: LogFormat,
-) {
-    *unreported += backlog.dropped.swap(0, Ordering::Relaxed);
-    if *unreported > 0
-        && sink
-            .write_all(dropped_line(*unreported, format).as_bytes())
-            .is_ok()
-    {
-        *unreported = 0;
-    }
-    let _ = sink.flush();
 }
 
 /// Made by hand: as an event it would pass the filter and the full queue, and be dropped itself.
@@ -246,25 +147,22 @@ fn dropped_line(dropped: u64, format: LogFormat) -> String {
     line
 }
 
-// Ten seconds of 1 000 access lines of 400 bytes per second: the pause that rotating a log or a stopped terminal may cost.
-const MAX_QUEUED_BYTES: usize = 4 << 20;
-
-// About one report per second at the rate above.
-const LINES_PER_REPORT: usize = 1_000;
-
 // A supervisor waits 10 s (Kubernetes: 30 s) in all before it kills; the drain needs most of that.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::lines::MAX_QUEUED_BYTES;
     use super::*;
 
     /// Keeps what is written; each write first waits for a token when a gate is there.
     #[derive(Clone, Default)]
     struct Sink {
         written: Arc<Mutex<Vec<u8>>>,
+        writes: Arc<AtomicU64>,
         gate: Option<Arc<Mutex<mpsc::Receiver<()>>>>,
     }
 
@@ -280,6 +178,7 @@ mod tests {
                 // An error means that the gate is open for good.
                 let _ = gate.lock().expect("no panic").recv();
             }
+            self.writes.fetch_add(1, Ordering::Relaxed);
             self.written
                 .lock()
                 .expect("no panic")
@@ -385,6 +284,144 @@ mod tests {
                 LogFormat::Text => format!("dropped={dropped}"),
             };
             assert!(report.contains(&number), "{report}, kept {kept} of {sent}");
+        }
+    }
+
+    /// The line without its time, as `tracing-subscriber` writes it where nobody has a faster way.
+    fn expected(format: LogFormat, act: impl FnOnce()) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink {
+            written: Arc::clone(&written),
+            ..Sink::default()
+        };
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || sink.clone());
+        let dispatch: Dispatch = match format {
+            LogFormat::Json => subscriber.json().flatten_event(true).into(),
+            LogFormat::Text => subscriber.with_ansi(false).into(),
+        };
+        tracing::dispatcher::with_default(&dispatch, act);
+        let text = written.lock().expect("no panic").clone();
+        String::from_utf8(text).expect("text")
+    }
+
+    /// Replaces the time, which has the same form everywhere.
+    fn without_time(line: &str) -> String {
+        let digits = |text: &str| text.replace(|it: char| it.is_ascii_digit(), "0");
+        let (time, rest) = line
+            .split_once('Z')
+            .unwrap_or_else(|| panic!("no time in {line}"));
+        format!("{}Z{rest}", digits(time))
+    }
+
+    #[test]
+    fn access_line_is_what_the_general_formatter_writes() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            for value in [
+                "",
+                "/orders",
+                "a \"quoted\" \\ b",
+                "it's",
+                "M\u{fc}ller \u{1f600}",
+                "{}",
+            ] {
+                let act = || {
+                    tracing::debug!(
+                        target: "access",
+                        listener = value,
+                        src.addr = %value,
+                        src.front = Option::<&str>::None,
+                        resumed = true,
+                        count = 7_u64,
+                        below = -7_i64,
+                        share = 0.5,
+                        end = ?value,
+                        "{value}"
+                    );
+                    tracing::info!(target: "access", value, "request");
+                };
+                let ours = logged(format, "debug", act);
+                let theirs = expected(format, act);
+                assert_eq!(ours.lines().count(), 2, "{ours}");
+                for (ours, theirs) in ours.lines().zip(theirs.lines()) {
+                    assert_eq!(without_time(ours), without_time(theirs));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn access_line_stays_json_and_one_line_whatever_a_peer_says() {
+        let value: String = (0..0xa0)
+            .filter_map(char::from_u32)
+            .chain(['\u{2028}', '\u{202e}'])
+            .collect();
+        let act = || tracing::debug!(target: "access", path = value, shown = %value, "request");
+        let text = logged(LogFormat::Json, "debug", act);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(line["path"], value, "{text}");
+        assert_eq!(line["shown"], value, "{text}");
+        let text = logged(LogFormat::Text, "debug", act);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            !text.trim_end().replace('\t', "").contains(char::is_control),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn access_lines_that_come_together_are_written_together_and_in_order() {
+        let (open, gate) = mpsc::channel();
+        let sink = Sink {
+            gate: Some(Arc::new(Mutex::new(gate))),
+            ..Sink::default()
+        };
+        let (dispatch, guard) =
+            logging_to(sink.clone(), LogFormat::Text, "debug", false).expect("logging begins");
+        tracing::dispatcher::with_default(&dispatch, || {
+            for number in 0..1000 {
+                tracing::debug!(target: "access", number, "request");
+                if number % 100 == 0 {
+                    tracing::warn!(number, "another");
+                }
+            }
+        });
+        drop(open);
+        drop(guard);
+        let text = sink.text();
+        let numbers = text.lines().filter_map(|line| line.rsplit_once("number="));
+        let numbers: Vec<u32> = numbers.filter_map(|it| it.1.parse().ok()).collect();
+        let sent = (0..1000).flat_map(|it| vec![it; if it % 100 == 0 { 2 } else { 1 }]);
+        assert!(numbers.iter().copied().eq(sent), "{text}");
+        let writes = sink.writes.load(Ordering::Relaxed);
+        assert!(writes < 100, "{writes} writes of {} lines", numbers.len());
+    }
+
+    #[test]
+    fn line_is_written_without_another_or_the_end_behind_it() {
+        for target in ["access", "other"] {
+            let sink = Sink::default();
+            let (dispatch, guard) =
+                logging_to(sink.clone(), LogFormat::Text, "debug", false).expect("logging begins");
+            tracing::dispatcher::with_default(&dispatch, || {
+                for number in 0..3 {
+                    if target == "access" {
+                        tracing::debug!(target: "access", number, "shown");
+                    } else {
+                        tracing::debug!(number, "shown");
+                    }
+                    let wanted = format!("shown number={number}\n");
+                    let limit = std::time::Instant::now() + Duration::from_secs(10);
+                    while !sink.text().ends_with(&wanted) {
+                        assert!(std::time::Instant::now() < limit, "{}", sink.text());
+                        thread::yield_now();
+                    }
+                }
+            });
+            drop(guard);
         }
     }
 
