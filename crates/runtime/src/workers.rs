@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Builder;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
 /// A set of running worker threads. Dropping it leaves them running; stop them through a [`Drain`](crate::drain::Drain)
@@ -45,7 +45,7 @@ impl Workers {
                     let _ended = ended;
                     // The sender is gone without a word when a later thread could not be made.
                     if started.recv().is_ok() {
-                        LocalSet::new().block_on(&runtime, async move { make(index).await });
+                        LocalSet::new().block_on(&runtime, beside(move || make(index)));
                     }
                 })?;
             threads.push(thread);
@@ -80,6 +80,16 @@ impl Workers {
     }
 }
 
+/// What a `LocalSet` blocks on is polled again whenever any of its tasks has something to do: as a task, only for its own sake.
+async fn beside<Fut: Future<Output = ()> + 'static>(make: impl FnOnce() -> Fut + 'static) {
+    let worker = spawn_local(async move { make().await });
+    if let Err(error) = worker.await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// A worker thread ended by panic: our bug.
 #[derive(Debug, thiserror::Error)]
 #[error("worker {worker} panicked: {message}")]
@@ -100,8 +110,12 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
     use std::rc::Rc;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
@@ -131,13 +145,41 @@ mod tests {
     fn worker_may_hold_and_spawn_what_is_not_send() {
         let workers = Workers::spawn("gateway", 1, |_| async {
             let shared = Rc::new(7);
-            let task = tokio::task::spawn_local({
+            let task = spawn_local({
                 let shared = Rc::clone(&shared);
                 async move { *shared }
             });
             assert_eq!(task.await.expect("no panic"), *shared);
         });
         workers.expect("threads start").join().expect("no panic");
+    }
+
+    #[test]
+    fn worker_is_not_asked_for_what_its_tasks_wait_for() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let workers = Workers::spawn("gateway", 1, {
+            let asked = Arc::clone(&asked);
+            move |_| {
+                let asked = Arc::clone(&asked);
+                let mut task = None;
+                poll_fn(move |cx| {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    let task = task.get_or_insert_with(|| {
+                        spawn_local(async {
+                            for _ in 0..100 {
+                                // Through the runtime's driver, as what comes from a socket.
+                                tokio::time::sleep(Duration::from_millis(1)).await;
+                            }
+                        })
+                    });
+                    Pin::new(task)
+                        .poll(cx)
+                        .map(|ended| ended.expect("no panic"))
+                })
+            }
+        });
+        workers.expect("threads start").join().expect("no panic");
+        assert_eq!(asked.load(Ordering::SeqCst), 2, "at first and at the end");
     }
 
     #[test]
