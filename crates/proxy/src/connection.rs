@@ -10,6 +10,7 @@ mod preface;
 mod refused;
 mod relay;
 mod rest;
+mod seldom;
 mod stream;
 mod tunnel;
 
@@ -38,6 +39,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 pub(crate) use self::relay::open_one_of;
 use self::rest::rest;
+use self::seldom::Seldom;
 pub(crate) use self::stream::{ClientStream, StreamEnd};
 pub(crate) use self::tunnel::Tunnel;
 use crate::activity::{Activity, Observed, Waiting};
@@ -268,7 +270,8 @@ async fn serve_h2<S: AsyncRead + AsyncWrite + Unpin + 'static>(io: Io<S>, caller
         service_fn(move |request| {
             let activity = Rc::clone(&caller.activity);
             let is_over = activity.abandons().is_some();
-            let answer = (!is_over).then(|| exchange(Rc::clone(&caller), request));
+            // On the heap: its stream is moved twice before it becomes a task.
+            let answer = (!is_over).then(|| Box::pin(exchange(Rc::clone(&caller), request)));
             async move {
                 let Some(answer) = answer else {
                     return Err(NotTaken::TooLate(h2::Reason::REFUSED_STREAM.into()));
@@ -322,6 +325,7 @@ enum Ended {
 async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended {
     let mut withdrawn = pin!(caller.session.lifeline.cut());
     let mut draining = pin!(caller.listener.drain.draining());
+    let seldom = Seldom::new();
     let (head_limit, idle_limit) = {
         let serving = caller.listener.serving.load();
         (
@@ -340,12 +344,17 @@ async fn drive<C: Served>(mut connection: Pin<&mut C>, caller: &Caller) -> Ended
     let mut is_finishing = false;
     let mut last_answers: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|cx| {
-        if withdrawn.as_mut().poll(cx).is_ready() || caller.poll_cut(cx).is_ready() {
+        if caller.poll_cut(cx).is_ready() {
             return Poll::Ready(Ended::Withdrawn);
         }
-        if !is_finishing && draining.as_mut().poll(cx).is_ready() {
-            is_finishing = true;
-            connection.as_mut().finish();
+        if let Some(cx) = &mut seldom.woken(cx) {
+            if withdrawn.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ended::Withdrawn);
+            }
+            if !is_finishing && draining.as_mut().poll(cx).is_ready() {
+                is_finishing = true;
+                connection.as_mut().finish();
+            }
         }
         loop {
             if let Poll::Ready(finished) = connection.as_mut().poll(cx) {
@@ -601,6 +610,7 @@ mod tests {
             ("bytes", size_of_two(relay::serve::<Stream>), 920),
             ("its caller", size_of::<Caller>(), 400),
             ("its stream", size_of::<Stream>(), 8),
+            ("a request", size_of_two(exchange), 4_800),
         ];
         for (what, size, limit) in sizes {
             assert!(size <= limit, "{what}: {size} bytes, and not {limit}");

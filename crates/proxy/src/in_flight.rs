@@ -4,7 +4,6 @@
 //! a request costs an entry in a map and no timer, and an idle connection costs nothing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::exchange::{Caller, ReadHost};
 use crate::factors::Proof;
 use crate::headers::sent::SentHeaders;
+use crate::own_keys::OwnKeyMap;
 use crate::upstream::{Upstream, Vouched};
 
 /// Held by whoever is told to end, dropped when it has ended.
@@ -25,7 +25,7 @@ pub(crate) type Awaited = mpsc::Sender<Infallible>;
 
 /// One worker's.
 pub(crate) struct InFlight {
-    exchanges: RefCell<HashMap<u64, Exchange>>,
+    exchanges: RefCell<OwnKeyMap<u64, Exchange>>,
     next_id: Cell<u64>,
 }
 

@@ -27,6 +27,7 @@ mod keepalive;
 mod lines;
 mod listener;
 pub mod metrics;
+mod own_keys;
 pub mod plan;
 mod problem;
 pub mod refusals;

@@ -4,6 +4,7 @@ mod address;
 mod balance;
 mod budget;
 mod check;
+mod deadline;
 mod group;
 mod health;
 mod lease;
@@ -41,6 +42,7 @@ use self::multiplexed::{Multiplexed, Stream};
 pub(crate) use self::tls::TlsTarget;
 use crate::health::Checks;
 use crate::metrics::UpstreamMetrics;
+use crate::own_keys::OwnKeyMap;
 use crate::plan::Bounds;
 
 /// One of those to which a route or a listener forwards.
@@ -79,17 +81,17 @@ pub(crate) struct UpstreamPool {
     pub(crate) bounds: Bounds,
     /// Which upstreams' certificates are revoked.
     enforcement: Enforcement,
-    open: RefCell<HashMap<Arc<Address>, Rc<Cell<usize>>>>,
-    idle: RefCell<HashMap<Arc<Address>, Vec<Idle>>>,
+    open: RefCell<OwnKeyMap<Arc<Address>, Rc<Cell<usize>>>>,
+    idle: RefCell<OwnKeyMap<Arc<Address>, Vec<Idle>>>,
     /// Those of HTTP/2, in use or not.
-    shared: RefCell<HashMap<Arc<Address>, Vec<Rc<Multiplexed>>>>,
+    shared: RefCell<OwnKeyMap<Arc<Address>, Vec<Rc<Multiplexed>>>>,
     /// Connections that are being made for whoever wants a stream.
-    attempts: RefCell<HashMap<Arc<Address>, WeakShared<Attempt>>>,
+    attempts: RefCell<OwnKeyMap<Arc<Address>, WeakShared<Attempt>>>,
     /// When one that may speak either last chose HTTP/1.1.
-    chose_http1: RefCell<HashMap<Arc<Address>, Instant>>,
+    chose_http1: RefCell<OwnKeyMap<Arc<Address>, Instant>>,
     warned: RefCell<HashMap<Address, Instant>>,
     /// Of groups of several.
-    standings: RefCell<HashMap<Arc<Group>, Rc<Standing>>>,
+    standings: RefCell<OwnKeyMap<Arc<Group>, Rc<Standing>>>,
     health: Health,
     /// What the process's checks say; a check itself needs none.
     checks: Option<Checks>,
@@ -303,6 +305,11 @@ impl UpstreamPool {
         if let Some(lease) = self.take(address, wanted) {
             return Ok(lease);
         }
+        // On the heap, as whatever few requests need: each one would have room for it.
+        Box::pin(self.lease_new(address)).await
+    }
+
+    async fn lease_new(self: &Rc<Self>, address: &Arc<Address>) -> Result<Lease, UpstreamFault> {
         let limit = self.bounds.upstream_connections;
         let (stream, open) = self.connect(address, limit, &[]).await?;
         let line = Line::begin(stream, open).await?;
@@ -319,6 +326,21 @@ impl UpstreamPool {
         if origin.versions == HttpVersions::Http1 {
             return self.lease_http1(address, wanted).await;
         }
+        if let Some(stream) = self.join(address, wanted) {
+            return Ok(Lease::Stream(stream));
+        }
+        if let Some(lease) = self.take(address, wanted) {
+            return Ok(lease);
+        }
+        Box::pin(self.lease_either(origin, wanted)).await
+    }
+
+    async fn lease_either(
+        self: &Rc<Self>,
+        origin: &Origin,
+        wanted: &Wanted,
+    ) -> Result<Lease, UpstreamFault> {
+        let address = &origin.address;
         for _ in 0..MAX_ATTEMPTS {
             if let Some(stream) = self.join(address, wanted) {
                 return Ok(Lease::Stream(stream));

@@ -21,6 +21,7 @@ use super::entry::{
 };
 use super::keeper::Settings;
 use super::{client, network};
+use crate::own_keys::OwnKeyMap;
 use crate::shadow::ShadowVerdict;
 
 /// What there is to keep, and whether it is wanted. A reload changes it.
@@ -33,10 +34,11 @@ pub(crate) struct Recorder {
     keeper: Option<SyncSender<Batch>>,
     // Of its own: who can guess where a decision is filed can have two be one.
     hasher: RandomState,
-    decisions: RefCell<HashMap<u64, (DecisionKey, Tally)>>,
-    clients: RefCell<HashMap<u64, (ClientKey, Tally)>>,
+    // By hashes of `hasher`, which nobody can guess.
+    decisions: RefCell<OwnKeyMap<u64, (DecisionKey, Tally)>>,
+    clients: RefCell<OwnKeyMap<u64, (ClientKey, Tally)>>,
     /// Of their own: a flood of strangers takes no room from those who are let in.
-    refused: RefCell<HashMap<u64, (ClientKey, Tally)>>,
+    refused: RefCell<OwnKeyMap<u64, (ClientKey, Tally)>>,
     certificates: RefCell<HashMap<Fingerprint, StoredCertificate>>,
     /// Connections without a certificate that counts: how many more are open, by listener.
     open: RefCell<BTreeMap<String, i64>>,
@@ -310,7 +312,7 @@ impl Drop for Recorder {
 
 /// Whether there was room.
 fn note_client(
-    clients: &mut HashMap<u64, (ClientKey, Tally)>,
+    clients: &mut OwnKeyMap<u64, (ClientKey, Tally)>,
     place: u64,
     key: impl FnOnce() -> ClientKey,
     tally: Tally,

@@ -69,7 +69,8 @@ pub(super) async fn forward(
                     let (mut head, upstream) = response.into_parts();
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         let asked = upgrade.map(|protocol| (protocol, place));
-                        return switch(caller, &address, asked, head.headers, lease).await;
+                        let switched = switch(caller, &address, asked, head.headers, lease);
+                        return Box::pin(switched).await;
                     }
                     hop::prepare_response(&mut head.headers);
                     if let Some(vouched) = lease.vouched() {

@@ -61,8 +61,8 @@ fn upgrade<'a>(
 
 /// RFC 9113 §8.2.2: nothing there concerns the connection, and TE needs no naming.
 pub(crate) fn prepare_for_http2(headers: &mut HeaderMap) {
-    for name in HOP_BY_HOP {
-        if name != TE {
+    for name in &HOP_BY_HOP {
+        if *name != TE {
             headers.remove(name);
         }
     }
@@ -78,7 +78,7 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap) {
 /// authenticates a message from there, and some upstreams merge it with the headers.
 pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
-    for name in NEVER_TRAILING {
+    for name in &NEVER_TRAILING {
         trailers.remove(name);
     }
 }
@@ -110,10 +110,14 @@ pub(crate) fn binds_connection(headers: &HeaderMap, authenticating: &[HeaderName
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most requests and answers have none of them.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     for name in named_for_removal(headers) {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -137,7 +141,7 @@ fn names(headers: &HeaderMap, list: &HeaderName, wanted: &str) -> bool {
         .any(|name| name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
-const NEVER_TRAILING: [HeaderName; 14] = [
+static NEVER_TRAILING: [HeaderName; 14] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_ENCODING,
@@ -154,7 +158,7 @@ const NEVER_TRAILING: [HeaderName; 14] = [
     TRAILER,
 ];
 
-const HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

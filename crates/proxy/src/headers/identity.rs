@@ -47,6 +47,8 @@ impl IdentityHeaders {
 
     /// Sets them; whatever had their names is gone.
     pub(crate) fn set(&self, headers: &mut HeaderMap) {
+        // Two more are set beside them: it grows once.
+        headers.reserve(self.0.len() + 2);
         for (name, value) in &self.0 {
             headers.insert(name, value.clone());
         }

@@ -1,13 +1,11 @@
 //! What a request has of an upstream: a connection to itself, or a stream of one that it shares.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
 
 use super::line::InUse;
 use super::multiplexed::{Multiplexed, Stream};
@@ -124,22 +122,6 @@ impl Lease {
         match self {
             Self::Line(line) => line.into_tunnel().await,
             Self::Stream(_) => Err(UpstreamFault::Switched),
-        }
-    }
-}
-
-/// Resolves when an upstream has had its time for an answer.
-pub(super) async fn overdue(limit: Option<Duration>, taken: Option<Rc<Cell<Instant>>>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    let mut end = Instant::now() + limit;
-    loop {
-        sleep_until(end).await;
-        // An upload takes as long as it takes: the upstream's time begins when it has taken the last of it.
-        match taken.as_ref().map(|taken| taken.get() + limit) {
-            Some(later) if later > end => end = later,
-            _ => return,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
-use super::lease::overdue;
+use super::deadline::{Deadline, Overdue};
 use super::{
     Address, CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, Switched, UnderWay,
     UpstreamFault, UpstreamPool, Vouched,
@@ -37,6 +37,8 @@ pub(super) struct Line {
     connection: Box<Connection<TokioIo<Link>, ToUpstream>>,
     /// Of an upstream over TLS.
     vouched: Option<Rc<Vouched>>,
+    /// Of the request that is under way.
+    deadline: Deadline,
     open: Open,
 }
 
@@ -77,6 +79,7 @@ impl Line {
             sender,
             connection: Box::new(connection),
             vouched,
+            deadline: Deadline::default(),
             open,
         })
     }
@@ -136,7 +139,7 @@ impl InUse {
         limit: Option<Duration>,
     ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
         let taken = request.body().taken();
-        let mut overdue = pin!(overdue(limit, taken));
+        let mut overdue = limit.map(|limit| Overdue::new(limit, taken));
         // `unconstrained`: out of budget, tokio would wake a waker that wakes nobody.
         let mut answer = pin!(unconstrained(self.line.sender.send_request(request)));
         // As in `body`: the answer becomes ready by polling the connection, which only this does.
@@ -148,11 +151,11 @@ impl InUse {
                 Poll::Pending if closed => return Poll::Ready(Err(UpstreamFault::Closed)),
                 Poll::Pending => {}
             }
-            let is_overdue = overdue.as_mut().poll(cx);
-            is_overdue.map(|()| {
-                let limit = limit.unwrap_or_default();
-                Err(UpstreamFault::AnswerTimeout { limit })
-            })
+            let Some(overdue) = &mut overdue else {
+                return Poll::Pending;
+            };
+            let limit = ready!(overdue.poll(&mut self.line.deadline, cx));
+            Poll::Ready(Err(UpstreamFault::AnswerTimeout { limit }))
         });
         match answered.await {
             Ok(answer) => Ok((answer, self)),

@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use h2::Reason;
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::lease::overdue;
+use super::deadline::{Deadline, Overdue};
 use super::{
     CONNECT_LIMIT, IDLE_LIMIT, Link, MAX_HEAD_BYTES, Open, UnderWay, UpstreamFault, Vouched,
 };
@@ -270,7 +270,8 @@ impl Stream {
     ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
         let (taken, body) = (request.body().taken(), request.body().call_off());
         self.body.clone_from(&body);
-        let mut overdue = pin!(overdue(limit, taken));
+        let mut overdue = limit.map(|limit| Overdue::new(limit, taken));
+        let mut deadline = Deadline::default();
         let mut sender = self.connection.sender.clone();
         let mut answer = pin!(sender.try_send_request(request));
         let answered = poll_fn(|cx| {
@@ -284,11 +285,11 @@ impl Stream {
                     }
                 }));
             }
-            let is_overdue = overdue.as_mut().poll(cx);
-            is_overdue.map(|()| {
-                let limit = limit.unwrap_or_default();
-                Err(UpstreamFault::AnswerTimeout { limit })
-            })
+            let Some(overdue) = &mut overdue else {
+                return Poll::Pending;
+            };
+            let limit = ready!(overdue.poll(&mut deadline, cx));
+            Poll::Ready(Err(UpstreamFault::AnswerTimeout { limit }))
         });
         let answered = answered.await;
         if let Err(UpstreamFault::Unprocessed(_) | UpstreamFault::Broken(_)) = answered {
