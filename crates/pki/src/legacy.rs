@@ -141,15 +141,8 @@ fn cbc<C: BlockCipherDecrypt<BlockSize = U8>>(
         .get(..BLOCK)
         .and_then(|iv| iv.try_into().ok())
         .ok_or_else(|| malformed("the initialisation vector is too short"))?;
-    if ciphertext.len() > MAX_CIPHERTEXT {
-        return Err(malformed(
-            "what is encrypted is too large: more than 1 MiB under an old cipher",
-        ));
-    }
-    let (blocks, rest) = ciphertext.as_chunks::<BLOCK>();
-    if blocks.is_empty() || !rest.is_empty() {
-        return Err(malformed("the ciphertext is not whole blocks"));
-    }
+    pbes2::check_ciphertext(ciphertext, BLOCK)?;
+    let (blocks, _) = ciphertext.as_chunks::<BLOCK>();
     let mut plain = Zeroizing::new(Vec::with_capacity(ciphertext.len()));
     let mut before = iv;
     for block in blocks {
@@ -321,9 +314,6 @@ const BLOCK: usize = 8;
 pub(crate) const TRIPLE_DES_KEY: usize = 24;
 const SHA1_LEN: usize = 20;
 const SHA1_BLOCK: usize = 64;
-
-/// As much as a PKCS#12 file may have; these ciphers take a tenth of a second for it, with each password anew.
-const MAX_CIPHERTEXT: usize = 1024 * 1024;
 
 /// Programs write 8 or 20 bytes; each round hashes all of it only once.
 const MAX_SALT: usize = 1024;

@@ -154,10 +154,14 @@ pub enum Oddity {
 impl Material {
     /// Reads whatever it is. Every password is tried on what is encrypted.
     pub fn read(bytes: &[u8], passwords: &[Password]) -> Self {
+        Self::read_within(MAX_BYTES, bytes, passwords)
+    }
+
+    fn read_within(most: usize, bytes: &[u8], passwords: &[Password]) -> Self {
         let mut material = Self::default();
-        let bytes = if bytes.len() > MAX_BYTES {
+        let bytes = if bytes.len() > most {
             material.oddities.push(Oddity::Cut);
-            &bytes[..MAX_BYTES]
+            &bytes[..most]
         } else {
             bytes
         };
@@ -165,7 +169,14 @@ impl Material {
             return material;
         }
         let text = encoding::to_text(bytes, &mut material.oddities);
+        let is_cut = material.oddities.contains(&Oddity::Cut);
         text::take(&mut material, &text, passwords);
+        if is_cut {
+            // Where the reading ends, a block does not.
+            let ends =
+                |it: &Oddity| matches!(it, Oddity::Damaged { why, .. } if *why == text::NO_END);
+            material.oddities.retain(|it| !ends(it));
+        }
         material
     }
 

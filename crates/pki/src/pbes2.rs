@@ -269,9 +269,7 @@ pub(crate) fn open(
     {
         return Err(malformed("PBKDF2's key length is not the cipher's"));
     }
-    if ciphertext.is_empty() || !ciphertext.len().is_multiple_of(IV_LEN) {
-        return Err(malformed("the ciphertext is not whole blocks"));
-    }
+    check_ciphertext(ciphertext, IV_LEN)?;
     let key = derivation.derive(password, key_len, budget)?;
     decrypt(cipher, &key, iv, ciphertext)
 }
@@ -290,10 +288,19 @@ pub(crate) fn open_aes(
     let iv = iv
         .try_into()
         .map_err(|_| malformed("the initialisation vector is not 16 bytes"))?;
-    if ciphertext.is_empty() || !ciphertext.len().is_multiple_of(IV_LEN) {
+    check_ciphertext(ciphertext, IV_LEN)?;
+    decrypt(cipher, key, iv, ciphertext)
+}
+
+/// Whole blocks, and no more than anybody encrypts: before a key is derived for it.
+pub(crate) fn check_ciphertext(ciphertext: &[u8], block: usize) -> Result<(), Locked> {
+    if ciphertext.len() > MAX_CIPHERTEXT {
+        return Err(malformed("what is encrypted is too large: more than 1 MiB"));
+    }
+    if ciphertext.is_empty() || !ciphertext.len().is_multiple_of(block) {
         return Err(malformed("the ciphertext is not whole blocks"));
     }
-    decrypt(cipher, key, iv, ciphertext)
+    Ok(())
 }
 
 fn decrypt(
@@ -411,6 +418,9 @@ pub(crate) fn malformed(why: &str) -> Locked {
 
 /// Ten times the 600,000 that OWASP asks for with SHA-256 and that NSS writes; some seconds of work.
 pub(crate) const MAX_ROUNDS: u64 = 6_000_000;
+
+/// As much as a PKCS#12 file may have; DES and RC2 take a tenth of a second for it, with each password anew.
+const MAX_CIPHERTEXT: usize = 1024 * 1024;
 
 pub(crate) const SALT_LEN: usize = 16;
 /// AES's block.

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::crl::MAX_ROWS_BYTES;
+
 /// One block of a PEM file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block {
@@ -22,8 +24,18 @@ impl std::fmt::Debug for Block {
 
 /// Every block of a text, in order; text around them is skipped. Errors name the file's fault (glued blocks, DER, UTF-16, BOM…).
 pub fn decode_all(bytes: &[u8]) -> Result<Vec<Block>, InvalidPem> {
-    if bytes.len() > MAX_BYTES {
-        return Err(InvalidPem::TooLarge { bytes: bytes.len() });
+    decode_within(MAX_BYTES, bytes)
+}
+
+/// The same of revocation lists, which may be as long as in DER.
+pub fn decode_lists(bytes: &[u8]) -> Result<Vec<Block>, InvalidPem> {
+    decode_within(MAX_LIST_BYTES, bytes)
+}
+
+fn decode_within(most: usize, bytes: &[u8]) -> Result<Vec<Block>, InvalidPem> {
+    if bytes.len() > most {
+        let bytes = bytes.len();
+        return Err(InvalidPem::TooLarge { bytes, most });
     }
     let marked = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"]
         .iter()
@@ -128,16 +140,21 @@ pub enum InvalidPem {
         /// In words.
         why: &'static str,
     },
-    /// Over [`MAX_BYTES`].
-    #[error("the file has {bytes} bytes, at most {MAX_BYTES} are taken")]
+    /// Over [`MAX_BYTES`], or of lists over [`MAX_LIST_BYTES`].
+    #[error("the file has {bytes} bytes, at most {most} are taken")]
     TooLarge {
         /// How many it has.
         bytes: usize,
+        /// The bound.
+        most: usize,
     },
 }
 
 /// Larger inputs are refused; the system's whole root store has about 200 KiB.
 pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// Base64 and its lines have some 1.36 bytes for each byte of [`MAX_ROWS_BYTES`].
+pub const MAX_LIST_BYTES: usize = MAX_ROWS_BYTES / 2 * 3;
 
 /// What a line of a file is.
 enum Line<'a> {

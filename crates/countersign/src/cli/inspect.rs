@@ -14,7 +14,7 @@ use countersign_diagnose::doctor::file::Role;
 use countersign_diagnose::doctor::question::Starttls;
 use countersign_diagnose::doctor::{Diagnosis, FileSeen, Observations, Question, remarks};
 use countersign_diagnose::finding::Severity;
-use countersign_pki::material::{Lock, Material, Oddity};
+use countersign_pki::material::{Lock, Material};
 use countersign_pki::password::Password;
 use countersign_pki::pkcs12;
 use countersign_pki::time::UnixTime;
@@ -111,12 +111,6 @@ fn file(
         }
     }
     let seen = seen(path, material);
-    if seen.material.oddities.contains(&Oddity::Cut) {
-        tell(&format!(
-            "note: {}: only its beginning is read",
-            path.display()
-        ));
-    }
     let items = items::of_material(&seen.material, now);
     let container = seen.material.container.as_str();
     let diagnosis = remarks(&observations(vec![seen], now));

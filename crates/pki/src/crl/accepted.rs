@@ -139,7 +139,7 @@ impl AcceptedCrl {
         if bytes.is_empty() {
             return Err(CrlRefused::Empty);
         }
-        let blocks = pem::decode_all(bytes)
+        let blocks = pem::decode_lists(bytes)
             .map_err(|fault| malformed(format!("it is neither DER nor PEM: {fault}")))?;
         let accept = |block: &pem::Block| {
             if block.label == "X509 CRL" {
@@ -159,7 +159,7 @@ impl AcceptedCrl {
         if bytes.first() == Some(&0x30) {
             return vec![bytes.to_vec()];
         }
-        let blocks = pem::decode_all(bytes).unwrap_or_default();
+        let blocks = pem::decode_lists(bytes).unwrap_or_default();
         blocks.into_iter().map(|block| block.der).collect()
     }
 

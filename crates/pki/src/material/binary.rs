@@ -55,6 +55,10 @@ impl<'a> Passwords<'a> {
                     is_legacy: legacy.is_some(),
                     scheme: algorithm,
                 },
+                Err(Locked::Iterations { asked, .. }) => Lock::Unread {
+                    is_legacy: false,
+                    scheme: format!("a key derivation of {asked} rounds"),
+                },
                 Err(error) => Lock::Unreadable {
                     why: error.to_string(),
                 },

@@ -271,18 +271,24 @@ fn keys_under_old_encryption_open_with_their_password_and_no_other() {
 }
 
 #[test]
-fn what_is_too_large_under_an_old_cipher_stays_shut() {
-    for cipher in ["DES-CBC", "DES-EDE3-CBC", "RC2-CBC"] {
+fn what_is_encrypted_and_too_large_stays_shut() {
+    const SHORT: &str = "0011223344556677";
+    const LONG: &str = "00112233445566770011223344556677";
+    for (cipher, iv) in [
+        ("DES-CBC", SHORT),
+        ("RC2-CBC", SHORT),
+        ("AES-256-CBC", LONG),
+    ] {
         let lock_of = |len| {
             let key = pem::encode("RSA PRIVATE KEY", &vec![0; len]);
-            let header = format!("Proc-Type: 4,ENCRYPTED\nDEK-Info: {cipher},0011223344556677\n\n");
+            let header = format!("Proc-Type: 4,ENCRYPTED\nDEK-Info: {cipher},{iv}\n\n");
             let key = key.replacen("KEY-----\n", &format!("KEY-----\n{header}"), 1);
             Material::read(key.as_bytes(), &[password("sesame")]).keys[0]
                 .lock
                 .clone()
         };
         assert_eq!(lock_of(1024), Lock::WrongPassword, "{cipher}");
-        let Lock::Unreadable { why } = lock_of(1024 * 1024 + 8) else {
+        let Lock::Unreadable { why } = lock_of(1024 * 1024 + 16) else {
             panic!("{cipher}: it was decrypted");
         };
         assert!(why.contains("too large"), "{why}");
@@ -381,19 +387,34 @@ fn pieces_are_counted_and_bounded() {
 
 /// RFC 8018 §A.4, with nothing of sense inside.
 fn sealed_key(iterations: u32) -> String {
-    let object = |text: &str| asn1::oid(ObjectIdentifier::new_unwrap(text));
-    let octets = |bytes: &[u8]| asn1::tlv(Tag::OctetString, bytes);
-    let iterations = [&[0], &iterations.to_be_bytes()[..]].concat();
-    let first = iterations.iter().position(|byte| *byte != 0).unwrap_or(0);
-    let iterations = asn1::tlv(Tag::Integer, &iterations[first..]);
-    let prf = asn1::sequence(&[object("1.2.840.113549.2.9"), asn1::tlv(Tag::Null, &[])]);
-    let derivation = asn1::sequence(&[octets(&[1; 16]), iterations, prf]);
-    let derivation = asn1::sequence(&[object("1.2.840.113549.1.5.12"), derivation]);
+    let derivation = asn1::sequence(&[
+        object("1.2.840.113549.1.5.12"),
+        asn1::sequence(&[
+            octets(&[1; 16]),
+            asn1::unsigned(u64::from(iterations)),
+            asn1::sequence(&[object("1.2.840.113549.2.9"), asn1::tlv(Tag::Null, &[])]),
+        ]),
+    ]);
+    pbes2_key(&derivation)
+}
+
+fn pbes2_key(derivation: &[u8]) -> String {
     let cipher = asn1::sequence(&[object("2.16.840.1.101.3.4.1.42"), octets(&[2; 16])]);
-    let scheme = asn1::sequence(&[derivation, cipher]);
-    let algorithm = asn1::sequence(&[object("1.2.840.113549.1.5.13"), scheme]);
-    let key = asn1::sequence(&[algorithm, octets(&[3; 64])]);
+    let scheme = asn1::sequence(&[derivation.to_vec(), cipher]);
+    encrypted_key(&asn1::sequence(&[object("1.2.840.113549.1.5.13"), scheme]))
+}
+
+fn encrypted_key(algorithm: &[u8]) -> String {
+    let key = asn1::sequence(&[algorithm.to_vec(), octets(&[3; 64])]);
     pem::encode("ENCRYPTED PRIVATE KEY", &key)
+}
+
+fn object(text: &str) -> Vec<u8> {
+    asn1::oid(ObjectIdentifier::new_unwrap(text))
+}
+
+fn octets(bytes: &[u8]) -> Vec<u8> {
+    asn1::tlv(Tag::OctetString, bytes)
 }
 
 #[test]
@@ -403,6 +424,76 @@ fn keys_of_one_file_share_what_their_derivation_may_cost() {
     let locks: Vec<_> = material.keys.iter().map(|key| &key.lock).collect();
     assert_eq!(locks[0], &Lock::WrongPassword);
     for lock in &locks[1..] {
-        assert!(matches!(lock, Lock::Unreadable { .. }), "{locks:?}");
+        assert!(matches!(lock, Lock::Unread { .. }), "{locks:?}");
     }
+}
+
+/// A test that would take hours fails by the clock of whoever runs it.
+#[test]
+fn derivation_that_takes_hours_or_gigabytes_is_not_begun() {
+    const MOST: u64 = 0x7fff_ffff;
+    let old = |scheme: &str| {
+        let parameters = asn1::sequence(&[octets(&[1; 8]), asn1::unsigned(MOST)]);
+        encrypted_key(&asn1::sequence(&[object(scheme), parameters]))
+    };
+    // RFC 7914 §7: N = 2^30 and r = 8 take a tebibyte.
+    let numbers = [1 << 30, 8, 1].map(asn1::unsigned);
+    let scrypt = asn1::sequence(&[vec![octets(&[1; 16])], numbers.to_vec()].concat());
+    let scrypt = asn1::sequence(&[object("1.3.6.1.4.1.11591.4.11"), scrypt]);
+    for (what, key, scheme) in [
+        ("PBKDF2", sealed_key(0x7fff_ffff), "2147483647 rounds"),
+        (
+            "SHA-1 and 3DES",
+            old("1.2.840.113549.1.12.1.3"),
+            "2147483647 rounds",
+        ),
+        (
+            "SHA-1 and RC2",
+            old("1.2.840.113549.1.12.1.6"),
+            "2147483647 rounds",
+        ),
+        (
+            "MD5 and DES",
+            old("1.2.840.113549.1.5.3"),
+            "2147483647 rounds",
+        ),
+        ("scrypt", pbes2_key(&scrypt), "scrypt"),
+    ] {
+        let material = Material::read(key.as_bytes(), &[password("secret")]);
+        let Lock::Unread { scheme: told, .. } = &material.keys[0].lock else {
+            panic!("{what}: {:?}", material.keys[0].lock);
+        };
+        assert!(told.contains(scheme), "{what}: {told}");
+    }
+}
+
+/// RFC 7292 §4: a MAC of so many rounds over next to nothing.
+#[test]
+fn keystore_whose_mac_takes_hours_is_not_opened() {
+    let data = |content: &[u8]| {
+        let content = asn1::tlv(asn1::constructed(0), &octets(content));
+        asn1::sequence(&[object("1.2.840.113549.1.7.1"), content])
+    };
+    let digest = asn1::sequence(&[object("2.16.840.1.101.3.4.2.1"), asn1::tlv(Tag::Null, &[])]);
+    let digest = asn1::sequence(&[digest, octets(&[4; 32])]);
+    let mac = asn1::sequence(&[digest, octets(&[5; 8]), asn1::unsigned(0x7fff_ffff)]);
+    let safe = data(&asn1::sequence::<Vec<u8>>(&[]));
+    let store = asn1::sequence(&[asn1::unsigned(3), safe, mac]);
+    let material = Material::read(&store, &[password("secret")]);
+    assert_eq!(material.container, Container::Pkcs12);
+    assert!(
+        matches!(&material.keystore, Some(Lock::Unread { scheme, .. }) if scheme.contains("2147483647")),
+        "{material:?}"
+    );
+}
+
+#[test]
+fn block_that_the_end_of_reading_cuts_is_not_called_damaged() {
+    let whole = pem_of("CN=a");
+    let most = whole.len() * 2 - 40;
+    let cut = Material::read_within(most, whole.repeat(2).as_bytes(), &[]);
+    assert_eq!((cut.len(), cut.oddities), (1, vec![Oddity::Cut]));
+    // What ends by itself is.
+    let damaged = Material::read(&whole.as_bytes()[..whole.len() - 30], &[]);
+    assert!(matches!(damaged.oddities[..], [Oddity::Damaged { .. }]));
 }

@@ -73,7 +73,7 @@ impl Taking<'_> {
         let next_begin = find(&text[body_at..], BEGIN).map_or(text.len(), |at| body_at + at);
         let Some(end) = find(&text[body_at..next_begin], END).map(|at| body_at + at) else {
             let why = if next_begin == text.len() {
-                "the file ends before its END line"
+                NO_END
             } else {
                 "another block begins before its END line"
             };
@@ -358,6 +358,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+pub(super) const NO_END: &str = "the file ends before its END line";
 const BAD_BEGIN: &str = "its BEGIN line is malformed";
 const BAD_END: &str = "its END line does not match its BEGIN line";
 

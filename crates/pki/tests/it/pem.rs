@@ -84,6 +84,7 @@ fn each_fault_of_a_file_is_named() {
         &vec![b'\n'; MAX_BYTES + 1],
         &Err(InvalidPem::TooLarge {
             bytes: MAX_BYTES + 1,
+            most: MAX_BYTES,
         }),
     );
     check(

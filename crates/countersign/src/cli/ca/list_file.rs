@@ -5,19 +5,28 @@ use std::io::Read;
 use std::path::Path;
 
 use countersign_pki::crl::ParsedCrl;
-use countersign_pki::pem;
+use countersign_pki::pem::{self, InvalidPem};
 
 use crate::fault::Fault;
 
 /// Its DER.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let bytes = read_bytes(path)?;
-    let der = match pem::decode_all(&bytes) {
-        Ok(blocks) if !blocks.is_empty() => match <[pem::Block; 1]>::try_from(blocks) {
+    // DER begins with a SEQUENCE, which begins no PEM.
+    let blocks = match bytes.first() {
+        Some(0x30) => Err(InvalidPem::NotPem),
+        _ => pem::decode_lists(&bytes),
+    };
+    let der = match blocks {
+        Ok(blocks) => match <[pem::Block; 1]>::try_from(blocks) {
             Ok([block]) if block.label == "X509 CRL" => block.der,
             _ => return Err(not_one(path, "exactly one X509 CRL")),
         },
-        _ => bytes,
+        Err(InvalidPem::TooLarge { most, .. }) => {
+            let what = format!("at most {} MiB of PEM", most >> 20);
+            return Err(not_one(path, &what));
+        }
+        Err(_) => bytes,
     };
     match ParsedCrl::parse(&der) {
         Ok(_) => Ok(der),

@@ -1,6 +1,8 @@
 //! Whether each file can be used as what it was named as.
 
-use countersign_pki::material::{Container, KeyFormat, KeyPiece, Lock, Material, Oddity};
+use countersign_pki::material::{
+    Container, KeyFormat, KeyPiece, Lock, MAX_BYTES, MAX_PIECES, Material, Oddity,
+};
 
 use super::{Access, FileSeen, Judgement, Role};
 use crate::cause::Cause;
@@ -32,6 +34,19 @@ pub(super) fn judge(observations: &Observations, judgement: &mut Judgement) {
         form.kind(judgement);
         if file.role.is_key() || (file.role.is_certificate() && !file.material.keys.is_empty()) {
             form.permissions(asks_libpq, judgement);
+        }
+    }
+}
+
+/// What strict readers have against a file whose contents are judged all the same.
+pub(super) fn objections(observations: &Observations, judgement: &mut Judgement) {
+    for file in &observations.files {
+        let form = Form { file, observations };
+        form.encoding(judgement);
+        form.damage(judgement);
+        // DER has its readers, and what belongs into a file without a role nobody knows.
+        if file.role != Role::Other && file.material.container != Container::Der {
+            form.kind(judgement);
         }
     }
 }
@@ -187,9 +202,17 @@ impl Form<'_> {
                         &format!("has BEGIN, base64 or END of block {block} on one line: each needs lines of its own"),
                     )
                     .with("block", block),
+                Oddity::Cut => self
+                    .fault(
+                        Cause::CertificateTooLarge,
+                        &format!(
+                            "is too long to be read whole: its first {} MiB are judged, and of what is in them {MAX_PIECES} pieces at most",
+                            MAX_BYTES >> 20
+                        ),
+                    )
+                    .note(),
                 Oddity::ByteOrderMarkBeforeText
                 | Oddity::CrLf
-                | Oddity::Cut
                 | Oddity::Damaged { .. }
                 | Oddity::Mislabelled { .. } => continue,
             };
@@ -416,7 +439,16 @@ impl Form<'_> {
                 is_legacy: true,
             } => Some(self.legacy(scheme)),
             Lock::Open => material.legacy.map(|scheme| self.legacy(scheme)),
-            Lock::Unread { .. } => None,
+            // Certificates of JKS were read without it.
+            Lock::Unread { .. } if !material.certificates.is_empty() => None,
+            Lock::Unread { scheme, .. } => Some(
+                self.fault(
+                    Cause::KeyEncrypted,
+                    &format!("is {kind} under {scheme}, which is not opened here: what is in it is not judged"),
+                )
+                .note()
+                .with("scheme", scheme),
+            ),
             Lock::Unreadable { why } => Some(self.fault(
                 Cause::FileNotPem,
                 &format!("is {kind} that cannot be read: {why}"),
@@ -468,6 +500,15 @@ impl Form<'_> {
                 Cause::KeyPasswordWrong,
                 "holds an encrypted key, and no password that was given opens it",
             )),
+            // What the standard does not allow is refused by every program; OpenSSH's format has a sentence of its own.
+            Lock::Unreadable { why }
+                if self.material().keystore.is_none() && key.format != KeyFormat::OpenSsh =>
+            {
+                Some(self.fault(
+                    Cause::FileNotPem,
+                    &format!("holds an encrypted key that cannot be read: {why}"),
+                ))
+            }
             // Whoever reads a keystore by its entries was told of the keystore.
             Lock::Unread { scheme, .. } if self.material().keystore.is_none() => Some(
                 self.fault(

@@ -62,6 +62,10 @@ fn files_hold_one_list_in_der_or_several_in_pem_and_nothing_else() {
     assert_eq!(read(&one).map(|lists| lists.len()), Ok(1));
     let both = format!("{}{}", pem(&one), pem(&other));
     assert_eq!(read(both.as_bytes()).map(|lists| lists.len()), Ok(2));
+    // Longer than any other file in PEM may be.
+    let long = format!("{}{both}", "a comment\n".repeat(pem::MAX_BYTES / 5));
+    assert_eq!(read(long.as_bytes()).map(|lists| lists.len()), Ok(2));
+    assert_eq!(AcceptedCrl::ders(long.as_bytes()), [one.clone(), other]);
     assert_eq!(read(b""), Err(CrlRefused::Empty));
     let behind = [one.clone(), vec![0]].concat();
     let with_certificate = format!("{}{}", pem(&one), pem::encode("CERTIFICATE", root.0.der()));
