@@ -87,6 +87,11 @@ pub fn remarks(observations: &Observations) -> Diagnosis {
     }
 }
 
+/// What strict readers have against the form of files, whatever they would say of what is in them.
+pub fn objections_to_form(observations: &Observations) -> Vec<Finding> {
+    file::judge_form(observations).findings
+}
+
 /// What is remarkable about what a server shows.
 pub fn remarks_on_server(seen: &TargetSeen, question: &Question, now: UnixTime) -> Diagnosis {
     let Some(served) = bridge::served(seen) else {

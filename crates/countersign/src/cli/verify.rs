@@ -1,6 +1,8 @@
 //! `countersign verify`: whether a chain would be accepted, by which path, or why not. Reads files and the clock, nothing else.
 
-use std::path::{Path, PathBuf};
+mod reading;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use countersign_diagnose::blame;
@@ -19,19 +21,23 @@ use countersign_pki::verification::Verification;
 use countersign_runtime::clock::{Clock, SystemClock};
 use serde::Serialize;
 
-use crate::certificate_file::{self, Contents, fault};
+use self::reading::Reader;
+use crate::certificate_file::fault;
 use crate::cli::arguments::Globals;
 use crate::cli::findings::{Look, SHOWN_FACTS, told};
 use crate::fault::{Answer, Fault};
 use crate::output::{print, tell};
 
 /// Verify a certificate chain against trust anchors: the path, or the cause and the fix
+///
+/// Reads whatever `doctor` reads: PEM and DER, PKCS#7, PKCS#12, Java keystores, whatever the encoding and what stands around them. What strict
+/// readers would refuse of a file is said.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyCommand {
     /// Who presents the certificate
     #[arg(long = "as", value_name = "SIDE")]
     side: Side,
-    /// The trust anchors, PEM or DER
+    /// The trust anchors
     #[arg(long, value_name = "FILE")]
     trust: PathBuf,
     /// The certificate, leaf first; what follows it counts as sent along
@@ -49,9 +55,12 @@ pub(crate) struct VerifyCommand {
     /// How many intermediates are allowed, self-issued ones not counted [default: 6, the most]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=6))]
     depth: Option<u8>,
-    /// A CRL, PEM or DER; repeatable. Where there is one, it must cover the certificate [default: revocation is not checked]
+    /// A CRL; repeatable. Where there is one, it must cover the certificate [default: revocation is not checked]
     #[arg(long = "crl", value_name = "FILE")]
     crls: Vec<PathBuf>,
+    /// File with the password of a keystore, one line [default: that of PKCS#12 is asked for]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Insist on what RFC 5280 wants of conforming CAs and private ones leave out: key identifiers, critical marks,
     /// a CRL for every certificate
     #[arg(long)]
@@ -130,15 +139,16 @@ impl VerifyCommand {
     fn verdict(&self, now: UnixTime) -> Result<(Verdict, Vec<String>), Fault> {
         let (purpose, at) = (Purpose::from(self.side), self.at.unwrap_or(now));
         let names = self.expected_names(purpose)?;
-        let anchors = ders(&self.trust, "CERTIFICATE")?;
+        let mut reader = Reader::new(purpose, self.password_file.as_deref(), now)?;
+        let anchors = reader.anchors(&self.trust)?;
         let mut crls = Vec::new();
         for path in &self.crls {
-            let of_file = ders(path, "X509 CRL")?.into_iter();
+            let of_file = reader.lists(path)?.into_iter();
             crls.extend(of_file.map(|der| (path.display().to_string(), der)));
         }
-        let mut chain = ders(&self.cert, "CERTIFICATE")?;
+        let mut chain = reader.chain(&self.cert)?;
         if let Some(untrusted) = &self.untrusted {
-            chain.extend(ders(untrusted, "CERTIFICATE")?);
+            chain.extend(reader.untrusted(untrusted)?);
         }
         let usual = Rules::default();
         let rules = Rules {
@@ -160,15 +170,12 @@ impl VerifyCommand {
         let verification = Verification::new(bundle, trust_domain.clone(), &anchors, &lists, rules)
             .map_err(|error| self.unusable(&error))?;
 
-        let mut notes: Vec<String> = verification
-            .left_out()
-            .iter()
-            .map(|left| {
-                let (path, place) = (self.trust.display(), left.place);
-                let why = escaped(&left.why.to_string());
-                format!("note: {path}: certificate {place} is left out: {why}")
-            })
-            .collect();
+        let mut notes = reader.notes;
+        notes.extend(verification.left_out().iter().map(|left| {
+            let (path, place) = (self.trust.display(), left.place);
+            let why = escaped(&left.why.to_string());
+            format!("note: {path}: certificate {place} is left out: {why}")
+        }));
         let judged = verification.verify(&chain, purpose, &names, at);
         let parsed = crls
             .iter()
@@ -236,9 +243,9 @@ impl VerifyCommand {
         let why = escaped(&error.to_string());
         match error {
             Invalid::Crl { .. } => Fault::configuration(why)
-                .hint("`--crl` takes X.509 CRLs in PEM or DER: `countersign inspect FILE` decodes one"),
+                .hint("`--crl` takes X.509 CRLs: `countersign inspect FILE` decodes one"),
             _ => fault(&self.trust, &why)
-                .hint("`--trust` takes CA certificates in PEM or DER: `countersign inspect FILE` decodes them"),
+                .hint("`--trust` takes CA certificates: `countersign inspect FILE` decodes them"),
         }
     }
 }
@@ -252,25 +259,6 @@ fn holds_spiffe_id(peer: &VerifiedPeer) -> bool {
         let mut names = leaf.subject_alt_names().iter();
         names.any(|name| matches!(name, TypedName::Spiffe(_)))
     })
-}
-
-/// Every certificate, or every CRL, of a file; what else it holds (a key beside its certificate) is passed over.
-fn ders(path: &Path, label: &str) -> Result<Vec<Vec<u8>>, Fault> {
-    let contents = certificate_file::read(path)
-        .map_err(|fault| fault.or_hint("name a file in PEM or DER that can be read"))?;
-    let ders: Vec<Vec<u8>> = match contents {
-        Contents::Der(der) => vec![der.to_vec()],
-        Contents::Pem(blocks) => blocks
-            .iter()
-            .filter(|block| block.label == label)
-            .map(|block| block.der.clone())
-            .collect(),
-    };
-    if ders.is_empty() {
-        return Err(fault(path, &format_args!("the file holds no {label}"))
-            .hint("`countersign inspect FILE` shows what is in a file"));
-    }
-    Ok(ders)
 }
 
 impl Verdict {

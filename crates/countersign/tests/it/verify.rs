@@ -156,11 +156,8 @@ fn files_and_names_that_are_none_are_faults_and_no_verdict() {
     );
     for (more, words) in [
         (&["--crl", "missing.crl"][..], "missing.crl"),
-        (
-            &["--crl", text(&scene.api.certificate())],
-            "holds no X509 CRL",
-        ),
-        (&["--untrusted", text(&key)], "holds no CERTIFICATE"),
+        (&["--crl", text(&scene.api.certificate())], "holds no CRL"),
+        (&["--untrusted", text(&key)], "holds no certificate"),
         (&["--untrusted", text(&garbage)], "garbage"),
         (&["--name", "*.example.com"], "a wildcard names no host"),
         (&["--name", "cn:api"], "never by its subject"),
@@ -171,7 +168,7 @@ fn files_and_names_that_are_none_are_faults_and_no_verdict() {
     let folder = scene.installation.path("");
     let distrust = ["verify", "--as", "server", "--cert", text(&leaf), "--trust"];
     let by_key = countersign(&folder, &[&distrust[..], &[text(&key)]].concat());
-    by_key.assert_fault(2, &["holds no CERTIFICATE"]);
+    by_key.assert_fault(2, &["holds no certificate"]);
 }
 
 /// A CA of this name, from 2020 until this year begins.
@@ -233,4 +230,108 @@ fn path_is_told_with_the_anchor_that_counted_and_an_issuer_that_is_read_in_part(
     );
     assert_eq!(path[0]["subject"], "CN=api");
     assert_eq!(path[1]["subject"], "CN=Issuer");
+}
+
+#[test]
+fn files_are_read_as_the_doctor_reads_them_and_what_others_would_refuse_is_said() {
+    let scene = Scene::new();
+    let at = &scene.installation;
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).expect("PEM");
+    let (chain, ca) = (read(&scene.api.certificate()), read(&scene.api.ca()));
+    let check = |cert: &std::path::Path, trust: &std::path::Path, notes: &[&str]| {
+        let asked = ["verify", "--as", "server", "--cert", text(cert), "--trust"];
+        let answer = countersign(&at.path(""), &[&asked[..], &[text(trust)]].concat());
+        assert_eq!(answer.code, Some(0), "{answer:#?}");
+        let told = answer.stderr.matches("note: ").count();
+        assert_eq!(told, notes.len(), "{answer:#?}");
+        for note in notes {
+            assert!(answer.stderr.contains(note), "{answer:#?}");
+        }
+    };
+    let file = |name: &str, bytes: &[u8]| {
+        let path = at.path(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let plain = (
+        file("chain.pem", chain.as_bytes()),
+        file("ca.pem", ca.as_bytes()),
+    );
+    check(&plain.0, &plain.1, &[]);
+    let windows = file("windows.pem", chain.replace('\n', "\r\n").as_bytes());
+    check(&windows, &plain.1, &[]);
+    let marked = file("marked.pem", format!("\u{feff}{chain}").as_bytes());
+    check(&marked, &plain.1, &["(file-encoding)"]);
+    let wide: Vec<u8> = ca.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    check(&plain.0, &file("wide.pem", &wide), &["UTF-16"]);
+    let glued = chain.replace("-----\n-----", "----------");
+    assert_ne!(glued, chain, "the chain has two certificates");
+    check(
+        &file("glued.pem", glued.as_bytes()),
+        &plain.1,
+        &["(pem-glued)"],
+    );
+    let damaged = ca.replace("-----END", "*\n-----END") + &ca;
+    let damaged = file("damaged.pem", damaged.as_bytes());
+    check(&plain.0, &damaged, &["damaged block 1"]);
+
+    // Of what is judged, and of who is revoked, everything has to be there.
+    let begun = chain.replacen("-----END", "*\n-----END", 1);
+    let begun = file("begun.pem", begun.as_bytes());
+    let asked = [
+        "verify",
+        "--as",
+        "server",
+        "--trust",
+        text(&plain.1),
+        "--cert",
+    ];
+    let refused = countersign(&at.path(""), &[&asked[..], &[text(&begun)]].concat());
+    refused.assert_fault(2, &["damaged block 1"]);
+    let lists = file("lists.pem", b"-----BEGIN X509 CRL-----\nMIIB\n");
+    let refused = scene.verify(&["--crl", text(&lists)]);
+    refused.assert_fault(2, &["before its END line"]);
+}
+
+#[test]
+fn keystores_are_opened_with_their_password_and_their_key_says_who_is_judged() {
+    let scene = Scene::new();
+    let at = &scene.installation;
+    let (chain, key, ca) = (scene.api.certificate(), scene.api.key(), scene.api.ca());
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).expect("PEM");
+    // The issuer first, as some exports have it.
+    let (leaf, issuer) = read(&chain)
+        .split_once("-----END CERTIFICATE-----\n")
+        .map(|(leaf, issuer)| {
+            (
+                format!("{leaf}-----END CERTIFICATE-----\n"),
+                issuer.to_owned(),
+            )
+        })
+        .expect("a chain");
+    let all = at.write("all.pem", &(issuer + &leaf + &read(&key)));
+    at.write("right", "open sesame\n");
+    let wrong = at.write("wrong", "sesame\n");
+    let (right, store) = (at.path("right"), at.path("store.p12"));
+    let made = std::process::Command::new("openssl")
+        .args(["pkcs12", "-export", "-in", text(&all), "-out", text(&store)])
+        .args(["-passout", &format!("file:{}", text(&right))])
+        .output()
+        .expect("openssl");
+    assert!(made.status.success(), "{made:?}");
+    let verify = |more: &[&str]| {
+        let asked = [
+            "verify",
+            "--as",
+            "server",
+            "--trust",
+            text(&ca),
+            "--cert",
+            text(&store),
+        ];
+        countersign(&at.path(""), &[&asked[..], more].concat())
+    };
+    let named = verify(&["--name", "api.example.com", "--password-file", text(&right)]);
+    assert_eq!(named.code, Some(0), "{named:#?}");
+    verify(&["--password-file", text(&wrong)]).assert_fault(2, &["key-password-wrong"]);
 }

@@ -201,6 +201,13 @@ pub(super) fn judge(observations: &Observations) -> Judgement {
     judgement
 }
 
+/// What strict readers have against the form of each file.
+pub(super) fn judge_form(observations: &Observations) -> Judgement {
+    let mut judgement = Judgement::default();
+    form::objections(observations, &mut judgement);
+    judgement
+}
+
 /// What is remarkable about each file by itself.
 pub(super) fn judge_alone(observations: &Observations) -> Judgement {
     let mut judgement = Judgement::default();
