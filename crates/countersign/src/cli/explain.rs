@@ -143,6 +143,6 @@ impl Explained {
             verdict(&self.finding, look),
             body(&self.finding, usize::MAX, look),
         );
-        format!("{}\n{}{head}{body}", stored.id, look.facts(rows))
+        format!("{head}{body}\nrefusal {}\n{}", stored.id, look.facts(rows))
     }
 }

@@ -79,6 +79,14 @@ impl Look {
         format!("{label}{}", lines.join(&format!("\n{:hang$}", "")))
     }
 
+    /// A line of a list, whose further lines hang below its first words.
+    pub(crate) fn item(self, text: &str) -> String {
+        if self.columns.is_none() {
+            return self.hung("  ", text);
+        }
+        self.hung("    ", text).replacen("    ", "  ", 1)
+    }
+
     /// Rows of text, each with a label in its first `hang` columns.
     pub(crate) fn rows(self, text: &str, hang: usize) -> String {
         let Some(columns) = self.columns else {
@@ -209,6 +217,11 @@ mod tests {
         let broken = terminal(42).hung("  ", &format!("a {word} b"));
         let expected = format!("  a\n  {}\n  {} b", "x".repeat(40), "x".repeat(10));
         assert_eq!(broken, expected);
+        assert_eq!(
+            terminal(40).item("trust: one two three four five six seven"),
+            "  trust: one two three four five six\n    seven"
+        );
+        assert_eq!(PIPE.item("trust: one"), "  trust: one");
         let rows = format!("subject      {text}\nnames        {}\n", "a.b ".repeat(12));
         let wrapped = terminal(40).rows(&rows, 13);
         assert!(wrapped.contains("\n             a.b"), "{wrapped}");

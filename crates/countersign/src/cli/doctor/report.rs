@@ -27,26 +27,22 @@ pub(super) fn text(
         let _ = writeln!(text, "\nruled out");
         for ruled_out in &answer.ruled_out {
             let line = format!("{}: {}", ruled_out.cause, ruled_out.because());
-            let _ = writeln!(text, "{}", look.hung("  ", &line));
+            let _ = writeln!(text, "{}", look.item(&line));
         }
     }
     if let (true, Some(seen)) = (verbose, &observations.target) {
         let _ = writeln!(text, "\nconnections");
         for attempt in &seen.attempts {
-            let _ = writeln!(text, "{}", look.hung("  ", &attempt.account()));
+            let _ = writeln!(text, "{}", look.item(&attempt.account()));
         }
         for left_out in &seen.left_out {
-            let _ = writeln!(
-                text,
-                "{}",
-                look.hung("  ", &format!("not tried: {left_out}"))
-            );
+            let _ = writeln!(text, "{}", look.item(&format!("not tried: {left_out}")));
         }
     }
     if !answer.observations.other_clients.is_empty() {
         let _ = writeln!(text, "\nother clients");
         for differing in &answer.observations.other_clients {
-            let _ = writeln!(text, "{}", look.hung("  ", &differing.sentence()));
+            let _ = writeln!(text, "{}", look.item(&differing.sentence()));
         }
     }
     let seen = observations.sources.as_deref().unwrap_or_default();
@@ -55,14 +51,14 @@ pub(super) fn text(
     if !lines.is_empty() {
         let _ = writeln!(text, "\nrevocation");
         for line in lines {
-            let _ = writeln!(text, "{}", look.hung("  ", &line));
+            let _ = writeln!(text, "{}", look.item(&line));
         }
     }
     let wishes = wishes(observations);
     if !wishes.is_empty() {
         let _ = writeln!(text, "\nto see more");
         for wish in wishes {
-            let _ = writeln!(text, "{}", look.hung("  ", &wish));
+            let _ = writeln!(text, "{}", look.item(&wish));
         }
     }
     text
