@@ -127,11 +127,14 @@ impl Process {
 
 /// A listener on whatever port is free has none that the configuration tells.
 fn watched(loaded: &Loaded) -> Watched {
-    let (mut doorways, _) = doorways(loaded);
+    let (mut doorways, left_out) = doorways(loaded);
+    let all = doorways.len();
     doorways.retain(|doorway| doorway.target.port != 0);
+    let unknown = all - doorways.len();
     let every = loaded.configuration.gateway.self_check.duration();
     Watched {
         doorways,
+        left_out: left_out.len() + unknown,
         every: (!every.is_zero()).then_some(every),
         configuration: loaded.configuration.clone(),
         files: loaded.files(),

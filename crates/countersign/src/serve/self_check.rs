@@ -30,6 +30,8 @@ use crate::scan::visit;
 pub(crate) struct Watched {
     /// Every door of the configuration in force.
     pub(crate) doorways: Vec<Doorway>,
+    /// How many things of the configuration are not looked at, or not by everybody.
+    pub(crate) left_out: usize,
     /// `None`: never.
     pub(crate) every: Option<Duration>,
     /// What is in force.
@@ -42,6 +44,12 @@ impl Watched {
     /// `None`: there is nothing to look at, or nobody wants it looked at.
     fn every(&self) -> Option<Duration> {
         self.every.filter(|_| !self.doorways.is_empty())
+    }
+
+    /// Of how many things a look says nothing, or too little. Only an authority at hand makes canaries, which some listeners are to refuse.
+    fn unseen(&self, has_canaries: bool) -> usize {
+        let waits = |it: &&Doorway| !has_canaries && it.must_refuse(Visitor::Revoked);
+        self.left_out + self.doorways.iter().filter(waits).count()
     }
 }
 
@@ -77,8 +85,11 @@ pub(super) fn spawn(
         AdminClient::in_process(admin::router(Arc::clone(authority)), Actor::Authority)
     });
     let standing = Standing::default();
-    let shown = standing.clone();
-    metrics.watch_enforcement(move || shown.figures(Instant::now()));
+    let (shown, in_force, has_canaries) = (standing.clone(), watched.clone(), authority.is_some());
+    metrics.watch_enforcement(move || {
+        let unseen = in_force.borrow().unseen(has_canaries);
+        shown.figures(Instant::now(), unseen)
+    });
     let look = move |doorways: Vec<Doorway>| {
         let authority = authority.clone();
         async move { look(&doorways, authority.as_ref()).await }
@@ -259,13 +270,28 @@ mod tests {
         );
         let configuration: Configuration = toml::from_str(&configuration).expect("TOML");
         let loaded = crate::configuration::Loaded::in_memory(configuration.clone());
-        let (doorways, _) = crate::scan::doorway::doorways(&loaded);
+        let (doorways, left_out) = crate::scan::doorway::doorways(&loaded);
         Watched {
             doorways,
+            left_out: left_out.len(),
             every: Some(Duration::ZERO),
             configuration,
             files: Files::new(),
         }
+    }
+
+    #[test]
+    fn places_that_cannot_be_looked_at_are_counted() {
+        let mut partner = watched("127.0.0.1:8443", "require");
+        assert_eq!((partner.unseen(true), partner.unseen(false)), (0, 1));
+        partner.configuration.gateway.listener[0].trust = vec!["acme".to_owned()];
+        let loaded = crate::configuration::Loaded::in_memory(partner.configuration.clone());
+        let (doorways, left_out) = crate::scan::doorway::doorways(&loaded);
+        (partner.doorways, partner.left_out) = (doorways, left_out.len());
+        assert_eq!((partner.unseen(true), partner.unseen(false)), (1, 1));
+        // Where nobody is asked for a certificate, none is missed.
+        let open = watched("127.0.0.1:8443", "off");
+        assert_eq!(open.unseen(false), 0);
     }
 
     #[tokio::test]
@@ -305,7 +331,7 @@ mod tests {
                 looks.recv().await.expect("it goes on");
             }
             checks.abort();
-            let figures = standing.figures(Instant::now());
+            let figures = standing.figures(Instant::now(), 0);
             let told = figures.filter(|it| it.last_check_unix_s.is_some());
             assert_eq!(told.map(|it| it.is_ok), expected, "{said}");
         };
@@ -366,7 +392,7 @@ mod tests {
         for _ in 0..7 {
             told.push(seen.recv().await.expect("it goes on"));
             if told.len() == 4 {
-                let figures = standing.figures(Instant::now());
+                let figures = standing.figures(Instant::now(), 0);
                 assert!(!figures.is_some_and(|it| it.is_ok), "nothing was seen");
             }
         }
@@ -377,7 +403,7 @@ mod tests {
                 "begun", "ended", "begun", "ended", "begun", "ended", "begun"
             ]
         );
-        let figures = standing.figures(Instant::now()).expect("a whole look");
+        let figures = standing.figures(Instant::now(), 0).expect("a whole look");
         assert!(figures.last_check_unix_s.is_some());
     }
 }

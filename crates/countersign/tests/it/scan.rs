@@ -342,6 +342,29 @@ fn gateway_looks_at_itself_and_tells_what_it_found() {
 }
 
 #[test]
+fn listener_whose_certificates_nobody_can_try_is_not_called_shut() {
+    let installation = Installation::new();
+    let partner = Installation::new();
+    let ca = partner.issue("client", "you", &[]).ca();
+    let listener = format!(
+        "[[gateway.listener]]\naddress = \"{}\"\ntrust = [\"acme\"]\n{}",
+        ephemeral::address(),
+        http("demo")
+    );
+    let toml = configuration(ephemeral::address(), &http("demo"))
+        + &listener
+        + &format!("[trust.acme]\nbundle = \"{}\"\n", text(&ca));
+    let process = installation.serve(&toml);
+    change(&installation, &process, &format!("{toml}# and now\n"));
+    assert_eq!(enforcement_ok(&process), 1, "{}", process.log());
+    let metrics = plain_get(metrics_address(&process), "/metrics", "");
+    let unseen = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("countersign_gateway_enforcement_unseen{} "));
+    assert_eq!(unseen.map(str::trim), Some("1"), "{metrics}");
+}
+
+#[test]
 fn check_that_would_flood_the_inventory_is_refused_at_load() {
     let installation = Installation::empty();
     let check = |every: &str, code| {

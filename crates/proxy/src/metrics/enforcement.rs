@@ -15,6 +15,8 @@ pub struct EnforcementFigures {
     pub is_ok: bool,
     /// When a whole look last came to its end; `None`: none has.
     pub last_check_unix_s: Option<u64>,
+    /// Of how many things of the configuration it could not be seen.
+    pub unseen: usize,
 }
 
 type Figures = Box<dyn Fn() -> Option<EnforcementFigures> + Send + Sync>;
@@ -22,15 +24,16 @@ type Figures = Box<dyn Fn() -> Option<EnforcementFigures> + Send + Sync>;
 pub(super) struct EnforcementMetrics {
     ok: Family<Unlabelled, Gauge>,
     last_check: Family<Unlabelled, Gauge>,
+    unseen: Family<Unlabelled, Gauge>,
     figures: OnceLock<Figures>,
 }
 
 impl EnforcementMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
-        let (ok, last_check) = (Family::default(), Family::default());
+        let (ok, last_check, unseen) = Default::default();
         registry.register(
             "countersign_gateway_enforcement_ok",
-            "1: at its last check of itself the gateway refused everybody who has to be refused; 0: somebody came in, a listener did not answer, or no whole check came about for three times as long as it should take",
+            "1: at its last check of itself the gateway refused everybody whom it could send to itself and has to refuse; 0: somebody came in, a listener did not answer, or no whole check came about for three times as long as it should take",
             Family::clone(&ok),
         );
         registry.register(
@@ -38,9 +41,15 @@ impl EnforcementMetrics {
             "When a whole check last came to its end, in seconds since the Unix epoch",
             Family::clone(&last_check),
         );
+        registry.register(
+            "countersign_gateway_enforcement_unseen",
+            "Listeners and routes at which a check cannot see, or not of everybody, who is refused: of these enforcement_ok says nothing",
+            Family::clone(&unseen),
+        );
         Self {
             ok,
             last_check,
+            unseen,
             figures: OnceLock::new(),
         }
     }
@@ -56,8 +65,13 @@ impl EnforcementMetrics {
         match figures {
             Some(figures) => {
                 self.ok.get_or_create(&[]).set(figures.is_ok.into());
+                let unseen = i64::try_from(figures.unseen).unwrap_or(i64::MAX);
+                self.unseen.get_or_create(&[]).set(unseen);
             }
-            None => self.ok.clear(),
+            None => {
+                self.ok.clear();
+                self.unseen.clear();
+            }
         }
         match figures.and_then(|figures| figures.last_check_unix_s) {
             Some(unix_s) => {

@@ -44,7 +44,7 @@ impl Standing {
     }
 
     /// `None`: nothing is looked at, or the first look is not over.
-    pub(super) fn figures(&self, now: Instant) -> Option<EnforcementFigures> {
+    pub(super) fn figures(&self, now: Instant, unseen: usize) -> Option<EnforcementFigures> {
         let known = (*self.known.lock().unwrap_or_else(PoisonError::into_inner))?;
         let counts = now < known.counts_until;
         match known.found {
@@ -52,10 +52,12 @@ impl Standing {
             None => Some(EnforcementFigures {
                 is_ok: false,
                 last_check_unix_s: None,
+                unseen,
             }),
             Some((is_shut, at_unix_s)) => Some(EnforcementFigures {
                 is_ok: is_shut && counts,
                 last_check_unix_s: Some(at_unix_s),
+                unseen,
             }),
         }
     }
@@ -69,7 +71,7 @@ mod tests {
     const LONGEST: Duration = Duration::from_mins(30);
 
     fn told(standing: &Standing, at: Instant) -> Option<(bool, Option<u64>)> {
-        let figures = standing.figures(at)?;
+        let figures = standing.figures(at, 0)?;
         Some((figures.is_ok, figures.last_check_unix_s))
     }
 
