@@ -1,16 +1,20 @@
 //! The server's certificate, as the client judges it.
 
-use std::time::Duration;
+mod clock;
+mod path;
 
 use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::{ChainFault, ChainFaultKind, ExpectedName, Purpose};
-use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::name::TypedName;
 use countersign_pki::time::{UnixTime, spoken};
 
+pub(super) use self::clock::clock;
+use self::clock::{by_clock, clock_differs};
+pub(super) use self::path::served_path;
+pub(in crate::doctor) use self::path::{served_evidence, serving, verified_path};
 use super::judging::{Case, Verdict};
-use super::known::{Known, is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
-use super::{Attempt, Der, Speech, TargetSeen, Vouched};
+use super::known::{is_issued_by, is_other_generation, is_self_issued, parsed, verdict};
+use super::{Attempt, Der, Speech, Vouched};
 use crate::cause::Cause;
 use crate::chain;
 use crate::finding::{Finding, Severity, Side};
@@ -71,85 +75,6 @@ fn as_a_file(case: &Case<'_>, fault: Option<Finding>) -> Option<Finding> {
 
 fn der(chain: &[Der]) -> Vec<Vec<u8>> {
     chain.iter().map(|der| der.0.clone()).collect()
-}
-
-/// The connection by which the server is judged.
-pub(in crate::doctor) fn serving(seen: &TargetSeen) -> Option<&Attempt> {
-    let mut attempts = seen.attempts.iter();
-    attempts.find(|attempt| attempt.trial.speech == Speech::Tls && !attempt.chain.is_empty())
-}
-
-/// What the server shows, and the issuers above it as far as anything at hand leads.
-pub(in crate::doctor) fn served_path(seen: &TargetSeen, known: &Known) -> Vec<Certificate> {
-    path(seen, known, parsed)
-}
-
-/// The server's certificate and its issuers as they were verified: what else it sends, whoever signed that, is not among them. Where nothing at
-/// hand verifies them, its certificate and an issuer alone.
-pub(in crate::doctor) fn verified_path(
-    seen: &TargetSeen,
-    known: &Known,
-    by: (UnixTime, bool),
-) -> Vec<Certificate> {
-    let chain = serving(seen).map(|attempt| der(&attempt.chain));
-    let chain = chain.unwrap_or_default();
-    let mut path = served_path(seen, known);
-    path.truncate(2);
-    let verified = verdict(&known.anchors, &[], &chain, Purpose::ServerAuth, &[], by);
-    let (Some(Ok(peer)), Some(leaf)) = (verified, path.first()) else {
-        return path;
-    };
-    let (sent, anchors) = (parsed(&chain), parsed(&known.anchors));
-    let is_signed_by = |it: &Certificate, key: Fingerprint| {
-        let mut issuers = sent.iter().chain(&anchors);
-        issuers.any(|issuer| issuer.spki() == key && is_issued_by(it, issuer))
-    };
-    let mut path = vec![leaf.clone()];
-    for (index, element) in peer.path().iter().enumerate() {
-        let issuer = match peer.path().get(index + 1) {
-            Some(above) => sent.iter().find(|it| {
-                it.spki() == element.issuer_key
-                    && it.serial() == above.serial
-                    && is_signed_by(it, above.issuer_key)
-            }),
-            None => anchors.iter().find(|it| it.fingerprint() == peer.anchor()),
-        };
-        let Some(issuer) = issuer else { break };
-        path.push(issuer.clone());
-    }
-    path
-}
-
-/// The same with certificates that nobody may be admitted by.
-pub(in crate::doctor) fn served_evidence(seen: &TargetSeen, known: &Known) -> Vec<Certificate> {
-    path(seen, known, |chain| {
-        let read = chain
-            .iter()
-            .filter_map(|der| Certificate::parse_as_evidence(der).ok());
-        read.map(|(certificate, _)| certificate).collect()
-    })
-}
-
-fn path(
-    seen: &TargetSeen,
-    known: &Known,
-    parsed: fn(&[Vec<u8>]) -> Vec<Certificate>,
-) -> Vec<Certificate> {
-    let sent = serving(seen).map(|attempt| parsed(&der(&attempt.chain)));
-    let sent = sent.unwrap_or_default();
-    let mut path: Vec<Certificate> = sent.first().cloned().into_iter().collect();
-    let others = parsed(&known.every_issuer());
-    while let Some(last) = path.last().filter(|last| !is_self_issued(last)) {
-        let mut above = sent.iter().skip(1).chain(&others);
-        let Some(next) = above.find(|above| is_issued_by(last, above)).cloned() else {
-            break;
-        };
-        if path.len() == MAX_PATH || path.iter().any(|known| known.der() == next.der()) {
-            break;
-        }
-        path.push(next);
-    }
-    path
 }
 
 /// What is wrong with what the server shows.
@@ -467,102 +392,6 @@ fn subject(attempt: &Attempt) -> Option<String> {
     })
 }
 
-/// By how much the server's clock is ahead of this machine's, as its answers say.
-pub(super) fn clock(case: &Case<'_>) -> Option<i64> {
-    case.seen
-        .attempts
-        .iter()
-        .find_map(|attempt| attempt.http.as_ref()?.clock_ahead_s)
-}
-
-/// By the other side's clock there is nothing wrong with the times.
-fn by_clock(case: &Case<'_>, fault: &Finding, skew: Option<i64>) -> Option<Finding> {
-    if !matches!(
-        fault.cause,
-        Cause::LeafExpired | Cause::NotYetValid | Cause::IntermediateExpired | Cause::RootExpired
-    ) {
-        return None;
-    }
-    let speaking = case.speaking()?;
-    let chain = der(&speaking.chain);
-    let ahead = skew.filter(|ahead| ahead.unsigned_abs() > TOLERATED.as_secs());
-    if let Some(ahead) = ahead {
-        let theirs = shifted(case.now, ahead);
-        let is_good = self::fault(case, &chain, &case.expected(), theirs)
-            .is_none_or(|other| other.severity != Severity::Fault);
-        return is_good.then(|| clock_skew(case, ahead));
-    }
-    // Two certificates of two parties that both begin in the future: this clock is behind.
-    let [ours, theirs] =
-        [&case.known.client_chain, &chain].map(|chain| parsed(chain).into_iter().next());
-    let (ours, theirs) = (ours?, theirs?);
-    let is_behind = ours.not_before() > case.now
-        && theirs.not_before() > case.now
-        && ours.der() != theirs.der();
-    is_behind.then(|| {
-        Finding::fault(
-            Cause::ClockSkewLocal,
-            Side::ThisMachine,
-            format!(
-                "by this machine's clock ({}) the certificates of both sides begin in the future ({} and {})",
-                case.now,
-                ours.not_before(),
-                theirs.not_before()
-            ),
-        )
-        .with("now", case.now)
-        .with("client_not_before", ours.not_before())
-        .with("server_not_before", theirs.not_before())
-        .with_fix("timedatectl set-ntp true")
-    })
-}
-
-fn shifted(now: UnixTime, by_s: i64) -> UnixTime {
-    let by = Duration::from_secs(by_s.unsigned_abs());
-    if by_s < 0 {
-        now.minus(by)
-    } else {
-        now.plus(by)
-    }
-}
-
-fn clock_skew(case: &Case<'_>, ahead: i64) -> Finding {
-    let by = spoken(Duration::from_secs(ahead.unsigned_abs()));
-    let how = if ahead > 0 { "behind" } else { "ahead of" };
-    Finding::fault(
-        Cause::ClockSkewLocal,
-        Side::ThisMachine,
-        format!(
-            "this machine's clock ({}) is {by} {how} the server's ({}), by which the certificates are good",
-            case.now,
-            shifted(case.now, ahead)
-        ),
-    )
-    .with("now", case.now)
-    .with("server_now", shifted(case.now, ahead))
-    .with_fix("timedatectl set-ntp true")
-}
-
-/// The clocks differ, and nothing fails for it yet.
-fn clock_differs(case: &Case<'_>, ahead: i64) -> Option<Finding> {
-    (ahead.unsigned_abs() > TOLERATED.as_secs()).then(|| {
-        let by = spoken(Duration::from_secs(ahead.unsigned_abs()));
-        Finding::fault(
-            Cause::ClockSkewLocal,
-            Side::ThisMachine,
-            format!(
-                "this machine's clock ({}) and the server's ({}) differ by {by}",
-                case.now,
-                shifted(case.now, ahead)
-            ),
-        )
-        .risk()
-        .with("now", case.now)
-        .with("server_now", shifted(case.now, ahead))
-        .with_fix("timedatectl status, on both machines")
-    })
-}
-
 /// The server shows another certificate than its file holds, and an older one.
 fn not_reloaded(case: &Case<'_>, chain: &[Vec<u8>]) -> Option<Finding> {
     let file = parsed(&case.known.server_cert_file).into_iter().next()?;
@@ -668,9 +497,6 @@ fn rule_out(case: &Case<'_>, chain: &[Vec<u8>], out: &mut Verdict) {
     );
 }
 
-/// webpki follows six intermediates.
-const MAX_PATH: usize = 8;
-
 /// Words that say nothing of whose a CA is.
 const COMMON_WORDS: &[&str] = &[
     "root",
@@ -684,6 +510,3 @@ const COMMON_WORDS: &[&str] = &[
     "signing",
     "test",
 ];
-
-/// RFC 7231 dates are whole seconds, and machines without NTP drift by minutes.
-const TOLERATED: Duration = Duration::from_mins(5);
