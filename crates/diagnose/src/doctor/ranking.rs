@@ -9,7 +9,7 @@ use crate::finding::{Finding, RuledOut, Severity};
 
 /// One finding per cause and file, faults first, in the order of their stages; what follows from the first says so.
 pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|finding| (finding.severity, stage(finding.cause)));
+    findings.sort_by_key(|finding| (finding.severity, stage_of(finding)));
     let mut kept: Vec<Finding> = Vec::with_capacity(findings.len());
     for finding in findings {
         // Two that speak of the same file, or of none, say the same thing twice.
@@ -83,6 +83,16 @@ fn is_seen_before_files(cause: Cause) -> bool {
             | C::NoSharedCipher
             | C::AlpnMismatch
     )
+}
+
+/// A keystore that holds no key to show a certificate with is of the files that a program loads; elsewhere a certificate that was not sent
+/// is what a server says last.
+fn stage_of(finding: &Finding) -> u8 {
+    let is_of_a_file = finding.evidence.get("flag").is_some();
+    match finding.cause {
+        Cause::ClientCertNotSent if is_of_a_file => stage(Cause::KeyCertMismatch),
+        cause => stage(cause),
+    }
 }
 
 /// What a refusal looks like from outside, whatever it was for.

@@ -9,6 +9,11 @@ pub(super) static TABLE: Table = Table {
     product: Product::BoringSsl,
     rows: &[
         row(
+            "OPENSSL_internal:Connection reset by peer",
+            &transport::RESET,
+            SOURCE,
+        ),
+        row(
             "OPENSSL_internal:WRONG_VERSION_NUMBER",
             &transport::NOT_TLS,
             SOURCE,

@@ -90,6 +90,11 @@ pub(super) static POSTGRESQL: Table = Table {
             SECURE,
         ),
         row(
+            "could not open certificate file \"{file}\"",
+            &file::UNOPENED,
+            FE,
+        ),
+        row(
             "could not read root certificate file \"{file}\"",
             &file::UNUSABLE_BUNDLE,
             FE,

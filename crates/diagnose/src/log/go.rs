@@ -157,6 +157,11 @@ pub(super) static TABLE: Table = Table {
             VERIFY,
         ),
         row(
+            "x509: a root or intermediate certificate is not authorized for an extended key usage: {usage}",
+            &meaning::ISSUER_PURPOSE,
+            VERIFY,
+        ),
+        row(
             "is not permitted by any constraint",
             &meaning::NAME_CONSTRAINTS,
             VERIFY,

@@ -64,6 +64,11 @@ pub(super) static TABLE: Table = Table {
             RDKAFKA,
         ),
         row(
+            "Failed to load SSL keystore {file} of type{}NoSuchFileException",
+            &file::MISSING,
+            KAFKA,
+        ),
+        row(
             "Failed to load SSL keystore {file} of type",
             &file::LEGACY_OR_PASSWORD,
             KAFKA,

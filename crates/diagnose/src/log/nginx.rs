@@ -32,6 +32,16 @@ pub(super) static TABLE: Table = Table {
             REQUEST,
         ),
         row(
+            "no ssl_client_certificate for ssl_verify_client",
+            &meaning::BUNDLE_EMPTY,
+            MODULE,
+        ),
+        row(
+            "SSL_load_client_CA_file(\"{file}\") failed",
+            &file::UNUSABLE_BUNDLE,
+            MODULE,
+        ),
+        row(
             "client sent no required SSL certificate",
             &meaning::NO_CLIENT_CERT,
             REQUEST,

@@ -230,6 +230,13 @@ fn server_that_lets_its_client_in_and_nobody_else_is_healthy() {
         let answered = Scene::new().with(Shown::Own, |own| own.http = Some(http(status, "")));
         answered.check(None);
     }
+    let login = Scene::new().with(Shown::Own, |own| {
+        own.http = Some(HttpAnswer {
+            challenge: Some("Bearer".to_owned()),
+            ..http(401, "")
+        });
+    });
+    assert!(login.check(None).findings.is_empty());
 }
 
 #[test]
@@ -447,6 +454,18 @@ fn page_that_turns_away_who_has_no_certificate_must_mean_the_certificate() {
     let page = "a client certificate is required";
     answered(401, "", None).check(None);
     answered(401, "", Some("")).check(None);
+    // Said of whatever is asked for, it may mean the certificate, and may as well mean a token.
+    let mut api = answered(401, "", None);
+    let root = &mut api.seen.attempts[0];
+    root.trial.request = Some(HttpRequest {
+        path: "/no-such-page".to_owned(),
+        host: "localhost".to_owned(),
+    });
+    let told = api.check(None);
+    let told: Vec<_> = (told.findings.iter())
+        .map(|it| (it.cause, it.severity))
+        .collect();
+    assert_eq!(told, [(Cause::ClientCertNotSent, Severity::Risk)]);
     answered(401, page, Some("Basic realm=staff")).check(None);
     answered(403, "", None).check(None);
     answered(401, page, None).check(Some(Cause::ClientCertNotSent));
@@ -459,6 +478,12 @@ fn rights_and_names_are_told_once_tls_has_let_the_client_in() {
         |status| Scene::new().with(Shown::Own, move |own| own.http = Some(http(status, "")));
     answered(403).check(Some(Cause::IdentityNotAllowed));
     answered(421).check(Some(Cause::SniHostMismatch));
+    // It may as well want a token.
+    let unknown = answered(401).check(None);
+    let told: Vec<_> = (unknown.findings.iter())
+        .map(|it| (it.cause, it.severity))
+        .collect();
+    assert_eq!(told, [(Cause::IdentityNotAllowed, Severity::Risk)]);
 }
 
 #[test]

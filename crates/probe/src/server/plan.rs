@@ -308,10 +308,7 @@ impl Plan<'_> {
             steps.push(first.clone());
         }
         let asks = attempt.asked.is_some();
-        if asks
-            && !self.aim.has_identity
-            && attempt.http.as_ref().is_some_and(|http| http.status == 403)
-        {
+        if asks && !self.aim.has_identity && may_forbid_everything(attempt) {
             steps.extend(to_no_page(&first));
         }
         let may_be_shown =
@@ -423,10 +420,16 @@ impl Plan<'_> {
             }
         }
         // A page may be forbidden to everybody. One that does not exist is forbidden only to whom everything is.
-        if attempt.http.as_ref().is_some_and(|http| http.status == 403) {
+        if may_forbid_everything(attempt) {
             steps.extend(to_no_page(&own));
         }
     }
+}
+
+/// Whether the answer may be to the client, and not to what it asked for.
+fn may_forbid_everything(attempt: &Attempt) -> bool {
+    let http = attempt.http.as_ref();
+    http.is_some_and(|http| http.status == 403 || (http.status == 401 && http.challenge.is_none()))
 }
 
 fn to_no_page(trial: &Trial) -> Option<Trial> {

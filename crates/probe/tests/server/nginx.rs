@@ -64,6 +64,44 @@ async fn mutual_tls_that_works_is_healthy() {
 }
 
 #[tokio::test]
+async fn no_to_everybody_without_a_word_of_a_login_is_a_risk_and_with_one_is_nothing() {
+    let test = "no_to_everybody_without_a_word_of_a_login_is_a_risk_and_with_one_is_nothing";
+    let world = World::new();
+    for (page, with_client, without_client) in [
+        (
+            "return 401;",
+            Some(Cause::IdentityNotAllowed),
+            Some(Cause::ClientCertNotSent),
+        ),
+        (
+            "add_header WWW-Authenticate 'Bearer realm=\"api\"' always; return 401;",
+            None,
+            None,
+        ),
+        // Another page is there for everybody.
+        (
+            "if ($uri = /) { return 401; } return 404;",
+            Some(Cause::RequestNotAllowed),
+            None,
+        ),
+    ] {
+        let site = mutual(page).replace("ssl_verify_client on", "ssl_verify_client optional");
+        let Some(server) = server(&world, test, &site) else {
+            return;
+        };
+        let (_, with) = world.asks(server.address).check(None).await;
+        let (_, without) = (world.asks(server.address).without_client())
+            .check(None)
+            .await;
+        for (diagnosis, expected) in [(with, with_client), (without, without_client)] {
+            let mut causes = diagnosis.findings.iter().map(|it| it.cause);
+            let found = causes.find(|it| *it != Cause::ClientAuthNotEnforced);
+            assert_eq!(found, expected, "{page}: {diagnosis:#?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn page_of_a_refusal_is_told_by_the_certificate() {
     let test = "page_of_a_refusal_is_told_by_the_certificate";
     let world = World::new();

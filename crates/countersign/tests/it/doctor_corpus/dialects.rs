@@ -311,6 +311,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "Apache counts the root, and is not told how deep chains are",
+        source: "https://httpd.apache.org/docs/2.4/mod/mod_ssl.html#sslverifydepth",
+        expect: Root(&[Cause::VerifyDepthTooSmall]),
+        build: |w| {
+            let text = "<VirtualHost *:443>\nSSLEngine on\nSSLCACertificateFile root.pem\nSSLVerifyClient require\n</VirtualHost>\n";
+            w.write("site.conf", text);
+            w.client_files().with("--file site.conf")
+        },
+    },
+    Scenario {
         name: "Apache asks below one path, its configuration at hand",
         source: "https://github.com/m-click/requests_pkcs12/issues/17",
         expect: Root(&[Cause::PostHandshakeAuthUnavailable]),

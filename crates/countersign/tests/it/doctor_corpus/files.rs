@@ -5,7 +5,7 @@ use countersign_diagnose::cause::Cause;
 
 use crate::doctor_corpus::live_ports::postgres;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
-use crate::doctor_corpus::servers::carry;
+use crate::doctor_corpus::servers::{Flow, carry};
 use crate::doctor_corpus::workshop::Workshop;
 
 /// As `Set-Content` and `>` of Windows PowerShell write it.
@@ -403,7 +403,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let behind = w.mutual_s_server("");
             let address = w.listen(move |stream| {
                 if postgres(&stream, b"S").unwrap_or_default() {
-                    carry(stream, behind, u64::MAX);
+                    carry(stream, behind, Flow::Whole);
                 }
             });
             w.mode("client.key", 0o644);
@@ -442,6 +442,53 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                     .key,
             );
             w.server_files()
+        },
+    },
+    Scenario {
+        name: "PKCS#12 of certificates alone as the client's keystore",
+        source: "https://stackoverflow.com/questions/906402/how-to-import-an-existing-x-509-certificate-and-private-key-in-java-keystore-to",
+        expect: Root(&[Cause::ClientCertNotSent]),
+        build: |w| {
+            w.write("password", "hunter22\n");
+            w.run("openssl pkcs12 -export -nokeys -in client.pem -passout file:password -out client.p12");
+            w.ask()
+                .with("--cert client.p12 --client-ca root.pem --password-file password")
+                .shows(
+                    "openssl pkcs12 -in client.p12 -nodes -passin file:password",
+                    "BEGIN CERTIFICATE",
+                )
+        },
+    },
+    Scenario {
+        name: "Java keystore of a trusted certificate alone as the client's",
+        source: "https://stackoverflow.com/questions/9299133/why-doesnt-java-send-the-client-certificate-during-ssl-handshake",
+        expect: Root(&[Cause::ClientCertNotSent]),
+        build: |w| {
+            w.write("password", "hunter22\n");
+            w.run("keytool -importcert -noprompt -alias client -file client.pem -keystore client.jks -storetype JKS -storepass hunter22 -J-XX:TieredStopAtLevel=1");
+            w.ask()
+                .with("--cert client.jks --client-ca root.pem --password-file password")
+        },
+    },
+    Scenario {
+        name: "Java truststore that holds a key's own chain and nobody to trust",
+        source: "https://stackoverflow.com/questions/6784463/error-trustanchors-parameter-must-be-non-empty",
+        expect: Root(&[Cause::TrustBundleEmpty]),
+        build: |w| {
+            pkcs12(w, "");
+            w.run("keytool -importkeystore -srckeystore client.p12 -srcstoretype PKCS12 -srcstorepass hunter22 -destkeystore trust.jks -deststoretype JKS -deststorepass hunter22 -noprompt -J-XX:TieredStopAtLevel=1");
+            w.ask().with(
+                "--ca trust.jks --server-cert server.pem --name localhost --password-file password",
+            )
+        },
+    },
+    Scenario {
+        name: "bundle of the server's own certificate alone",
+        source: "https://github.com/curl/curl/pull/4655",
+        expect: Risk(Cause::TrustAnchorIsIntermediate),
+        build: |w| {
+            w.ask()
+                .with("--ca server.pem --server-cert server.pem --name localhost")
         },
     },
     Scenario {

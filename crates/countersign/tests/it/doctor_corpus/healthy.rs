@@ -463,6 +463,42 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "Java truststore with the server's CA",
+        source: "https://stackoverflow.com/questions/6784463/error-trustanchors-parameter-must-be-non-empty",
+        expect: Healthy,
+        build: |w| {
+            w.write("password", "hunter22\n");
+            w.run("keytool -importcert -noprompt -alias ca -file root.pem -keystore trust.p12 -storetype PKCS12 -storepass hunter22 -J-XX:TieredStopAtLevel=1");
+            w.ask().with(
+                "--ca trust.p12 --server-cert server.pem --name localhost --password-file password",
+            )
+        },
+    },
+    Scenario {
+        name: "Java truststore with the server's own certificate",
+        source: "https://stackoverflow.com/questions/2893819/accept-servers-self-signed-ssl-certificate-in-java-client",
+        expect: Healthy,
+        build: |w| {
+            w.write("password", "hunter22\n");
+            w.run("keytool -importcert -noprompt -alias server -file server.pem -keystore trust.jks -storetype JKS -storepass hunter22 -J-XX:TieredStopAtLevel=1");
+            w.ask().with(
+                "--ca trust.jks --server-cert server.pem --name localhost --password-file password",
+            )
+        },
+    },
+    Scenario {
+        name: "Apache allows as many steps as the chain has",
+        source: "https://httpd.apache.org/docs/2.4/mod/mod_ssl.html#sslverifydepth",
+        expect: Healthy,
+        build: |w| {
+            w.write(
+                "site.conf",
+                "<VirtualHost *:443>\nSSLEngine on\nSSLCACertificateFile root.pem\nSSLVerifyClient require\nSSLVerifyDepth 2\n</VirtualHost>\n",
+            );
+            w.client_files().with("--file site.conf")
+        },
+    },
+    Scenario {
         name: "rule names a DN with a comma in it",
         source: "https://www.rfc-editor.org/rfc/rfc4514#section-2.4",
         expect: Healthy,

@@ -9,7 +9,7 @@ use crate::doctor_corpus::live_ports::{postgres, smtp};
 use crate::doctor_corpus::live_server::{TWO_HOSTS, two_hosts};
 use crate::doctor_corpus::names;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
-use crate::doctor_corpus::servers::carry;
+use crate::doctor_corpus::servers::{Flow, carry};
 
 const CURL: &str = "curl -sS --max-time 5 --cacert root.pem --cert client.pem --key client.key https://TARGET/ -o /dev/null -w %{http_code}";
 
@@ -217,7 +217,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 w.s_server("-cert server.leaf.pem -cert_chain issuing.pem -key server.key");
             let address = w.listen(move |stream| {
                 if smtp(&stream).unwrap_or_default() {
-                    carry(stream, behind, u64::MAX);
+                    carry(stream, behind, Flow::Whole);
                 }
             });
             w.connect_bare(address).with("--starttls smtp").shows(
@@ -234,7 +234,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let behind = w.mutual_s_server("");
             let address = w.listen(move |stream| {
                 if postgres(&stream, b"S").unwrap_or_default() {
-                    carry(stream, behind, u64::MAX);
+                    carry(stream, behind, Flow::Whole);
                 }
             });
             w.connect(address)

@@ -8,7 +8,7 @@ use crate::doctor_corpus::forge::{self, Authority, DAY};
 use crate::doctor_corpus::live_client::PLAIN_NGINX;
 use crate::doctor_corpus::live_server::two_hosts;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
-use crate::doctor_corpus::servers::carry_slowly;
+use crate::doctor_corpus::servers::{Flow, carry};
 use crate::doctor_corpus::workshop::Workshop;
 
 const CURL: &str =
@@ -110,15 +110,31 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "the API wants a token and says so in its documents alone, and a certificate may come instead",
         source: "https://kubernetes.io/docs/reference/access-authn-authz/authentication/",
-        expect: Healthy,
+        expect: Risk(Cause::ClientCertNotSent),
         build: |w| {
-            let token = "if ($http_authorization = \"\") { return 401; }";
-            let address = w.nginx(&PLAIN_NGINX.replace(
-                "location / {",
-                &format!("ssl_client_certificate FOLDER/root.pem; ssl_verify_client optional; location / {{ {token}"),
-            ));
+            let address = w.nginx(&optional("if ($http_authorization = \"\") { return 401; }"));
             w.connect_bare(address)
                 .shows(CURL_WITHOUT, "401 Authorization Required")
+        },
+    },
+    Scenario {
+        name: "nginx asks (optional), and its page says 401 to a good client without a word of a login",
+        source: "https://nginx.org/en/docs/http/ngx_http_rewrite_module.html#return",
+        expect: Risk(Cause::IdentityNotAllowed),
+        build: |w| {
+            let address = w.nginx(&optional("return 401;"));
+            w.connect(address).shows(CURL, "401 Authorization Required")
+        },
+    },
+    Scenario {
+        name: "nginx asks (optional), and its page tells a good client to come with a token",
+        source: "https://www.rfc-editor.org/rfc/rfc6750#section-3",
+        expect: Healthy,
+        build: |w| {
+            let address = w.nginx(&optional(
+                "add_header WWW-Authenticate Bearer always; return 401;",
+            ));
+            w.connect(address).shows(CURL, "401 Authorization Required")
         },
     },
     Scenario {
@@ -188,7 +204,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         build: |w| {
             stranger(w);
             let behind = w.mutual_s_server("-tls1_3 -no_ticket -num_tickets 0");
-            let address = w.listen(move |stream| carry_slowly(&stream, behind));
+            let address = w.listen(move |stream| carry(stream, behind, Flow::Late));
             w.connect(address).shows(CURL, "alert unknown ca")
         },
     },
@@ -198,7 +214,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Healthy,
         build: |w| {
             let behind = w.mutual_s_server("-tls1_3 -no_ticket -num_tickets 0");
-            let address = w.listen(move |stream| carry_slowly(&stream, behind));
+            let address = w.listen(move |stream| carry(stream, behind, Flow::Late));
             w.connect(address)
                 .with("--expect-enforced")
                 .shows(CODE, "200")
@@ -234,6 +250,37 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                     .replace("SSLVerifyDepth 3", "SSLVerifyDepth 1"),
             );
             w.connect(address).shows(CURL, "alert")
+        },
+    },
+    Scenario {
+        name: "Apache counts the root: SSLVerifyDepth 1, one intermediate",
+        source: "https://httpd.apache.org/docs/2.4/mod/mod_ssl.html#sslverifydepth",
+        expect: Root(&[Cause::VerifyDepthTooSmall]),
+        build: |w| {
+            let address = w.apache(
+                &crate::doctor_corpus::live_client::MUTUAL_APACHE
+                    .replace(" SSLVerifyDepth 3\n", ""),
+            );
+            w.connect(address).shows(CURL, "alert")
+        },
+    },
+    Scenario {
+        name: "client with a key on P-521, TLS 1.2, which OpenSSL takes from those who list the curve",
+        source: "https://www.rfc-editor.org/rfc/rfc8422#section-5.1.1",
+        expect: Risk(Cause::SigalgUnsupported),
+        build: |w| {
+            w.run("openssl ecparam -name secp521r1 -genkey -noout -out client.key");
+            w.mode("client.key", 0o600);
+            w.run("openssl req -new -key client.key -subj /CN=client -out client.csr");
+            w.write(
+                "client.ext",
+                "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n",
+            );
+            w.write_key("issuing.key", w.issuing.key_pem());
+            w.run("openssl x509 -req -in client.csr -CA issuing.pem -CAkey issuing.key -set_serial 77 -days 9 -extfile client.ext -out leaf.pem");
+            w.join("client.pem", &["leaf.pem", "issuing.pem"]);
+            let address = w.mutual_nginx("ssl_protocols TLSv1.2;");
+            w.connect(address).shows(CURL, "ok")
         },
     },
     Scenario {
@@ -311,6 +358,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         },
     },
 ];
+
+/// A server block that takes a certificate if there is one, and does this first with every request.
+fn optional(page: &str) -> String {
+    PLAIN_NGINX.replace(
+        "location / {",
+        &format!("ssl_client_certificate FOLDER/root.pem; ssl_verify_client optional; ssl_verify_depth 3; location / {{ {page}"),
+    )
+}
 
 /// nginx that asks in this way, and does this with whom it did not verify.
 fn asking(how: &str, otherwise: &str) -> String {

@@ -10,7 +10,7 @@ use countersign_testkit::ephemeral;
 
 use crate::doctor_corpus::live_client::PLAIN_NGINX;
 use crate::doctor_corpus::scenario::{Expect, Scenario};
-use crate::doctor_corpus::servers::{carry, greet, read_out, reset};
+use crate::doctor_corpus::servers::{Flow, carry, greet, read_out, reset};
 
 const CURL_WITHOUT: &str = "curl -sS --max-time 3 --cacert root.pem https://TARGET/";
 
@@ -153,7 +153,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Root(&[Cause::HandshakeTimeout]),
         build: |w| {
             let behind = w.mutual_s_server("-tls1_2");
-            let address = w.listen(move |stream| carry(stream, behind, 200));
+            let address = w.listen(move |stream| carry(stream, behind, Flow::Cut(200)));
             w.connect(address).shows(
                 "curl -sS --max-time 1 --cacert root.pem https://TARGET/",
                 "timed out",
@@ -205,7 +205,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             let address = w.listen(move |stream| {
                 let mut first = [0];
                 let is_tls = stream.peek(&mut first).is_ok_and(|read| read > 0) && first[0] == 0x16;
-                carry(stream, if is_tls { tls } else { plain }, u64::MAX);
+                carry(stream, if is_tls { tls } else { plain }, Flow::Whole);
             });
             w.connect(address)
                 .with("--expect-enforced")

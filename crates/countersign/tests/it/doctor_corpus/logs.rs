@@ -104,6 +104,26 @@ logs! {
         "https://github.com/jcmoraisjr/haproxy-ingress/pull/470",
         Root(&[Cause::ClientCertNotSent]),
         "May 12 08:11:09 lb1 haproxy[2211]: 198.51.100.4:40112 [12/May/2024:08:11:09.120] https/1: SSL handshake failure (error:0A0000C7:SSL routines::peer did not return a certificate)\n";
+    "log of nginx: bundle of clients' CAs that is not set",
+        "https://nginx.org/en/docs/http/ngx_http_ssl_module.html#ssl_verify_client",
+        Root(&[Cause::TrustBundleEmpty, Cause::FileMissing]),
+        "nginx: [emerg] no ssl_client_certificate for ssl_verify_client\n";
+    "log of Envoy: reset in the handshake",
+        "https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage",
+        Root(&[Cause::ResetBeforeServerHello]),
+        "upstream connect error or disconnect/reset before headers. reset reason: connection failure, transport failure reason: TLS_error:|33554536:system library:OPENSSL_internal:Connection reset by peer:TLS_error_end\n";
+    "log of Go: an issuer's extended key usage",
+        "https://go.dev/src/crypto/x509/verify.go",
+        Root(&[Cause::IssuerEkuExcludesPurpose]),
+        "x509: a root or intermediate certificate is not authorized for an extended key usage: EKU not permitted: 2\n";
+    "log of libpq: certificate that its user cannot read",
+        "https://www.postgresql.org/docs/current/libpq-ssl.html",
+        Root(&[Cause::FileMissing, Cause::KeyPermissions]),
+        "psql: error: could not open certificate file \"/root/.postgresql/postgresql.crt\": Permission denied\n";
+    "log of Kafka: keystore that is not there",
+        "https://kafka.apache.org/documentation/#security_ssl",
+        Root(&[Cause::FileMissing]),
+        "org.apache.kafka.common.KafkaException: org.apache.kafka.common.KafkaException: Failed to load SSL keystore client.jks of type JKS Caused by: java.nio.file.NoSuchFileException: client.jks\n";
     "log of HAProxy: bad PROXY header",
         "https://github.com/varnishcache/varnish-cache/issues/2151",
         Root(&[Cause::ProxyHeaderMissing]),

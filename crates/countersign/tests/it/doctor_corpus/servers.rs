@@ -239,31 +239,19 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-/// Carries bytes both ways, from the server no more than so many.
-pub(crate) fn carry(client: TcpStream, server: SocketAddr, at_most: u64) {
-    let Ok(upstream) = TcpStream::connect(server) else {
-        return;
-    };
-    let (Ok(mut from_client), Ok(mut to_server)) = (client.try_clone(), upstream.try_clone())
-    else {
-        return;
-    };
-    std::thread::spawn(move || {
-        let _ = std::io::copy(&mut from_client, &mut to_server);
-        let _ = to_server.shutdown(std::net::Shutdown::Write);
-    });
-    let mut to_client = &client;
-    let _ = std::io::copy(&mut (&upstream).take(at_most), &mut to_client);
-    if at_most == u64::MAX {
-        let _ = client.shutdown(std::net::Shutdown::Both);
-    } else {
-        // Stalls: says no more, and stays until the client goes.
-        read_out(client);
-    }
+/// How what a server says gets to its client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// As it comes.
+    Whole,
+    /// No more than so many bytes.
+    Cut(usize),
+    /// What it says behind its first flight arrives late.
+    Late,
 }
 
-/// Carries bytes both ways; what the server says behind its first flight arrives late.
-pub(crate) fn carry_slowly(client: &TcpStream, server: SocketAddr) {
+/// Carries bytes both ways.
+pub(crate) fn carry(client: TcpStream, server: SocketAddr, flow: Flow) {
     let Ok(mut upstream) = TcpStream::connect(server) else {
         return;
     };
@@ -275,15 +263,27 @@ pub(crate) fn carry_slowly(client: &TcpStream, server: SocketAddr) {
         let _ = std::io::copy(&mut from_client, &mut to_server);
         let _ = to_server.shutdown(std::net::Shutdown::Write);
     });
-    let mut to_client = client;
+    let mut to_client = &client;
     let mut buffer = [0; 16384];
-    let mut is_first = true;
+    let mut carried = 0;
     while let Ok(read @ 1..) = upstream.read(&mut buffer) {
-        if !std::mem::take(&mut is_first) {
-            std::thread::sleep(Duration::from_millis(1600));
-        }
-        if to_client.write_all(&buffer[..read]).is_err() {
+        let passed = match flow {
+            Flow::Whole => read,
+            Flow::Cut(most) => read.min(most - carried),
+            Flow::Late => {
+                if carried > 0 {
+                    std::thread::sleep(Duration::from_millis(1600));
+                }
+                read
+            }
+        };
+        if to_client.write_all(&buffer[..passed]).is_err() {
             break;
+        }
+        carried += passed;
+        if flow == Flow::Cut(carried) {
+            // Says no more, and stays until the client goes.
+            return read_out(client);
         }
     }
     let _ = client.shutdown(std::net::Shutdown::Both);

@@ -287,9 +287,54 @@ impl Form<'_> {
             return self.no_certificate();
         }
         match material.container {
-            Container::Pkcs12 | Container::Jks if !self.has_key_file() => self.shut_store(),
+            Container::Pkcs12 | Container::Jks if !self.has_key_file() => {
+                self.without_key().or_else(|| self.shut_store())
+            }
             _ => self.not_pem("x509"),
         }
+    }
+
+    /// A keystore of certificates alone: whoever is to show one of them cannot sign with it.
+    fn without_key(&self) -> Option<Finding> {
+        let material = self.material();
+        if !material.keys.is_empty() || self.file.role != Role::ClientCertificate {
+            return None;
+        }
+        let (kind, path) = (material.container.as_str(), quoted(&self.file.path));
+        let finding = self.fault(
+            Cause::ClientCertNotSent,
+            &format!("is {kind} of certificates alone: without an entry that holds the private key as well no program sends any"),
+        );
+        Some(
+            finding
+                .with("certificates", material.certificates.len())
+                .with_fix("openssl pkcs12 -export -in client-chain.pem -inkey client.key -name client -out client.p12")
+                .with_fix(format!("keytool -list -keystore {path}: it must say PrivateKeyEntry")),
+        )
+    }
+
+    /// A keystore in which Java finds nobody to trust, since what it holds are its own certificates.
+    fn trusts_nobody(&self) -> Option<Finding> {
+        let material = self.material();
+        if material.certificates.iter().any(|piece| piece.is_trusted) {
+            return None;
+        }
+        let (kind, path) = (material.container.as_str(), quoted(&self.file.path));
+        let finding = self
+            .fault(
+                Cause::TrustBundleEmpty,
+                &format!("is {kind} without an entry for a trusted certificate: Java trusts nobody by it (the trustAnchors parameter must be non-empty)"),
+            )
+            .with("certificates", material.certificates.len())
+            .with_fix(format!(
+                "keytool -importcert -noprompt -alias ca -file ca.pem -keystore {path}"
+            ));
+        // Others than Java take whatever certificates there are.
+        Some(if material.keys.is_empty() {
+            finding.risk()
+        } else {
+            finding
+        })
     }
 
     /// What there is instead.
@@ -380,7 +425,9 @@ impl Form<'_> {
         let material = self.material();
         if !material.certificates.is_empty() {
             return match material.container {
-                Container::Pkcs12 | Container::Jks => self.shut_store(),
+                Container::Pkcs12 | Container::Jks => {
+                    self.trusts_nobody().or_else(|| self.shut_store())
+                }
                 _ => self.not_pem("x509"),
             };
         }

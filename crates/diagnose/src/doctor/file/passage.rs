@@ -242,6 +242,16 @@ fn intermediate_anchor(party: &Party<'_>, anchor: Option<&Certificate>) -> Findi
     .with_fix("with OpenSSL: -partial_chain, in programs X509_V_FLAG_PARTIAL_CHAIN")
 }
 
+/// The leaf itself is trusted, and nobody above it: Java, Go and current curl end a path there, OpenSSL and Node do not.
+fn pinned_leaf(party: &Party<'_>) -> Option<Finding> {
+    let leaf = party.leaf()?;
+    let mut anchors = party.anchors();
+    let (file, _) = anchors.find(|(_, anchor)| anchor.der == leaf.der().as_ref())?;
+    let is_javas = file.material.keystore.is_some();
+    let is_its_own_root = leaf.subject_der() == leaf.issuer_der();
+    (!is_javas && !is_its_own_root).then(|| intermediate_anchor(party, Some(leaf)).risk())
+}
+
 fn refused(party: &Party<'_>, leaf: &Certificate, fault: &ChainFault, judgement: &mut Judgement) {
     let finding = || of_fault(party, fault);
     match &fault.kind {
@@ -318,6 +328,7 @@ fn untrusted(party: &Party<'_>, judgement: &mut Judgement) {
     let climb = Climb::of(party);
     if climb.reaches_an_anchor(party) {
         trust::oddities_of_anchors(party, &climb, judgement);
+        judgement.findings.extend(pinned_leaf(party));
     } else {
         judgement.find(trust::untrusted(party, &climb));
     }

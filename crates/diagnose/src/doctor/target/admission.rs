@@ -1,13 +1,16 @@
 //! Whether the server asks for a certificate, and whom it lets in.
 
+mod unasked;
+
 use countersign_pki::certificate::Certificate;
 use countersign_pki::time::UnixTime;
 
+use self::unasked::{admitted_by_another_name, ended, not_requested};
 use super::judging::{Case, Verdict};
 use super::known::{Known, is_self_issued, parsed};
 use super::reach::end_text;
 use super::refusal::{self, Lineage};
-use super::{Attempt, End, HttpAnswer, Shown, Speech, Stage, TargetSeen};
+use super::{Attempt, End, HttpAnswer, Shown, Speech, TargetSeen};
 use crate::cause::Cause;
 use crate::doctor::question::{Question, TlsVersion};
 use crate::finding::{Finding, Side};
@@ -109,17 +112,25 @@ fn is_turned_away(case: &Case<'_>, none: &Attempt, own: Option<&Attempt>) -> boo
     }
     match own {
         Some(own) => outcome(own) == Outcome::Admitted,
-        // An API wants a token in just these words, and names it in its own documents.
+        // An API wants a token in just these words, and names it in its own documents: `with_none` tells of both.
         None => says_certificate(http) || (http.status == 403 && is_said_to_every_path(case, none)),
     }
 }
 
+/// Somebody asked for just this page.
+pub(super) fn is_named(attempt: &Attempt) -> bool {
+    let request = attempt.trial.request.as_ref();
+    request.is_some_and(|request| request.path != "/")
+}
+
+/// RFC 9110 §15.5.2 has a 401 say how to log in: one that does not means whoever is there, or a token that only documents name.
+pub(super) fn is_bare_401(attempt: &Attempt) -> bool {
+    let http = attempt.http.as_ref();
+    http.is_some_and(|http| http.status == 401 && http.challenge.is_none())
+}
+
 /// Of a page that nobody named, many a server says no to everybody; of one that does not exist only to whom it lets nowhere.
 fn is_said_to_every_path(case: &Case<'_>, none: &Attempt) -> bool {
-    let is_named = |attempt: &Attempt| {
-        let request = attempt.trial.request.as_ref();
-        request.is_some_and(|request| request.path != "/")
-    };
     let status = |attempt: &Attempt| attempt.http.as_ref().map(|http| http.status);
     is_named(none)
         || case.attempts(Speech::Tls).any(|other| {
@@ -217,133 +228,6 @@ pub(super) fn says_certificate(http: &HttpAnswer) -> bool {
     body.contains("ssl certificate")
         || body.contains("client certificate")
         || body.contains("certificate error")
-}
-
-fn not_requested(case: &Case<'_>, none: &Attempt, has_certificate: bool, out: &mut Verdict) {
-    if !none.finished || (none.at < Stage::AfterFinished) {
-        // It ended before it could ask.
-        if let Some(finding) = ended(case, none) {
-            out.find(finding);
-        }
-        return;
-    }
-    let wants_one = none.http.as_ref().is_some_and(|http| {
-        of_http(http) == Outcome::Refused
-            || (matches!(http.status, 401 | 403) && says_certificate(http))
-    });
-    // It answers for another host than was asked for, which `answer` tells.
-    let is_misdirected = none.http.as_ref().is_some_and(|http| http.status == 421);
-    if is_misdirected
-        || is_post_handshake(case, none)
-        || !(has_certificate || case.question.expect_enforced || wants_one)
-    {
-        return;
-    }
-    if let Some(finding) = asks_by_another_name(case, none) {
-        out.find(finding);
-        return;
-    }
-    let target = &case.seen.target;
-    let said = none
-        .http
-        .as_ref()
-        .map(|http| format!("{} {}", http.status, http.reason));
-    let because = if wants_one {
-        "the HTTP server behind it wants one, and what ends TLS never asks"
-    } else {
-        "a client's certificate is never sent"
-    };
-    let finding = Finding::fault(
-        Cause::ClientCertNotRequested,
-        Side::Server,
-        format!("{target} does not ask for a client certificate in the handshake: {because}"),
-    )
-    .with("answer", said.unwrap_or_else(|| "none".to_owned()))
-    .with_fix("nginx: ssl_verify_client on; ssl_client_certificate ca.pem; HAProxy: bind … ca-file ca.pem verify required; Envoy: require_client_certificate: true");
-    out.find(finding.with_fix(format!(
-        "{} </dev/null | grep -A9 'client certificate CA names'",
-        case.s_client()
-    )));
-}
-
-/// Under another name there is a virtual host that asks.
-fn asks_by_another_name(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
-    let other = case
-        .attempts(Speech::Tls)
-        .find(|other| other.trial.sni != none.trial.sni && other.asked.is_some())?;
-    Some(wrong_vhost(
-        case,
-        none,
-        other,
-        "asks for a client certificate",
-    ))
-}
-
-/// Under another name the client's certificate is let in.
-fn admitted_by_another_name(case: &Case<'_>, own: &Attempt) -> Option<Finding> {
-    let other = case.attempts(Speech::Tls).find(|other| {
-        other.trial.sni != own.trial.sni
-            && other.trial.certificate == Shown::Own
-            && other.sent_certificate
-            && outcome(other) == Outcome::Admitted
-    })?;
-    Some(wrong_vhost(case, own, other, "lets this certificate in"))
-}
-
-fn wrong_vhost(case: &Case<'_>, asked: &Attempt, other: &Attempt, does: &str) -> Finding {
-    let target = &case.seen.target;
-    let sni = asked.trial.sni.as_deref().unwrap_or("no name");
-    let name = other.trial.sni.as_deref().unwrap_or("no name");
-    Finding::fault(
-        Cause::SniSelectsWrongVhost,
-        Side::Client,
-        format!(
-            "{target} asked for {sni} answers as another virtual host; asked for {name} it {does}"
-        ),
-    )
-    .with("sni", sni)
-    .with("sni_that_is_right", name)
-    .with_fix(format!("curl --connect-to ::{target} https://{name}/"))
-    .with_fix(format!(
-        "openssl s_client -connect {target} -servername {name}"
-    ))
-}
-
-/// The handshake broke in the middle and nothing was asked.
-fn ended(case: &Case<'_>, none: &Attempt) -> Option<Finding> {
-    // OpenSSL finds out only here that it cannot write its list of client CAs.
-    if none.end == End::Alert(INTERNAL_ERROR) && !case.known.client_chain.is_empty() {
-        return Some(
-            Finding::fault(
-                Cause::HandshakeTooLarge,
-                Side::Server,
-                format!(
-                    "{} {} its ServerHello, in place of a request for a certificate: OpenSSL does so where its list of client CAs is over 64 KiB",
-                    case.seen.target,
-                    end_text(&none.end)
-                ),
-            )
-            .with("end", end_text(&none.end))
-            .with_fix("nginx: ssl_client_certificate with the few CAs that issue to clients, ssl_trusted_certificate for the rest"),
-        );
-    }
-    let slug = match &none.end {
-        End::Open => return None,
-        End::TimedOut => Cause::HandshakeTimeout,
-        _ => Cause::MalformedHandshake,
-    };
-    Some(
-        Finding::fault(
-            slug,
-            Side::Server,
-            format!(
-                "{} {} its ServerHello",
-                case.seen.target,
-                end_text(&none.end)
-            ),
-        )
-        .with("end", end_text(&none.end)),
-    )
 }
 
 /// Whether the certificate is asked for behind the handshake; told in `answer`.
@@ -489,22 +373,25 @@ fn not_shown(case: &Case<'_>, server_is_good: bool, without: Outcome, out: &mut 
 
 /// The client has no certificate, or means to come without.
 fn with_none(case: &Case<'_>, none: &Attempt, without: Outcome, out: &mut Verdict) {
-    if without != Outcome::Refused || case.question.expect_enforced {
+    let is_ambiguous = is_bare_401(none) && without == Outcome::Forbidden;
+    let is_refused =
+        without == Outcome::Refused || (is_ambiguous && is_said_to_every_path(case, none));
+    if !is_refused || case.question.expect_enforced {
         return;
     }
     let said = match &none.http {
         Some(http) => format!("answers {} ({})", http.status, first_words(&http.body)),
         None => format!("{} the handshake", end_text(&none.end)),
     };
-    out.find(
-        Finding::fault(
-            Cause::ClientCertNotSent,
-            Side::Client,
-            format!(
-                "{} requires a client certificate and gets none: it {said}",
-                case.seen.target
-            ),
+    let target = &case.seen.target;
+    let message = if is_ambiguous {
+        format!(
+            "{target} asks for a client certificate, gets none and {said}, without a word of how to log in: it wants the certificate, or a token"
         )
+    } else {
+        format!("{target} requires a client certificate and gets none: it {said}")
+    };
+    let finding = Finding::fault(Cause::ClientCertNotSent, Side::Client, message)
         .with("answer", said)
         .with(
             "asked_for",
@@ -514,10 +401,13 @@ fn with_none(case: &Case<'_>, none: &Attempt, without: Outcome, out: &mut Verdic
                 .unwrap_or_default(),
         )
         .with_fix(format!(
-            "curl --cert client.pem --key client.key --cacert ca.pem https://{}/",
-            case.seen.target
-        )),
-    );
+            "curl --cert client.pem --key client.key --cacert ca.pem https://{target}/"
+        ));
+    out.find(if is_ambiguous {
+        finding.risk()
+    } else {
+        finding
+    });
 }
 
 /// Whether those are turned away who should be.
@@ -596,5 +486,3 @@ pub(super) fn is_self_signed(case: &Case<'_>) -> bool {
         .first()
         .is_some_and(is_self_issued)
 }
-
-const INTERNAL_ERROR: u8 = 80;

@@ -1,7 +1,8 @@
 //! What HTTP says once TLS has let the client in: rights, names, and certificates that are asked for too late.
 
-use super::admission::{Outcome, is_post_handshake, outcome};
+use super::admission::{Outcome, is_bare_401, is_named, is_post_handshake, outcome};
 use super::judging::{Case, Verdict};
+use super::refusal::behind_a_page;
 use super::{Attempt, HttpAnswer, Shown, Speech};
 use crate::cause::Cause;
 use crate::finding::{Finding, Side};
@@ -25,20 +26,27 @@ pub(super) fn judge(case: &Case<'_>, out: &mut Verdict) {
     if http.status == 421 {
         out.find(misdirected(case, attempt, http));
     }
-    let is_identified = attempt.sent_certificate && attempt.asked.is_some();
-    if http.status == 403 && is_identified && attempt.trial.certificate == Shown::Own {
+    let is_identified = attempt.sent_certificate
+        && attempt.asked.is_some()
+        && attempt.trial.certificate == Shown::Own;
+    if is_identified && http.status == 403 {
         let finding = forbidden(case, attempt, http);
         // A page that nobody named, and that is forbidden as many a start page is, says nothing of the identity.
-        let is_named = attempt
-            .trial
-            .request
-            .as_ref()
-            .is_some_and(|request| request.path != "/");
         let is_of_the_path = finding.cause == Cause::RequestNotAllowed;
-        out.find(if is_of_the_path && !is_named {
+        out.find(if is_of_the_path && !is_named(attempt) {
             finding.note()
         } else {
             finding
+        });
+    }
+    // A certificate that has a flaw is told in `admission`.
+    if is_identified && is_bare_401(attempt) && behind_a_page(case, attempt).is_none() {
+        let finding = forbidden(case, attempt, http);
+        let is_of_the_path = finding.cause == Cause::RequestNotAllowed;
+        out.find(if is_of_the_path && !is_named(attempt) {
+            finding.note()
+        } else {
+            finding.risk()
         });
     }
 }
@@ -123,11 +131,16 @@ fn forbidden(case: &Case<'_>, attempt: &Attempt, http: &HttpAnswer) -> Finding {
         names.join(", ")
     })
     .unwrap_or_default();
+    let means = if http.status == 401 {
+        "without a word of how to log in: it knows nobody by this certificate, or wants a token beside it, for"
+    } else {
+        "it does not allow"
+    };
     let finding = Finding::fault(
         slug,
         Side::Policy,
         format!(
-            "{} takes the client's certificate and answers {} {} to {path}: it does not allow {who}",
+            "{} takes the client's certificate and answers {} {} to {path}: {means} {who}",
             case.seen.target, http.status, http.reason
         ),
     )

@@ -73,7 +73,8 @@ pub(super) fn explain(case: &Case<'_>, own: &Attempt) -> Finding {
             return finding;
         }
     }
-    look.beyond_flaws(said)
+    look.unlisted_curve()
+        .unwrap_or_else(|| look.beyond_flaws(said))
 }
 
 /// What the server said, as far as it tells causes apart.
@@ -426,7 +427,7 @@ impl Look<'_, '_> {
         self.found(
             Cause::VerifyDepthTooSmall,
             &format!(
-                "it trusts {} and has the whole chain, which has {} intermediates: more than its depth limit allows (nginx and Apache: 1 unless told otherwise)",
+                "it trusts {} and has the whole chain, which has {} intermediates: more than its depth limit allows (nginx lets 1 through unless told otherwise, Apache none: its SSLVerifyDepth 1 counts the root)",
                 self.lineage.top().subject(),
                 self.lineage.intermediates()
             ),
@@ -457,8 +458,8 @@ impl Look<'_, '_> {
         if is_self_signed(self.case) {
             return self.unknown_ca();
         }
-        // Apache stops at its limit without a word of why.
-        if matches!(self.own.end, End::Alert(INTERNAL_ERROR)) && self.lineage.intermediates() >= 2 {
+        // Apache stops at its limit without a word of why, and counts the root.
+        if matches!(self.own.end, End::Alert(INTERNAL_ERROR)) && self.lineage.intermediates() >= 1 {
             return self.too_deep();
         }
         let is_told_apart = stranger.is_some_and(|stranger| {

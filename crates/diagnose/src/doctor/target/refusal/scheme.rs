@@ -1,8 +1,11 @@
 //! A key whose signatures the server does not take.
 
-use super::super::Attempt;
+use countersign_pki::certificate::KeyAlgorithm;
+
 use super::super::judging::Case;
 use super::super::known::parsed;
+use super::super::{Attempt, End, TlsVersion};
+use super::Look;
 use crate::cause::Cause;
 use crate::finding::{Finding, Side};
 
@@ -32,10 +35,35 @@ pub(in super::super) fn no_scheme(case: &Case<'_>, own: &Attempt) -> Finding {
     .with_fix("openssl ecparam -name prime256v1 -genkey -noout -out client.key, and have a new certificate issued for it")
 }
 
+impl Look<'_, '_> {
+    /// Up to TLS 1.2 a client lists the curves of its certificates, too (RFC 8422 §5.1.1), and OpenSSL refuses what is not among them: this
+    /// probe, as rustls does, lists none but X25519, P-256 and P-384, so that it has not seen what others would get.
+    pub(super) fn unlisted_curve(&self) -> Option<Finding> {
+        let version = self.own.hello.as_ref()?.version;
+        let algorithm = self.lineage.leaf().public_key_algorithm();
+        let curve = match &algorithm {
+            KeyAlgorithm::Ec { curve, .. } if !PROBED_CURVES.contains(&&**curve) => curve,
+            _ => return None,
+        };
+        if self.own.end != End::Alert(ILLEGAL_PARAMETER) || version > TlsVersion::Tls12 {
+            return None;
+        }
+        let because = format!(
+            "it takes up to {version} a key on {curve} only from clients that list this curve, as OpenSSL's do, and rustls's and this probe do not: whether it lets the client in was not seen"
+        );
+        Some(self.found(Cause::SigalgUnsupported, &because).risk())
+    }
+}
+
 fn scheme_name(scheme: u16) -> String {
     let known = SCHEMES.iter().find(|(code, _)| *code == scheme);
     known.map_or_else(|| format!("0x{scheme:04x}"), |(_, name)| (*name).to_owned())
 }
+
+/// RFC 8422 §6 for a curve that was not offered.
+const ILLEGAL_PARAMETER: u8 = 47;
+
+const PROBED_CURVES: [&str; 2] = ["P-256", "P-384"];
 
 /// RFC 8446 §4.2.3.
 const SCHEMES: &[(u16, &str)] = &[
