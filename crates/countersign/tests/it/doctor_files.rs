@@ -204,7 +204,7 @@ fn configurations_of_servers_are_read() {
     at.write("nginx-tls.conf", nginx("on", "ssl_protocols TLSv1.3;"));
     at.write(
         "apache.conf",
-        "SSLEngine on\nSSLVerifyClient require\nSSLVerifyDepth 1\n",
+        "SSLEngine on\nSSLVerifyClient require\nSSLVerifyDepth 2\n",
     );
     at.write(
         "envoy.yaml",

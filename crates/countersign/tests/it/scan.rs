@@ -355,7 +355,8 @@ fn listener_whose_certificates_nobody_can_try_is_not_called_shut() {
         + &listener
         + &format!("[trust.acme]\nbundle = \"{}\"\n", text(&ca));
     let process = installation.serve(&toml);
-    change(&installation, &process, &format!("{toml}# and now\n"));
+    let soon = toml.replace("[gateway]\n", "[gateway]\nself_check = \"2h\"\n");
+    change(&installation, &process, &soon);
     assert_eq!(enforcement_ok(&process), 1, "{}", process.log());
     let metrics = plain_get(metrics_address(&process), "/metrics", "");
     let unseen = metrics

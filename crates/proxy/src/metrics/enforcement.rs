@@ -30,7 +30,7 @@ pub(super) struct EnforcementMetrics {
 
 impl EnforcementMetrics {
     pub(super) fn registered(registry: &mut Registry) -> Self {
-        let (ok, last_check, unseen) = Default::default();
+        let (ok, last_check, unseen) = (Family::default(), Family::default(), Family::default());
         registry.register(
             "countersign_gateway_enforcement_ok",
             "1: at its last check of itself the gateway refused everybody whom it could send to itself and has to refuse; 0: somebody came in, a listener did not answer, or no whole check came about for three times as long as it should take",

@@ -488,7 +488,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         expect: Risk(Cause::TrustAnchorIsIntermediate),
         build: |w| {
             w.ask()
-                .with("--ca server.pem --server-cert server.pem --name localhost")
+                .with("--ca server.leaf.pem --server-cert server.pem --name localhost")
         },
     },
     Scenario {

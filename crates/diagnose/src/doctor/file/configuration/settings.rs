@@ -415,7 +415,12 @@ mod tests {
         check(
             "SSLEngine on\nSSLVerifyClient require\n<Location /open>\nSSLVerifyClient none\n</Location>\n",
             &Asking::Required,
-            Some(1),
+            Some(0),
+        );
+        check(
+            "SSLEngine on\nSSLVerifyClient require\nSSLVerifyDepth 3\n",
+            &Asking::Required,
+            Some(2),
         );
         check(
             "ssl_certificate a;\nssl_verify_client off;\n",
