@@ -62,16 +62,13 @@ impl EnforcementMetrics {
     /// Brings them up to what is known now.
     pub(super) fn bring_up(&self) {
         let figures = self.figures.get().and_then(|figures| figures());
-        match figures {
-            Some(figures) => {
-                self.ok.get_or_create(&[]).set(figures.is_ok.into());
-                let unseen = i64::try_from(figures.unseen).unwrap_or(i64::MAX);
-                self.unseen.get_or_create(&[]).set(unseen);
-            }
-            None => {
-                self.ok.clear();
-                self.unseen.clear();
-            }
+        if let Some(figures) = figures {
+            self.ok.get_or_create(&[]).set(figures.is_ok.into());
+            let unseen = i64::try_from(figures.unseen).unwrap_or(i64::MAX);
+            self.unseen.get_or_create(&[]).set(unseen);
+        } else {
+            self.ok.clear();
+            self.unseen.clear();
         }
         match figures.and_then(|figures| figures.last_check_unix_s) {
             Some(unix_s) => {
