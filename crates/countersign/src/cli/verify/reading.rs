@@ -1,10 +1,10 @@
 //! The files that a chain is verified from, read as the doctor reads them.
 
 use std::path::Path;
-use std::slice;
 
 use countersign_diagnose::doctor::file::Role;
 use countersign_diagnose::doctor::{FileSeen, Observations, Question, objections_to_form};
+use countersign_pki::certificate::Certificate;
 use countersign_pki::chain::Purpose;
 use countersign_pki::material::{Lock, Material, Oddity};
 use countersign_pki::password::Password;
@@ -72,8 +72,9 @@ impl Reader {
         if file.material.keystore.is_some() {
             let key = file.material.keys.iter().find_map(|key| key.spki);
             let mut pieces = file.material.certificates.iter();
-            let of_key = pieces
-                .position(|piece| key.is_some() && piece.certificate().map(|it| it.spki()) == key);
+            let of_key = pieces.position(|piece| {
+                key.is_some() && piece.certificate().map(Certificate::spki) == key
+            });
             if let Some(at) = of_key {
                 chain[..=at].rotate_right(1);
             }
@@ -124,17 +125,17 @@ impl Reader {
             .iter()
             .any(|it| matches!(it, Oddity::Cut | Oddity::Damaged { .. }));
         if is_empty || (is_partial && incomplete == Incomplete::Refused) {
-            return Err(match objections.first() {
-                Some(it) => Fault::configuration(format_args!("{} ({})", it.message(), it.cause)),
-                None => {
+            let why = objections.first().map_or_else(
+                || {
                     let container = material.container.as_str();
                     fault(
                         path,
                         &format_args!("the file holds no certificate: it is {container}"),
                     )
-                }
-            }
-            .hint("`countersign inspect FILE` shows what is in a file"));
+                },
+                |it| Fault::configuration(format_args!("{} ({})", it.message(), it.cause)),
+            );
+            return Err(why.hint("`countersign inspect FILE` shows what is in a file"));
         }
         let noted = objections.iter().map(|it| {
             let (message, cause) = (it.message(), it.cause);
@@ -145,7 +146,7 @@ impl Reader {
     }
 
     fn passwords(&self) -> &[Password] {
-        self.password.as_ref().map_or(&[], slice::from_ref)
+        self.password.as_slice()
     }
 }
 
