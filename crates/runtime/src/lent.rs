@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Bytes that were read and not yet taken, in a buffer of [`SIZE`] bytes that goes back to the shelf of the thread it is dropped on.
+/// Bytes that were read and not yet taken, in a buffer of [`SIZE`] bytes, and [`OVERHEAD`] for those that are encrypted, that goes back to the shelf of
+/// the thread it is dropped on.
 ///
 /// Nobody sees what others had in it: what is read out of it was read into it since it was lent.
 pub struct LentBuffer {
@@ -22,7 +23,7 @@ impl LentBuffer {
     pub fn lend() -> Self {
         let shelved = SHELF.with_borrow_mut(Vec::pop);
         Self {
-            bytes: shelved.unwrap_or_else(|| vec![0; START + SIZE].into_boxed_slice()),
+            bytes: shelved.unwrap_or_else(|| vec![0; START + SIZE + OVERHEAD].into_boxed_slice()),
             unread: START..START,
         }
     }
@@ -33,16 +34,67 @@ impl LentBuffer {
         reader: &mut R,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut room = ReadBuf::new(&mut self.bytes[self.unread.end..]);
+        let room = self.unread.end + self.room();
+        self.poll_fill_to(room, reader, cx)
+    }
+
+    /// The same of what is encrypted: four full records are behind each other in it, so that none has to wait for its end.
+    pub fn poll_fill_encrypted<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_fill_to(self.bytes.len(), reader, cx)
+    }
+
+    fn poll_fill_to<R: AsyncRead + Unpin>(
+        &mut self,
+        end: usize,
+        reader: &mut R,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(&mut self.bytes[self.unread.end..end]);
         ready!(Pin::new(reader).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.unread.end += read;
         Poll::Ready(Ok(read))
     }
 
+    /// Puts these behind what is in it, or as much of them as [`OVERHEAD`] and all other room take. How much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let rest = self.rest();
+        let count = bytes.len().min(rest.len());
+        rest[..count].copy_from_slice(&bytes[..count]);
+        self.unread.end += count;
+        count
+    }
+
+    /// All the room behind what is in it, [`OVERHEAD`] included, to be written to; [`Self::advance`] says how much of it was.
+    pub fn rest(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.unread.end..]
+    }
+
+    /// So much of the [`Self::rest`] was written; all of it if that is less.
+    pub fn advance(&mut self, count: usize) {
+        self.unread.end += count.min(self.bytes.len() - self.unread.end);
+    }
+
     /// What was read and not taken.
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.unread.clone()]
+    }
+
+    /// The same, to be worked on where it is.
+    pub fn unread_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.unread.clone()]
+    }
+
+    /// Moves what is unread to the front, so that all the room there can be is behind it.
+    pub fn compact(&mut self) {
+        if self.unread.start > START {
+            self.bytes.copy_within(self.unread.clone(), START);
+            self.unread = START..START + self.unread.len();
+        }
     }
 
     /// Takes the first `count` bytes; all there are if that is less.
@@ -55,7 +107,7 @@ impl LentBuffer {
 
     /// How many bytes can be read into it before something is taken.
     pub fn room(&self) -> usize {
-        self.bytes.len() - self.unread.end
+        (START + SIZE).saturating_sub(self.unread.end)
     }
 }
 
@@ -89,6 +141,10 @@ pub const SIZE: usize = 64 * 1024;
 /// Where in it bytes begin: half a page from where its pages do. rustls copies each record to just behind the beginning of a page, and to copy to
 /// there from the beginning of another is several times as slow on processors that take the one for the other (AMD's Zen, with `rep movsb`).
 const START: usize = 2048;
+
+/// What encryption adds to so many bytes: to each record a header, a nonce or a type, and a tag, 29 bytes at most; there are more than four of
+/// them where short writes are between long ones, and TLS may have to say something before them, such as that its keys change.
+pub const OVERHEAD: usize = 2048;
 
 /// One poll holds two at a time; more are out only while somebody takes nothing of what was read for it.
 const SHELVED: usize = 16;
@@ -132,6 +188,27 @@ mod tests {
         assert_eq!(buffer.unread(), &bytes[10..SIZE]);
         buffer.consume(SIZE - 10);
         assert_eq!(buffer.room(), SIZE);
+    }
+
+    #[tokio::test]
+    async fn what_is_encrypted_has_room_behind_and_is_moved_to_the_front() {
+        let mut buffer = LentBuffer::lend();
+        let bytes: Vec<u8> = (0..=250).cycle().take(SIZE + OVERHEAD + 1).collect();
+        assert_eq!(fill(&mut buffer, &bytes).await, SIZE);
+        let mut more = &bytes[SIZE..];
+        let filled = poll_fn(|cx| buffer.poll_fill_encrypted(&mut more, cx)).await;
+        assert_eq!(filled.expect("slices do not fail"), OVERHEAD);
+        assert_eq!((buffer.room(), buffer.rest().len()), (0, 0));
+        buffer.advance(1);
+        buffer.consume(SIZE);
+        buffer.unread_mut()[0] ^= 0xff;
+        buffer.compact();
+        assert_eq!(buffer.room(), SIZE - OVERHEAD);
+        assert_eq!(buffer.unread()[0], bytes[SIZE] ^ 0xff);
+        assert_eq!(buffer.unread()[1..], bytes[SIZE + 1..SIZE + OVERHEAD]);
+        assert_eq!(buffer.append(&bytes), SIZE);
+        assert_eq!(buffer.append(&bytes), 0);
+        assert_eq!(buffer.unread()[OVERHEAD..], bytes[..SIZE]);
     }
 
     #[test]

@@ -16,8 +16,6 @@ use rustls::server::Accepted;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::StartHandshake;
-use tokio_rustls::server::TlsStream;
 
 use crate::credentials::SharedCredentials;
 use crate::edge::{self, Edge, Ends};
@@ -32,11 +30,11 @@ use crate::pending::{Pending, Slot};
 use crate::preamble::{self, Start};
 use crate::proxy_protocol::{Announcement, Version, cipher_name};
 use crate::rate::Rates;
+use crate::records::Records;
 use crate::refused_stream::RefusedStream;
 use crate::scope::{Admits, ClientCertificate, OnRefusal, Scope, ScopeSettings};
 use crate::sessions::Origin;
 use crate::shadow::ShadowFinding;
-use crate::socket::Socket;
 use crate::sources::{Place, Sources};
 pub use crate::stream::Stream;
 
@@ -200,7 +198,11 @@ impl Acceptor {
                         Err(HandshakeFault::AlpnMismatch { served }.into()),
                     );
                 }
-                self.answer(scope, accepted, socket, (*ends, slot, place), deadline)
+                let sni = accepted.client_hello().server_name().map(str::to_owned);
+                // TLS reads it again, without the buffer that this holds.
+                drop(accepted);
+                let asked = (greeting.received().to_vec(), sni);
+                self.answer(scope, asked, socket, (*ends, slot, place), deadline)
                     .await
             }
             Ok(Err(rejected)) => {
@@ -217,12 +219,12 @@ impl Acceptor {
     async fn answer(
         &self,
         scope: Arc<Scope>,
-        accepted: Accepted,
+        (hello, sni): (Vec<u8>, Option<String>),
         socket: TcpStream,
         (ends, slot, place): (Ends, Slot, Place),
         deadline: Instant,
     ) -> Result<Connection, Refused> {
-        let sni = match scope.served_name(accepted.client_hello().server_name()) {
+        let sni = match scope.served_name(sni.as_deref()) {
             Ok(sni) => sni,
             Err(fault) => {
                 part(socket, &alert_record(UNRECOGNIZED_NAME)).await;
@@ -231,9 +233,7 @@ impl Acceptor {
         };
         let scope = scope.of_name(sni.as_ref());
         let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
-        let handshake = StartHandshake::from_parts(accepted, Socket::new(socket))
-            .into_stream(judge.config())
-            .into_fallible();
+        let handshake = Records::accept(judge.config(), hello, socket);
         let tls = match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, socket))) => {
@@ -241,8 +241,8 @@ impl Acceptor {
                     .fault()
                     .unwrap_or_else(|| fault::of_io(&error, &scope.settings.alpn).into());
                 if !has_gone(&fault) {
-                    // tokio-rustls has written the alert.
-                    part(socket.into_tcp(), &[]).await;
+                    // The alert has been sent.
+                    part(socket, &[]).await;
                 }
                 return Err(Refused {
                     shadow: judge.shown(),
@@ -293,11 +293,11 @@ impl Acceptor {
         &self,
         judged_by: &Arc<Scope>,
         judge: &Judge,
-        tls: &TlsStream<Socket>,
+        tls: &Records,
         sni: Option<&DnsName>,
         slot: &mut Option<Slot>,
     ) -> Result<Admitted, Fault> {
-        let mut origin = judge.origin(tls.get_ref().1)?;
+        let mut origin = judge.origin(tls.state())?;
         let mut scope = Arc::clone(judged_by);
         let mut settled = None;
         loop {
@@ -503,12 +503,12 @@ async fn greet(
 
 fn connection(
     scope: &Scope,
-    (tls, place): (TlsStream<Socket>, Place),
+    (tls, place): (Records, Place),
     admitted: Admitted,
     ends: Ends,
     sni: Option<DnsName>,
 ) -> Connection {
-    let (socket, state) = tls.get_ref();
+    let (socket, state) = (tls.socket(), tls.state());
     let own_end = || {
         let address = socket.local_addr().ok()?;
         Some(SocketAddr::new(address.ip().to_canonical(), address.port()))

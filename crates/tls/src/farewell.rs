@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
-use crate::socket::Socket;
+use crate::records::Records;
 
 /// Sends `last_words`, closes our half, and reads on for a moment.
 ///
@@ -40,15 +39,9 @@ pub(crate) fn alert_record(description: u8) -> Vec<u8> {
 /// the refusal, and many libraries read nothing before they have sent all of it.
 pub(crate) const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 /// After the handshake rustls lets no alert through but `close_notify`.
-pub(crate) async fn turn_away(mut tls: TlsStream<Socket>) {
-    tls.get_mut().1.send_close_notify();
-    let mut last_words = Vec::new();
-    while tls.get_mut().1.wants_write() {
-        // Writing to a Vec cannot fail.
-        let _ = tls.get_mut().1.write_tls(&mut last_words);
-    }
-    let (socket, _) = tls.into_inner();
-    part(socket.into_tcp(), &last_words).await;
+pub(crate) async fn turn_away(tls: Records) {
+    let (socket, last_words) = tls.into_last_words();
+    part(socket, &last_words).await;
 }
 
 /// Longer than a round trip anywhere, shorter than a refused client is worth.

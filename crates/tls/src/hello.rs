@@ -108,6 +108,11 @@ impl Greeting {
         }
     }
 
+    /// Of a hello that was read, all of its bytes and no other.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
     /// What the client offers, as far as it can be read.
     pub(crate) fn offer(&self) -> Offer {
         offer::read(&self.received)

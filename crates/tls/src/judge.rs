@@ -16,8 +16,8 @@ use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::server::StoresServerSessions;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
-    HandshakeKind, ServerConfig, ServerConnection, SignatureScheme,
+    AlertDescription, CertificateError, CommonState, DigitallySignedStruct, DistinguishedName,
+    Error, HandshakeKind, ServerConfig, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -75,7 +75,7 @@ impl Judge {
     }
 
     /// Whom the finished handshake has admitted, and since when.
-    pub(crate) fn origin(&self, tls: &ServerConnection) -> Result<Origin, Fault> {
+    pub(crate) fn origin(&self, tls: &CommonState) -> Result<Origin, Fault> {
         let mut found = self.found();
         // Invariant: whom it refused is nobody, however far the handshake went.
         if let Some(fault) = &found.fault {

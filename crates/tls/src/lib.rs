@@ -22,6 +22,7 @@ mod preamble;
 mod provider;
 pub mod proxy_protocol;
 mod rate;
+mod records;
 pub mod refused_stream;
 pub mod scope;
 mod sessions;

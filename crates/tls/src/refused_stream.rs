@@ -11,18 +11,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
-use tokio_rustls::server::TlsStream;
 
 use crate::farewell::DRAIN_BYTES;
 use crate::pending::Slot;
-use crate::socket::Socket;
+use crate::records::Records;
 use crate::sources::Place;
 
 /// Takes one answer. Reads end after `READ_BYTES`, everything ends after `LIFE`, whoever uses it.
 ///
 /// Shutting it down waits until the client has taken what was written, or has had its time.
 pub struct RefusedStream {
-    tls: Box<TlsStream<Socket>>,
+    tls: Box<Records>,
     unread: usize,
     drained: usize,
     is_closed: bool,
@@ -32,7 +31,7 @@ pub struct RefusedStream {
 }
 
 impl RefusedStream {
-    pub(crate) fn new(tls: TlsStream<Socket>, slot: Slot, place: Place) -> Self {
+    pub(crate) fn new(tls: Records, slot: Slot, place: Place) -> Self {
         Self {
             tls: Box::new(tls),
             unread: READ_BYTES,
@@ -46,7 +45,7 @@ impl RefusedStream {
 
     /// Whether HTTP/2 was agreed on.
     pub fn is_http2(&self) -> bool {
-        self.tls.get_ref().1.alpn_protocol() == Some(b"h2")
+        self.tls.state().alpn_protocol() == Some(b"h2")
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -61,8 +60,7 @@ impl RefusedStream {
         let mut bytes = [0; 4096];
         while self.drained < DRAIN_BYTES {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let (socket, _) = self.tls.get_mut();
-            ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+            ready!(Pin::new(self.tls.socket_mut()).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 break;
             }

@@ -20,11 +20,6 @@ impl Socket {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, read: None }
     }
-
-    /// Without what was read and not taken: for ends, where the rest is thrown away.
-    pub(crate) fn into_tcp(self) -> TcpStream {
-        self.tcp
-    }
 }
 
 impl Deref for Socket {

@@ -7,6 +7,7 @@ mod hellos;
 mod ocsp;
 mod peer;
 mod pending;
+mod programs;
 mod refusals;
 mod scopes;
 mod sessions;

@@ -1,0 +1,90 @@
+//! What was received and TLS has not taken yet.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use countersign_runtime::lent::LentBuffer;
+use tokio::net::TcpStream;
+
+/// In a buffer that is lent while there is something to do with it, and else in room for no more than there is: nobody who stops in the
+/// middle of a record holds a buffer.
+#[derive(Default)]
+pub(super) enum Received {
+    Held(Vec<u8>),
+    Lent(LentBuffer),
+    #[default]
+    Nothing,
+}
+
+impl Received {
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Held(bytes) => bytes,
+            Self::Lent(buffer) => buffer.unread_mut(),
+            Self::Nothing => &mut [],
+        }
+    }
+
+    /// Takes the first `count` bytes.
+    pub(super) fn consume(&mut self, count: usize) {
+        let is_empty = match self {
+            Self::Held(bytes) => {
+                bytes.drain(..count.min(bytes.len()));
+                bytes.is_empty()
+            }
+            Self::Lent(buffer) => {
+                buffer.consume(count);
+                buffer.unread().is_empty()
+            }
+            Self::Nothing => true,
+        };
+        if is_empty {
+            *self = Self::Nothing;
+        }
+    }
+
+    /// Reads once, behind what is there. 0: the socket has ended. An error of [`io::ErrorKind::InvalidData`]: no more fits behind what TLS
+    /// makes nothing of.
+    pub(super) fn poll_fill(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Self::Held(_) = self {
+            // What is held is copied only if it is for something.
+            ready!(tcp.poll_read_ready(cx))?;
+        }
+        let mut buffer = match std::mem::take(self) {
+            Self::Held(bytes) => {
+                let mut buffer = LentBuffer::lend();
+                if buffer.append(&bytes) < bytes.len() {
+                    *self = Self::Held(bytes);
+                    return Poll::Ready(Err(too_large()));
+                }
+                buffer
+            }
+            Self::Lent(mut buffer) => {
+                buffer.compact();
+                buffer
+            }
+            Self::Nothing => LentBuffer::lend(),
+        };
+        let filled = if buffer.rest().is_empty() {
+            Poll::Ready(Err(too_large()))
+        } else {
+            buffer.poll_fill_encrypted(tcp, cx)
+        };
+        // Whatever came of it, what TLS has not taken stays.
+        if !buffer.unread().is_empty() {
+            *self = match filled {
+                Poll::Ready(Ok(1..)) => Self::Lent(buffer),
+                _ => Self::Held(buffer.unread().to_vec()),
+            };
+        }
+        filled
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message is too large")
+}
