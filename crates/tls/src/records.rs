@@ -176,6 +176,22 @@ impl Records {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends an answer of TLS itself, or an alert, as far as the socket takes it; whoever writes sends the rest, and is told of what comes of it.
+    ///
+    /// It does not wait: that would take the place of whoever waits to write, who may be another task.
+    fn try_send_queued(&mut self) {
+        if self.sending.is_some() {
+            return;
+        }
+        while !self.queued.is_empty() {
+            match self.tcp.try_write(&self.queued) {
+                Ok(sent @ 1..) => drop(self.queued.drain(..sent)),
+                Ok(0) | Err(_) => return,
+            }
+        }
+        self.queued = Vec::new();
+    }
+
     /// Lets TLS take what was received, as far as it gets, and then do what is wanted.
     fn advance(&mut self, want: Want<'_, '_>) -> io::Result<Reached> {
         if let Some(broken) = &self.broken {
@@ -292,10 +308,7 @@ impl Records {
                     Err(error) => self.reading = Reading::Failed(error),
                 }
             }
-            if self.sending.is_none() && !self.queued.is_empty() {
-                // An answer of TLS itself, or an alert. Whoever writes is told of what comes of it.
-                let _ = self.poll_send(cx);
-            }
+            self.try_send_queued();
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
