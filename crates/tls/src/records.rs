@@ -358,9 +358,13 @@ impl Records {
         loop {
             ready!(self.poll_send(cx))?;
             let mut sealed = LentBuffer::lend();
-            match self.advance(Want::Encrypted(slices, &mut sealed))? {
+            let reached = self.advance(Want::Encrypted(slices, &mut sealed));
+            // What was sealed before an error, too: without it the peer can read nothing behind it, not even an alert.
+            if !sealed.unread().is_empty() {
+                self.sending = Some(sealed);
+            }
+            match reached? {
                 Reached::Encrypted(count) => {
-                    self.sending = Some(sealed);
                     return match self.poll_send(cx) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                         Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(count)),
