@@ -1,4 +1,6 @@
+mod arbitrary;
 mod forged;
+mod hostile;
 
 use std::io::{Read, Write};
 
@@ -7,7 +9,9 @@ use countersign_testkit::pki::{Leaf, TestCa};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

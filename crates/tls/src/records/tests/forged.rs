@@ -1,12 +1,12 @@
 //! Records that no client of rustls sends, and more of them than anybody needs.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
+use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use super::*;
 
 /// Both ends, and what makes records of any type with the client's keys; the client itself sends no more then.
-async fn connected_with_forge(
+pub(super) async fn connected_with_forge(
     version: &'static SupportedProtocolVersion,
 ) -> (TcpStream, Forge, Records) {
     let (server, client) = configs(version);
@@ -28,7 +28,7 @@ async fn connected_with_forge(
     (client.tcp, forge, records)
 }
 
-struct Forge {
+pub(super) struct Forge {
     is_tls13: bool,
     key: LessSafeKey,
     iv: [u8; 12],
@@ -36,7 +36,7 @@ struct Forge {
 }
 
 impl Forge {
-    fn record(&mut self, content_type: u8, plaintext: &[u8]) -> Vec<u8> {
+    pub(super) fn record(&mut self, content_type: u8, plaintext: &[u8]) -> Vec<u8> {
         let seq = self.seq.to_be_bytes();
         self.seq += 1;
         let mut sealed = plaintext.to_vec();
