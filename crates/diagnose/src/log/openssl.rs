@@ -246,6 +246,11 @@ pub(super) static TABLE: Table = Table {
         row("no certificate assigned", &transport::CIPHER, SSL),
         row("no certificate set", &transport::CIPHER, SSL),
         // The protocol.
+        row(
+            "unsafe legacy renegotiation disabled",
+            &transport::LEGACY_RENEGOTIATION,
+            SSL,
+        ),
         row("no shared cipher", &transport::CIPHER, SSL),
         row("no ciphers available", &transport::VERSION_OR_CIPHER, SSL),
         row("no cipher match", &transport::CIPHER, SSL),

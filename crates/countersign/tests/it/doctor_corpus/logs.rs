@@ -240,6 +240,10 @@ logs! {
         "https://github.com/void-linux/void-packages/issues/49793",
         Root(&[Cause::TlsVersionMismatch]),
         "curl: (35) OpenSSL/3.1.5: error:0A000102:SSL routines::unsupported protocol\n";
+    "log of curl: server from before RFC 5746",
+        "https://github.com/ArchiveTeam/ArchiveBot/pull/565",
+        Root(&[Cause::TlsVersionMismatch]),
+        "curl: (35) OpenSSL/3.0.11: error:0A000152:SSL routines::unsafe legacy renegotiation disabled\n";
     "log of curl: name unknown to the server",
         "https://github.com/NginxProxyManager/nginx-proxy-manager/issues/2742",
         Root(&[Cause::SniUnknown]),

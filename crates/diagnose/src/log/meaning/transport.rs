@@ -8,6 +8,14 @@ pub(in crate::log) static VERSION: Meaning = Meaning::same(
     &[either(Cause::TlsVersionMismatch)],
 );
 
+pub(in crate::log) static LEGACY_RENEGOTIATION: Meaning = Meaning::same(
+    "the server's TLS is from before renegotiation was made safe (RFC 5746), and this client insists on it; TLS 1.3 has none",
+    &[
+        either(Cause::TlsVersionMismatch).likely(),
+        either(Cause::MalformedHandshake).possible(),
+    ],
+);
+
 pub(in crate::log) static CIPHER: Meaning = Meaning::same(
     "the two sides have no cipher suite in common",
     &[
