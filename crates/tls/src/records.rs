@@ -1,8 +1,8 @@
 //! TLS over a client's socket. rustls does all of it; here is what it is given to read, and what becomes of what it writes.
 //!
 //! rustls has two forms of a connection. One keeps a buffer of 4 KiB for what may come next, as long as it lives, and queues of its own. This is
-//! the other, which is given the bytes anew each time ([`rustls::unbuffered`]): records are opened in the buffer that they were received in and
-//! sealed into the one that they are sent from, and a connection that rests holds no buffer at all.
+//! the other, which is given the bytes anew each time ([`rustls::unbuffered`]): what is received and what is to be sent is in buffers that are lent,
+//! and a connection that rests holds none.
 
 mod received;
 mod sealing;
