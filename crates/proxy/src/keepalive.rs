@@ -1,19 +1,22 @@
 //! Dead peers: a host that lost power says nothing, and a silent connection would be kept for it.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::sockopt;
-use tokio::net::TcpStream;
 
 /// Has the system ask silent peers whether they are there. Not worth a failure.
-pub(crate) fn watch(socket: &TcpStream) {
+///
+/// Of a socket that listens it goes over to those that are accepted.
+pub(crate) fn watch(socket: impl AsFd) {
     if let Err(error) = set(socket) {
         tracing::debug!(%error, "a socket takes no keepalive");
     }
 }
 
-fn set(socket: &TcpStream) -> Result<(), Errno> {
+fn set(socket: impl AsFd) -> Result<(), Errno> {
+    let socket = socket.as_fd();
     sockopt::set_tcp_keepidle(socket, IDLE)?;
     sockopt::set_tcp_keepintvl(socket, INTERVAL)?;
     sockopt::set_tcp_keepcnt(socket, PROBES)?;
@@ -28,18 +31,24 @@ const PROBES: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[tokio::test]
-    async fn silent_peer_is_asked_within_a_minute() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("binds");
+    async fn silent_peer_is_asked_within_a_minute_at_either_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        watch(&listener);
         let address = listener.local_addr().expect("bound");
-        let socket = TcpStream::connect(address).await.expect("connects");
-        assert_eq!(sockopt::socket_keepalive(&socket), Ok(false));
-        watch(&socket);
-        assert_eq!(sockopt::socket_keepalive(&socket), Ok(true));
-        assert_eq!(sockopt::tcp_keepidle(&socket), Ok(IDLE));
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (near, (far, _)) = (near.expect("connects"), far.expect("accepts"));
+        assert_eq!(sockopt::socket_keepalive(&near), Ok(false));
+        watch(&near);
+        for socket in [near, far] {
+            assert_eq!(sockopt::socket_keepalive(&socket), Ok(true));
+            assert_eq!(sockopt::tcp_keepidle(&socket), Ok(IDLE));
+            assert_eq!(sockopt::tcp_keepintvl(&socket), Ok(INTERVAL));
+            assert_eq!(sockopt::tcp_keepcnt(&socket), Ok(PROBES));
+        }
     }
 }

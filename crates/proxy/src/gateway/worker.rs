@@ -19,6 +19,7 @@ use crate::decisions::Recorder;
 use crate::gateway::{Accepting, Share};
 use crate::health::Checks;
 use crate::in_flight::{Awaited, InFlight, sweep_interval};
+use crate::keepalive;
 use crate::listener::Listener;
 use crate::metrics::UpstreamMetrics;
 use crate::plan::Bounds;
@@ -95,6 +96,7 @@ async fn accept(listener: Arc<Listener>, socket: Accepting, kit: Kit, drain: Dra
     let shared = move || (Arc::clone(&listener), kit.clone());
     let accepting = match socket {
         Accepting::Tcp(socket) => TcpListener::from_std(socket).map(|socket| {
+            keepalive::watch(&socket);
             let serve = move |stream, source, permit| {
                 let (listener, kit) = shared();
                 async move {
