@@ -517,10 +517,11 @@ struct Streams(Rc<Caller>);
 impl<F: Future + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let caller = Rc::clone(&self.0);
+        // On the heap: a task's future is moved when it begins, when it is done and when it is let go of.
+        let mut stream = Box::pin(stream);
         // What sends for a tunnel is a task of its own.
         let end = caller.take_stream_end();
         tokio::task::spawn_local(async move {
-            let mut stream = pin!(stream);
             let mut withdrawn = pin!(caller.session.lifeline.cut());
             let mut exchange = None;
             poll_fn(|cx| {
