@@ -201,7 +201,11 @@ impl Acceptor {
                 let sni = accepted.client_hello().server_name().map(str::to_owned);
                 // TLS reads it again, without the buffer that this holds.
                 drop(accepted);
-                let asked = (greeting.received().to_vec(), sni);
+                let asked = Asked {
+                    hello: greeting.received().to_vec(),
+                    shows_ticket: greeting.shows_ticket(),
+                    sni,
+                };
                 self.answer(scope, asked, socket, (*ends, slot, place), deadline)
                     .await
             }
@@ -219,12 +223,12 @@ impl Acceptor {
     async fn answer(
         &self,
         scope: Arc<Scope>,
-        (hello, sni): (Vec<u8>, Option<String>),
+        asked: Asked,
         socket: TcpStream,
         (ends, slot, place): (Ends, Slot, Place),
         deadline: Instant,
     ) -> Result<Connection, Refused> {
-        let sni = match scope.served_name(sni.as_deref()) {
+        let sni = match scope.served_name(asked.sni.as_deref()) {
             Ok(sni) => sni,
             Err(fault) => {
                 part(socket, &alert_record(UNRECOGNIZED_NAME)).await;
@@ -233,7 +237,8 @@ impl Acceptor {
         };
         let scope = scope.of_name(sni.as_ref());
         let judge = Judge::new(Arc::clone(&scope), self.enforcement.clone());
-        let handshake = Records::accept(judge.config(), hello, socket);
+        let config = judge.config(asked.shows_ticket);
+        let handshake = Records::accept(config, asked.hello, socket);
         let tls = match timeout_at(deadline, handshake).await {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, socket))) => {
@@ -370,6 +375,13 @@ impl Acceptor {
             shown: None,
         })
     }
+}
+
+/// What a client begins with.
+struct Asked {
+    hello: Vec<u8>,
+    shows_ticket: bool,
+    sni: Option<String>,
 }
 
 /// Whom the acceptor does not let in, and how it is told, if otherwise than by an alert.

@@ -113,6 +113,11 @@ impl Greeting {
         &self.received
     }
 
+    /// Whether the client shows a ticket, be it good or not.
+    pub(crate) fn shows_ticket(&self) -> bool {
+        offer::shows_ticket(&self.received)
+    }
+
     /// What the client offers, as far as it can be read.
     pub(crate) fn offer(&self) -> Offer {
         offer::read(&self.received)

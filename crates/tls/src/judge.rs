@@ -60,7 +60,9 @@ impl Judge {
     }
 
     /// What rustls needs for this handshake. It lets go of it at the end, so none of this is held by open connections.
-    pub(crate) fn config(self: &Arc<Self>) -> Arc<ServerConfig> {
+    ///
+    /// `shows_ticket`: whether the client begins with one.
+    pub(crate) fn config(self: &Arc<Self>, shows_ticket: bool) -> Arc<ServerConfig> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("the provider has suites for both versions")
@@ -69,8 +71,13 @@ impl Judge {
         config.session_storage = Arc::<Self>::clone(self);
         config.alpn_protocols.clone_from(&self.scope.settings.alpn);
         config.max_early_data_size = 0;
-        // Two, as clients open connections in pairs; each is good for one resumption (RFC 8446 appendix C.4).
-        config.send_tls13_tickets = if self.can_cache() { 2 } else { 0 };
+        // Two, as clients open connections in pairs; each is good for one resumption (RFC 8446 appendix C.4), and whoever shows one gets
+        // another for it.
+        config.send_tls13_tickets = match (self.can_cache(), shows_ticket) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        };
         Arc::new(config)
     }
 

@@ -13,12 +13,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use countersign_runtime::lent::LentBuffer;
+use countersign_runtime::lent::{LentBuffer, OVERHEAD};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{CommonState, Error, ServerConfig};
+use rustls::{CommonState, Error, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -137,8 +137,13 @@ impl Records {
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         for _ in 0..READS_PER_POLL {
             self.advance(Want::Handshake)?;
+            let is_done = !self.connection.is_handshaking();
+            if is_done && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+                // There are tickets alone to send, which go out with what follows, or when nothing does.
+                return Poll::Ready(Ok(()));
+            }
             let sent = self.poll_send(cx)?;
-            if !self.connection.is_handshaking() {
+            if is_done {
                 return sent.map(Ok);
             }
             if !matches!(self.reading, Reading::Open) {
@@ -160,6 +165,18 @@ impl Records {
 
     /// Sends what is encrypted.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send_sealed(cx))?;
+        while !self.queued.is_empty() {
+            let sent = ready!(Pin::new(&mut self.tcp).poll_write(cx, &self.queued))?;
+            self.queued.drain(..some(sent)?);
+        }
+        // The flight of a handshake takes some KiB.
+        self.queued = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is encrypted of what was written.
+    fn poll_send_sealed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(sending) = &mut self.sending {
             while !sending.unread().is_empty() {
                 let sent = ready!(Pin::new(&mut self.tcp).poll_write(cx, sending.unread()))?;
@@ -167,12 +184,6 @@ impl Records {
             }
             self.sending = None;
         }
-        while !self.queued.is_empty() {
-            let sent = ready!(Pin::new(&mut self.tcp).poll_write(cx, &self.queued))?;
-            self.queued.drain(..some(sent)?);
-        }
-        // The flight of a handshake takes some KiB.
-        self.queued = Vec::new();
         Poll::Ready(Ok(()))
     }
 
@@ -308,14 +319,18 @@ impl Records {
                     Err(error) => self.reading = Reading::Failed(error),
                 }
             }
-            self.try_send_queued();
             if buf.filled().len() > before || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
             match std::mem::replace(&mut self.reading, Reading::CutOff) {
                 Reading::Open => {
                     self.reading = Reading::Open;
-                    ready!(self.poll_receive(cx))?;
+                    let Poll::Ready(received) = self.poll_receive(cx) else {
+                        // Nothing is read, and maybe nothing written: it waits for neither any longer.
+                        self.try_send_queued();
+                        return Poll::Pending;
+                    };
+                    received?;
                 }
                 Reading::Closed => {
                     self.reading = Reading::Closed;
@@ -323,7 +338,10 @@ impl Records {
                     return Poll::Ready(Ok(()));
                 }
                 Reading::CutOff => return Poll::Ready(Err(cut_off())),
-                Reading::Failed(error) => return Poll::Ready(Err(error)),
+                Reading::Failed(error) => {
+                    self.try_send_queued();
+                    return Poll::Ready(Err(error));
+                }
             }
         }
         yield_to_others(cx)
@@ -356,8 +374,12 @@ impl Records {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         loop {
-            ready!(self.poll_send(cx))?;
+            ready!(self.poll_send_sealed(cx))?;
+            if self.queued.len() > MAX_AHEAD {
+                ready!(self.poll_send(cx))?;
+            }
             let mut sealed = LentBuffer::lend();
+            sealed.append(&std::mem::take(&mut self.queued));
             let reached = self.advance(Want::Encrypted(slices, &mut sealed));
             // What was sealed before an error, too: without it the peer can read nothing behind it, not even an alert.
             if !sealed.unread().is_empty() {
@@ -483,6 +505,9 @@ fn some(sent: usize) -> io::Result<usize> {
     }
     Ok(sent)
 }
+
+/// What TLS itself has to say goes out with what is written if it is no more: it has the room that encryption does not take of [`OVERHEAD`].
+const MAX_AHEAD: usize = OVERHEAD / 2;
 
 /// A buffer is filled so often before others have their turn, if nothing comes out of it.
 const READS_PER_POLL: usize = 4;

@@ -10,9 +10,45 @@ pub(super) fn read(received: &[u8]) -> Offer {
         [0x80..=0xff, _, 1, version @ ..] => Reader(version)
             .number()
             .map(|version| offer.versions.push(version)),
-        records => read_hello(Reader(&handshake_bytes(records)), &mut offer),
+        records => read_hello(Reader(&handshake_bytes(records)), |part| {
+            match part {
+                Part::LegacyVersion(version) => offer.versions.push(version),
+                Part::CipherSuites(suites) => offer.cipher_suites = numbers(suites),
+                Part::Extension(SERVER_NAME, mut body) => {
+                    offer.server_name = server_name(Reader(body.long_vector()?));
+                }
+                Part::Extension(SUPPORTED_GROUPS, mut body) => {
+                    offer.groups = numbers(body.long_vector()?);
+                }
+                Part::Extension(ALPN, mut body) => {
+                    offer.protocols = protocols(Reader(body.long_vector()?));
+                }
+                Part::Extension(SUPPORTED_VERSIONS, mut body) => {
+                    offer.versions = numbers(body.short_vector()?);
+                }
+                Part::Extension(..) => {}
+            }
+            Some(())
+        }),
     };
     offer
+}
+
+/// Whether a hello shows a ticket of TLS 1.3 (RFC 8446 §4.2.11), be it good or not. Says how many tickets the client is given, and decides
+/// nothing else.
+pub(super) fn shows_ticket(received: &[u8]) -> bool {
+    let mut shows = false;
+    let _ = read_hello(Reader(&handshake_bytes(received)), |part| {
+        shows |= matches!(part, Part::Extension(PRE_SHARED_KEY, _));
+        Some(())
+    });
+    shows
+}
+
+enum Part<'a> {
+    LegacyVersion(u16),
+    CipherSuites(&'a [u8]),
+    Extension(u16, Reader<'a>),
 }
 
 /// The content of the records (RFC 8446 §5.1), joined.
@@ -26,29 +62,21 @@ fn handshake_bytes(mut records: &[u8]) -> Vec<u8> {
     content
 }
 
-/// RFC 8446 §4.1.2.
-fn read_hello(mut message: Reader<'_>, offer: &mut Offer) -> Option<()> {
+/// RFC 8446 §4.1.2. `note` is given each part in turn, and ends the reading where it makes nothing of one.
+fn read_hello(mut message: Reader<'_>, mut note: impl FnMut(Part<'_>) -> Option<()>) -> Option<()> {
     let header = message.take(4)?;
     if header[0] != CLIENT_HELLO {
         return None;
     }
-    let legacy_version = message.number()?;
-    offer.versions.push(legacy_version);
+    note(Part::LegacyVersion(message.number()?))?;
     message.take(32)?;
     message.short_vector()?;
-    offer.cipher_suites = numbers(message.long_vector()?);
+    note(Part::CipherSuites(message.long_vector()?))?;
     message.short_vector()?;
     let mut extensions = Reader(message.rest_of_long_vector()?);
     loop {
         let kind = extensions.number()?;
-        let mut body = Reader(extensions.long_vector()?);
-        match kind {
-            SERVER_NAME => offer.server_name = server_name(Reader(body.long_vector()?)),
-            SUPPORTED_GROUPS => offer.groups = numbers(body.long_vector()?),
-            ALPN => offer.protocols = protocols(Reader(body.long_vector()?)),
-            SUPPORTED_VERSIONS => offer.versions = numbers(body.short_vector()?),
-            _ => {}
-        }
+        note(Part::Extension(kind, Reader(extensions.long_vector()?)))?;
     }
 }
 
@@ -111,6 +139,7 @@ const CLIENT_HELLO: u8 = 1;
 const SERVER_NAME: u16 = 0;
 const SUPPORTED_GROUPS: u16 = 10;
 const ALPN: u16 = 16;
+const PRE_SHARED_KEY: u16 = 41;
 const SUPPORTED_VERSIONS: u16 = 43;
 
 /// What evidence can show; browsers offer two.
@@ -185,6 +214,33 @@ mod tests {
         }
         let each: Vec<u8> = hello.chunks(1).flat_map(record).collect();
         assert_eq!(read(&each), expected());
+    }
+
+    #[test]
+    fn ticket_is_shown_where_there_is_one_whatever_else_there_is() {
+        let ticket = [hello(), extension(PRE_SHARED_KEY, b"\0\x29")].concat();
+        // The lengths before it are of the hello without it.
+        assert!(!shows_ticket(&record(&hello())) && !shows_ticket(&record(&ticket)));
+        let with = |extensions: &[u8]| {
+            let body = [
+                &[3, 3][..],
+                &[7; 32],
+                &[0],
+                &[0, 0],
+                &[0],
+                &vector(2, extensions),
+            ]
+            .concat();
+            record(&[&[CLIENT_HELLO][..], &vector(3, &body)].concat())
+        };
+        let (ticket, named) = (extension(PRE_SHARED_KEY, b"\0"), extension(ALPN, b"\0\x29"));
+        assert!(shows_ticket(&with(&ticket)));
+        assert!(shows_ticket(&with(
+            &[named.clone(), ticket.clone()].concat()
+        )));
+        assert!(!shows_ticket(&with(&named)));
+        let cut_off = with(&[named, ticket].concat());
+        assert!(!shows_ticket(&cut_off[..cut_off.len() - 1]));
     }
 
     #[test]

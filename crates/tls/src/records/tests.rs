@@ -227,6 +227,60 @@ async fn slices_go_out_in_order_whatever_there_is_of_them() {
 }
 
 #[tokio::test]
+async fn tickets_go_out_with_what_follows_or_when_nothing_does() {
+    let (mut client, mut records) = connected(&TLS13).await;
+    assert!(!records.queued.is_empty());
+    assert_eq!(records.write(b"answer").await.expect("open"), 6);
+    assert!(is_at_rest(&records));
+    // In one piece, as it was sent.
+    assert!(client.receive().await.expect("good records"));
+    assert_eq!(
+        (client.tls.tls13_tickets_received(), &client.read[..]),
+        (2, &b"answer"[..])
+    );
+
+    let (mut client, mut records) = connected(&TLS13).await;
+    assert!(is_silent(&mut records).await && is_at_rest(&records));
+    assert!(client.receive().await.expect("good records"));
+    assert_eq!(client.tls.tls13_tickets_received(), 2);
+
+    let (mut client, mut records) = connected(&TLS13).await;
+    client.tls.send_close_notify();
+    let end = client.unsent();
+    client.send(&end).await;
+    records.tcp.readable().await.expect("open");
+    assert_eq!(records.read(&mut [0]).await.expect("an end"), 0);
+    records.shutdown().await.expect("open");
+    assert!(client.receive().await.expect("good records"));
+    assert_eq!(client.tls.tls13_tickets_received(), 2);
+    assert!(
+        client
+            .tls
+            .process_new_packets()
+            .expect("good records")
+            .peer_has_closed()
+    );
+
+    // Where the client waits for it, nothing waits.
+    let (_client, records) = connected(&TLS12).await;
+    assert!(is_at_rest(&records));
+}
+
+#[tokio::test]
+async fn whatever_is_written_has_room_behind_what_goes_ahead() {
+    let (long, short) = (some_bytes(8192), some_bytes(1));
+    let slices: Vec<_> = (0..20)
+        .flat_map(|_| [io::IoSlice::new(&short), io::IoSlice::new(&long)])
+        .collect();
+    for ahead in [MAX_AHEAD, MAX_AHEAD + 1] {
+        let (_client, mut records) = connected(&TLS13).await;
+        records.queued = some_bytes(ahead);
+        let written = records.write_vectored(&slices).await.expect("room");
+        assert_eq!(written, SIZE, "{ahead}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_cut_off_is_no_end_and_what_is_behind_an_end_is_not_read() {
     for version in VERSIONS {
         let (mut client, mut records) = connected(version).await;
