@@ -46,6 +46,7 @@ use crate::activity::{Activity, Observed, Waiting};
 use crate::decisions::Recorder;
 use crate::exchange::{Caller, Withdrawn, exchange};
 use crate::in_flight::InFlight;
+use crate::keepalive;
 use crate::listener::Listener;
 use crate::plan::Protocol;
 use crate::upstream::UpstreamPool;
@@ -84,6 +85,7 @@ async fn enter(
     socket: TcpStream,
     source: SocketAddr,
 ) -> Option<Serving> {
+    keepalive::watch_accepted(&socket);
     let Some(acceptor) = &listener.acceptor else {
         let session = Session::plaintext(&listener.enforcement, &listener.name, source);
         return Some(serving(socket, session, listener, kit));

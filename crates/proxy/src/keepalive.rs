@@ -8,10 +8,17 @@ use rustix::net::sockopt;
 
 /// Has the system ask silent peers whether they are there. Not worth a failure.
 ///
-/// Of a socket that listens it goes over to those that are accepted.
+/// Of a socket that listens it goes over to those that connect from then on.
 pub(crate) fn watch(socket: impl AsFd) {
     if let Err(error) = set(socket) {
         tracing::debug!(%error, "a socket takes no keepalive");
+    }
+}
+
+/// The same for one that was accepted, which may have waited since before its listener was.
+pub(crate) fn watch_accepted(socket: impl AsFd) {
+    if sockopt::socket_keepalive(socket.as_fd()) != Ok(true) {
+        watch(socket);
     }
 }
 
@@ -38,13 +45,20 @@ mod tests {
     #[tokio::test]
     async fn silent_peer_is_asked_within_a_minute_at_either_end() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
-        watch(&listener);
         let address = listener.local_addr().expect("bound");
-        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (near, (far, _)) = (near.expect("connects"), far.expect("accepts"));
+        let connect = async || {
+            let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+            (near.expect("connects"), far.expect("accepts").0)
+        };
+        let (near, far_before) = connect().await;
+        watch(&listener);
+        let (_near_after, far_after) = connect().await;
         assert_eq!(sockopt::socket_keepalive(&near), Ok(false));
+        assert_eq!(sockopt::socket_keepalive(&far_before), Ok(false));
+        assert_eq!(sockopt::socket_keepalive(&far_after), Ok(true));
         watch(&near);
-        for socket in [near, far] {
+        watch_accepted(&far_before);
+        for socket in [near, far_before, far_after] {
             assert_eq!(sockopt::socket_keepalive(&socket), Ok(true));
             assert_eq!(sockopt::tcp_keepidle(&socket), Ok(IDLE));
             assert_eq!(sockopt::tcp_keepintvl(&socket), Ok(INTERVAL));

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -32,12 +31,12 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(TcpStream, SocketAddr, ConnectionPermit) -> Fut + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    // Without TCP_NODELAY the last segment of a handshake flight waits for the peer's delayed ACK (40 ms). It goes over to what is accepted.
-    if let Err(error) = sockopt::set_tcp_nodelay(&listener, true) {
-        tracing::debug!(%error, "TCP_NODELAY was not set");
-    }
     let accept = async move || {
         let (stream, peer) = listener.accept().await?;
+        // Without TCP_NODELAY the last segment of a handshake flight waits for the peer's delayed ACK (40 ms).
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was not set");
+        }
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         Ok((stream, peer))
     };
