@@ -3,9 +3,8 @@ import shutil, statistics, subprocess, time
 from pathlib import Path
 
 from processes import LOAD_CORE, RUN, SERVER_CORE, measured, note, pss, start, stop, threads_cpu, wait_port
+from servers import HANDSHAKES, LOGS, REQUESTS, settings, template
 
-HANDSHAKES = ["handshakes", "--conns", "32"]
-REQUESTS = ["requests", "--conns", "64"]
 median = statistics.median
 
 
@@ -14,18 +13,23 @@ class Variant:
 
     def __init__(self, own, name, core=SERVER_CORE, **values):
         self.name = name
-        self.config, self.addr = own.configuration(name, **values)
+        self.config, self.addresses = own.configuration(name, **values)
+        self.addr = self.addresses["http"]
         self.state = str(RUN / f"state-{name}")
         self.command = [own.binary, "run", "-c", self.config, "--state", self.state]
-        self.process = start(self.command, core, name, own.environment)
+        self.process = start(self.command, core, name, LOGS)
         if not wait_port(self.addr, self.process):
             raise RuntimeError(f"{name} did not start, see {RUN}/{name}.log")
 
 
 class Own:
-    def __init__(self, binary, environment, configuration, backend, options):
-        self.binary, self.environment, self.configuration = binary, environment, configuration
-        self.backend, self.o = backend, options
+    def __init__(self, binary, ports, backend, options):
+        self.binary, self.ports, self.backend, self.o = binary, ports, backend, options
+
+    def configuration(self, name, **values):
+        addr, tcp_addr = self.ports.pair()
+        values = dict(addr=addr, tcp_addr=tcp_addr, **settings(self.o, **values))
+        return template("countersign.toml.in", f"{name}.toml", **values), {"http": addr, "tcp": tcp_addr}
 
     def per_unit(self, variants, args):
         """CPU seconds of the server a unit, of each variant, in turns."""
@@ -80,7 +84,7 @@ class Own:
         for _ in range(self.o.rounds * 2 + 1):
             begun = time.monotonic()
             p = start([self.binary, "run", "-c", config, "--state", state, "--json"], SERVER_CORE, "start",
-                      self.environment, subprocess.PIPE)
+                      LOGS, subprocess.PIPE)
             ready = p.stdout.readline()
             times.append(1000 * (time.monotonic() - begun))
             stop(p)
