@@ -11,9 +11,9 @@ CRATES = {
     TOKIO: {"tokio", "tokio_util", "mio", "futures_core", "futures_util"},
 }
 # Part of every stack, and of no interest.
-PLUMBING = re.compile(r"(core|std|alloc|entry_SYSCALL|do_syscall|x64_sys_call|el0|invoke_syscall|do_el0|__rust_begin|\[unknown\])")
+PLUMBING = re.compile(r"((core|std|alloc)::|entry_SYSCALL|do_syscall|x64_sys_call|__x86_indirect|el0|invoke_syscall|do_el0|__rust_begin|\[unknown\])")
 # The system's allocator and mimalloc; copies; what Rust calls.
-ALLOCATOR = re.compile(r"_*(mi_|(libc_|GI_+)?(malloc|calloc|realloc|free|memalign|int_)|mem(cpy|move|set|cmp|chr)|rust_(alloc|dealloc|realloc))")
+ALLOCATOR = re.compile(r"_*(mi_|(libc_|GI_+)*(malloc|calloc|realloc|free|memalign|int_)|mem(cpy|move|set|cmp|chr)|rust_(alloc|dealloc|realloc))")
 WIDTH, ROW, LEGEND, LEAST = 1200, 16, 48, 0.003
 
 
