@@ -112,6 +112,12 @@ def threads_cpu(pid, prefix):
     return found
 
 
+def pss(pid):
+    """Bytes of memory, what it shares with others in proportion."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
 def measured(addr, pid, backend, args, seconds, limit, extra=(), core=LOAD_CORE):
     """One run; repeated (twice at most) when neighbours used too much CPU meanwhile."""
     for attempt in range(3):
