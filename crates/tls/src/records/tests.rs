@@ -126,7 +126,10 @@ async fn greeting(config: Arc<ClientConfig>) -> (Client, Vec<u8>, TcpStream) {
         read: Vec::new(),
     };
     let hello = client.unsent();
-    (client, hello, far.expect("accepted").0)
+    let (far, _) = far.expect("accepted");
+    // As whoever accepts does.
+    far.set_nodelay(true).expect("open");
+    (client, hello, far)
 }
 
 /// What is read before whatever ends it.
