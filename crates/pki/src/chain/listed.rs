@@ -6,31 +6,40 @@
 use super::fault::{ChainFaultKind, CrlFault};
 use super::judge::name_text;
 use super::outline::Outline;
+use crate::crl::CrlScope;
 use crate::identity::{PathElement, VerifiedPeer};
 use crate::revocation::{BundleLists, Listed, RevocationIndex, RevocationMode, RevocationStatus};
 use crate::time::UnixTime;
 
-/// Judges a path, leaf first. `called`: how a certificate is named in faults.
-pub(super) fn check<'a, 'c: 'a>(
+/// Judges a path, leaf first. Of a certificate that its lists cover in any case nothing is read. `called`: how a certificate is named in faults.
+pub(super) fn check<'c, R: Fn() -> Result<Outline<'c>, ChainFaultKind>>(
     lists: &BundleLists,
-    path: impl Iterator<Item = (PathElement, &'a Outline<'c>)>,
+    path: impl Iterator<Item = (PathElement, R)>,
     now: UnixTime,
     called: impl Fn(&Outline<'c>) -> String,
 ) -> Result<RevocationStatus, ChainFaultKind> {
     let mut status = RevocationStatus::Checked;
-    for (at, (element, certificate)) in path.enumerate() {
+    for (at, (element, read)) in path.enumerate() {
         let PathElement {
             issuer_key, serial, ..
         } = element;
-        let uris = certificate.crl_uris();
-        let unusable = |fault| ChainFaultKind::CrlUnusable {
+        let certificate = if lists.cover_all(&issuer_key) {
+            None
+        } else {
+            Some(read()?)
+        };
+        let covers = |scope: &CrlScope| match &certificate {
+            Some(certificate) => scope.covers_one(certificate.terms.is_ca, &certificate.crl_uris()),
+            None => scope.is_everything(),
+        };
+        let unusable = |certificate: Outline<'_>, fault| ChainFaultKind::CrlUnusable {
             issuer: name_text(certificate.issuer),
             fault,
         };
-        let found = match lists.find(&issuer_key, serial, certificate.terms.is_ca, &uris) {
+        let found = match lists.find(&issuer_key, serial, covers) {
             Listed::Revoked(revocation) => {
                 return Err(ChainFaultKind::Revoked {
-                    subject: called(certificate),
+                    subject: called(&read()?),
                     serial,
                     issuer_key,
                     revoked_at: revocation.revoked_at,
@@ -42,7 +51,7 @@ pub(super) fn check<'a, 'c: 'a>(
                 RevocationMode::DangerousSoft => RevocationStatus::NotChecked,
                 RevocationMode::Grace(grace) if now <= end.plus(grace) => RevocationStatus::InGrace,
                 RevocationMode::Grace(_) | RevocationMode::Hard => {
-                    return Err(unusable(CrlFault::Expired { next_update: end }));
+                    return Err(unusable(read()?, CrlFault::Expired { next_update: end }));
                 }
             },
             Listed::Uncovered if at > 0 && !lists.has_list_of(&issuer_key) => {
@@ -51,8 +60,9 @@ pub(super) fn check<'a, 'c: 'a>(
             Listed::Uncovered => match lists.mode() {
                 RevocationMode::DangerousSoft => RevocationStatus::NotChecked,
                 RevocationMode::Grace(_) | RevocationMode::Hard => {
-                    let subject = called(certificate);
-                    return Err(unusable(CrlFault::Missing { subject }));
+                    let certificate = read()?;
+                    let subject = called(&certificate);
+                    return Err(unusable(certificate, CrlFault::Missing { subject }));
                 }
             },
         };
@@ -84,11 +94,13 @@ pub fn revocation_of(
     let Some(lists) = revocations.lists_of(peer.bundle()) else {
         return Ok(RevocationStatus::Checked);
     };
-    let outlines: Result<Vec<Outline<'_>>, _> =
-        peer.chain().iter().map(|der| Outline::parse(der)).collect();
-    // It was read before it was verified.
-    let outlines = outlines.map_err(|malformed| ChainFaultKind::Malformed { why: malformed.0 })?;
-    let path = peer.path().iter().copied().zip(&outlines);
+    let path = peer.path().iter().zip(peer.chain()).map(|(element, der)| {
+        // It was read before it was verified.
+        let read = || {
+            Outline::parse(der).map_err(|malformed| ChainFaultKind::Malformed { why: malformed.0 })
+        };
+        (*element, read)
+    });
     check(lists, path, now, |certificate| {
         name_text(certificate.subject)
     })

@@ -51,6 +51,11 @@ impl CrlScope {
         kind && shard
     }
 
+    /// Whether it leaves nothing out that the issuer ever issued.
+    pub(crate) fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether it covers every certificate that `other` covers.
     pub(super) fn includes(&self, other: &Self) -> bool {
         let kind = self.holders == Holders::All || self.holders == other.holders;
@@ -61,7 +66,7 @@ impl CrlScope {
 
     /// The extension's value; `None` for everything, since it must not be empty then (RFC 5280 §5.2.5).
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
-        if *self == Self::default() {
+        if self.is_everything() {
             return None;
         }
         let point = self

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crl::AcceptedCrl;
+use crate::crl::{AcceptedCrl, CrlScope};
 use crate::fingerprint::Fingerprint;
 use crate::serial::SerialNumber;
 use crate::time::UnixTime;
@@ -78,23 +78,19 @@ impl BundleLists {
         ends.any(|end| from <= end && end < now)
     }
 
+    /// What they say of this certificate. `covers`: whether it is in a list's scope.
     pub(crate) fn find(
         &self,
         issuer_key: &Fingerprint,
         serial: SerialNumber,
-        is_ca: bool,
-        crl_uris: &[&str],
+        covers: impl Fn(&CrlScope) -> bool,
     ) -> Listed {
-        let of_issuer = || {
-            self.lists
-                .iter()
-                .filter(|list| list.issuer_key() == *issuer_key)
-        };
+        let of_issuer = || self.lists_of(issuer_key);
         // Whatever its scope: a serial is one certificate of its issuer, and the issuer has said that it is revoked.
         if let Some(revocation) = of_issuer().find_map(|list| list.find(serial)) {
             return Listed::Revoked(revocation);
         }
-        let covering = of_issuer().filter(|list| list.scope().covers_one(is_ca, crl_uris));
+        let covering = of_issuer().filter(|list| covers(list.scope()));
         match covering.map(|list| list.next_update()).max() {
             Some(end) => Listed::CoveredUntil(end),
             None => Listed::Uncovered,
@@ -102,8 +98,18 @@ impl BundleLists {
     }
 
     pub(crate) fn has_list_of(&self, issuer_key: &Fingerprint) -> bool {
+        self.lists_of(issuer_key).next().is_some()
+    }
+
+    /// Whether each list of the issuer is of all that it ever issued.
+    pub(crate) fn cover_all(&self, issuer_key: &Fingerprint) -> bool {
+        self.lists_of(issuer_key)
+            .all(|list| list.scope().is_everything())
+    }
+
+    fn lists_of(&self, issuer_key: &Fingerprint) -> impl Iterator<Item = &Arc<AcceptedCrl>> {
         self.lists
             .iter()
-            .any(|list| list.issuer_key() == *issuer_key)
+            .filter(move |list| list.issuer_key() == *issuer_key)
     }
 }
