@@ -312,7 +312,10 @@ impl Records {
         let before = buf.filled().len();
         self.take_plaintext(buf);
         for _ in 0..READS_PER_POLL {
-            while buf.remaining() > 0 && matches!(self.reading, Reading::Open) {
+            while buf.remaining() > 0
+                && matches!(self.reading, Reading::Open)
+                && self.has_something_to_take()
+            {
                 match self.advance(Want::Plaintext(buf)) {
                     Ok(Reached::Plaintext) => {}
                     Ok(_) => break,
@@ -345,6 +348,12 @@ impl Records {
             }
         }
         yield_to_others(cx)
+    }
+
+    /// Whether TLS may make something of what it has not been asked for yet. Where all that was received is taken and it has nothing to say,
+    /// asking again is for nothing.
+    fn has_something_to_take(&self) -> bool {
+        !matches!(self.received, Received::Nothing) || self.connection.wants_write()
     }
 
     fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>) {
