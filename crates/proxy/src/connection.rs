@@ -608,7 +608,7 @@ mod tests {
         let sizes = [
             ("a task", size_of_four(serve), 64),
             ("HTTP/1.1", size_of_two(serve_h1::<Stream>), 560),
-            ("bytes", size_of_two(relay::serve::<Stream>), 920),
+            ("bytes", size_of_two(relay::serve::<Stream>), 560),
             ("its caller", size_of::<Caller>(), 400),
             ("its stream", size_of::<Stream>(), 8),
             ("a request", size_of_two(exchange), 4_800),

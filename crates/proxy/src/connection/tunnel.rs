@@ -1,8 +1,10 @@
 //! Bytes both ways, after a switch of protocols or on a listener of bytes, until both sides end it or access is withdrawn.
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::Either;
@@ -10,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::sleep;
 
 use super::passing::pass_both_ways;
+use super::seldom::Seldom;
 use crate::access::{TunnelEnd, TunnelEvent};
 use crate::activity::{Activity, Observed};
 use crate::exchange::Caller;
@@ -45,20 +48,37 @@ impl Tunnel {
             None => Either::Right(pending()),
         };
         let event = TunnelEvent::begin();
-        let end = tokio::select! {
-            biased;
-            () = caller.session.lifeline.cut() => TunnelEnd::Cut,
-            () = upstream_cut => TunnelEnd::Cut,
-            () = half.place.cut() => TunnelEnd::Cut,
-            () = drained(caller) => TunnelEnd::Drained,
-            () = abandoned(caller, &activity) => TunnelEnd::Idle,
-            passed = pass(&mut half.upstream, client, read) => match passed {
-                Ok(()) => TunnelEnd::Ended,
-                Err(error) => {
-                    half.note_broken(&error, caller);
-                    TunnelEnd::Broken
+        let ended = {
+            // On the heap, in room of its own size: nothing of it is moved or looked at while bytes pass.
+            let mut cut_short = Box::pin(async {
+                tokio::select! {
+                    biased;
+                    () = caller.session.lifeline.cut() => TunnelEnd::Cut,
+                    () = upstream_cut => TunnelEnd::Cut,
+                    () = half.place.cut() => TunnelEnd::Cut,
+                    () = drained(caller) => TunnelEnd::Drained,
+                    () = abandoned(caller, &activity) => TunnelEnd::Idle,
                 }
+            });
+            let mut passing = pin!(pass(&mut half.upstream, client, read));
+            let seldom = Seldom::new();
+            poll_fn(move |cx| {
+                if let Some(cx) = &mut seldom.woken(cx)
+                    && let Poll::Ready(end) = cut_short.as_mut().poll(cx)
+                {
+                    return Poll::Ready(Err(end));
+                }
+                passing.as_mut().poll(cx).map(Ok)
+            })
+            .await
+        };
+        let end = match ended {
+            Ok(Ok(())) => TunnelEnd::Ended,
+            Ok(Err(error)) => {
+                half.note_broken(&error, caller);
+                TunnelEnd::Broken
             }
+            Err(end) => end,
         };
         event.end(caller, end, &activity.passed);
         if end != TunnelEnd::Ended {
