@@ -394,7 +394,15 @@ impl Records {
             if !sealed.unread().is_empty() {
                 self.sending = Some(sealed);
             }
-            match reached? {
+            let reached = match reached {
+                Ok(reached) => reached,
+                Err(error) => {
+                    // With its alert, as far as the socket takes it: the error counts, and nobody may read any more.
+                    let _ = self.poll_send(cx);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            match reached {
                 Reached::Encrypted(count) => {
                     return match self.poll_send(cx) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

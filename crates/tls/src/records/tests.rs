@@ -346,6 +346,31 @@ async fn record_that_was_touched_is_refused_and_the_client_is_told() {
     }
 }
 
+/// Whoever reads has not come so far, and may never.
+#[tokio::test]
+async fn record_that_whoever_writes_finds_touched_is_told_of_behind_what_was_queued() {
+    for version in VERSIONS {
+        let (mut client, mut records) = connected(version).await;
+        let mut sent = client.encrypted(b"good");
+        let mut touched = client.encrypted(b"touched");
+        *touched.last_mut().expect("some") ^= 1;
+        sent.extend(touched);
+        client.send(&sent).await;
+        let mut read = [0];
+        assert_eq!(records.read(&mut read).await.expect("good"), 1);
+        assert!(records.write(b"answer").await.is_err());
+        let hearing = async {
+            while client.receive().await? {}
+            Ok(())
+        };
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(5), hearing).await;
+        assert_eq!(
+            heard.expect("it is told"),
+            Err(Error::AlertReceived(rustls::AlertDescription::BadRecordMac))
+        );
+    }
+}
+
 #[tokio::test]
 async fn keys_change_while_bytes_wait_to_be_sent() {
     let (mut client, mut records) = connected(&TLS13).await;
