@@ -104,7 +104,7 @@ async fn policy_says_of_a_resumed_session_what_it_says_of_a_full_handshake() {
 }
 
 /// Says nothing, and waits for tickets.
-async fn has_tickets(stream: &mut TlsStream<TcpStream>) -> bool {
+pub(crate) async fn has_tickets(stream: &mut TlsStream<TcpStream>) -> bool {
     let arriving = poll_fn(|cx| {
         loop {
             let mut bytes = [0; 1024];
