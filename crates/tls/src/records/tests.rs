@@ -132,6 +132,11 @@ async fn greeting(config: Arc<ClientConfig>) -> (Client, Vec<u8>, TcpStream) {
     (client, hello, far)
 }
 
+async fn bounded<T>(waiting: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), waiting);
+    ended.await.expect("nothing moves any more")
+}
+
 /// What is read before whatever ends it.
 async fn read_until_error(records: &mut Records) -> (Vec<u8>, io::Error) {
     let mut all = Vec::new();
@@ -359,13 +364,18 @@ async fn record_that_whoever_writes_finds_touched_is_told_of_behind_what_was_que
         let mut read = [0];
         assert_eq!(records.read(&mut read).await.expect("good"), 1);
         assert!(records.write(b"answer").await.is_err());
+        // What came before is read, and then nothing is waited for.
+        let (rest, error) = bounded(read_until_error(&mut records)).await;
+        assert_eq!(
+            (&rest[..], error.kind()),
+            (&b"ood"[..], io::ErrorKind::InvalidData)
+        );
         let hearing = async {
             while client.receive().await? {}
             Ok(())
         };
-        let heard = tokio::time::timeout(std::time::Duration::from_secs(5), hearing).await;
         assert_eq!(
-            heard.expect("it is told"),
+            bounded(hearing).await,
             Err(Error::AlertReceived(rustls::AlertDescription::BadRecordMac))
         );
     }
