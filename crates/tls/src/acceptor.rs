@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use countersign_diagnose::handshake::{HandshakeFault, HeaderFault, Stage};
+use countersign_diagnose::handshake::{HandshakeFault, Stage};
 use countersign_diagnose::refusal::Refusal;
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::VerifiedPeer;
@@ -169,7 +169,7 @@ impl Acceptor {
                 let reading = edge::read_header(&mut socket, ends.source);
                 *ends = timeout_at(deadline, reading)
                     .await
-                    .unwrap_or_else(|_| Err(header_late(&scope)))?;
+                    .unwrap_or_else(|_| Err(edge::header_late(scope.settings.handshake_timeout)))?;
             }
             if let Some(rate) = edge.rate {
                 self.rates.begin(rate, ends.source.ip())?;
@@ -564,12 +564,6 @@ fn timed_out(scope: &Scope, stage: Stage) -> Fault {
         limit: scope.settings.handshake_timeout,
     }
     .into()
-}
-
-fn header_late(scope: &Scope) -> HandshakeFault {
-    HandshakeFault::ProxyHeaderMissing(HeaderFault::Late {
-        limit: scope.settings.handshake_timeout,
-    })
 }
 
 fn has_gone(fault: &Fault) -> bool {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use countersign_diagnose::handshake::{HandshakeFault, HeaderFault, Stage};
 use countersign_runtime::config::network::Network;
@@ -106,6 +107,11 @@ pub(crate) async fn read_header(
             (Err(_), false) => return Err(HandshakeFault::Closed(Stage::BeforeFirstByte)),
         }
     }
+}
+
+/// That time was up before it was whole.
+pub(crate) fn header_late(limit: Duration) -> HandshakeFault {
+    HandshakeFault::ProxyHeaderMissing(HeaderFault::Late { limit })
 }
 
 /// How many bytes there are now up to and with the first line feed; at least one.

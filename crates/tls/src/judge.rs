@@ -411,9 +411,10 @@ mod tests {
     use countersign_pki::bundle::TrustBundle;
     use countersign_pki::certificate::Certificate;
     use countersign_pki::chain::{Limits, Verifier};
+    use countersign_pki::crl::AcceptedCrl;
     use countersign_pki::feed::{RevocationReason, Revoked};
-    use countersign_pki::identity::BundleName;
-    use countersign_pki::revocation::RevocationIndex;
+    use countersign_pki::identity::{BundleName, PathElement};
+    use countersign_pki::revocation::{BundleLists, RevocationIndex, RevocationMode};
     use countersign_pki::time::UnixTime;
     use countersign_policy::access::{AccessPolicy, Allow, Route};
     use countersign_runtime::clock::{Clock, ManualClock, SystemClock};
@@ -432,6 +433,34 @@ mod tests {
     impl Case {
         /// A judge under whom the peer's certificate is good but for `revoked`.
         fn new(client_certificate: ClientCertificate, revoked: bool) -> Self {
+            Self::knowing(client_certificate, |_, element, revoked_at| {
+                RevocationIndex::new(revoked.then_some(Revoked {
+                    issuer_key: element.issuer_key,
+                    serial: element.serial,
+                    reason: RevocationReason::Superseded,
+                    revoked_at,
+                }))
+            })
+        }
+
+        /// The same under lists of everything of both CAs, on which the peer's certificate is if it is `revoked`.
+        fn listed(client_certificate: ClientCertificate, revoked: bool) -> Self {
+            Self::knowing(client_certificate, |ca, element, now| {
+                let serial = rcgen::SerialNumber::from_slice(element.serial.magnitude());
+                let pem = ca.lists(1, &[serial][..usize::from(revoked)]).concat();
+                let issuers = [ca.root.der(), ca.intermediate.der()]
+                    .map(|der| Certificate::parse(der).expect("a certificate"));
+                let lists = AcceptedCrl::read(pem.as_bytes(), &issuers, now).expect("good lists");
+                let lists = lists.into_iter().map(Arc::new).collect();
+                let lists = Arc::new(BundleLists::new(RevocationMode::Hard, lists));
+                RevocationIndex::default().with_lists(BundleName::internal(), Some(lists))
+            })
+        }
+
+        fn knowing(
+            client_certificate: ClientCertificate,
+            index: impl FnOnce(&TestCa, PathElement, UnixTime) -> RevocationIndex,
+        ) -> Self {
             let clock = Arc::new(ManualClock::new(SystemClock.unix_seconds()));
             let now = UnixTime::from_seconds(clock.unix_seconds());
             let ca = TestCa::new("internal");
@@ -478,13 +507,7 @@ mod tests {
             ) else {
                 panic!("the certificate is good");
             };
-            let element = peer.path()[0];
-            let index = RevocationIndex::new(revoked.then_some(Revoked {
-                issuer_key: element.issuer_key,
-                serial: element.serial,
-                reason: RevocationReason::Superseded,
-                revoked_at: now,
-            }));
+            let index = index(&ca, peer.path()[0], now);
             // An index that knew it from the start has purged nothing.
             let enforcement = Enforcement::new(index, Arc::<ManualClock>::clone(&clock));
             Self {
@@ -523,6 +546,12 @@ mod tests {
             Case::new(ClientCertificate::Request, true).resumes(Duration::ZERO),
             (false, true)
         );
+        for revoked in [false, true] {
+            assert_eq!(
+                Case::listed(ClientCertificate::Request, revoked).resumes(Duration::ZERO),
+                (!revoked, true)
+            );
+        }
     }
 
     #[test]

@@ -353,7 +353,10 @@ impl Records {
     /// Whether TLS may make something of what it has not been asked for yet. Where all that was received is taken and it has nothing to say,
     /// asking again is for nothing.
     fn has_something_to_take(&self) -> bool {
-        !matches!(self.received, Received::Nothing) || self.connection.wants_write()
+        // Or to say what the peer did wrong, where whoever writes found it: nothing need ever come behind that.
+        !matches!(self.received, Received::Nothing)
+            || self.connection.wants_write()
+            || self.broken.is_some()
     }
 
     fn take_plaintext(&mut self, buf: &mut ReadBuf<'_>) {
@@ -394,7 +397,15 @@ impl Records {
             if !sealed.unread().is_empty() {
                 self.sending = Some(sealed);
             }
-            match reached? {
+            let reached = match reached {
+                Ok(reached) => reached,
+                Err(error) => {
+                    // With its alert, as far as the socket takes it: the error counts, and nobody may read any more.
+                    let _ = self.poll_send(cx);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            match reached {
                 Reached::Encrypted(count) => {
                     return match self.poll_send(cx) {
                         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

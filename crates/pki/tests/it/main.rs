@@ -8,6 +8,7 @@ mod dn;
 mod forge;
 mod inspect;
 mod lint;
+mod listed;
 mod ocsp;
 mod pem;
 mod pkcs12;

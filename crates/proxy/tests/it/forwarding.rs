@@ -337,6 +337,12 @@ async fn streams_of_one_connection_do_not_wait_for_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upstream_that_knows_the_connection_serves_one_client_on_it() {
+    for protocol in PROTOCOLS {
+        check_private(protocol).await;
+    }
+}
+
+async fn check_private(protocol: Protocol) {
     let service = Service::start(|mut conversation| {
         while let Some(head) = conversation.head() {
             let challenge = if head.contains("/challenge") {
@@ -350,11 +356,11 @@ async fn upstream_that_knows_the_connection_serves_one_client_on_it() {
     });
     let gateway = Harness::start("", &to(service.address()));
     let send = async |path: &str, authorization: &str| {
-        let get = request(Protocol::Http1Tls13, HOST, path)
+        let get = request(protocol, HOST, path)
             .header("authorization", authorization)
             .body(Full::default())
             .expect("a request");
-        let client = gateway.client(Protocol::Http1Tls13);
+        let client = gateway.client(protocol);
         assert_eq!(client.request(gateway.address(), get).await.text(), "ok");
         service.accepted()
     };

@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::harness::{HOST, Harness};
+use crate::resumption::has_tickets;
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1Tls12, Protocol::Http1Tls13];
 const TLS_REQUEST: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
@@ -134,6 +135,13 @@ async fn first_refusal(gateway: &Harness) -> StoredRefusal {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("nobody was refused");
+}
+
+/// Nothing is written to it before it has said who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_has_yet_to_log_in_gets_its_tickets() {
+    let gateway = Harness::bytes(&to(&echo(), APP));
+    assert!(has_tickets(&mut admitted(&gateway).await).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,20 @@
-//! What a resumed session may do is what its full handshake may.
+//! What a resumed session may do is what its full handshake may, and nobody waits for what it is resumed by.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use countersign_testkit::bypass::Protocol;
 use countersign_testkit::client::Client;
+use countersign_testkit::ephemeral;
 use countersign_testkit::pki::Leaf;
+use countersign_testkit::service::Service;
 use countersign_testkit::upstream::Upstream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::HandshakeKind;
 
 use crate::harness::{HOST, Harness};
@@ -91,4 +101,48 @@ async fn policy_says_of_a_resumed_session_what_it_says_of_a_full_handshake() {
     verdicts.sort();
     verdicts.dedup();
     assert!(verdicts.len() > 4, "{verdicts:?}");
+}
+
+/// Says nothing, and waits for tickets.
+pub(crate) async fn has_tickets(stream: &mut TlsStream<TcpStream>) -> bool {
+    let arriving = poll_fn(|cx| {
+        loop {
+            let mut bytes = [0; 1024];
+            let mut buf = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut *stream).poll_read(cx, &mut buf);
+            if stream.get_ref().1.tls13_tickets_received() == 2 {
+                return Poll::Ready(true);
+            }
+            match polled {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    timeout(Duration::from_secs(5), arriving)
+        .await
+        .unwrap_or(false)
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_gets_its_tickets_whatever_the_upstream_does() {
+    let silent = Service::start(|mut conversation| while conversation.line().is_some() {});
+    let greeting = Service::start(|mut conversation| {
+        conversation.send(b"hello\n");
+        while conversation.line().is_some() {}
+    });
+    let gone = ephemeral::address();
+    let bytes = |address| format!("upstream = \"tcp://{address}\"\nallow = [\"any-trusted\"]\n");
+    for address in [silent.address(), greeting.address(), gone] {
+        let gateway = Harness::bytes(&bytes(address));
+        let mut stream = gateway.connect().await;
+        assert!(has_tickets(&mut stream).await, "{address}");
+    }
+    let gateway = Harness::start("", &crate::harness::to(silent.address()));
+    for protocol in [Protocol::Http1Tls13, Protocol::Http2Tls13] {
+        let stream = gateway.client(protocol).connect(gateway.address()).await;
+        let mut stream = stream.expect("admitted");
+        assert!(has_tickets(&mut stream).await, "{protocol:?}");
+    }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_diagnose::cause::Cause;
 use countersign_pki::certificate::Certificate;
 use countersign_testkit::bypass::Protocol;
+use countersign_testkit::pki::Leaf;
 use countersign_testkit::service::Service;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -121,6 +122,34 @@ async fn upstream_is_verified_and_shown_a_certificate() {
         }
     }
     assert!(inner.gateway.refusals().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_on_which_one_certificate_was_shown_is_not_for_a_route_with_another() {
+    let inner = Inner::start();
+    let other = inner.gateway.ca.issue(Leaf::client("billing-service"));
+    let (certificate, key) = other.write(inner.folder.path(), "other");
+    let other = format!(
+        "upstream_tls = {{ certificate = \"{}\", key = \"{}\", {} }}\n",
+        certificate.display(),
+        key.display(),
+        trusted()
+    );
+    let routes =
+        inner.route("/orders/**", &inner.tls(&trusted())) + &inner.route("/bills/**", &other);
+    let outer = Harness::before(&inner.gateway, &routes);
+    for protocol in crate::harness::PROTOCOLS {
+        for _ in 0..2 {
+            for (path, who) in [
+                ("/orders/x", "order-service"),
+                ("/bills/x", "billing-service"),
+            ] {
+                let outcome = outer.get(protocol, path).await;
+                let head = outcome.text().to_ascii_lowercase();
+                assert!(head.contains(&format!("cn={who}")), "{path}: {head}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

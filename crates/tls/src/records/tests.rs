@@ -132,6 +132,11 @@ async fn greeting(config: Arc<ClientConfig>) -> (Client, Vec<u8>, TcpStream) {
     (client, hello, far)
 }
 
+async fn bounded<T>(waiting: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), waiting);
+    ended.await.expect("nothing moves any more")
+}
+
 /// What is read before whatever ends it.
 async fn read_until_error(records: &mut Records) -> (Vec<u8>, io::Error) {
     let mut all = Vec::new();
@@ -342,6 +347,36 @@ async fn record_that_was_touched_is_refused_and_the_client_is_told() {
         assert_eq!(
             told,
             Error::AlertReceived(rustls::AlertDescription::BadRecordMac)
+        );
+    }
+}
+
+/// Whoever reads has not come so far, and may never.
+#[tokio::test]
+async fn record_that_whoever_writes_finds_touched_is_told_of_behind_what_was_queued() {
+    for version in VERSIONS {
+        let (mut client, mut records) = connected(version).await;
+        let mut sent = client.encrypted(b"good");
+        let mut touched = client.encrypted(b"touched");
+        *touched.last_mut().expect("some") ^= 1;
+        sent.extend(touched);
+        client.send(&sent).await;
+        let mut read = [0];
+        assert_eq!(records.read(&mut read).await.expect("good"), 1);
+        assert!(records.write(b"answer").await.is_err());
+        // What came before is read, and then nothing is waited for.
+        let (rest, error) = bounded(read_until_error(&mut records)).await;
+        assert_eq!(
+            (&rest[..], error.kind()),
+            (&b"ood"[..], io::ErrorKind::InvalidData)
+        );
+        let hearing = async {
+            while client.receive().await? {}
+            Ok(())
+        };
+        assert_eq!(
+            bounded(hearing).await,
+            Err(Error::AlertReceived(rustls::AlertDescription::BadRecordMac))
         );
     }
 }

@@ -14,6 +14,8 @@ mod sessions;
 mod shadow;
 mod site;
 mod staleness;
+mod struck;
+mod tickets;
 mod told;
 mod withdrawal;
 mod writing;

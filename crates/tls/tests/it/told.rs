@@ -22,8 +22,8 @@ fn explaining() -> Site {
     Site::with(|settings| settings.on_refusal = OnRefusal::Explain)
 }
 
-/// What the client heard until the end, and how it had come so far.
-type Heard = Result<(Vec<u8>, HandshakeKind, u32), rustls::Error>;
+/// What the client heard until the end, how it had come so far, and how many tickets it was given.
+pub(crate) type Heard = Result<(Vec<u8>, HandshakeKind, u32), rustls::Error>;
 
 /// Sends `said` behind its handshake at once, and only then reads.
 async fn begin(
@@ -37,7 +37,7 @@ async fn begin(
     (outcome.err().expect("the client is refused"), hearing)
 }
 
-fn hear(mut client: ByHand, said: &[u8]) -> Heard {
+pub(crate) fn hear(mut client: ByHand, said: &[u8]) -> Heard {
     let alert = |error: &std::io::Error| {
         let inner = error.get_ref().and_then(|it| it.downcast_ref());
         inner

@@ -5,8 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_diagnose::cause::Cause;
+use countersign_pki::certificate::Certificate;
+use countersign_pki::crl::AcceptedCrl;
+use countersign_pki::identity::BundleName;
+use countersign_pki::revocation::{BundleLists, RevocationMode};
+use countersign_pki::time::UnixTime;
 use countersign_runtime::clock::{Clock, ManualClock};
-use countersign_testkit::pki::{Leaf, TestCa};
+use countersign_testkit::pki::{Leaf, TestCa, TestIdentity};
 use countersign_tls::acceptor::Connection;
 use countersign_tls::enforcement::Effects;
 use countersign_tls::scope::{ClientCertificate, ScopeSettings};
@@ -69,6 +74,52 @@ async fn when_a_revocation_returns_the_connection_has_ended() {
     task.await.expect("no panic");
 }
 
+/// The lists of everything of both CAs, with these on that of the intermediate.
+fn lists(site: &Site, number: u64, revoked: &[&TestIdentity]) -> Arc<BundleLists> {
+    let leaves = revoked.iter().map(|identity| &identity.chain[0]);
+    let serials: Vec<_> = leaves
+        .map(|leaf| Certificate::parse(leaf).expect("a certificate").serial())
+        .map(|serial| rcgen::SerialNumber::from_slice(serial.magnitude()))
+        .collect();
+    let issuers = [site.ca.root.der(), site.ca.intermediate.der()]
+        .map(|der| Certificate::parse(der).expect("a certificate"));
+    let pem = site.ca.lists(number, &serials).concat();
+    let at = UnixTime::from_seconds(now());
+    let lists = AcceptedCrl::read(pem.as_bytes(), &issuers, at).expect("good lists");
+    let lists = lists.into_iter().map(Arc::new).collect();
+    Arc::new(BundleLists::new(RevocationMode::Hard, lists))
+}
+
+#[tokio::test]
+async fn whoever_comes_onto_a_list_of_everything_is_cut_and_does_not_resume() {
+    for version in [TLS12, TLS13] {
+        let site = Site::new();
+        let bundle = BundleName::internal();
+        let empty = lists(&site, 1, &[]);
+        let put = |lists| site.enforcement.replace_lists(bundle.clone(), Some(lists));
+        assert_eq!(put(empty).await, Effects::default());
+        let identity = site.client("you");
+        let you = Arc::new(config(&site, Some(&identity), version));
+        let other = Arc::new(config(&site, Some(&site.client("other")), version));
+        let admitted = async |client| meet(&site, client).await.server.expect("admitted");
+        let (yours, others) = (admitted(&you).await, admitted(&other).await);
+        // Whoever resumes is looked up, too, and found on none.
+        assert!(admitted(&you).await.session.resumed);
+        let (task, ended) = serve(yours);
+        let effects = put(lists(&site, 2, &[&identity])).await;
+        assert!(ended.load(Ordering::SeqCst));
+        assert_eq!((effects.connections_cut, effects.still_open), (1, 0));
+        assert_ne!(effects.sessions_declined, 0);
+        assert!(!others.session.lifeline.is_cut());
+        for _ in 0..2 {
+            let refused = meet(&site, &you).await.server.err().expect("refused");
+            assert_eq!(refused.refusal.cause, Cause::CertificateRevoked);
+        }
+        assert!(admitted(&other).await.session.resumed);
+        task.await.expect("no panic");
+    }
+}
+
 #[tokio::test]
 async fn a_task_that_does_not_end_is_told_as_open_until_it_does() {
     let site = Site::new();
@@ -105,10 +156,8 @@ async fn the_revocation_of_an_issuer_ends_all_below_it() {
     let (first, _first_client) = connected(&site, "first").await;
     let (second, _second_client) = connected(&site, "second").await;
     let ((one, _), (two, _)) = (serve(first), serve(second));
-    let root = countersign_pki::certificate::Certificate::parse(site.ca.root.der())
-        .expect("a certificate");
-    let intermediate = countersign_pki::certificate::Certificate::parse(site.ca.intermediate.der())
-        .expect("a certificate");
+    let root = Certificate::parse(site.ca.root.der()).expect("a certificate");
+    let intermediate = Certificate::parse(site.ca.intermediate.der()).expect("a certificate");
     let mut revoked = site.revocation(&site.client("you"));
     (revoked.issuer_key, revoked.serial) = (root.spki(), intermediate.serial());
     let effects = site.enforcement.revoke(vec![revoked]).await;
@@ -240,9 +289,7 @@ struct AlmostIn {
 }
 
 impl AlmostIn {
-    async fn new(
-        change: impl FnOnce(&mut ScopeSettings),
-    ) -> (Self, countersign_testkit::pki::TestIdentity) {
+    async fn new(change: impl FnOnce(&mut ScopeSettings)) -> (Self, TestIdentity) {
         let (read, mut judged) = mpsc::unbounded_channel();
         let clock = Arc::new(ManualClock::new(now()));
         let watched = Arc::new(Watched {
