@@ -397,9 +397,9 @@ pub enum OutOfOrder {
         /// What it was told.
         told: u64,
     },
-    /// A new history that begins before the place that is held.
+    /// A new history that does not begin past the place that is held.
     #[error(
-        "feed tells a new history that begins at {told}, before {held}, which this node holds of the old one"
+        "feed tells a new history that begins at {told}, not past {held}, which this node holds of the old one"
     )]
     OlderHistory {
         /// What the node holds.

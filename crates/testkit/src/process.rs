@@ -128,6 +128,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log.all_when_ended();
+            eprintln!("process {} of the failed test logged:\n{log}", self.id());
+        }
     }
 }
 

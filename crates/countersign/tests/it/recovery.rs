@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use countersign_testkit::process::Process;
@@ -132,8 +134,22 @@ fn backup_that_says_no_rules_lets_nothing_be_issued_until_a_configuration_or_som
 
 /// The fleet's authority is gone, and another machine has its backup; the feed's port is the same.
 fn move_authority(fleet: &mut Fleet, file: &Path) -> Installation {
+    wait_for_the_second_past_what_is_held(fleet);
     let after = restored(&fleet.authority, file);
     std::mem::replace(&mut fleet.authority, after)
+}
+
+/// A node follows a new history only past what it holds of the old one, and a restored authority begins at the second
+/// in which it is made.
+fn wait_for_the_second_past_what_is_held(fleet: &Fleet) {
+    let kept = fs::read_to_string(fleet.feed_file()).expect("the gateway keeps it");
+    let told = kept.split("\"sequence\":").skip(1);
+    let digits = |it: &str| it.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let held: u64 = told.filter_map(digits).max().expect("a sequence");
+    let now = || UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    while now() <= held {
+        sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whoever has not confirmed.
