@@ -83,7 +83,7 @@ pub struct VerifiedPeer {
     pub(crate) path: Vec<PathElement>,
     pub(crate) anchor: Fingerprint,
     pub(crate) anchor_key: Fingerprint,
-    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) chain: Arc<[Vec<u8>]>,
     pub(crate) extended_key_usage: Option<ExtendedKeyUsage>,
     pub(crate) is_canary: bool,
     /// Places in the leaf, the first of `chain`.
@@ -175,6 +175,11 @@ impl VerifiedPeer {
     /// The verified path in DER, leaf first, without the anchor.
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
+    }
+
+    /// The same, for whoever keeps it.
+    pub fn shared_chain(&self) -> Arc<[Vec<u8>]> {
+        Arc::clone(&self.chain)
     }
 
     /// SHA-256 of the `SubjectPublicKeyInfo` of whoever signed the leaf: its issuer, whatever name that goes by.

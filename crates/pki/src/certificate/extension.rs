@@ -30,6 +30,11 @@ impl<'a> Extension<'a> {
         }
     }
 
+    /// Its identifier: the content octets of the OBJECT IDENTIFIER.
+    pub fn oid_octets(&self) -> &'a [u8] {
+        self.oid
+    }
+
     /// Its identifier, dotted.
     pub fn oid(&self) -> String {
         ObjectIdentifierRef::from_bytes(self.oid).map_or_else(|_| "?".to_owned(), asn1::dotted)

@@ -1,7 +1,7 @@
 //! What is kept of a decision and of a connection.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use countersign_pki::fingerprint::Fingerprint;
 use countersign_pki::identity::{Identity, VerifiedPeer};
@@ -49,30 +49,31 @@ impl Who {
         let Some(peer) = peer else {
             return Self::Anonymous;
         };
-        // A String takes everything. Each field ends where no name of a certificate can have gone on.
-        let mut facts = format!("{}\0{}\0", peer.bundle(), peer.issuer_key());
+        // Each field has its length ahead of it, so that none goes on in the next.
+        let mut facts = Vec::with_capacity(1024);
+        let mut add = |field: &[u8]| {
+            facts.extend_from_slice(&field.len().to_be_bytes());
+            facts.extend_from_slice(field);
+        };
+        add(peer.bundle().as_str().as_bytes());
+        add(peer.issuer_key().as_bytes());
         for name in peer.names() {
             if !matches!(name, TypedName::Spki(_) | TypedName::SerialIssuer { .. }) {
-                let _ = write!(facts, "{}:{name}\0", name.to_string().len());
+                add(name.to_string().as_bytes());
             }
         }
-        let _ = write!(facts, "{:?}", peer.extended_key_usage());
+        // No name is empty.
+        add(&[]);
         for extension in peer.extensions() {
+            let oid = extension.oid_octets();
             // The names are above, and a key identifier goes with the key, of which rules know by other names.
-            if !matches!(
-                extension.oid().as_str(),
-                SUBJECT_KEY_IDENTIFIER | SUBJECT_ALT_NAME
-            ) {
-                let value = Fingerprint::of(extension.value);
-                let _ = write!(
-                    facts,
-                    "\0{} {} {value}",
-                    extension.oid(),
-                    extension.critical
-                );
+            if !matches!(oid, SUBJECT_KEY_IDENTIFIER | SUBJECT_ALT_NAME) {
+                add(oid);
+                add(&[extension.critical.into()]);
+                add(extension.value);
             }
         }
-        Self::Identity(Fingerprint::of(facts.as_bytes()))
+        Self::Identity(Fingerprint::of(&facts))
     }
 }
 
@@ -246,16 +247,16 @@ pub struct StoredCertificate {
     /// Who it was accepted as.
     pub identity: Identity,
     /// The verified path in DER, leaf first, without the anchor; empty: too long to be kept.
-    pub chain: Vec<Vec<u8>>,
+    pub chain: Arc<[Vec<u8>]>,
 }
 
 impl StoredCertificate {
     pub(super) fn of(peer: &VerifiedPeer) -> Self {
         let bytes: usize = peer.chain().iter().map(Vec::len).sum();
         let chain = if bytes <= MAX_CHAIN_BYTES {
-            peer.chain().to_vec()
+            peer.shared_chain()
         } else {
-            Vec::new()
+            Arc::default()
         };
         Self {
             identity: peer.principal().clone(),
@@ -265,10 +266,59 @@ impl StoredCertificate {
 }
 
 /// RFC 5280 §4.2.1.2 and §4.2.1.6.
-const SUBJECT_KEY_IDENTIFIER: &str = "2.5.29.14";
-const SUBJECT_ALT_NAME: &str = "2.5.29.17";
+const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 14];
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
 /// Nearly every path of the field; what is longer carries identifiers that come once.
 const MAX_PATH_BYTES: usize = 512;
 const MAX_METHOD_BYTES: usize = 32;
 /// Four certificates with keys of RSA; thousands of these are held.
 const MAX_CHAIN_BYTES: usize = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use countersign_pki::bundle::TrustBundle;
+    use countersign_pki::certificate::Certificate;
+    use countersign_pki::chain::{Limits, Purpose, Verifier};
+    use countersign_pki::identity::BundleName;
+    use countersign_pki::revocation::RevocationIndex;
+    use countersign_pki::time::UnixTime;
+    use countersign_runtime::clock::{Clock, SystemClock};
+    use countersign_testkit::pki::{Leaf, TestCa};
+    use rcgen::ExtendedKeyUsagePurpose;
+
+    use super::*;
+
+    #[test]
+    fn renewed_certificate_is_who_the_one_before_was_and_any_other_is_another() {
+        let (ca, other_ca) = (TestCa::new("internal"), TestCa::new("internal"));
+        let who = |ca: &TestCa, bundle: &str, leaf: Leaf| {
+            let now = UnixTime::from_seconds(SystemClock.unix_seconds());
+            let name = BundleName::parse(bundle).expect("a name");
+            let root = Certificate::parse(ca.root.der()).expect("a certificate");
+            let bundle = TrustBundle::new(name, None, vec![root], now).expect("a bundle");
+            let verifier = Verifier::new(vec![Arc::new(bundle)], Limits::default());
+            let (chain, none) = (ca.issue(leaf).chain, RevocationIndex::default());
+            let peer =
+                (verifier.expect("a verifier")).verify(&chain, Purpose::ClientAuth, &none, now);
+            Who::of(Some(&peer.expect("it verifies")))
+        };
+        let you = who(&ca, "internal", Leaf::client("you"));
+        let renewed = Leaf::client("you").valid(-60, 7200);
+        assert_eq!(who(&ca, "internal", renewed), you);
+        let both = [
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        for other in [
+            who(&ca, "internal", Leaf::client("you.")),
+            who(&ca, "internal", Leaf::client("you").usages(&both)),
+            who(&ca, "partner", Leaf::client("you")),
+            who(&other_ca, "internal", Leaf::client("you")),
+            Who::of(None),
+        ] {
+            assert_ne!(other, you);
+        }
+    }
+}

@@ -114,7 +114,7 @@ pub fn read(path: &Path) -> Result<Kept, KeptError> {
                 _,
             ) => {
                 let chain = chain.iter().map(|der| STANDARD.decode(der));
-                let chain = chain.collect::<Result<Vec<_>, _>>();
+                let chain = chain.collect::<Result<_, _>>();
                 let chain = chain.map_err(|error| damaged(number, error.to_string()))?;
                 kept.certificates
                     .insert(sha256, StoredCertificate { identity, chain });

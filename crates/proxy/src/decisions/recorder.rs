@@ -1,8 +1,8 @@
 //! What one worker adds up between two looks of the one who keeps it. It costs a request a hash, and an allocation the first time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -39,7 +39,8 @@ pub(crate) struct Recorder {
     clients: RefCell<OwnKeyMap<u64, (ClientKey, Tally)>>,
     /// Of their own: a flood of strangers takes no room from those who are let in.
     refused: RefCell<OwnKeyMap<u64, (ClientKey, Tally)>>,
-    certificates: RefCell<HashMap<Fingerprint, StoredCertificate>>,
+    /// Of whom the other two tell.
+    certificates: RefCell<Vec<(Fingerprint, StoredCertificate)>>,
     /// Connections without a certificate that counts: how many more are open, by listener.
     open: RefCell<BTreeMap<String, i64>>,
     dropped: Cell<u64>,
@@ -63,7 +64,8 @@ impl Drop for OpenWithout {
 pub(super) struct Batch {
     pub(super) decisions: Vec<(DecisionKey, Tally)>,
     pub(super) clients: Vec<(ClientKey, Tally)>,
-    pub(super) certificates: HashMap<Fingerprint, StoredCertificate>,
+    /// Of whom the others tell.
+    pub(super) certificates: Vec<(Fingerprint, StoredCertificate)>,
     pub(super) open: BTreeMap<String, i64>,
     pub(super) dropped: u64,
     /// Of the refused, by whom no answer goes.
@@ -151,7 +153,8 @@ impl Recorder {
         let place = self.hasher.hash_one(filed);
         let tally = tally(session.source.ip(), leaf, now);
         let mut decisions = self.decisions.borrow_mut();
-        if decisions.len() >= room(peer.is_some()) && !decisions.contains_key(&place) {
+        if decisions.len() >= room(peer.is_some(), MAX_DECISIONS) && !decisions.contains_key(&place)
+        {
             return self.dropped.set(self.dropped.get() + 1);
         }
         match decisions.entry(place) {
@@ -212,7 +215,8 @@ impl Recorder {
         };
         let tally = tally(source, leaf, now);
         let clients = &mut self.clients.borrow_mut();
-        if !note_client(clients, place, key, tally, room(peer.is_some())) {
+        let room = room(peer.is_some(), MAX_CLIENTS);
+        if !note_client(clients, place, key, tally, room) {
             self.dropped.set(self.dropped.get() + 1);
         }
     }
@@ -265,21 +269,21 @@ impl Recorder {
     }
 
     fn keep_certificate(&self, session: &Session) {
-        if let Some(peer) = session.peer.as_deref() {
+        if let Some(peer) = &session.peer {
+            let certificate = StoredCertificate::of(peer);
             let mut certificates = self.certificates.borrow_mut();
-            let certificate = certificates.entry(peer.fingerprint());
-            certificate.or_insert_with(|| StoredCertificate::of(peer));
+            certificates.push((peer.fingerprint(), certificate));
         }
     }
 
     /// Hands over what there is. Where nobody takes it now, it is kept for the next time, within its bound.
     pub(crate) fn hand_over(&self) {
         let Some(keeper) = &self.keeper else { return };
+        let mut clients = emptied(&self.clients);
+        clients.append(&mut emptied(&self.refused));
         let batch = Batch {
-            decisions: self.decisions.take().into_values().collect(),
-            clients: (self.clients.take().into_values())
-                .chain(self.refused.take().into_values())
-                .collect(),
+            decisions: emptied(&self.decisions),
+            clients,
             certificates: self.certificates.take(),
             open: self.open.take(),
             dropped: self.dropped.take(),
@@ -308,6 +312,14 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.hand_over();
     }
+}
+
+/// What is in it. It keeps the room that as much will take the next time.
+fn emptied<V>(map: &RefCell<OwnKeyMap<u64, V>>) -> Vec<V> {
+    let mut map = map.borrow_mut();
+    let values: Vec<V> = map.drain().map(|(_, value)| value).collect();
+    map.shrink_to(values.len());
+    values
 }
 
 /// Whether there was room.
@@ -341,11 +353,13 @@ fn tally(source: IpAddr, leaf: Option<Fingerprint>, now: u64) -> Tally {
 }
 
 /// Those who make things up leave room for those who are known.
-fn room(is_known: bool) -> usize {
-    if is_known { 2 * MAX_HELD } else { MAX_HELD }
+fn room(is_known: bool, limit: usize) -> usize {
+    if is_known { limit } else { limit / 2 }
 }
 
-/// Of each kind, in a second: a third of what is kept in all.
-const MAX_HELD: usize = 1024;
+/// In a second: two thirds of what is kept in all.
+const MAX_DECISIONS: usize = 2048;
+/// In a second: as many identities as are kept in all, where one more would be put in the place of another.
+const MAX_CLIENTS: usize = 1024;
 /// As many as are kept in all.
 const MAX_REFUSED: usize = 256;

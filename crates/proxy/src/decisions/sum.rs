@@ -306,11 +306,11 @@ mod tests {
         };
         let certificate = StoredCertificate {
             identity,
-            chain: vec![vec![0; 600]],
+            chain: [vec![0; 600]].into(),
         };
         Batch {
             clients: vec![(key, tally(1, at, Some(leaf)))],
-            certificates: HashMap::from([(leaf, certificate)]),
+            certificates: vec![(leaf, certificate)],
             ..Batch::default()
         }
     }
