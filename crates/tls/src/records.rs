@@ -452,9 +452,10 @@ impl AsyncWrite for Records {
         true
     }
 
+    /// What was written. What TLS itself has to say goes out with what follows, as it did not come from whoever flushes.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_send(cx))?;
+        ready!(this.poll_send_sealed(cx))?;
         Pin::new(&mut this.tcp).poll_flush(cx)
     }
 

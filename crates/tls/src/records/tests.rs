@@ -258,6 +258,12 @@ async fn tickets_go_out_with_what_follows_or_when_nothing_does() {
     client.send(&end).await;
     records.tcp.readable().await.expect("open");
     assert_eq!(records.read(&mut [0]).await.expect("an end"), 0);
+    records.flush().await.expect("open");
+    let nothing = client
+        .tcp
+        .try_read(&mut [0])
+        .expect_err("nothing was written");
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
     records.shutdown().await.expect("open");
     assert!(client.receive().await.expect("good records"));
     assert_eq!(client.tls.tls13_tickets_received(), 2);

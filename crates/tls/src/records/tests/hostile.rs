@@ -407,8 +407,8 @@ async fn whoever_waits_to_write_is_woken_whoever_reads_meanwhile() {
     // As if all before had just been taken, and the socket had no room for this.
     records.queued = vec![0; 64 << 20];
     let waker = Waker::from(Arc::clone(&writer));
-    let flushed = Pin::new(&mut records).poll_flush(&mut Context::from_waker(&waker));
-    assert!(flushed.is_pending());
+    let written = Pin::new(&mut records).poll_write(&mut Context::from_waker(&waker), b"answer");
+    assert!(written.is_pending());
     let sent = client.encrypted(b"one");
     client.send(&sent).await;
     records.tcp.readable().await.expect("open");
