@@ -38,7 +38,7 @@ impl LentBuffer {
         self.poll_fill_to(room, reader, cx)
     }
 
-    /// The same of what is encrypted: four full records are behind each other in it, so that none has to wait for its end.
+    /// The same of what is encrypted: as many full records as have room are behind each other in it, so that none has to wait for its end.
     pub fn poll_fill_encrypted<R: AsyncRead + Unpin>(
         &mut self,
         reader: &mut R,
@@ -135,14 +135,14 @@ thread_local! {
     static SHELF: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Four full TLS records, which rustls writes with one system call.
-pub const SIZE: usize = 64 * 1024;
+/// Eight full TLS records: what one system call reads or sends is most of what a large transfer costs.
+pub const SIZE: usize = 128 * 1024;
 
 /// Where in it bytes begin: half a page from where its pages do. rustls copies each record to just behind the beginning of a page, and to copy to
 /// there from the beginning of another is several times as slow on processors that take the one for the other (AMD's Zen, with `rep movsb`).
 const START: usize = 2048;
 
-/// What encryption adds to so many bytes: to each record a header, a nonce or a type, and a tag, 29 bytes at most; there are more than four of
+/// What encryption adds to so many bytes: to each record a header, a nonce or a type, and a tag, 29 bytes at most; there are more than eight of
 /// them where short writes are between long ones, and TLS may have to say something before them, such as that its keys change.
 pub const OVERHEAD: usize = 2048;
 

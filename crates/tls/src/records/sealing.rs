@@ -97,7 +97,7 @@ const RECORD_HEADER: usize = 5;
 const MAX_ADDED: usize = 29;
 
 /// What it adds to those of a whole buffer.
-const DRIFT: usize = 4 * MAX_ADDED;
+const DRIFT: usize = 8 * MAX_ADDED;
 
 /// A page further is as near as none.
 const NEAR: usize = 512;
@@ -129,7 +129,7 @@ mod tests {
                     let copied = [
                         (from + lead, RECORD_HEADER),
                         (0, to + before + added),
-                        (0, to + before + added + 3 * MAX_ADDED),
+                        (0, to + before + added + 7 * MAX_ADDED),
                     ];
                     for (from, to) in copied {
                         let distance = (PAGE * 4 + to - from) % PAGE;
