@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use countersign_runtime::lent::LentBuffer;
+use countersign_runtime::lent::{LentBuffer, OVERHEAD};
 use tokio::net::TcpStream;
 
 /// In a buffer that is lent while there is something to do with it, and else in room for no more than there is: nobody who stops in the
@@ -69,7 +69,7 @@ impl Received {
             }
             Self::Nothing => LentBuffer::lend(),
         };
-        let filled = if buffer.rest().is_empty() {
+        let filled = if buffer.unread().len() >= MAX_UNTAKEN || buffer.rest().is_empty() {
             Poll::Ready(Err(too_large()))
         } else {
             buffer.poll_fill_encrypted(tcp, cx)
@@ -85,6 +85,34 @@ impl Received {
     }
 }
 
+/// The longest message that rustls takes, which is 64 KiB, in its records. Whoever waits for the end of a longer one does not hold more.
+const MAX_UNTAKEN: usize = 64 * 1024 + OVERHEAD;
+
 fn too_large() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a message is too large")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn beginning_of_a_message_that_is_too_large_is_not_kept_for_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("bound");
+        let mut far = TcpStream::connect(address).await.expect("connects");
+        let (mut near, _) = listener.accept().await.expect("accepts");
+        far.write_all(&[7; 2]).await.expect("open");
+        for (held, expected) in [(MAX_UNTAKEN - 1, Ok(2)), (MAX_UNTAKEN, Err(()))] {
+            let mut received = Received::Held(vec![0; held]);
+            let filled = poll_fn(|cx| received.poll_fill(&mut near, cx)).await;
+            assert_eq!(filled.map_err(drop), expected, "{held}");
+            far.write_all(&[7; 2]).await.expect("open");
+        }
+    }
 }
