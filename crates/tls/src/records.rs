@@ -38,6 +38,8 @@ pub(crate) struct Records {
     ///
     /// Invariant: no plaintext is encrypted while there is something here, so that all is sent in the order in which it was encrypted.
     queued: Vec<u8>,
+    /// Whether it was to go out, and the socket did not take it: whoever flushes sends it.
+    is_overdue: bool,
     reading: Reading,
     is_write_closed: bool,
     /// What the peer did wrong.
@@ -94,6 +96,7 @@ impl Records {
             plaintext: VecDeque::new(),
             sending: None,
             queued: Vec::new(),
+            is_overdue: false,
             reading: Reading::Open,
             is_write_closed: false,
             broken: None,
@@ -140,10 +143,12 @@ impl Records {
             let is_done = !self.connection.is_handshaking();
             if is_done && self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
                 // There are tickets alone to send, which go out with what follows, or when nothing does.
+                self.received.settle();
                 return Poll::Ready(Ok(()));
             }
             let sent = self.poll_send(cx)?;
             if is_done {
+                self.received.settle();
                 return sent.map(Ok);
             }
             if !matches!(self.reading, Reading::Open) {
@@ -172,6 +177,7 @@ impl Records {
         }
         // The flight of a handshake takes some KiB.
         self.queued = Vec::new();
+        self.is_overdue = false;
         Poll::Ready(Ok(()))
     }
 
@@ -191,6 +197,7 @@ impl Records {
     ///
     /// It does not wait: that would take the place of whoever waits to write, who may be another task.
     fn try_send_queued(&mut self) {
+        self.is_overdue = !self.queued.is_empty();
         if self.sending.is_some() {
             return;
         }
@@ -201,6 +208,7 @@ impl Records {
             }
         }
         self.queued = Vec::new();
+        self.is_overdue = false;
     }
 
     /// Lets TLS take what was received, as far as it gets, and then do what is wanted.
@@ -323,6 +331,7 @@ impl Records {
                 }
             }
             if buf.filled().len() > before || buf.remaining() == 0 {
+                self.received.settle();
                 return Poll::Ready(Ok(()));
             }
             match std::mem::replace(&mut self.reading, Reading::CutOff) {
@@ -452,9 +461,12 @@ impl AsyncWrite for Records {
         true
     }
 
-    /// What was written. What TLS itself has to say goes out with what follows, as it did not come from whoever flushes.
+    /// What was written. What TLS itself has to say goes out with what follows, if it is not overdue: it did not come from whoever flushes.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_overdue {
+            ready!(this.poll_send(cx))?;
+        }
         ready!(this.poll_send_sealed(cx))?;
         Pin::new(&mut this.tcp).poll_flush(cx)
     }

@@ -33,7 +33,7 @@ pub(super) async fn rest<S: AsyncRead + AsyncWrite + Unpin>(
         if has_ended {
             return Poll::Ready(Ok(()));
         }
-        // What TLS has still to send, such as tickets.
+        // What was written and not sent. What TLS has to say beside it, such as tickets, goes out where nothing is read.
         if let Poll::Ready(Err(error)) = Pin::new(&mut io.stream).poll_flush(cx) {
             return Poll::Ready(Err(error));
         }

@@ -43,6 +43,15 @@ impl Received {
         }
     }
 
+    /// To be called when nobody asks TLS for more: who knows when somebody does again.
+    pub(super) fn settle(&mut self) {
+        if let Self::Lent(buffer) = self
+            && buffer.unread().len() < LITTLE
+        {
+            *self = Self::Held(buffer.unread().to_vec());
+        }
+    }
+
     /// Reads once, behind what is there. 0: the socket has ended. An error of [`io::ErrorKind::InvalidData`]: no more fits behind what TLS
     /// makes nothing of.
     pub(super) fn poll_fill(
@@ -87,6 +96,9 @@ impl Received {
 
 /// The longest message that rustls takes, which is 64 KiB, in its records. Whoever waits for the end of a longer one does not hold more.
 const MAX_UNTAKEN: usize = 64 * 1024 + OVERHEAD;
+
+/// What is copied rather than left in a buffer that is many times as large: the beginning of a record always is.
+const LITTLE: usize = 16 * 1024;
 
 fn too_large() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a message is too large")

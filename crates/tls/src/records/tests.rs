@@ -1,5 +1,6 @@
 mod arbitrary;
 mod forged;
+mod held;
 mod hostile;
 
 use std::io::{Read, Write};
@@ -195,28 +196,33 @@ async fn what_passes_is_what_was_sent_and_nothing_is_held_behind_it() {
 }
 
 #[tokio::test]
-async fn whoever_stops_within_a_record_holds_no_more_than_was_sent() {
-    for version in VERSIONS {
-        let (mut client, mut records) = connected(version).await;
-        let record = client.encrypted(&some_bytes(1000));
-        let (last, before) = record.split_last().expect("some");
-        // One byte at a time, too.
-        for (at, byte) in before.iter().enumerate().take(30) {
-            client.send(&[*byte]).await;
-            records.tcp.readable().await.expect("open");
-            assert!(is_silent(&mut records).await, "{at}");
-        }
-        client.send(&before[30..]).await;
-        while !matches!(&records.received, Received::Held(held) if held.len() == before.len()) {
-            records.tcp.readable().await.expect("open");
-            assert!(is_silent(&mut records).await);
-        }
-        client.send(&[*last]).await;
-        let mut read = [0; 1000];
-        records.read_exact(&mut read).await.expect("a good record");
-        assert_eq!(&read[..], some_bytes(1000));
-        assert!(is_silent(&mut records).await && is_at_rest(&records));
+async fn what_could_not_go_out_in_time_goes_with_the_flush() {
+    let (mut client, mut records) = connected(&TLS13).await;
+    assert!(is_silent(&mut records).await && is_at_rest(&records));
+    let bytes = some_bytes(SIZE);
+    while records.sending.is_none() {
+        let written = std::future::poll_fn(|cx| Pin::new(&mut records).poll_write(cx, &bytes));
+        written.await.expect("open");
     }
+    records.queued = some_bytes(31);
+    // Whoever reads wants it out, and cannot wait.
+    assert!(is_silent(&mut records).await && !records.queued.is_empty());
+    let (ended, flushed) = tokio::join!(
+        async {
+            let mut taken = vec![0; SIZE];
+            loop {
+                let waiting = std::time::Duration::from_millis(200);
+                match tokio::time::timeout(waiting, client.tcp.read(&mut taken)).await {
+                    Ok(count) => assert!(count.expect("open") > 0),
+                    Err(_) => return,
+                }
+            }
+        },
+        bounded(records.flush())
+    );
+    let () = ended;
+    flushed.expect("open");
+    assert!(is_at_rest(&records));
 }
 
 #[tokio::test]
@@ -493,45 +499,6 @@ async fn records_are_read_in_any_pieces_while_others_are_written() {
             assert_eq!(client.read_exactly(written).await, vec![b'!'; written]);
             assert!(is_silent(&mut records).await && is_at_rest(&records));
         }
-    }
-}
-
-#[tokio::test]
-async fn whoever_reads_slowly_is_waited_for_with_one_buffer_and_gets_all_and_the_end() {
-    for version in VERSIONS {
-        let (mut client, mut records) = connected(version).await;
-        let bytes = some_bytes(3 * SIZE);
-        let mut expected = Vec::new();
-        loop {
-            let writing =
-                |cx: &mut Context<'_>| Poll::Ready(Pin::new(&mut records).poll_write(cx, &bytes));
-            match std::future::poll_fn(writing).await {
-                Poll::Ready(count) => expected.extend_from_slice(&bytes[..count.expect("open")]),
-                Poll::Pending => break,
-            }
-        }
-        assert!(records.sending.is_some() && records.queued.is_empty());
-        let (ended, read) = tokio::join!(records.shutdown(), async {
-            let mut read = Vec::new();
-            while read.len() < expected.len() {
-                let count = client.tls.read_tls(&mut Few(&client.tcp)).unwrap_or(0);
-                if count == 0 {
-                    client.tcp.readable().await.expect("open");
-                    continue;
-                }
-                let state = client.tls.process_new_packets().expect("good records");
-                let start = read.len();
-                read.resize(start + state.plaintext_bytes_to_read(), 0);
-                let taken = client.tls.reader().read_exact(&mut read[start..]);
-                taken.expect("it is there");
-            }
-            read
-        });
-        ended.expect("open");
-        assert!(read == expected);
-        while client.receive().await.expect("good records") {}
-        let state = client.tls.process_new_packets().expect("good records");
-        assert!(state.peer_has_closed());
     }
 }
 
