@@ -52,7 +52,7 @@ impl Who {
         // Each field has its length ahead of it, so that none goes on in the next.
         let mut facts = Vec::with_capacity(1024);
         let mut add = |field: &[u8]| {
-            facts.extend_from_slice(&field.len().to_be_bytes());
+            facts.extend_from_slice(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
             facts.extend_from_slice(field);
         };
         add(peer.bundle().as_str().as_bytes());

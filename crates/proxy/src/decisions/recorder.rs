@@ -153,8 +153,7 @@ impl Recorder {
         let place = self.hasher.hash_one(filed);
         let tally = tally(session.source.ip(), leaf, now);
         let mut decisions = self.decisions.borrow_mut();
-        if decisions.len() >= room(peer.is_some(), MAX_DECISIONS) && !decisions.contains_key(&place)
-        {
+        if decisions.len() >= room(peer.is_some()) && !decisions.contains_key(&place) {
             return self.dropped.set(self.dropped.get() + 1);
         }
         match decisions.entry(place) {
@@ -215,8 +214,7 @@ impl Recorder {
         };
         let tally = tally(source, leaf, now);
         let clients = &mut self.clients.borrow_mut();
-        let room = room(peer.is_some(), MAX_CLIENTS);
-        if !note_client(clients, place, key, tally, room) {
+        if !note_client(clients, place, key, tally, room(peer.is_some())) {
             self.dropped.set(self.dropped.get() + 1);
         }
     }
@@ -353,13 +351,12 @@ fn tally(source: IpAddr, leaf: Option<Fingerprint>, now: u64) -> Tally {
 }
 
 /// Those who make things up leave room for those who are known.
-fn room(is_known: bool, limit: usize) -> usize {
-    if is_known { limit } else { limit / 2 }
+fn room(is_known: bool) -> usize {
+    if is_known { 2 * MAX_HELD } else { MAX_HELD }
 }
 
-/// In a second: two thirds of what is kept in all.
-const MAX_DECISIONS: usize = 2048;
-/// In a second: as many identities as are kept in all, where one more would be put in the place of another.
-const MAX_CLIENTS: usize = 1024;
+/// Of each kind, in a second: a third of what is kept in all. Of an identity as many certificates as there are, so that of identities themselves
+/// there is room for fewer.
+const MAX_HELD: usize = 1024;
 /// As many as are kept in all.
 const MAX_REFUSED: usize = 256;
