@@ -114,10 +114,9 @@ struct TextFields<'a>(&'a mut String);
 
 impl Visit for TextFields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        let is_plain = |byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if field.name() == MESSAGE {
             self.record_debug(field, &format_args!("{value}"));
-        } else if value.bytes().all(is_plain) {
+        } else if is_plain(value) {
             for part in [" ", field.name(), "=\"", value, "\""] {
                 self.0.push_str(part);
             }
@@ -148,7 +147,7 @@ impl Write for Escaped<'_> {
 
 /// RFC 8259 §7, and every other control character, too.
 fn push_escaped(line: &mut String, text: &str) {
-    if text.bytes().all(is_plain_in_json) {
+    if is_plain(text) {
         return line.push_str(text);
     }
     for character in text.chars() {
@@ -169,9 +168,11 @@ fn push_escaped(line: &mut String, text: &str) {
     }
 }
 
-/// What lies above ASCII begins with a byte that is not.
-fn is_plain_in_json(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+/// Whether neither form has anything to escape. What lies above ASCII begins with a byte that has.
+fn is_plain(text: &str) -> bool {
+    // Of all bytes, many at a time, and not up to the first.
+    let is_odd = |byte| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
+    !text.bytes().fold(false, |any, byte| any | is_odd(byte))
 }
 
 /// The time in UTC, of which only the microseconds change between most lines.
@@ -180,7 +181,8 @@ fn push_time(line: &mut String) -> fmt::Result {
     let (second, shown) = SECOND.get();
     if second == now.as_secs() {
         line.push_str(std::str::from_utf8(&shown).map_err(|_| fmt::Error)?);
-        return write!(line, ".{:06}Z", now.subsec_micros());
+        push_microseconds(line, now.subsec_micros());
+        return Ok(());
     }
     let begun = line.len();
     SystemTime.format_time(&mut Writer::new(line))?;
@@ -196,6 +198,18 @@ fn push_time(line: &mut String) -> fmt::Result {
         SECOND.set((now.as_secs(), second));
     }
     Ok(())
+}
+
+/// Six digits, whatever it is.
+fn push_microseconds(line: &mut String, microseconds: u32) {
+    line.push('.');
+    let mut unit = 100_000;
+    while unit > 0 {
+        let digit = u8::try_from(microseconds / unit % 10).unwrap_or_default();
+        line.push(char::from(b'0' + digit));
+        unit /= 10;
+    }
+    line.push('Z');
 }
 
 thread_local! {
