@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use countersign_tls::acceptor::Session;
-use http::{Request, StatusCode, Uri};
+use http::request::Parts;
+use http::{StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::exchange::Caller;
@@ -29,17 +30,17 @@ pub(crate) struct RequestEvent {
 
 impl RequestEvent {
     /// `None`: nobody asked for it.
-    pub(crate) fn begin<B>(request: &Request<B>) -> Option<Self> {
+    pub(crate) fn begin(request: &Parts) -> Option<Self> {
         is_asked_for().then(|| {
-            let host = host::written(request.uri(), request.headers());
+            let host = host::written(&request.uri, &request.headers);
             Self {
                 begun: Instant::now(),
-                method: request.method().clone(),
+                method: request.method.clone(),
                 host: host.map_or_else(
                     |_| String::new(),
                     |host| shown(&String::from_utf8_lossy(host)).into_owned(),
                 ),
-                uri: request.uri().clone(),
+                uri: request.uri.clone(),
             }
         })
     }

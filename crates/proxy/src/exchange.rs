@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use countersign_diagnose::cause::Cause;
 use countersign_diagnose::request::Malformed;
+use countersign_pki::time::UnixTime;
 use countersign_policy::access::{Circumstances, Factor};
 use countersign_tls::acceptor::Session;
 use http::header::{CONNECTION, HeaderMap, HeaderValue};
@@ -205,14 +206,15 @@ impl Caller {
         route: Option<&str>,
         refused: Option<Cause>,
         shadow: Option<ShadowVerdict>,
+        now: UnixTime,
     ) {
         // During a reload two policies have a say, for a moment; and programs of this host are nobody.
         let is_of_rules = serving.former.is_none() && self.listener.acceptor.is_some();
         if is_of_rules {
-            let now = self.listener.enforcement.now().seconds();
             let of = (self.listener.name.as_str(), &self.session);
             let refused = refused.map(Cause::slug);
-            self.recorder.decided(of, seen, route, refused, shadow, now);
+            self.recorder
+                .decided(of, seen, route, refused, shadow, now.seconds());
         }
     }
 
@@ -222,10 +224,10 @@ impl Caller {
         serving: &Serving,
         headers: &HeaderMap,
         proof: Option<&Proof>,
+        now: UnixTime,
     ) -> Shown {
         let looks_at = |factor| serving.looks_at_factor(factor);
         let peer = self.session.peer.as_ref();
-        let now = self.listener.enforcement.now();
         if let Some(peer) = peer
             && looks_at(Factor::Token)
             && now.seconds().abs_diff(self.noted.get()) >= NOTED_EACH_S
@@ -313,45 +315,49 @@ impl ReadHost {
 const NOTED_EACH_S: u64 = 30;
 
 /// Answers one request; an error ends the connection.
-pub(crate) async fn exchange(
+///
+/// The request is taken apart outside the future and lent from there: each function that takes it has room for it of its own.
+pub(crate) fn exchange(
     caller: Rc<Caller>,
     request: Request<Incoming>,
-) -> Result<Response<ToClient>, Withdrawn> {
-    if caller.session.lifeline.is_cut() {
-        return Err(Withdrawn);
-    }
-    let busy = caller.activity.begin(!request.body().is_end_stream());
-    let access = RequestEvent::begin(&request);
-    let (parts, body) = request.into_parts();
-    // An answer of gRPC is a 200 whatever it says, and to a CONNECT that is a tunnel.
-    let is_connect = parts.method == Method::CONNECT;
-    let is_grpc = !is_connect && grpc::is_grpc(&parts.headers);
-    let is_http1 = parts.version < Version::HTTP_2;
-    // Programs of this host are nobody, whatever they say.
-    if caller.listener.acceptor.is_some() && stripped::is_forging(&parts.headers) {
-        caller
-            .listener
-            .note_bypass("forged-identity", caller.session.source);
-    }
-    let mut response = match glass::admit(&caller, &parts).await {
-        Ok((view, admitted)) if is_connect => {
-            Box::pin(connecting::connect(&caller, &view, admitted, parts, busy)).await
+) -> impl Future<Output = Result<Response<ToClient>, Withdrawn>> {
+    let (mut parts, body) = request.into_parts();
+    async move {
+        if caller.session.lifeline.is_cut() {
+            return Err(Withdrawn);
         }
-        Ok((view, admitted)) => forward(&caller, &view, admitted, parts, body, busy).await,
-        Err(refusing) => refuse(&caller, refusing, &parts),
-    };
-    if is_connect && is_http1 && !response.status().is_success() {
-        // What came behind it was meant for a tunnel, and may be anybody's: it is read as no request.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-        caller.is_parting.set(true);
+        let busy = caller.activity.begin(!body.is_end_stream());
+        let access = RequestEvent::begin(&parts);
+        // An answer of gRPC is a 200 whatever it says, and to a CONNECT that is a tunnel.
+        let is_connect = parts.method == Method::CONNECT;
+        let is_grpc = !is_connect && grpc::is_grpc(&parts.headers);
+        let is_http1 = parts.version < Version::HTTP_2;
+        // Programs of this host are nobody, whatever they say.
+        if caller.listener.acceptor.is_some() && stripped::is_forging(&parts.headers) {
+            caller
+                .listener
+                .note_bypass("forged-identity", caller.session.source);
+        }
+        let mut response = match glass::admit(&caller, &parts).await {
+            Ok((view, admitted)) if is_connect => {
+                Box::pin(connecting::connect(&caller, &view, admitted, parts, busy)).await
+            }
+            Ok((view, admitted)) => forward(&caller, &view, admitted, &mut parts, body, busy).await,
+            Err(refusing) => refuse(&caller, refusing, &parts),
+        };
+        if is_connect && is_http1 && !response.status().is_success() {
+            // What came behind it was meant for a tunnel, and may be anybody's: it is read as no request.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            caller.is_parting.set(true);
+        }
+        caller.listener.metrics.answered(response.status());
+        if let Some(access) = access {
+            access.end(&caller, response.status());
+        }
+        if is_grpc && let Some(said) = response.extensions_mut().remove::<Said>() {
+            response = grpc::answer(&said);
+        }
+        Ok(response)
     }
-    caller.listener.metrics.answered(response.status());
-    if let Some(access) = access {
-        access.end(&caller, response.status());
-    }
-    if is_grpc && let Some(said) = response.extensions_mut().remove::<Said>() {
-        response = grpc::answer(&said);
-    }
-    Ok(response)
 }

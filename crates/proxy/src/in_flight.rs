@@ -218,7 +218,8 @@ impl Asking {
                 let shown = (requested.headers.as_ref())
                     .map(|headers| {
                         let before = requested.proof.take();
-                        let shown = caller.shown(&serving, headers, before.as_ref());
+                        let shown =
+                            caller.shown(&serving, headers, before.as_ref(), circumstances.now);
                         requested.proof.replace(shown.proof.clone());
                         shown
                     })

@@ -118,7 +118,14 @@ fn admitted(caller: &Caller, packet: Packet) -> Result<(Arc<Address>, Asking), O
             (caller.listener).note_shadow(shadow, &caller.session, &login);
             let keep = |refused| {
                 let label = Some(label(policy));
-                caller.keep_decision(&serving, (&login).into(), label, refused, shadow);
+                caller.keep_decision(
+                    &serving,
+                    (&login).into(),
+                    label,
+                    refused,
+                    shadow,
+                    circumstances.now,
+                );
             };
             if let Decision::Allow { .. } = decision {
                 keep(None);

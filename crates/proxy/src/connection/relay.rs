@@ -108,7 +108,14 @@ fn admitted(caller: &Caller) -> Option<(Choice, Arc<Address>, Asking)> {
     (caller.listener).note_shadow(shadow, &caller.session, "a connection");
     let label = policy.routes().first().map_or("", |it| it.label.as_str());
     let keep = |refused| {
-        caller.keep_decision(&serving, Seen::Connection, Some(label), refused, shadow);
+        caller.keep_decision(
+            &serving,
+            Seen::Connection,
+            Some(label),
+            refused,
+            shadow,
+            circumstances.now,
+        );
     };
     if let (Decision::Allow { .. }, Some(group)) = (&decision, serving.upstreams.first())
         && let Upstream::Bytes(_) = group.first()

@@ -30,7 +30,7 @@ pub(super) async fn forward(
     caller: &Rc<Caller>,
     view: &View,
     admitted: Admitted,
-    mut parts: Parts,
+    parts: &mut Parts,
     body: Incoming,
     busy: Busy,
 ) -> Response<ToClient> {
@@ -39,9 +39,9 @@ pub(super) async fn forward(
         .serving
         .looks_at_headers()
         .then(|| parts.headers.clone());
-    let upgrade = prepare(view, &admitted, group.first(), &mut parts);
+    let upgrade = prepare(view, &admitted, group.first(), parts);
     match group.first() {
-        Upstream::Demo => demo::answer(&caller.session, &parts),
+        Upstream::Demo => demo::answer(&caller.session, parts),
         // No route of requests has one.
         Upstream::Bytes(_) => problem::upstream(StatusCode::BAD_GATEWAY, None),
         Upstream::Http(_) => {
@@ -126,14 +126,14 @@ impl Way<'_> {
     async fn send(
         &self,
         choice: &mut Choice,
-        mut parts: Parts,
+        parts: &mut Parts,
         body: Incoming,
         is_upgrade: bool,
     ) -> (Arc<Address>, Sent) {
         let caller = self.caller;
         let binds_connection =
             hop::binds_connection(&parts.headers, &[AUTHORIZATION, PROXY_AUTHORIZATION]);
-        let is_call = grpc::is_call(&parts);
+        let is_call = grpc::is_call(parts);
         let body =
             (!body.is_end_stream()).then(|| ClientBody::new(body, parts.version, &caller.listener));
         let is_repeatable = body.is_none() && parts.method.is_idempotent();
@@ -177,14 +177,14 @@ impl Way<'_> {
             };
             let request = to_upstream(
                 &origin,
-                &parts,
+                parts,
                 headers,
                 body.as_ref()
                     .map(|body| ToUpstream::streamed(body, caller.activity.body_end(), is_patient)),
                 shared.is_some(),
             );
             let fault = match lease.send(request, limit).await {
-                Ok((response, mut lease)) => {
+                Ok(response) => {
                     choice.note_reached();
                     if binds_connection
                         || hop::binds_connection(
@@ -198,6 +198,8 @@ impl Way<'_> {
                 }
                 Err(fault) => fault,
             };
+            // Before another is chosen: it counts no more.
+            drop(lease);
             choice.note_fault(&fault);
             let is_begun = body.as_ref().is_some_and(|body| body.is_begun());
             wanted = match (&fault, shared) {

@@ -21,6 +21,7 @@ use crate::headers::sent::SentHeaders;
 use crate::headers::{hop, stripped};
 use crate::plan::Direction;
 use crate::refusals::RefusedRequest;
+use crate::shadow::ShadowVerdict;
 use crate::upstream::Upstream;
 use crate::{host, problem};
 
@@ -84,7 +85,8 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     if view.serving.is_ambiguous(parts.method.as_str(), path) {
         return Err(bad(Malformed::PathAmbiguous, &path));
     }
-    let shown = caller.shown(&view.serving, &parts.headers, None);
+    let circumstances = caller.circumstances();
+    let shown = caller.shown(&view.serving, &parts.headers, None, circumstances.now);
     let asked = Asked {
         peer: caller.session.peer.as_deref(),
         host: host.host.name(),
@@ -92,19 +94,13 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
         path,
         headers: &SentHeaders::new(&parts.headers),
         factors: &shown.factors,
-        circumstances: caller.circumstances(),
+        circumstances,
     };
     let (decision, policy) = view.serving.decide(&asked);
     let shadow = view.serving.shadow_of(policy);
     let shadow = shadow.and_then(|shadow| shadow.of_request(&asked, &decision));
     if shadow.is_some() {
-        let before = if is_connect {
-            String::new()
-        } else {
-            shown_host(parts)
-        };
-        let what = format_args!("{} {before}{path}", parts.method);
-        (caller.listener).note_shadow(shadow, &caller.session, what);
+        note_shadow(caller, shadow, parts, path);
     }
     let label = decision
         .route()
@@ -116,7 +112,14 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
             method: asked.method,
             path,
         };
-        caller.keep_decision(&view.serving, seen, label, refused, shadow);
+        caller.keep_decision(
+            &view.serving,
+            seen,
+            label,
+            refused,
+            shadow,
+            circumstances.now,
+        );
     };
     if let Decision::Allow { route } = decision {
         keep(None);
@@ -139,6 +142,17 @@ pub(super) fn judge(caller: &Caller, view: &View, parts: &Parts) -> Result<Admit
     let refusal = refusal.unwrap_or_else(|| malformed(Malformed::Unreadable, path));
     keep(Some(refusal.cause));
     Err(Refusing { status, refusal })
+}
+
+fn note_shadow(caller: &Caller, shadow: Option<ShadowVerdict>, parts: &Parts, path: &str) {
+    // Of a CONNECT the host is what is asked for.
+    let host = if parts.method == Method::CONNECT {
+        String::new()
+    } else {
+        shown_host(parts)
+    };
+    let what = format_args!("{} {host}{path}", parts.method);
+    (caller.listener).note_shadow(shadow, &caller.session, what);
 }
 
 /// RFC 6750 §3.1: who could be let in with a token is asked for one.

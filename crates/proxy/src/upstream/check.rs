@@ -57,9 +57,9 @@ impl HealthCheck {
             match (upstream, &self.path) {
                 (Upstream::Demo, _) => Ok(()),
                 (Upstream::Http(origin), Some(path)) => {
-                    let lease = pool.lease(origin, &Wanted::New).await?;
+                    let mut lease = pool.lease(origin, &Wanted::New).await?;
                     let request = ask(origin, path, &lease);
-                    let (response, _lease) = lease.send(request, Some(self.timeout)).await?;
+                    let response = lease.send(request, Some(self.timeout)).await?;
                     match response.status() {
                         status if status.is_success() || status.is_redirection() => Ok(()),
                         status => Err(CheckFault::Answered(status)),

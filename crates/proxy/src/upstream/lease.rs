@@ -73,21 +73,15 @@ impl Lease {
         }
     }
 
-    /// Sends the request and waits for the head of the answer, for so long at most. An error ends what was leased.
+    /// Sends the request and waits for the head of the answer, for so long at most. Behind an error there is nothing left to do with it.
     pub(crate) async fn send(
-        self,
+        &mut self,
         request: Request<ToUpstream>,
         limit: Option<Duration>,
-    ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
+    ) -> Result<Response<Incoming>, UpstreamFault> {
         match self {
-            Self::Line(line) => {
-                let (response, line) = line.send(request, limit).await?;
-                Ok((response, Self::Line(line)))
-            }
-            Self::Stream(stream) => {
-                let (response, stream) = stream.send(request, limit).await?;
-                Ok((response, Self::Stream(stream)))
-            }
+            Self::Line(line) => line.send(request, limit).await,
+            Self::Stream(stream) => stream.send(request, limit).await,
         }
     }
 

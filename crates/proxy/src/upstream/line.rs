@@ -134,10 +134,10 @@ impl InUse {
 
     /// Sends the request and waits for the head of the answer. An error ends the connection.
     pub(super) async fn send(
-        mut self,
+        &mut self,
         request: Request<ToUpstream>,
         limit: Option<Duration>,
-    ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
+    ) -> Result<Response<Incoming>, UpstreamFault> {
         let taken = request.body().taken();
         let mut overdue = limit.map(|limit| Overdue::new(limit, taken));
         // `unconstrained`: out of budget, tokio would wake a waker that wakes nobody.
@@ -158,14 +158,13 @@ impl InUse {
             Poll::Ready(Err(UpstreamFault::AnswerTimeout { limit }))
         });
         match answered.await {
-            Ok(answer) => Ok((answer, self)),
             // In TLS 1.3 an upstream refuses our certificate when the handshake is done on our side.
             Err(UpstreamFault::Broken(error)) => {
                 let vouched = self.line.vouched.as_ref();
                 let refused = vouched.and_then(|it| it.refusal_behind(&error));
                 Err(refused.unwrap_or(UpstreamFault::Broken(error)))
             }
-            Err(fault) => Err(fault),
+            answered => answered,
         }
     }
 

@@ -264,10 +264,10 @@ impl Stream {
     }
 
     pub(super) async fn send(
-        mut self,
+        &mut self,
         request: Request<ToUpstream>,
         limit: Option<Duration>,
-    ) -> Result<(Response<Incoming>, Self), UpstreamFault> {
+    ) -> Result<Response<Incoming>, UpstreamFault> {
         let (taken, body) = (request.body().taken(), request.body().call_off());
         self.body.clone_from(&body);
         let mut overdue = limit.map(|limit| Overdue::new(limit, taken));
@@ -296,7 +296,7 @@ impl Stream {
             self.note_broken_off();
         }
         match answered {
-            Ok(answer) => Ok((answer, self)),
+            Ok(answer) => Ok(answer),
             Err(_) if body.is_some_and(|body| body.is_broken()) => {
                 Err(UpstreamFault::RequestBroken)
             }
