@@ -181,8 +181,7 @@ fn push_time(line: &mut String) -> fmt::Result {
     let (second, shown) = SECOND.get();
     if second == now.as_secs() {
         line.push_str(std::str::from_utf8(&shown).map_err(|_| fmt::Error)?);
-        push_microseconds(line, now.subsec_micros());
-        return Ok(());
+        return write!(line, ".{:06}Z", now.subsec_micros());
     }
     let begun = line.len();
     SystemTime.format_time(&mut Writer::new(line))?;
@@ -198,18 +197,6 @@ fn push_time(line: &mut String) -> fmt::Result {
         SECOND.set((now.as_secs(), second));
     }
     Ok(())
-}
-
-/// Six digits, whatever it is.
-fn push_microseconds(line: &mut String, microseconds: u32) {
-    line.push('.');
-    let mut unit = 100_000;
-    while unit > 0 {
-        let digit = u8::try_from(microseconds / unit % 10).unwrap_or_default();
-        line.push(char::from(b'0' + digit));
-        unit /= 10;
-    }
-    line.push('Z');
 }
 
 thread_local! {
